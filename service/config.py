@@ -1,0 +1,128 @@
+"""Every setting, with its default and its meaning. The only reader of the environment."""
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+MIN_API_KEY_LENGTH = 16
+
+
+class ConfigError(ValueError):
+    """A setting has a value that it cannot have. The message names the variable."""
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How this Skyquay runs. The field `data_dir` is the variable SKYQUAY_DATA_DIR, and so on."""
+
+    listen: str = _setting("127.0.0.1:8000", "Address and port to serve on.")
+    data_dir: Path = _setting(
+        Path(".skyquay"),
+        "Folder of the embedded database, the secret key and process instances.",
+    )
+    mongodb_uri: str = _setting(
+        "",
+        "Your own MongoDB, a replica set or sharded cluster. `up` starts a private one if unset.",
+    )
+    database: str = _setting("skyquay", "Name of the database.")
+    api_key: str = _setting(
+        "",
+        f"At start, a key of this value with all rights exists. {MIN_API_KEY_LENGTH}+ characters.",
+    )
+    secret_key: str = _setting(
+        "", "Encrypts the secrets of nodes at rest. `up` keeps one in the data folder if unset."
+    )
+    name: str = _setting("Skyquay", "What GET /api/name answers.")
+    local_node: str = _setting(
+        "auto", "The node that `up` registers: docker, process, none, or auto to find out."
+    )
+    allow_process: bool = _setting(
+        False, "Allow nodes of the driver `process`, which run images marked `process`. `up`: 1."
+    )
+    allow_any_image: bool = _setting(
+        False, "Allow deploys of container images that are not in the catalogue."
+    )
+    threads: int = _setting(16, "Threads that answer requests.")
+    worker_threads: int = _setting(4, "Operations that one worker carries out at a time.")
+    probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")
+    connect_timeout_s: float = _setting(3.0, "Seconds to wait for a node to accept a connection.")
+    read_timeout_s: float = _setting(60.0, "Seconds to wait for a node's answer.")
+    lease_s: float = _setting(
+        30.0, "Seconds after which a silent worker's operation is taken over."
+    )
+    wait_s: float = _setting(10.0, "Seconds that delete, suspend and unsuspend wait for the node.")
+    max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+    def __post_init__(self) -> None:
+        if self.api_key and len(self.api_key) < MIN_API_KEY_LENGTH:
+            raise ConfigError(f"SKYQUAY_API_KEY needs at least {MIN_API_KEY_LENGTH} characters.")
+        _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
+        _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
+        for name in ("threads", "worker_threads", "probe_interval_s", "connect_timeout_s",
+                     "read_timeout_s", "lease_s", "max_body_bytes"):  # fmt: skip
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{variable(name)} must be more than 0.")
+        if self.wait_s < 0:
+            raise ConfigError("SKYQUAY_WAIT_S must not be negative.")
+        self.listen_address()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **defaults: Any) -> "Config":
+        """Read the settings; what is unset or empty is as in `defaults`, else as declared above.
+
+        Raises ConfigError with the variable's name for a value that cannot be read.
+        """
+        values = dict(defaults)
+        for setting in fields(cls):
+            text = environ.get(variable(setting.name), "").strip()
+            if text:
+                values[setting.name] = _read(setting, text)
+        return cls(**values)
+
+    def listen_address(self) -> tuple[str, int]:
+        """Split `listen` into host and port."""
+        host, colon, port = self.listen.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+            raise ConfigError(f"SKYQUAY_LISTEN must be HOST:PORT, not {self.listen!r}.")
+        return host.strip("[]"), int(port)
+
+
+def variable(name: str) -> str:
+    """Name the environment variable of a field of Config."""
+    return f"SKYQUAY_{name.upper()}"
+
+
+def describe_settings() -> list[tuple[str, str, str]]:
+    """List (variable, default, meaning) of every setting, for help texts and the README."""
+    return [
+        (variable(f.name), _print_default(f.default), f.metadata["help"]) for f in fields(Config)
+    ]
+
+
+def _print_default(default: object) -> str:
+    return str(int(default)) if isinstance(default, bool) else str(default)
+
+
+def _read(setting: "Field[Any]", text: str) -> Any:
+    kind = type(setting.default)
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+                text.lower()
+            ]
+        return kind(text)
+    except (ValueError, KeyError):
+        raise ConfigError(
+            f"{variable(setting.name)} has the value {text!r}, which is no {kind.__name__}."
+        ) from None
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")

@@ -1,0 +1,182 @@
+"""What is stored, field by field. `_id` is the public id everywhere; times are UTC datetimes."""
+
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+from service.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
+
+
+class User(TypedDict):
+    """Somebody who owns instances."""
+
+    _id: str  # the API's userId: kept as it was sent, else 8 bytes of hex
+    username: str
+    username_key: str  # case-folded; unique
+    email: str
+    email_key: str  # case-folded; unique
+    password_hash: str  # argon2id, or bcrypt from elsewhere
+    admin: bool
+    access_to: list[str]  # ids of instances of others
+    created_at: datetime
+    updated_at: datetime
+
+
+class Variable(TypedDict):
+    """What an image asks of those who deploy it."""
+
+    type: str  # "text" and whatever else a form may show
+    default: str | None
+    required: bool
+
+
+class Image(TypedDict):
+    """One entry of the catalogue: a container image and how to run it."""
+
+    _id: str
+    name: str  # unique
+    image: str  # the container image's reference
+    alt_images: list[str]
+    env: list[str]  # "KEY=value"
+    cmd: list[str] | str | None  # a list is executed as it is, a string through sh -c
+    scripts: dict[str, Any]
+    variables: dict[str, Variable]
+    stop_command: str | None
+    description: str
+    author: str
+    author_name: str
+    meta: dict[str, Any]
+    features: list[str]
+    process: bool  # may run as a plain process; set by an operator's import only
+    created_at: datetime
+    updated_at: datetime
+
+
+class Report(TypedDict):
+    """What a node said of itself when it was last probed."""
+
+    version: str
+    engine: str
+    memory_mib: int | None
+    cpu_milli: int | None
+
+
+class Capacity(TypedDict):
+    """What a node may give away."""
+
+    memory_mib: int | None  # None: not limited
+
+
+class Allocated(TypedDict):
+    """What a node's instances were promised, counted in the transaction that adds them."""
+
+    memory_mib: int
+    cpu_milli: int
+    instances: int
+
+
+class Node(TypedDict):
+    """A machine that runs instances, and how to talk to it."""
+
+    _id: str
+    name: str
+    tags: str | list[str]  # as sent, like the next four
+    ram: str
+    disk: str
+    processor: str
+    address: str
+    port: int | None
+    driver: str  # skyportd, docker, process or memory
+    status: NodeStatus
+    last_seen_at: datetime | None
+    probed_at: datetime | None
+    probe_error: str | None
+    report: Report | None
+    capacity: Capacity
+    allocated: Allocated
+    created_at: datetime
+    updated_at: datetime
+
+
+class PortPair(TypedDict):
+    """One published port, TCP and UDP."""
+
+    container: int
+    host: int
+
+
+class Instance(TypedDict):
+    """A container that somebody wants, and what became of it."""
+
+    _id: str  # also the container's name and its volume's
+    name: str
+    user_id: str
+    node_id: str
+    image: str  # the container image's reference
+    image_id: str | None  # None: an image outside the catalogue
+    image_name: str
+    memory_mib: int
+    cpu_milli: int
+    disk_gb: float | None  # not enforced
+    ports: list[int]  # host ports; unique for a node
+    port_map: list[PortPair]
+    primary: str | int  # as it was sent
+    primary_port: int  # host side
+    variables: dict[str, str]
+    env: list[str]  # "KEY=value": the image's, then the variables
+    alt_images: list[str]
+    stop_command: str | None
+    state: InstanceState
+    suspended: bool  # what is wanted
+    power: Power  # what was last seen
+    container_id: str | None
+    error: str | None  # why it failed, in plain words
+    created_at: datetime
+    updated_at: datetime
+
+
+class Step(TypedDict):
+    """One thing that an operation did."""
+
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+    error: str | None
+
+
+class Lease(TypedDict):
+    """Who carries out an operation, until when unless it is renewed."""
+
+    token: str
+    until: datetime
+
+
+class Operation(TypedDict):
+    """Something that must be done on a node, and how far it is."""
+
+    _id: str
+    kind: OperationKind
+    instance_id: str
+    node_id: str
+    status: OperationStatus
+    steps: list[Step]
+    attempts: int
+    next_attempt_at: datetime
+    lease: Lease | None
+    error: str | None
+    requested_by: str | None  # key id
+    request_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    ended_at: NotRequired[datetime]
+
+
+class Key(TypedDict):
+    """An API key: its digest, never the key."""
+
+    _id: str
+    digest: str  # SHA-256 of the key, hex; unique
+    name: str
+    scopes: list[str]
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime

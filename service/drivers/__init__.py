@@ -1,0 +1,91 @@
+"""What a node can do for us, whatever it is: the contract of all drivers and the values they use.
+
+A driver talks to one node. It raises nothing but three errors of ours: `NodeUnreachable` when there
+was no answer (the outcome is unknown), `NodeRefused` when the node said no and would say so again,
+`NodeFailure` for anything else. Every call is bounded by the driver's timeouts, and every call may
+be made again after any outcome: creating what exists adopts it, removing what is gone succeeds.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.documents import Node
+from service.lifecycle import Power, PowerAction
+from service.ports import PortMapping
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What should run: everything that a node needs to know of an instance."""
+
+    instance_id: str
+    image: str
+    cmd: tuple[str, ...] | str | None
+    env: Mapping[str, str]
+    memory_mib: int
+    cpu_milli: int
+    ports: tuple[PortMapping, ...]
+    primary: PortMapping
+    stop_command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """What a node says of one container."""
+
+    container_id: str
+    power: Power
+    exit_code: int | None = None
+    """Of a container that ran and stopped."""
+    reason: str | None = None
+    """Why it is not running, in plain words, where the node knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node says of itself."""
+
+    version: str
+    engine: str
+    memory_mib: int | None
+    cpu_milli: int | None
+
+
+class NodeDriver(Protocol):
+    """One node, as the worker sees it."""
+
+    def probe(self) -> NodeReport:
+        """Ask the node how it is. Answers or raises within the connect timeout plus a second."""
+
+    def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
+        """Make the instance's container and volume, fetching the image where it is missing.
+
+        True afterwards: a container named after the instance exists with what `spec` says, running
+        or not. One that exists already is adopted as it is. After an error there may be a container
+        or a volume; `remove` takes both. `checkpoint` is called between steps, and about once a
+        second while an image is fetched; what it raises goes through.
+        """
+
+    def status(self, instance_id: str) -> ContainerStatus | None:
+        """Tell how the container is; None only when the node says for certain that there is none."""
+
+    def power(
+        self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
+    ) -> ContainerStatus:
+        """Start, stop, restart or kill the container, and tell how it is afterwards.
+
+        Stopping asks the program first and kills it after `stop_timeout_s`. Starting what runs and
+        stopping what does not is a success. A stopped container stays stopped, whatever restarts.
+        Raises NodeRefused when there is no such container.
+        """
+
+    def remove(self, instance_id: str) -> None:
+        """Kill and remove the container, and remove its volume. What is gone already is a success."""
+
+    def close(self) -> None:
+        """Let go of connections. The containers are not touched."""
+
+
+DriverFactory = Callable[[Node], NodeDriver]
+"""Makes the driver of a node. Opens no connection."""

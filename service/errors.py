@@ -1,0 +1,125 @@
+"""Everything that can go wrong on purpose, drawn once.
+
+    ServiceError                500 internal_error
+    ├── InvalidInput            400 invalid_input         the request is wrong; names the field
+    │   ├── NotFound            400 <what>_not_found      what the request names does not exist
+    │   └── NodeNotEmpty        400 node_not_empty
+    ├── Unauthorized            401 unauthorized
+    ├── Conflict                409 conflict              somebody else has it already
+    │   ├── PortTaken           409 port_taken
+    │   └── CapacityExceeded    409 capacity_exceeded
+    ├── NodeFailure             500 node_failure          a node could not do its part; try again
+    │   ├── NodeOffline         500 node_offline          known to be down: not even tried
+    │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
+    │   └── NodeRefused         500 node_refused          it answered no, and will do so again
+    ├── OperationSuperseded     500 operation_superseded  somebody else settles this now; never on the wire
+    └── StoreUnavailable        503 database_unavailable
+
+Each class carries its HTTP status and its code; each error carries the facts as ``details``. They
+are raised where the fact is known and rendered in one place, ``service/api/__init__.py``.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """An error with an HTTP status, a code for programs and a sentence for people."""
+
+    status: ClassVar[int] = 500
+    code: str = "internal_error"
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class InvalidInput(ServiceError):
+    """The request is wrong. `details` has the name of each wrong field with its reasons."""
+
+    status = 400
+    code = "invalid_input"
+
+
+class NotFound(InvalidInput):
+    """What the request names does not exist. The API's reference answers 400, not 404."""
+
+    def __init__(self, what: str, identifier: str, *, field: str = "id") -> None:
+        super().__init__(f"{what} not found", **{field: [f"There is no {what} {identifier!r}."]})
+        self.code = f"{what.replace(' ', '_')}_not_found"
+
+
+class NodeNotEmpty(InvalidInput):
+    """Instances still live on the node, so it stays."""
+
+    code = "node_not_empty"
+
+
+class Unauthorized(ServiceError):
+    """The API key is missing, unknown, revoked or expired."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class Conflict(ServiceError):
+    """Somebody else has it already."""
+
+    status = 409
+    code = "conflict"
+
+
+class PortTaken(Conflict):
+    """Another instance of the node holds one of the host ports."""
+
+    code = "port_taken"
+
+
+class CapacityExceeded(Conflict):
+    """The node has no room left. `details` has the numbers."""
+
+    code = "capacity_exceeded"
+
+
+class NodeFailure(ServiceError):
+    """A node answered with an error of its own. Trying again may help."""
+
+    code = "node_failure"
+
+    def __init__(self, node_id: str, reason: str) -> None:
+        super().__init__(reason, nodeId=node_id)
+        self.node_id = node_id
+        self.reason = reason
+
+
+class NodeOffline(NodeFailure):
+    """The node is known to be down, so nothing was tried."""
+
+    code = "node_offline"
+
+
+class NodeUnreachable(NodeFailure):
+    """The node gave no answer. Whether it did what was asked is unknown; asking again is safe."""
+
+    code = "node_unreachable"
+
+
+class NodeRefused(NodeFailure):
+    """The node answered no, for a reason that trying again does not change."""
+
+    code = "node_refused"
+
+
+class OperationSuperseded(ServiceError):
+    """The operation is no longer wanted, or its lease was lost: stop, and touch nothing more."""
+
+    code = "operation_superseded"
+
+
+class StoreUnavailable(ServiceError):
+    """The database gave no answer in time. Nothing is known to be done; ask again."""
+
+    status = 503
+    code = "database_unavailable"
+    retry_after_s = 2

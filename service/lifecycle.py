@@ -1,0 +1,96 @@
+"""The states of instances, nodes and operations, and the moves between them that are allowed."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """Where an instance is in its life. DELETING is left only by removal."""
+
+    INSTALLING = "INSTALLING"
+    READY = "READY"
+    FAILED = "FAILED"
+    DELETING = "DELETING"
+
+
+class Power(StrEnum):
+    """What was last seen of an instance's container."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+
+
+class PowerAction(StrEnum):
+    """What a driver can be asked to do to a container."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    KILL = "kill"
+
+
+class NodeStatus(StrEnum):
+    """What the last probe of a node found. Unconfigured: it was never enrolled, so never probed."""
+
+    UNCONFIGURED = "Unconfigured"
+    ONLINE = "Online"
+    OFFLINE = "Offline"
+
+
+class OperationKind(StrEnum):
+    """What must be done to an instance on its node."""
+
+    DEPLOY = "deploy"
+    DELETE = "delete"
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+
+
+class OperationStatus(StrEnum):
+    """Where an operation is. Succeeded, failed and superseded are ends."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+INSTANCE_MOVES: Mapping[InstanceState, frozenset[InstanceState]] = {
+    InstanceState.INSTALLING: frozenset(
+        {InstanceState.READY, InstanceState.FAILED, InstanceState.DELETING}
+    ),
+    InstanceState.READY: frozenset({InstanceState.DELETING}),
+    InstanceState.FAILED: frozenset({InstanceState.DELETING}),
+    InstanceState.DELETING: frozenset(),
+}
+
+OPERATION_MOVES: Mapping[OperationStatus, frozenset[OperationStatus]] = {
+    OperationStatus.PENDING: frozenset({OperationStatus.RUNNING, OperationStatus.SUPERSEDED}),
+    OperationStatus.RUNNING: frozenset(
+        {
+            OperationStatus.RUNNING,  # another worker takes over when a lease has run out
+            OperationStatus.PENDING,  # put off: the node gave no answer
+            OperationStatus.SUCCEEDED,
+            OperationStatus.FAILED,
+            OperationStatus.SUPERSEDED,
+        }
+    ),
+    OperationStatus.SUCCEEDED: frozenset(),
+    OperationStatus.FAILED: frozenset(),
+    OperationStatus.SUPERSEDED: frozenset(),
+}
+
+ENDED = frozenset(status for status, moves in OPERATION_MOVES.items() if not moves)
+"""The statuses that an operation never leaves."""
+
+
+def instance_states_before(after: InstanceState) -> list[InstanceState]:
+    """List the states from which an instance may move to `after`."""
+    return [before for before, moves in INSTANCE_MOVES.items() if after in moves]
+
+
+def operation_statuses_before(after: OperationStatus) -> list[OperationStatus]:
+    """List the statuses from which an operation may move to `after`."""
+    return [before for before, moves in OPERATION_MOVES.items() if after in moves]

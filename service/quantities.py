@@ -1,0 +1,69 @@
+"""Amounts of memory, processor and disk as clients write them, counted in integers.
+
+Floats are kept out: ten times plus and minus 0.1 cores leaves 2.8e-17 of a core behind.
+"""
+
+import re
+from decimal import ROUND_DOWN, Decimal
+
+MIN_MEMORY_MIB = 6
+"""Less than this no container engine starts."""
+MAX_MEMORY_MIB = 64 * 1024 * 1024
+MIN_CPU_MILLI = 10
+MAX_CPU_MILLI = 1024 * 1000
+
+_AMOUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-zA-Z]*)", re.ASCII)
+_MIB_PER_UNIT = {
+    "k": Decimal(1) / 1024,
+    "m": Decimal(1),
+    "g": Decimal(1024),
+    "t": Decimal(1024 * 1024),
+}
+
+
+def parse_memory_mib(amount: str | int | float, *, default_unit: str = "m") -> int:
+    """Read an amount of memory: 512, "512", "512M", "512 MiB", "2g". A bare number is MiB.
+
+    Raises ValueError for anything else, for fractions of a MiB, and outside 6 MiB..64 TiB.
+    """
+    mib = _parse_mib(amount, default_unit)
+    if mib != mib.to_integral_value():
+        raise ValueError(f"{amount!r} is not a whole number of MiB.")
+    if not MIN_MEMORY_MIB <= mib <= MAX_MEMORY_MIB:
+        raise ValueError(f"Must be at least {MIN_MEMORY_MIB} and at most {MAX_MEMORY_MIB} MiB.")
+    return int(mib)
+
+
+def parse_cpu_milli(amount: str | int | float) -> int:
+    """Read a number of cores, 2, "2" or "0.5", as thousandths of a core.
+
+    Raises ValueError for anything else, and outside 0.01..1024 cores.
+    """
+    match = _AMOUNT.fullmatch(str(amount).strip())
+    if match is None or match[2]:
+        raise ValueError(f"{amount!r} is not a number of cores, like 1 or 0.5.")
+    milli = int((Decimal(match[1]) * 1000).to_integral_value(ROUND_DOWN))
+    if not MIN_CPU_MILLI <= milli <= MAX_CPU_MILLI:
+        raise ValueError("Must be at least 0.01 and at most 1024 cores.")
+    return milli
+
+
+def find_capacity_mib(text: str) -> int | None:
+    """Read a node's ``ram`` such as "32", "32 GB" or "32768M": GB when no unit is given.
+
+    None where it cannot be read ("plenty"): such a node's memory is not limited.
+    """
+    try:
+        return parse_memory_mib(text, default_unit="g")
+    except ValueError:
+        return None
+
+
+def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:
+    match = _AMOUNT.fullmatch(str(amount).strip())
+    unit = (match[2].lower() or default_unit) if match else ""
+    # "M", "MB", "Mi" and "MiB" all mean 2**20 here, as in every panel of this field.
+    factor = _MIB_PER_UNIT.get(re.sub(r"(?<=.)(i?b|i)$", "", unit))
+    if match is None or factor is None:
+        raise ValueError(f"{amount!r} is not an amount of memory, like 512 or 512M or 2G.")
+    return Decimal(match[1]) * factor
