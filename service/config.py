@@ -110,7 +110,7 @@ def _print_default(default: object) -> str:
 
 
 def _read(setting: "Field[Any]", text: str) -> Any:
-    kind = type(setting.default)
+    kind: type[Any] = type(setting.default)
     try:
         if kind is bool:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[

@@ -12,7 +12,7 @@
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
     │   └── NodeRefused         500 node_refused          it answered no, and will do so again
-    ├── OperationSuperseded     500 operation_superseded  somebody else settles this now; never on the wire
+    ├── OperationSuperseded     500 operation_superseded  no longer ours to do; never on the wire
     └── StoreUnavailable        503 database_unavailable
 
 Each class carries its HTTP status and its code; each error carries the facts as ``details``. They

@@ -68,7 +68,7 @@ class NodeDriver(Protocol):
         """
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how the container is; None only when the node says for certain that there is none."""
+        """Tell how the container is; None only when the node is certain that there is none."""
 
     def power(
         self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
@@ -81,7 +81,7 @@ class NodeDriver(Protocol):
         """
 
     def remove(self, instance_id: str) -> None:
-        """Kill and remove the container, and remove its volume. What is gone already is a success."""
+        """Kill and remove the container and its volume. What is gone already is a success."""
 
     def close(self) -> None:
         """Let go of connections. The containers are not touched."""
