@@ -1,0 +1,111 @@
+"""Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pymongo
+from pymongo import IndexModel, MongoClient
+from pymongo.errors import InvalidURI, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from service.errors import StoreFailure
+from service.store import images, instances, keys, nodes, operations, users
+from service.store.collection import Indexes, Session, translate, translated
+from service.store.images import Images
+from service.store.instances import Instances
+from service.store.keys import Keys
+from service.store.nodes import Nodes
+from service.store.operations import Operations
+from service.store.users import Users
+
+Result = TypeVar("Result")
+
+TRANSACTION_TIMEOUT_S = 10
+"""How long a transaction is tried again. pymongo itself would go on for two minutes."""
+
+CALL_TIMEOUT_S = 10
+"""How long any one call may take, retries included."""
+
+MIN_VERSION = (6, 0)
+
+_INDEXES: dict[str, Indexes] = {
+    "users": users.INDEXES,
+    "images": images.INDEXES,
+    "keys": keys.INDEXES,
+    "nodes": nodes.INDEXES,
+    "instances": instances.INDEXES,
+    "operations": operations.INDEXES,
+}
+
+
+class Store:
+    """All collections of one database. Raises StoreUnavailable when it does not answer in time."""
+
+    def __init__(self, uri: str, database: str) -> None:
+        """Make a client, which connects at its first call. Raises StoreFailure for a bad URI."""
+        try:
+            self._client: MongoClient[dict[str, Any]] = MongoClient(
+                uri,
+                appname="skyquay",
+                connect=False,
+                tz_aware=True,
+                w="majority",
+                timeoutMS=CALL_TIMEOUT_S * 1000,
+                serverSelectionTimeoutMS=5000,
+            )
+        except (InvalidURI, pymongo.errors.ConfigurationError) as exc:
+            raise StoreFailure(f"The MongoDB address cannot be used: {exc}") from exc
+        self._database = self._client[database]
+        self.users = Users(self._database["users"])
+        self.images = Images(self._database["images"])
+        self.keys = Keys(self._database["keys"])
+        self.nodes = Nodes(self._database["nodes"])
+        self.instances = Instances(self._database["instances"])
+        self.operations = Operations(self._database["operations"])
+
+    @translated
+    def prepare(self) -> None:
+        """Make the indexes. They are what keeps the promises, so nothing is served without them."""
+        for collection, indexes in _INDEXES.items():
+            self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
+
+    @translated
+    def check_server(self) -> str | None:
+        """Tell in a sentence why this database cannot be used; None when it can."""
+        hello = self._client.admin.command("hello")
+        version = self._client.server_info()["version"]
+        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
+            return f"MongoDB is {version}; Skyquay needs 6.0 or later."
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            return (
+                "MongoDB runs alone; Skyquay needs a replica set (one member is enough: start "
+                "mongod with --replSet rs0 and run rs.initiate()) or a sharded cluster."
+            )
+        return None
+
+    @translated
+    def ping(self) -> None:
+        """Succeed when a primary answers within two seconds."""
+        with pymongo.timeout(2):
+            self._client.admin.command("ping")
+
+    def transaction(self, work: Callable[[Session], Result]) -> Result:
+        """Run `work` so that all its writes happen, with a majority, or none.
+
+        It may be called several times, so it must do nothing but read and write documents with the
+        session it is handed.
+        """
+        try:
+            with self._client.start_session() as session, pymongo.timeout(TRANSACTION_TIMEOUT_S):
+                return session.with_transaction(
+                    work,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority"),
+                )
+        except PyMongoError as exc:
+            raise translate(exc) from exc
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()

@@ -1,0 +1,119 @@
+"""What all collections share: reading by id, and one place where pymongo's errors become ours."""
+
+import builtins
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
+
+from service.errors import Conflict, NotFound, ServiceError, StoreFailure, StoreUnavailable
+
+Document = TypeVar("Document", bound=Mapping[str, Any])
+Self = TypeVar("Self")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+Indexes = builtins.list[dict[str, Any]]
+"""Arguments of pymongo's IndexModel, an index each."""
+
+Session = ClientSession
+"""A transaction that is under way; handed to store methods by `Store.transaction`."""
+
+
+def translate(exc: PyMongoError) -> ServiceError:
+    """Turn any error of pymongo into one of ours."""
+    if (
+        isinstance(exc, ConnectionFailure)
+        or exc.timeout
+        or exc.has_error_label("RetryableWriteError")
+        or exc.has_error_label("TransientTransactionError")
+    ):
+        return StoreUnavailable("The database does not answer. Please try again.")
+    return StoreFailure("The database refused an operation.")
+
+
+def translated(
+    method: Callable[Concatenate[Self, Params], Result],
+) -> Callable[Concatenate[Self, Params], Result]:
+    """Let no error of pymongo out of a store method, but for one that is part of a transaction.
+
+    Inside a transaction pymongo must see its own errors, to try the whole of it again;
+    `Store.transaction` translates what is left.
+    """
+
+    @wraps(method)
+    def call(self: Self, /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return method(self, *args, **kwargs)
+        except PyMongoError as exc:
+            if kwargs.get("session") is not None:
+                raise
+            raise translate(exc) from exc
+
+    return call
+
+
+class Documents(Generic[Document]):
+    """One collection. `get` raises NotFound, `find` returns None."""
+
+    what: ClassVar[str]
+    """The noun for error messages."""
+
+    def __init__(self, collection: Collection[dict[str, Any]]) -> None:
+        self._collection = collection
+
+    @translated
+    def find(self, document_id: str, *, session: Session | None = None) -> Document | None:
+        """Read one document by its id."""
+        return self._read({"_id": document_id}, session=session)
+
+    def get(
+        self, document_id: str, *, field: str = "id", session: Session | None = None
+    ) -> Document:
+        """Read one document by its id. Raises NotFound, which names `field`."""
+        document = self.find(document_id, session=session)
+        if document is None:
+            raise NotFound(self.what, document_id, field=field)
+        return document
+
+    @translated
+    def add(self, document: Document, *, session: Session | None = None) -> None:
+        """Write a new document. Raises Conflict when a unique index has its key already."""
+        try:
+            self._collection.insert_one(cast("dict[str, Any]", document), session=session)
+        except DuplicateKeyError as exc:
+            raise self._conflict(exc) from exc
+
+    @translated
+    def count(self) -> int:
+        """Count the documents, without reading them."""
+        return self._collection.estimated_document_count()
+
+    @translated
+    def list(self) -> "builtins.list[Document]":
+        """Read all documents, oldest first."""
+        return self._read_all({})
+
+    def _read(self, query: dict[str, Any], *, session: Session | None = None) -> Document | None:
+        return cast("Document | None", self._collection.find_one(query, session=session))
+
+    def _read_all(self, query: dict[str, Any]) -> "builtins.list[Document]":
+        cursor = self._collection.find(query).sort([("created_at", 1), ("_id", 1)])
+        return cast("builtins.list[Document]", builtins.list(cursor))
+
+    def _conflict(self, exc: DuplicateKeyError) -> Conflict:
+        return Conflict(f"This {self.what} exists already.", **_duplicate_fields(exc))
+
+
+def duplicate_key(exc: DuplicateKeyError) -> Mapping[str, Any]:
+    """Tell the fields of the unique index that refused, with the values they had."""
+    return cast("Mapping[str, Any]", (exc.details or {}).get("keyValue", {}))
+
+
+def _duplicate_fields(exc: DuplicateKeyError) -> dict[str, builtins.list[str]]:
+    return {
+        name.removesuffix("_key").lstrip("_"): ["Taken already."] for name in duplicate_key(exc)
+    }

@@ -1,0 +1,45 @@
+"""The catalogue of what may be deployed."""
+
+import builtins
+from typing import cast
+
+from pymongo import ReturnDocument
+
+from service.documents import Image
+from service.store.collection import Documents, Indexes, translated
+
+INDEXES: Indexes = [
+    {"keys": [("name", 1)], "unique": True},
+    {"keys": [("image", 1)]},
+    {"keys": [("alt_images", 1)]},
+]
+
+
+class Images(Documents[Image]):
+    """The images. Several may run one container image; their names tell them apart."""
+
+    what = "image"
+
+    @translated
+    def list_matching(self, reference: str) -> "builtins.list[Image]":
+        """Read the images whose id, name or container image is `reference`, oldest first."""
+        return self._read_all(
+            {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}
+        )
+
+    @translated
+    def put(self, image: Image) -> Image:
+        """Add the image, or replace the one of its name, which keeps its id and creation time."""
+        changes = {
+            name: value for name, value in image.items() if name not in ("_id", "created_at")
+        }
+        stored = self._collection.find_one_and_update(
+            {"name": image["name"]},
+            {
+                "$set": changes,
+                "$setOnInsert": {"_id": image["_id"], "created_at": image["created_at"]},
+            },
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("Image", stored)

@@ -1,0 +1,115 @@
+"""What somebody wants to run, and what became of it."""
+
+import builtins
+from collections.abc import Mapping
+from datetime import datetime
+from typing import cast
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from service.documents import Instance
+from service.errors import Conflict, NotFound, PortTaken
+from service.lifecycle import InstanceState, instance_states_before
+from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
+
+INDEXES: Indexes = [
+    # One document holds several ports, and no two documents of a node hold the same. Partial,
+    # because two documents of a node with no port at all would collide.
+    {
+        "keys": [("node_id", 1), ("ports", 1)],
+        "unique": True,
+        "partialFilterExpression": {"ports.0": {"$exists": True}},
+    },
+    {"keys": [("user_id", 1)]},
+    {"keys": [("container_id", 1)]},
+]
+
+
+class Instances(Documents[Instance]):
+    """The instances. A container's id is accepted wherever an instance's is."""
+
+    what = "instance"
+
+    @translated
+    def find_by_reference(self, reference: str) -> Instance | None:
+        """Read an instance by its id or by its container's."""
+        return self._read({"_id": reference}) or self._read({"container_id": reference})
+
+    def get_by_reference(self, reference: str) -> Instance:
+        """Read an instance by its id or by its container's. Raises NotFound."""
+        instance = self.find_by_reference(reference)
+        if instance is None:
+            raise NotFound(self.what, reference)
+        return instance
+
+    @translated
+    def list_owned(self, user_id: str) -> "builtins.list[Instance]":
+        """Read the instances of one user, oldest first."""
+        return self._read_all({"user_id": user_id})
+
+    @translated
+    def list_on(self, node_id: str) -> "builtins.list[Instance]":
+        """Read the instances of one node, oldest first."""
+        return self._read_all({"node_id": node_id})
+
+    @translated
+    def move(
+        self,
+        instance_id: str,
+        state: InstanceState,
+        *,
+        now: datetime,
+        changes: Mapping[str, object] | None = None,
+        only_if: Mapping[str, object] | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """Bring the instance into `state` with `changes`.
+
+        False, with nothing changed, when it is in a state from which that is not allowed, or is not
+        as `only_if` says, or is gone.
+        """
+        moved = self._collection.update_one(
+            {
+                **(only_if or {}),
+                "_id": instance_id,
+                "state": {"$in": instance_states_before(state)},
+            },
+            {"$set": {**(changes or {}), "state": state, "updated_at": now}},
+            session=session,
+        )
+        return moved.matched_count == 1
+
+    @translated
+    def note(self, instance_id: str, changes: Mapping[str, object]) -> None:
+        """Write down what was seen of the container. Never touches what is wanted."""
+        self._collection.update_one({"_id": instance_id}, {"$set": dict(changes)})
+
+    @translated
+    def set_suspended(
+        self, instance_id: str, suspended: bool, *, now: datetime, session: Session
+    ) -> Instance:
+        """Write down what is wanted. Raises NotFound for an instance that goes or is gone."""
+        instance = self._collection.find_one_and_update(
+            {"_id": instance_id, "state": {"$ne": InstanceState.DELETING}},
+            {"$set": {"suspended": suspended, "updated_at": now}},
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if instance is None:
+            raise NotFound(self.what, instance_id)
+        return cast("Instance", instance)
+
+    @translated
+    def remove(self, instance_id: str, *, session: Session) -> bool:
+        """Forget the instance. False when it was gone already."""
+        gone = self._collection.delete_one({"_id": instance_id}, session=session)
+        return gone.deleted_count == 1
+
+    def _conflict(self, exc: DuplicateKeyError) -> Conflict:
+        port = duplicate_key(exc).get("ports")
+        if port is None:
+            return super()._conflict(exc)
+        return PortTaken(
+            f"The host port {port} is taken on this node.", ports=[f"{port} is taken."]
+        )

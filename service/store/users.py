@@ -1,0 +1,51 @@
+"""Who owns instances."""
+
+import builtins
+from datetime import datetime
+
+from pymongo.errors import DuplicateKeyError
+
+from service.documents import User
+from service.errors import Conflict
+from service.store.collection import Documents, Indexes, duplicate_key, translated
+
+INDEXES: Indexes = [
+    {"keys": [("email_key", 1)], "unique": True},
+    {"keys": [("username_key", 1)], "unique": True},
+]
+
+_FIELD_OF_KEY = {"_id": "userId", "email_key": "email", "username_key": "username"}
+
+
+class Users(Documents[User]):
+    """The users. E-mail addresses and names are unique in any letter case."""
+
+    what = "user"
+
+    @translated
+    def find_by_email(self, email: str) -> User | None:
+        """Read the user with this e-mail address, in any letter case."""
+        return self._read({"email_key": email.casefold()})
+
+    @translated
+    def find_by_username(self, username: str) -> User | None:
+        """Read the user with this name, in any letter case."""
+        return self._read({"username_key": username.casefold()})
+
+    @translated
+    def set_password_hash(self, user_id: str, password_hash: str, *, now: datetime) -> None:
+        """Replace the password's hash."""
+        self._collection.update_one(
+            {"_id": user_id}, {"$set": {"password_hash": password_hash, "updated_at": now}}
+        )
+
+    @translated
+    def remove(self, user_id: str) -> None:
+        """Forget the user."""
+        self._collection.delete_one({"_id": user_id})
+
+    def _conflict(self, exc: DuplicateKeyError) -> Conflict:
+        fields: builtins.list[str] = [_FIELD_OF_KEY[name] for name in duplicate_key(exc)]
+        return Conflict(
+            "This user exists already.", **{field: ["Taken already."] for field in fields}
+        )
