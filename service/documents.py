@@ -123,6 +123,7 @@ class Instance(TypedDict):
     primary_port: int  # host side
     variables: dict[str, str]
     env: list[str]  # "KEY=value": the image's, then the variables
+    cmd: list[str] | str | None  # the image's when the instance was deployed, like the next two
     alt_images: list[str]
     stop_command: str | None
     state: InstanceState
@@ -160,7 +161,7 @@ class Operation(TypedDict):
     status: OperationStatus
     steps: list[Step]
     attempts: int
-    next_attempt_at: datetime
+    next_attempt_at: datetime | None  # None: at once
     lease: Lease | None
     error: str | None
     requested_by: str | None  # key id

@@ -13,7 +13,8 @@
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
     │   └── NodeRefused         500 node_refused          it answered no, and will do so again
     ├── OperationSuperseded     500 operation_superseded  no longer ours to do; never on the wire
-    └── StoreUnavailable        503 database_unavailable
+    ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
+    └── StoreFailure            500 database_error        the database said no: our mistake
 
 Each class carries its HTTP status and its code; each error carries the facts as ``details``. They
 are raised where the fact is known and rendered in one place, ``service/api/__init__.py``.
@@ -123,3 +124,9 @@ class StoreUnavailable(ServiceError):
     status = 503
     code = "database_unavailable"
     retry_after_s = 2
+
+
+class StoreFailure(ServiceError):
+    """The database refused an operation, which asking again does not change."""
+
+    code = "database_error"

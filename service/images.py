@@ -1,0 +1,99 @@
+"""What can be done with the catalogue of images."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from service.documents import Image
+from service.errors import InvalidInput, NotFound
+from service.store import Store
+
+
+def make_id() -> str:
+    """Make up an id for an image."""
+    return secrets.token_hex(8)
+
+
+def put(
+    store: Store,
+    fields: Mapping[str, Any],
+    *,
+    now: datetime,
+    new_id: Callable[[], str] = make_id,
+) -> Image:
+    """Add an image, or replace the one of the same name, whose id stays.
+
+    `fields` is an image as `service.documents.Image` has it, but for the id and the times.
+    """
+    image = {**fields, "_id": new_id(), "created_at": now, "updated_at": now}
+    return store.images.put(image)  # type: ignore[arg-type]
+
+
+def resolve(store: Store, reference: str, name: str | None) -> Image:
+    """Find the image that a deploy means: by id, by name or by container image.
+
+    Several images may run one container image; `name` tells them apart, and without it the oldest
+    is meant. Raises NotFound, which names `image`; InvalidInput when `name` is none of them.
+    """
+    matching = store.images.list_matching(reference)
+    if not matching:
+        raise NotFound("image", reference, field="image")
+    for image in matching:
+        # The id and the name are exact; what else matches shares a container image.
+        if reference in (image["_id"], image["name"]):
+            return image
+    if not name:
+        return matching[0]
+    for image in matching:
+        if name.casefold() == image["name"].casefold():
+            return image
+    raise InvalidInput(
+        "No image of this name runs this container image.",
+        imagename=[f"Must be one of {', '.join(image['name'] for image in matching)}."],
+    )
+
+
+def choose_variables(image: Image, given: Mapping[str, str]) -> dict[str, str]:
+    """Complete the variables that were sent with the image's defaults.
+
+    Raises InvalidInput, which names each required variable that has neither. Variables that the
+    image does not declare are kept: the older panel handed them to the container too.
+    """
+    chosen = dict(given)
+    missing = []
+    for name, variable in image["variables"].items():
+        if chosen.get(name, "") == "" and variable["default"] not in (None, ""):
+            chosen[name] = str(variable["default"])
+        if variable["required"] and chosen.get(name, "") == "":
+            missing.append(name)
+    if missing:
+        raise InvalidInput(
+            "A required variable is missing.",
+            variables={name: ["This variable is required."] for name in missing},
+        )
+    return chosen
+
+
+def outside_catalogue(reference: str) -> Image:
+    """Describe a container image that the catalogue does not have: it runs as it was built."""
+    epoch = datetime.fromtimestamp(0, tz=UTC)
+    return Image(
+        _id="",
+        name=reference,
+        image=reference,
+        alt_images=[],
+        env=[],
+        cmd=None,
+        scripts={},
+        variables={},
+        stop_command=None,
+        description="",
+        author="",
+        author_name="",
+        meta={},
+        features=[],
+        process=False,
+        created_at=epoch,
+        updated_at=epoch,
+    )

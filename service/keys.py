@@ -1,0 +1,66 @@
+"""What can be done with API keys. A key itself is known to its holder alone; we keep its digest."""
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+
+from service.documents import Key
+from service.errors import Unauthorized
+from service.store import Store
+
+PREFIX = "sq_"
+ALL_RIGHTS = ["*"]
+
+
+def make_key() -> str:
+    """Make up a key of 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> str:
+    """Hash a key. It is random and long, so a fast hash keeps it safe."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def create(
+    store: Store,
+    *,
+    name: str,
+    now: datetime,
+    key: str | None = None,
+    expires_at: datetime | None = None,
+    new_key: Callable[[], str] = make_key,
+) -> tuple[Key, str]:
+    """Add a key with all rights; answer its document and the key, which is never seen again.
+
+    Raises Conflict when there is a key of this value already.
+    """
+    key = key or new_key()
+    document = Key(
+        _id=secrets.token_hex(6),
+        digest=digest(key),
+        name=name,
+        scopes=ALL_RIGHTS,
+        expires_at=expires_at,
+        last_used_at=None,
+        created_at=now,
+    )
+    store.keys.add(document)
+    return document, key
+
+
+def authenticate(store: Store, key: str, *, now: datetime) -> Key:
+    """Find whose key this is. Raises Unauthorized."""
+    document = store.keys.find_by_digest(digest(key)) if key else None
+    if document is None:
+        raise Unauthorized("The x-api-key header is missing or its key is not valid.")
+    if document["expires_at"] is not None and document["expires_at"] <= now:
+        raise Unauthorized("This API key has expired.")
+    store.keys.touch(document["_id"], now=now)
+    return document
+
+
+def revoke(store: Store, key_id: str) -> bool:
+    """Make a key worthless from now on. False when there was none of this id."""
+    return store.keys.remove(key_id)

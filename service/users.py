@@ -1,0 +1,85 @@
+"""What can be done with users."""
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+import argon2
+
+from service.documents import User
+from service.errors import InvalidInput, NotFound
+from service.store import Store
+
+UserKey = Literal["id", "email", "username"]
+"""What a user can be looked up by."""
+
+_hasher = argon2.PasswordHasher()
+
+
+def make_id() -> str:
+    """Make up an id for a user who was sent without one."""
+    return secrets.token_hex(8)
+
+
+def create(
+    store: Store,
+    *,
+    username: str,
+    email: str,
+    password: str,
+    user_id: str | None = None,
+    admin: bool = False,
+    now: datetime,
+    new_id: Callable[[], str] = make_id,
+) -> User:
+    """Add a user. The id that was sent is kept, because clients look users up by it.
+
+    Raises Conflict when the id, the e-mail address or the name is taken, in any letter case.
+    """
+    user = User(
+        _id=user_id or new_id(),
+        username=username,
+        username_key=username.casefold(),
+        email=email,
+        email_key=email.casefold(),
+        password_hash=_hasher.hash(password),
+        admin=admin,
+        access_to=[],
+        created_at=now,
+        updated_at=now,
+    )
+    store.users.add(user)
+    return user
+
+
+def look_up(store: Store, key: UserKey, value: str) -> User:
+    """Read the user with this id, e-mail address or name. Raises NotFound."""
+    user: User | None
+    match key:
+        case "id":
+            user = store.users.find(value)
+        case "email":
+            user = store.users.find_by_email(value)
+        case "username":
+            user = store.users.find_by_username(value)
+    if user is None:
+        raise NotFound("user", value, field="value")
+    return user
+
+
+def set_password(store: Store, user_id: str, password: str, *, now: datetime) -> None:
+    """Replace the user's password. Raises NotFound."""
+    store.users.get(user_id, field="userId")
+    store.users.set_password_hash(user_id, _hasher.hash(password), now=now)
+
+
+def delete(store: Store, user_id: str) -> None:
+    """Forget a user. Refused while the user owns instances; raises NotFound for no user."""
+    store.users.get(user_id, field="userId")
+    owned = store.instances.list_owned(user_id)
+    if owned:
+        raise InvalidInput(
+            "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
+        )
+    store.users.remove(user_id)
