@@ -1,0 +1,120 @@
+"""The doors: blueprints, the documentation, and the one place where errors become answers."""
+
+import logging
+import re
+import secrets
+from typing import Any
+
+import flask_smorest
+import orjson
+from flask import Flask, Response, g, jsonify, request
+from flask.json.provider import JSONProvider
+from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.exceptions import HTTPException
+
+from service.api import health, home, images, instances, nodes, users
+from service.api.auth import authenticate
+from service.api.schemas import ErrorAnswer
+from service.errors import ServiceError
+
+log = logging.getLogger(__name__)
+
+BLUEPRINTS = (
+    home.blueprint,
+    users.blueprint,
+    instances.blueprint,
+    images.blueprint,
+    nodes.blueprint,
+    health.blueprint,
+)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class OrjsonProvider(JSONProvider):
+    """JSON by orjson: strict, fast, and datetimes as RFC 3339."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """Write JSON text."""
+        return orjson.dumps(obj, option=orjson.OPT_UTC_Z).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Read JSON text. Refuses NaN, lone surrogates and what is no UTF-8."""
+        return orjson.loads(s)
+
+
+class Api(flask_smorest.Api):
+    """flask-smorest's Api with our errors."""
+
+    ERROR_SCHEMA = ErrorAnswer
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer an error of the framework: an unknown path, a wrong method, a body too large."""
+        status = error.code or 500
+        code = re.sub(r"[^a-z]+", "_", error.name.lower())
+        answer = render(status, error.description or error.name, code, {})
+        for name, value in error.get_headers():
+            if name.lower() not in ("content-type", "content-length"):
+                answer.headers[name] = value
+        return answer
+
+
+def register(app: Flask) -> Api:
+    """Give the app its doors: paths, documentation, authentication and errors."""
+    app.json = OrjsonProvider(app)
+    app.url_map.strict_slashes = False
+    api = Api(app)
+    api.spec.components.security_scheme(
+        "apiKey", {"type": "apiKey", "in": "header", "name": "x-api-key"}
+    )
+    api.spec.options["security"] = [{"apiKey": []}]
+    for blueprint in BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    app.register_blueprint(
+        get_swaggerui_blueprint(
+            "/docs",
+            "/openapi.json",
+            config={"app_name": "Skyquay API", "persistAuthorization": True, "validatorUrl": None},
+        )
+    )
+    app.before_request(_name_request)
+    app.before_request(authenticate)
+    app.after_request(_sign_answer)
+    app.register_error_handler(ServiceError, render_service_error)
+    app.register_error_handler(Exception, render_unknown)
+    return api
+
+
+def render_service_error(error: ServiceError) -> Response:
+    """Answer an error of ours."""
+    if error.status >= 500:
+        log.warning("%s: %s (request %s)", error.code, error.message, g.get("request_id"))
+    answer = render(error.status, error.message, error.code, error.details)
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
+
+
+def render_unknown(error: Exception) -> Response:
+    """Answer what nobody foresaw: logged with the request's id, and no details for the client."""
+    log.error("unexpected error (request %s)", g.get("request_id"), exc_info=error)
+    return render(500, "Unexpected error; the operator finds it in the log.", "internal_error", {})
+
+
+def render(status: int, message: str, code: str, details: dict[str, Any]) -> Response:
+    """Shape every error there is."""
+    answer = jsonify({"error": message, "code": code, "details": details})
+    answer.status_code = status
+    return answer
+
+
+def _name_request() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _sign_answer(answer: Response) -> Response:
+    if "request_id" in g:
+        answer.headers["X-Request-Id"] = g.request_id
+    return answer

@@ -14,6 +14,9 @@ from service.documents import Node
 from service.lifecycle import Power, PowerAction
 from service.ports import PortMapping
 
+DRIVER_NAMES = ("skyportd", "docker", "process")
+"""The drivers that a node may be created with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:

@@ -1,0 +1,110 @@
+"""flask-smorest's Blueprint, with this API's way to read requests and to document answers."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import flask_smorest
+import marshmallow as ma
+import orjson
+from flask import Request
+from webargs import core
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from service.api.schemas import ErrorAnswer
+from service.errors import InvalidInput
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+MAX_DEPTH = 20
+"""How deep a body's objects and lists may be nested."""
+
+REASONS = {
+    400: ("Something in the request is wrong or unknown.", "invalid_input"),
+    401: ("The API key is missing or not valid.", "unauthorized"),
+    409: ("Somebody else has it already.", "conflict"),
+    413: ("The body is too large.", "payload_too_large"),
+    415: ("The body is not JSON.", "unsupported_media_type"),
+    500: ("Something went wrong on a node or in the service.", "node_failure"),
+    503: ("The database does not answer; try again.", "database_unavailable"),
+}
+ALWAYS = (401, 500, 503)
+WITH_BODY = (400, 413, 415)
+
+
+class Parser(FlaskParser):
+    """Reads JSON bodies strictly, whatever the content type is, as long as it is none or JSON."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def _raw_load_json(self, req: Request) -> object:
+        if req.mimetype and not req.is_json:
+            raise UnsupportedMediaType("The body must be JSON (Content-Type: application/json).")
+        body = req.get_data(cache=True)
+        if not body.strip():
+            return core.missing
+        try:
+            loaded = orjson.loads(body)
+        except orjson.JSONDecodeError as exc:
+            raise InvalidInput("The body is not valid JSON.", body=[str(exc)]) from exc
+        if not isinstance(loaded, dict):
+            raise InvalidInput("The body is not valid.", body=["Must be a JSON object."])
+        if _depth(loaded) > MAX_DEPTH:
+            raise InvalidInput("The body is not valid.", body=["Is nested too deeply."])
+        return loaded
+
+    def handle_error(
+        self, error: ma.ValidationError, req: Request, schema: ma.Schema, **kwargs: Any
+    ) -> NoReturn:
+        """Raise InvalidInput, which names the fields."""
+        messages: dict[str, Any] = {}
+        for by_field in error.messages_dict.values():  # by location: there is only "json" here
+            messages.update(by_field if isinstance(by_field, dict) else {"body": by_field})
+        fields = ", ".join(sorted(str(name) for name in messages))
+        raise InvalidInput(f"The request is not valid: {fields}.", **messages) from error
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A resource. Its views answer plain objects, shaped by `wire`; the schemas document them."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def answers(
+        self,
+        status: int,
+        schema: type[ma.Schema] | ma.Schema,
+        *errors: int,
+        example: object,
+        description: str,
+    ) -> Callable[[View], View]:
+        """Document the answer of a view, and the statuses of the errors that it can give."""
+
+        def decorate(view: View) -> View:
+            described = self.alt_response(
+                status, schema=schema, example=example, description=description, success=True
+            )(view)
+            for error in errors:
+                text, code = REASONS[error]
+                described = self.alt_response(
+                    error,
+                    schema=ErrorAnswer,
+                    description=text,
+                    example={"error": text, "code": code, "details": {}},
+                )(described)
+            return described  # type: ignore[no-any-return]
+
+        return decorate
+
+
+def _depth(value: dict[str, Any]) -> int:
+    deepest = 0
+    layer: list[Any] = [value]
+    while layer:
+        deepest += 1
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return deepest

@@ -1,0 +1,52 @@
+"""What views need of the running app: its store, drivers, settings and clock, and who calls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict, cast
+
+from flask import current_app, g
+
+from service.config import Config
+from service.drivers import DriverFactory
+from service.store import Store
+
+EXTENSION = "skyquay"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The collaborators of one app; `create_app` puts them there."""
+
+    config: Config
+    store: Store
+    drivers: DriverFactory
+    now: Callable[[], datetime]
+
+
+class Origin(TypedDict):
+    """Who asks for a change, for the operation that carries it out."""
+
+    now: datetime
+    requested_by: str | None
+    request_id: str | None
+
+
+def current() -> Context:
+    """Find the context of the app that answers the current request."""
+    return cast("Context", current_app.extensions[EXTENSION])
+
+
+def store() -> Store:
+    """Find the store of the current app."""
+    return current().store
+
+
+def now() -> datetime:
+    """Tell the time by the current app's clock."""
+    return current().now()
+
+
+def origin() -> Origin:
+    """Tell when, by whom and in which request a change is asked for."""
+    return Origin(now=now(), requested_by=g.key["_id"], request_id=g.request_id)

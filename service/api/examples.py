@@ -1,0 +1,155 @@
+"""Examples for the OpenAPI document. A test loads and checks each of them against its schema."""
+
+from typing import Any
+
+_WHEN = "2026-01-31T12:00:00.000Z"
+
+USER: dict[str, Any] = {
+    "userId": "318924857203654657",
+    "username": "ada",
+    "email": "ada@example.org",
+    "admin": False,
+    "accessTo": [],
+    "createdAt": _WHEN,
+}
+LOOK_UP_USER = {"type": "email", "value": USER["email"]}
+CREATED_USER = {name: USER[name] for name in ("userId", "username", "email", "admin")}
+CREATE_USER = {
+    "username": USER["username"],
+    "email": USER["email"],
+    "password": "correct horse battery staple",
+    "userId": USER["userId"],
+}
+
+NODE: dict[str, Any] = {
+    "id": "5f2b8a90c1d4e7f3",
+    "name": "local",
+    "tags": "home",
+    "ram": "32",
+    "disk": "500",
+    "processor": "Ryzen 7",
+    "address": "unix:///var/run/docker.sock",
+    "port": None,
+    "driver": "docker",
+    "status": "Online",
+    "error": None,
+    "version": "27.3.1",
+    "engine": "docker 27.3.1",
+    "instances": 1,
+    "memoryMib": 32768,
+    "allocatedMemoryMib": 128,
+    "allocatedCpu": 0.5,
+    "lastSeenAt": _WHEN,
+    "createdAt": _WHEN,
+}
+CREATE_NODE = {
+    "name": "helsinki-1",
+    "tags": "eu",
+    "ram": "32",
+    "disk": "500",
+    "processor": "Ryzen 7",
+    "address": "node1.example.org",
+    "port": "3002",
+}
+_NEW_NODE = {
+    **NODE,
+    **CREATE_NODE,
+    "port": 3002,
+    "driver": "skyportd",
+    "status": "Unconfigured",
+    "version": None,
+    "engine": None,
+    "instances": 0,
+    "allocatedMemoryMib": 0,
+    "allocatedCpu": 0,
+    "lastSeenAt": None,
+}
+CREATED_NODE = {**_NEW_NODE, "Message": _NEW_NODE}
+
+IMAGE: dict[str, Any] = {
+    "Id": "0c7d1e2f3a4b5c6d",
+    "Name": "Static web server",
+    "Image": "python:3.13-alpine",
+    "AltImages": ["python:3.13-alpine"],
+    "Env": [],
+    "Cmd": 'exec python3 -m http.server "$PRIMARY_PORT"',
+    "Scripts": {"Install": []},
+    "Variables": {},
+    "StopCommand": None,
+    "Description": "Serves the instance's own folder over HTTP.",
+    "Author": "",
+    "AuthorName": "Skyquay",
+    "Meta": {},
+    "features": [],
+    "process": True,
+}
+
+DEPLOY = {
+    "name": "my first",
+    "user": USER["userId"],
+    "nodeId": NODE["id"],
+    "image": IMAGE["Name"],
+    "memory": 128,
+    "cpu": "0.5",
+    "ports": "8080:25565",
+    "primary": "25565",
+}
+INSTANCE: dict[str, Any] = {
+    "Id": "iq3kz7ab2mxwe",
+    "VolumeId": "iq3kz7ab2mxwe",
+    "ContainerId": "8c01a793747241c018a10df916561f803b0ef65380604bd388bafc7a0e4b78c4",
+    "Name": DEPLOY["name"],
+    "User": USER["userId"],
+    "Node": {name: NODE[name] for name in ("id", "name", "address", "port", "status")},
+    "Image": IMAGE["Image"],
+    "ImageName": IMAGE["Name"],
+    "AltImages": IMAGE["AltImages"],
+    "StopCommand": None,
+    "Memory": 128,
+    "Cpu": 0.5,
+    "Ports": DEPLOY["ports"],
+    "Primary": DEPLOY["primary"],
+    "ExposedPorts": {"8080/tcp": {}, "8080/udp": {}},
+    "PortBindings": {
+        "8080/tcp": [{"HostPort": "25565"}],
+        "8080/udp": [{"HostPort": "25565"}],
+    },
+    "Env": [],
+    "Variables": {},
+    "InternalState": "READY",
+    "suspended": False,
+    "power": "running",
+    "error": None,
+    "createdAt": _WHEN,
+    "updatedAt": _WHEN,
+}
+_OPERATION_ID = "9a1b2c3d4e5f60718293"
+SUSPENDED = {
+    **INSTANCE,
+    "suspended": True,
+    "power": "stopped",
+    "operationId": _OPERATION_ID,
+}
+UNSUSPENDED = {**INSTANCE, "operationId": _OPERATION_ID}
+DEPLOYED = {
+    "message": "The instance is being deployed.",
+    "Message": "The instance is being deployed.",
+    "Id": INSTANCE["Id"],
+    "volumeId": INSTANCE["Id"],
+    "VolumeId": INSTANCE["Id"],
+    "ContainerId": None,
+    "state": "INSTALLING",
+    "operationId": _OPERATION_ID,
+}
+DELETED = {
+    "message": "The instance is deleted.",
+    "Id": INSTANCE["Id"],
+    "state": "DELETED",
+    "operationId": _OPERATION_ID,
+}
+
+HOME = {
+    "name": "Skyquay",
+    "version": "0.1.0",
+    "links": {"docs": "/docs/", "openapi": "/openapi.json", "health": "/healthz"},
+}

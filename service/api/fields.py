@@ -1,0 +1,166 @@
+"""Fields that load what the clients of this API really send, and say so in the OpenAPI document."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import marshmallow as ma
+import orjson
+
+from service import ports, quantities
+
+MAX_TEXT = 4096
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+
+
+def text(
+    *, required: bool = True, longest: int = 255, description: str, **options: Any
+) -> ma.fields.String:
+    """Make a field for a text that is not empty. One that is not required may be null."""
+    length = ma.validate.Length(min=1, max=longest, error="Must have 1 to {max} characters.")
+    # Neither environments nor file names can hold a NUL.
+    no_nul = ma.validate.ContainsNoneOf("\0", error="Must not contain a NUL character.")
+    return ma.fields.String(
+        required=required,
+        allow_none=not required,
+        validate=[length, no_nul],
+        metadata={"description": description},
+        **options,
+    )
+
+
+class Parsed(ma.fields.Field[Any]):
+    """A value that one function reads: it takes text or a number, and raises ValueError."""
+
+    def __init__(
+        self, parse: Callable[[Any], Any], *, types: tuple[str, ...], **options: Any
+    ) -> None:
+        metadata = {"type": list(types), **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
+        self._parse = parse
+        self._types = types
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        accepted = {"string": (str,), "number": (int, float), "integer": (int,)}
+        allowed = tuple(kind for name in self._types for kind in accepted[name])
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise ma.ValidationError(f"Must be a {' or a '.join(self._types)}.")
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ma.ValidationError(f"Must have at most {MAX_TEXT} characters.")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        try:
+            return self._parse(value)
+        except ValueError as exc:
+            raise ma.ValidationError(str(exc)) from exc
+
+
+class Disk(ma.fields.Field[Any]):
+    """A disk size in GB that is only shown, so that whatever cannot be read is no error."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> float | None:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        try:
+            size = float(value)
+        except ValueError:
+            return None
+        return size if math.isfinite(size) and 0 < size < 1e9 else None
+
+
+class Variables(ma.fields.Field[Any]):
+    """An image's variables: an object, or the same as JSON text. Numbers become text."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, str]:
+        if isinstance(value, str):
+            value = self._read_json(value)
+        if value is None or value == []:
+            # The older panel's own form sends an empty list for "no variables".
+            return {}
+        if not isinstance(value, dict):
+            raise ma.ValidationError("Must be an object, or an object as JSON text.")
+        problems = {name: [problem] for name, given in value.items()
+                    if (problem := self._find_problem(name, given))}  # fmt: skip
+        if problems:
+            raise ma.ValidationError(problems)
+        return {name: _print(given) for name, given in value.items() if given is not None}
+
+    @staticmethod
+    def _read_json(value: str) -> object:
+        if not value.strip():
+            return None
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError as exc:
+            raise ma.ValidationError("Is text, but no JSON.") from exc
+
+    @staticmethod
+    def _find_problem(name: str, value: object) -> str | None:
+        if not _VARIABLE_NAME.fullmatch(name):
+            return "A variable's name has letters, digits and underscores only."
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            return "Must be a text, a number or a boolean."
+        if isinstance(value, str) and (len(value) > MAX_TEXT or "\0" in value):
+            return f"Must have at most {MAX_TEXT} characters, and none of them NUL."
+        return None
+
+
+def _print(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def memory(**options: Any) -> Parsed:
+    """Make a field for an amount of memory; loads MiB."""
+    return Parsed(quantities.parse_memory_mib, types=("string", "number"), **options)
+
+
+def cpu(**options: Any) -> Parsed:
+    """Make a field for a number of cores; loads thousandths of a core."""
+    return Parsed(quantities.parse_cpu_milli, types=("string", "number"), **options)
+
+
+def port_map(**options: Any) -> Parsed:
+    """Make a field for port mappings; loads a tuple of PortMapping."""
+    return Parsed(_parse_ports, types=("string",), **options)
+
+
+def primary(**options: Any) -> Parsed:
+    """Make a field for the primary port, which stays as it was sent."""
+    return Parsed(lambda value: value, types=("string", "integer"), **options)
+
+
+def as_text(**options: Any) -> Parsed:
+    """Make a field for a text that some clients send as a number."""
+    return Parsed(_require_text, types=("string", "number"), **options)
+
+
+def port(**options: Any) -> Parsed:
+    """Make a field for one port; loads an int."""
+    return Parsed(_parse_port, types=("string", "integer"), **options)
+
+
+def _parse_ports(value: str) -> tuple[ports.PortMapping, ...]:
+    mappings = ports.parse(value)
+    if not mappings:
+        raise ValueError("At least one port mapping is needed, like 80:8080.")
+    return mappings
+
+
+def _parse_port(value: str | int) -> int:
+    digits = str(value).strip()
+    if not re.fullmatch(r"\d{1,5}", digits, re.ASCII) or not 1 <= int(digits) <= 65535:
+        raise ValueError("Must be a port between 1 and 65535.")
+    return int(digits)
+
+
+def _require_text(value: str | int | float) -> str:
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("Must not be empty or contain a NUL character.")
+    return str(value)

@@ -1,0 +1,52 @@
+"""Doors to users."""
+
+from typing import Any
+
+from service import users
+from service.api import examples, wire
+from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
+from service.api.context import now, store
+from service.api.schemas import CreatedUserAnswer, CreateUser, LookUpUser, UserAnswer
+
+blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who owns instances.")
+
+
+@blueprint.get("/users")
+@blueprint.answers(
+    200, UserAnswer(many=True), *ALWAYS, example=[examples.USER], description="All users."
+)
+def list_users() -> list[wire.Json]:
+    """List all users."""
+    return [wire.user(user) for user in store().users.list()]
+
+
+@blueprint.post("/getUser")
+@blueprint.arguments(LookUpUser, example=examples.LOOK_UP_USER)
+@blueprint.answers(
+    201, UserAnswer, *WITH_BODY, *ALWAYS, example=examples.USER, description="The user."
+)
+def get_user(lookup: dict[str, Any]) -> tuple[wire.Json, int]:
+    """Get one user by e-mail address, name or id.
+
+    A user that is found is answered with 201, and one that is not with 400, as ever.
+    """
+    return wire.user(users.look_up(store(), lookup["type"], lookup["value"])), 201
+
+
+@blueprint.post("/auth/create-user")
+@blueprint.arguments(CreateUser, example=examples.CREATE_USER)
+@blueprint.answers(
+    201,
+    CreatedUserAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    example=examples.CREATED_USER,
+    description="The user was added.",
+)
+def create_user(fields: dict[str, Any]) -> tuple[wire.Json, int]:
+    """Add a user.
+
+    409 when the e-mail address, the name (in any letter case) or the `userId` is taken.
+    """
+    return wire.created_user(users.create(store(), **fields, now=now())), 201
