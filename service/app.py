@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from flask import Flask
+from flask import Flask, request
 
-from service import api
+from service import api, keys
+from service.api.auth import OPEN_ENDPOINTS
 from service.api.context import EXTENSION, Context
 from service.config import Config
 from service.documents import Node
@@ -46,8 +47,33 @@ def create_app(
         drivers=drivers or make_drivers(config),
         now=now,
     )
+    app.before_request(_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
     api.register(app)
     return app
+
+
+def prepare(config: Config, store: Store) -> None:
+    """Make the database ready for use: its indexes, and the key that the settings ask for."""
+    store.prepare()
+    if config.api_key:
+        keys.ensure(store, config.api_key, name="SKYQUAY_API_KEY", now=utc_now())
+
+
+class _Once:
+    """Do something before the first request that needs it; again as long as that fails.
+
+    A WSGI server that loads `wsgi.py` runs nothing before it serves, and without its indexes the
+    database would not keep the promises of the API.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done and request.endpoint not in OPEN_ENDPOINTS:
+            self._work()
+            self._done = True
 
 
 def make_store(config: Config) -> Store:

@@ -47,7 +47,9 @@ class NotFound(InvalidInput):
     """What the request names does not exist. The API's reference answers 400, not 404."""
 
     def __init__(self, what: str, identifier: str, *, field: str = "id") -> None:
-        super().__init__(f"{what} not found", **{field: [f"There is no {what} {identifier!r}."]})
+        super().__init__(
+            f"There is no such {what}.", **{field: [f"There is no {what} {identifier!r}."]}
+        )
         self.code = f"{what.replace(' ', '_')}_not_found"
 
 

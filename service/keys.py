@@ -3,10 +3,11 @@
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from service.documents import Key
-from service.errors import Unauthorized
+from service.errors import Conflict, Unauthorized
 from service.store import Store
 
 PREFIX = "sq_"
@@ -48,6 +49,13 @@ def create(
     )
     store.keys.add(document)
     return document, key
+
+
+def ensure(store: Store, key: str, *, name: str, now: datetime) -> None:
+    """See to it that this very key exists, with all rights, whoever else does the same."""
+    if store.keys.find_by_digest(digest(key)) is None:
+        with suppress(Conflict):
+            create(store, name=name, key=key, now=now)
 
 
 def authenticate(store: Store, key: str, *, now: datetime) -> Key:

@@ -23,7 +23,7 @@ REASONS = {
     400: ("Something in the request is wrong or unknown.", "invalid_input"),
     401: ("The API key is missing or not valid.", "unauthorized"),
     409: ("Somebody else has it already.", "conflict"),
-    413: ("The body is too large.", "payload_too_large"),
+    413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
     500: ("Something went wrong on a node or in the service.", "node_failure"),
     503: ("The database does not answer; try again.", "database_unavailable"),

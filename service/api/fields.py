@@ -112,6 +112,47 @@ class Variables(ma.fields.Field[Any]):
         return None
 
 
+class Environment(ma.fields.Field[Any]):
+    """Lines of `KEY=value`; some published documents have an object instead."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str]:
+        if isinstance(value, dict):
+            value = [f"{name}={text}" for name, text in value.items()]
+        if not isinstance(value, list) or not all(map(_is_assignment, value)):
+            raise ma.ValidationError("Must be a list of texts like KEY=value.")
+        return value
+
+
+class Command(ma.fields.Field[Any]):
+    """A list of words that is executed as it is, or a line for `sh -c`. Empty means none."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str] | str | None:
+        words = value if isinstance(value, list) else [value]
+        if not all(isinstance(word, str) and "\0" not in word for word in words):
+            raise ma.ValidationError("Must be a text or a list of texts.")
+        return value or None
+
+
+def variable_name() -> ma.fields.String:
+    """Make a field for the name of a variable of the environment."""
+    return ma.fields.String(
+        validate=ma.validate.Regexp(
+            f"{_VARIABLE_NAME.pattern}$", error="Must have letters, digits and underscores only."
+        )
+    )
+
+
+def _is_assignment(line: object) -> bool:
+    if not isinstance(line, str) or "\0" in line:
+        return False
+    name, sign, _ = line.partition("=")
+    return sign == "=" and bool(_VARIABLE_NAME.fullmatch(name))
+
+
 def _print(value: str | int | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -136,9 +177,10 @@ def primary(**options: Any) -> Parsed:
     return Parsed(lambda value: value, types=("string", "integer"), **options)
 
 
-def as_text(**options: Any) -> Parsed:
-    """Make a field for a text that some clients send as a number."""
-    return Parsed(_require_text, types=("string", "number"), **options)
+def as_text(*, empty: bool = False, **options: Any) -> Parsed:
+    """Make a field for a text that some send as a number."""
+    parse = str if empty else _require_text
+    return Parsed(parse, types=("string", "number"), **options)
 
 
 def port(**options: Any) -> Parsed:

@@ -114,7 +114,7 @@ class Nodes(Documents[Node]):
                 raise NotFound(self.what, node_id, field="nodeId")
             count = node["allocated"]["instances"]
             raise NodeNotEmpty(
-                "Instances still live on this node.", nodeId=[f"It has {count} instances."]
+                "Instances still live on this node.", nodeId=[f"Instances on it: {count}."]
             )
 
 

@@ -1,0 +1,135 @@
+"""What `skyquay up` finds or makes, so that somebody new has something to call."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cryptography.fernet import Fernet
+
+from service import images, keys, nodes, users
+from service.api.schemas import ImageFile
+from service.config import Config
+from service.documents import Image, Node
+from service.drivers import DriverFactory
+from service.nodes import NodeOrder
+from service.store import Store
+
+STARTER_IMAGES = Path(__file__).parent / "starter_images"
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+FIRST_PORT = 8080
+FIRST_USER = "admin"
+
+
+def keep_secret_key(data_dir: Path) -> str:
+    """Read the secret key from the data folder; make one, for its owner only, if need be."""
+    path = data_dir / "secret.key"
+    if not path.exists():
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(Fernet.generate_key() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    return path.read_text().strip()
+
+
+def find_or_make_key(store: Store, *, now: datetime) -> str | None:
+    """Make the first API key. None when there is one: nobody but its holder knows it."""
+    if store.keys.list():
+        return None
+    return keys.create(store, name="first", now=now)[1]
+
+
+def find_or_make_user(store: Store, *, now: datetime) -> str:
+    """Make the first user, who has a password that nobody knows. Answers the id of the oldest."""
+    found = store.users.list()
+    if found:
+        return found[0]["_id"]
+    user = users.create(
+        store,
+        user_id=FIRST_USER,
+        username=FIRST_USER,
+        email="admin@example.com",
+        password=secrets.token_urlsafe(32),
+        admin=True,
+        now=now,
+    )
+    return user["_id"]
+
+
+def find_or_import_images(store: Store, *, now: datetime) -> Image:
+    """Import the starter images into an empty catalogue. Answers the oldest image."""
+    found = store.images.list()
+    return found[0] if found else import_images(store, STARTER_IMAGES, now=now)[0]
+
+
+def import_images(store: Store, path: Path, *, now: datetime) -> list[Image]:
+    """Import one image document, or all `*.json` of a folder, by name.
+
+    All are read before the first is written. Raises ValueError, which names the file, for one that
+    is no JSON, and marshmallow's ValidationError for one that is no image.
+    """
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    fields = [ImageFile().load(_read_json(file)) for file in files]
+    return [images.put(store, each, now=now) for each in fields]
+
+
+def find_or_make_node(
+    store: Store, drivers: DriverFactory, config: Config, *, now: datetime
+) -> Node | None:
+    """Register this machine as the node `local` where there is no node. Answers the oldest node."""
+    found = store.nodes.list()
+    if found or config.local_node == "none":
+        return found[0] if found else None
+    kind = config.local_node
+    if kind == "auto":
+        kind = "docker" if _docker_answers() else "process"
+    order = NodeOrder(name="local", driver=kind)
+    if kind == "docker":
+        order["address"] = f"unix://{DOCKER_SOCKET}"
+    return nodes.create(store, drivers, order, allow_process=config.allow_process, now=now)
+
+
+def find_free_port(store: Store, node: Node) -> int:
+    """Find a host port for a first instance that neither an instance nor a program holds."""
+    taken = {
+        port for instance in store.instances.list_on(node["_id"]) for port in instance["ports"]
+    }
+    return next(
+        port
+        for port in range(FIRST_PORT, 65536)
+        if port not in taken and _is_free(port, socket.socket)
+    )
+
+
+def _is_free(port: int, make_socket: Callable[[], socket.socket]) -> bool:
+    with make_socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _docker_answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(3)
+        try:
+            probe.connect(str(DOCKER_SOCKET))
+        except OSError:
+            return False
+    return True
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as exc:
+        raise ValueError(f"{path}: {exc}") from exc

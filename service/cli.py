@@ -1,0 +1,349 @@
+"""The command `skyquay`."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import marshmallow as ma
+from flask import Flask
+
+from service import bootstrap, embedded, keys, nodes, users
+from service.api.schemas import CreateNode, CreateUser
+from service.app import (
+    create_app,
+    make_drivers,
+    make_store,
+    make_worker,
+    prepare,
+    utc_now,
+)
+from service.config import Config, ConfigError, describe_settings
+from service.drivers import DRIVER_NAMES
+from service.embedded import EmbeddedError
+from service.errors import ServiceError
+from service.server import Server, work
+from service.store import Store
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def plainly(command: Callable[Params, Result]) -> Callable[Params, Result]:
+    """End a command with one sentence when something is wrong that its user can mend."""
+
+    @wraps(command)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return command(*args, **kwargs)
+        except ServiceError as exc:
+            reasons = "".join(f"\n  {name}: {value}" for name, value in exc.details.items())
+            raise click.ClickException(exc.message + reasons) from exc
+        except ma.ValidationError as exc:
+            raise click.ClickException(json.dumps(exc.messages, indent=2)) from exc
+        except (ConfigError, EmbeddedError, ValueError) as exc:
+            raise click.ClickException(str(exc)) from exc
+
+    return call
+
+
+def _settings_epilog() -> str:
+    lines = [
+        f"{variable} ({default or 'unset'}): {meaning}"
+        for variable, default, meaning in describe_settings()
+    ]
+    return "\b\nSettings, from the environment, with their defaults:\n" + "\n".join(lines)
+
+
+@click.group()
+@click.version_option(package_name="skyquay", prog_name="skyquay")
+def main() -> None:
+    """Manage containers that you host yourself."""
+
+
+@main.command(epilog=_settings_epilog())
+@click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@plainly
+def up(no_worker: bool) -> None:
+    """Run everything on this machine, with a private database: for one machine, and to try it.
+
+    Makes what is missing: the database, a first API key and user, the starter images and a node
+    `local`. Starting it again finds everything as it was.
+    """
+    config = _read_config(allow_process=True)
+    with ExitStack() as stack:
+        stack.enter_context(embedded.lock(config.data_dir))
+        if not config.secret_key:
+            config = replace(config, secret_key=bootstrap.keep_secret_key(config.data_dir))
+        if not config.mongodb_uri:
+            mongod = stack.enter_context(embedded.start(config.data_dir))
+            config = replace(config, mongodb_uri=mongod.uri)
+        store = stack.enter_context(_usable_store(config))
+        drivers = make_drivers(config)
+        server = Server(create_app(config, store, drivers), config)
+        now = utc_now()
+        key = bootstrap.find_or_make_key(store, now=now)
+        user_id = bootstrap.find_or_make_user(store, now=now)
+        image = bootstrap.find_or_import_images(store, now=now)
+        node = bootstrap.find_or_make_node(store, drivers, config, now=now)
+        click.echo(f"\nSkyquay serves {server.url}")
+        click.echo(f"  API key      {key or 'made earlier; `skyquay keys create` makes another'}")
+        click.echo(f"  Swagger UI   {server.url}/docs/")
+        if node is not None:
+            click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")
+            port = bootstrap.find_free_port(store, node)
+            body = {
+                "name": "first",
+                "user": user_id,
+                "nodeId": node["_id"],
+                "image": image["name"],
+                "memory": 128,
+                "cpu": 1,
+                "ports": f"{port}:{port}",
+                "primary": port,
+            }
+            click.echo(
+                f"\nDeploy a first instance, which then answers on http://127.0.0.1:{port}\n\n"
+                f"curl -X POST {server.url}/api/instances/deploy"
+                f' -H "x-api-key: {key or "$SKYQUAY_API_KEY"}"'
+                f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'\n"
+            )
+        sys.stdout.flush()
+        server.run(None if no_worker else make_worker(config, store, drivers))
+        click.echo("Stopped. What runs on the nodes goes on running.")
+
+
+@main.command(epilog=_settings_epilog())
+@click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@plainly
+def serve(no_worker: bool) -> None:
+    """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes."""
+    config = _read_production_config()
+    with _usable_store(config) as store:
+        drivers = make_drivers(config)
+        server = Server(create_app(config, store, drivers), config)
+        click.echo(f"Skyquay serves {server.url}")
+        sys.stdout.flush()
+        server.run(None if no_worker else make_worker(config, store, drivers))
+
+
+@main.command(epilog=_settings_epilog())
+@plainly
+def worker() -> None:
+    """Carry out operations and probe nodes, without serving."""
+    config = _read_production_config()
+    with _usable_store(config) as store:
+        click.echo("Skyquay works.")
+        sys.stdout.flush()
+        work(make_worker(config, store, make_drivers(config)))
+
+
+@main.group("keys")
+def keys_group() -> None:
+    """Make, list and revoke API keys."""
+
+
+@keys_group.command("create")
+@click.option("--name", default="cli", show_default=True, help="What you call it.")
+@plainly
+def keys_create(name: str) -> None:
+    """Make an API key with all rights. It is printed now and never again."""
+    with _any_store() as store:
+        document, key = keys.create(store, name=name, now=utc_now())
+        click.echo(key)
+        click.echo(f"To revoke it: skyquay keys revoke {document['_id']}", err=True)
+
+
+@keys_group.command("list")
+@plainly
+def keys_list() -> None:
+    """List the API keys: id, name, when made, when last used."""
+    with _any_store() as store:
+        for key in store.keys.list():
+            used = key["last_used_at"]
+            click.echo(
+                f"{key['_id']}  {key['name']:20}  made {key['created_at']:%Y-%m-%d %H:%M}"
+                f"  used {used.strftime('%Y-%m-%d %H:%M') if used else 'never'}"
+            )
+
+
+@keys_group.command("revoke")
+@click.argument("key_id")
+@plainly
+def keys_revoke(key_id: str) -> None:
+    """Make an API key worthless at once."""
+    with _any_store() as store:
+        if not keys.revoke(store, key_id):
+            raise click.ClickException(f"There is no key {key_id!r}.")
+        click.echo("Revoked.")
+
+
+@main.group("users")
+def users_group() -> None:
+    """Make and delete users, and set their passwords."""
+
+
+@users_group.command("create")
+@click.argument("username")
+@click.argument("email")
+@click.option("--id", "user_id", help="The user's id; made up when absent.")
+@click.option("--admin", is_flag=True)
+@click.password_option(help="Asked for when absent.")
+@plainly
+def users_create(username: str, email: str, password: str, **options: Any) -> None:
+    """Add a user and print the id."""
+    fields = {"username": username, "email": email, "password": password,
+              "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
+    with _any_store() as store:
+        click.echo(users.create(store, **CreateUser().load(fields), now=utc_now())["_id"])
+
+
+@users_group.command("delete")
+@click.argument("user_id")
+@plainly
+def users_delete(user_id: str) -> None:
+    """Delete a user who owns no instances."""
+    with _any_store() as store:
+        users.delete(store, user_id)
+        click.echo("Deleted.")
+
+
+@users_group.command("set-password")
+@click.argument("user_id")
+@click.password_option(help="Asked for when absent.")
+@plainly
+def users_set_password(user_id: str, password: str) -> None:
+    """Replace a user's password."""
+    with _any_store() as store:
+        users.set_password(store, user_id, password, now=utc_now())
+        click.echo("The password is set.")
+
+
+@main.group("images")
+def images_group() -> None:
+    """Import and list images."""
+
+
+@images_group.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@plainly
+def images_import(path: Path) -> None:
+    """Import an image document, or every *.json of a folder. One of the same name is replaced.
+
+    A document that says `"process": true` may run as a process of a machine: read it first.
+    """
+    with _any_store() as store:
+        for image in bootstrap.import_images(store, path, now=utc_now()):
+            click.echo(f"{image['_id']}  {image['name']}")
+
+
+@images_group.command("list")
+@plainly
+def images_list() -> None:
+    """List the images: id, name, container image."""
+    with _any_store() as store:
+        for image in store.images.list():
+            click.echo(f"{image['_id']}  {image['name']}  ({image['image']})")
+
+
+@main.group("nodes")
+def nodes_group() -> None:
+    """Add nodes."""
+
+
+@nodes_group.command("add")
+@click.argument("name")
+@click.option("--driver", type=click.Choice(DRIVER_NAMES), default="docker", show_default=True)
+@click.option(
+    "--address", help="Host name, address or unix:///path. Default for docker: its socket."
+)
+@click.option("--port", help="For docker 2375, for skyportd 3002.")
+@click.option("--ram", help="GB, or with a unit; what the node may give away.")
+@click.option("--disk", help="GB.")
+@click.option("--processor")
+@click.option("--tags")
+@plainly
+def nodes_add(name: str, **options: str | None) -> None:
+    """Add a node, probe it, and print its id and status."""
+    if options["driver"] == "docker" and options["address"] is None:
+        options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
+    order = CreateNode().load({"name": name, **options})
+    config = _read_config()
+    with _any_store() as store:
+        node = nodes.create(
+            store,
+            make_drivers(config),
+            order,
+            allow_process=config.allow_process,
+            now=utc_now(),
+        )
+        click.echo(f"{node['_id']}  {node['status']}")
+        if node["probe_error"]:
+            click.echo(node["probe_error"], err=True)
+
+
+@main.command()
+@plainly
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    click.echo(print_openapi(create_app(Config())), nl=False)
+
+
+def print_openapi(app: Flask) -> str:
+    """Write the app's OpenAPI document as it is checked in."""
+    answer = app.test_client().get("/openapi.json")
+    return json.dumps(answer.get_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _read_config(**defaults: Any) -> Config:
+    config = Config.from_env(os.environ, **defaults)
+    logging.basicConfig(
+        level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    return config
+
+
+def _read_production_config() -> Config:
+    config = _read_config()
+    if not config.mongodb_uri:
+        raise ConfigError(
+            "SKYQUAY_MONGODB_URI is not set. `skyquay up` runs with a private database instead."
+        )
+    return config
+
+
+@contextmanager
+def _usable_store(config: Config) -> Iterator[Store]:
+    """Open the database and make it ready. Raises ConfigError for one that cannot be used."""
+    store = make_store(config)
+    try:
+        problem = store.check_server()
+        if problem:
+            raise ConfigError(problem)
+        prepare(config, store)
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _any_store() -> Iterator[Store]:
+    """Open the configured database, or the private one of a Skyquay that runs now."""
+    config = _read_config()
+    if not config.mongodb_uri:
+        mongod = embedded.find_running(config.data_dir)
+        if mongod is None:
+            raise ConfigError(
+                "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
+                f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
+            )
+        config = replace(config, mongodb_uri=mongod.uri)
+    with _usable_store(config) as store:
+        yield store
