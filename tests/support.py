@@ -1,0 +1,146 @@
+"""Factories and helpers for tests: documents with sensible contents, and a way to wait."""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from service import images, keys, nodes, users
+from service.documents import Image, Node, User
+from service.drivers import DriverFactory
+from service.instances import Order
+from service.ports import parse
+from service.store import Store
+from service.worker import Job, carry_out
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
+    """Look again and again until the answer is true; answer it as it is at the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not (seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return seen
+
+
+def a_user(store: Store, **over: Any) -> User:
+    """Add a user."""
+    name = over.pop("username", None) or f"user-{secrets.token_hex(4)}"
+    fields = {"username": name, "email": f"{name}@example.org", "password": "secret", **over}
+    return users.create(store, **fields, now=NOON)
+
+
+def an_image(store: Store, **over: Any) -> Image:
+    """Add an image of the catalogue."""
+    name = over.pop("name", None) or f"image-{secrets.token_hex(4)}"
+    reference = over.get("image", f"registry.example.org/{name}:1")
+    fields: dict[str, Any] = {
+        "name": name,
+        "image": reference,
+        "alt_images": [reference],
+        "env": [],
+        "cmd": None,
+        "scripts": {"Install": []},
+        "variables": {},
+        "stop_command": None,
+        "description": "",
+        "author": "",
+        "author_name": "",
+        "meta": {},
+        "features": [],
+        "process": True,
+    }
+    return images.put(store, {**fields, **over}, now=NOON)
+
+
+def a_node(store: Store, drivers: DriverFactory, **over: Any) -> Node:
+    """Add a node that is Online when its driver answers."""
+    order = {"name": "node", "driver": "memory", **over}
+    return nodes.create(store, drivers, order, allow_process=True, now=NOON)
+
+
+def a_key(store: Store) -> str:
+    """Add an API key."""
+    return keys.create(store, name="test", now=NOON)[1]
+
+
+def an_order(user: User, node: Node, image: Image, **over: Any) -> Order:
+    """Make an order for an instance."""
+    order: dict[str, Any] = {
+        "name": "an instance",
+        "user_id": user["_id"],
+        "node_id": node["_id"],
+        "image": image["_id"],
+        "image_name": None,
+        "memory_mib": 128,
+        "cpu_milli": 1000,
+        "disk_gb": None,
+        "ports": parse("80:8080"),
+        "primary": "8080",
+        "variables": {},
+    }
+    return Order(**{**order, **over})  # type: ignore[typeddict-item]
+
+
+def a_deploy(user: User, node: Node, image: Image, **over: Any) -> dict[str, Any]:
+    """Make the body of a deploy, as clients send it."""
+    return {
+        "name": "an instance",
+        "user": user["_id"],
+        "nodeId": node["_id"],
+        "image": image["_id"],
+        "memory": 128,
+        "cpu": 1,
+        "ports": "80:8080",
+        "primary": "8080",
+        **over,
+    }
+
+
+def run_due(store: Store, drivers: DriverFactory, *, lease_s: float = 30.0) -> int:
+    """Carry out all operations that are due, one after the other; tell how many there were."""
+    done = 0
+    while operation := store.operations.claim(secrets.token_hex(4), lease_s=lease_s):
+        carry_out(Job(store, operation, lease_s=lease_s, now=lambda: NOON), drivers)
+        done += 1
+    return done
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTP client sees."""
+
+    status: int
+    json: Any
+    headers: Any
+
+
+@dataclass(frozen=True)
+class ApiClient:
+    """A client of the API with a key."""
+
+    flask: FlaskClient
+    key: str | None
+
+    def get(self, path: str, **options: Any) -> Answer:
+        """Send GET."""
+        return self.send("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Answer:
+        """Send POST with a JSON body."""
+        return self.send("POST", path, json=body, **options)
+
+    def delete(self, path: str, body: Any = None, **options: Any) -> Answer:
+        """Send DELETE with a JSON body."""
+        return self.send("DELETE", path, json=body, **options)
+
+    def send(self, method: str, path: str, **options: Any) -> Answer:
+        """Send anything, with the key if there is one."""
+        headers = {**({"x-api-key": self.key} if self.key else {}), **options.pop("headers", {})}
+        answer = self.flask.open(path, method=method, headers=headers, **options)
+        return Answer(answer.status_code, answer.get_json(silent=True), answer.headers)

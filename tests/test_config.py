@@ -1,0 +1,236 @@
+"""Settings: defaults, what the environment says, and values that are refused by name."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.config import Config, ConfigError, describe_settings, variable
+
+NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
+POSITIVE = [name for name in NUMBERS if name != "wait_s"]
+
+
+def test_nothing_set_is_the_defaults():
+    """
+    An empty environment gives what the class declares.
+    """
+    assert Config() == Config.from_env({})
+
+
+def test_settings_are_read_from_the_environment():
+    """
+    Each kind of setting, text, path, integer, float and switch, is read as its kind.
+    """
+    environ = {
+        "SKYQUAY_NAME": " The Quay ",
+        "SKYQUAY_DATA_DIR": "/var/lib/skyquay",
+        "SKYQUAY_THREADS": "4",
+        "SKYQUAY_WAIT_S": "0.5",
+        "SKYQUAY_ALLOW_PROCESS": "1",
+    }
+
+    config = Config.from_env(environ)
+
+    expected = Config(
+        name="The Quay",
+        data_dir=Path("/var/lib/skyquay"),
+        threads=4,
+        wait_s=0.5,
+        allow_process=True,
+    )
+    assert expected == config
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t"])
+def test_an_empty_variable_is_unset(text):
+    """
+    An empty variable, as Compose passes one that is missing, leaves the default.
+    """
+    config = Config.from_env({"SKYQUAY_THREADS": text, "SKYQUAY_NAME": text})
+
+    assert Config() == config
+
+
+def test_a_command_has_defaults_of_its_own():
+    """
+    What a command passes as default counts where the environment says nothing.
+    """
+    config = Config.from_env({"SKYQUAY_THREADS": "4"}, threads=8, allow_process=True)
+
+    assert (4, True) == (config.threads, config.allow_process)
+
+
+def test_other_variables_are_ignored():
+    """
+    The environment is full of variables that are not ours, and of ones of newer versions.
+    """
+    assert Config() == Config.from_env({"PATH": "/bin", "SKYQUAY_NEWER": "x", "threads": "4"})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("true", True), ("YES", True), ("0", False), ("False", False), ("no", False)],
+)
+def test_a_switch_is_on_or_off(text, value):
+    """
+    A switch takes 1, true and yes, or 0, false and no, in any case.
+    """
+    assert value is Config.from_env({"SKYQUAY_ALLOW_PROCESS": text}).allow_process
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *[(variable(name), text) for name in NUMBERS for text in ("x", "-1", "1,5", "\x00", "²")],
+        *[(variable(name), text) for name in POSITIVE for text in ("0", "-0")],
+        ("SKYQUAY_THREADS", "4.5"),
+        ("SKYQUAY_THREADS", "1e3"),
+        ("SKYQUAY_THREADS", "9" * 5000),
+        ("SKYQUAY_ALLOW_PROCESS", "maybe"),
+        ("SKYQUAY_ALLOW_ANY_IMAGE", "2"),
+        ("SKYQUAY_API_KEY", "short"),
+        ("SKYQUAY_LOCAL_NODE", "kubernetes"),
+        ("SKYQUAY_LOG_LEVEL", "info"),
+        ("SKYQUAY_LISTEN", "8000"),
+        ("SKYQUAY_LISTEN", ":8000"),
+        ("SKYQUAY_LISTEN", "localhost"),
+        ("SKYQUAY_LISTEN", "localhost:"),
+        ("SKYQUAY_LISTEN", "localhost:http"),
+        ("SKYQUAY_LISTEN", "localhost:65536"),
+        ("SKYQUAY_LISTEN", "localhost:-1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(name, text):
+    """
+    The error is a ConfigError, and its message names the variable to correct.
+    """
+    with pytest.raises(ConfigError, match=name):
+        Config.from_env({name: text})
+
+
+@given(
+    name=st.sampled_from([variable(setting.name) for setting in fields(Config)]),
+    text=st.one_of(st.text(), st.text(alphabet="0123456789.:-+eE_ ", max_size=12)),
+)
+def test_no_text_breaks_from_env(name, text):
+    """
+    Any value of any variable is taken, or refused with a ConfigError that names it.
+    """
+    try:
+        Config.from_env({name: text})
+    except ConfigError as refusal:
+        named = name in str(refusal)
+    else:
+        named = True
+
+    assert named
+
+
+def test_no_wait_is_allowed():
+    """
+    Delete, suspend and unsuspend need not wait at all.
+    """
+    assert 0.0 == Config.from_env({"SKYQUAY_WAIT_S": "0"}).wait_s
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_listen_is_split_into_host_and_port(listen, address):
+    """
+    A name, an IPv4 and a bracketed IPv6 address are taken; port 0 lets the system choose.
+    """
+    assert address == Config(listen=listen).listen_address()
+
+
+def test_a_key_of_the_least_length_is_taken():
+    """
+    The limit itself is allowed.
+    """
+    assert "k" * 16 == Config.from_env({"SKYQUAY_API_KEY": "k" * 16}).api_key
+
+
+def test_a_refused_key_is_not_repeated():
+    """
+    The error of a key that is too short does not show the key.
+    """
+    with pytest.raises(ConfigError) as refusal:
+        Config(api_key="hunter2")
+
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_settings_stay_as_they_are():
+    """
+    A Config is read by many threads, so none of them can change it.
+    """
+    config = Config()
+
+    with pytest.raises(FrozenInstanceError):
+        config.threads = 1
+
+
+def test_every_setting_is_described():
+    """
+    Each field stands in the description with its variable, its default and a sentence.
+    """
+    described = describe_settings()
+
+    assert [variable(setting.name) for setting in fields(Config)] == [row[0] for row in described]
+    assert [] == [row for row in described if not row[2].strip()]
+
+
+def test_described_defaults_are_read_back():
+    """
+    Setting every variable to the default that is described changes nothing.
+    """
+    environ = {name: default for name, default, _ in describe_settings()}
+
+    assert Config() == Config.from_env(environ)
+
+
+@pytest.mark.xfail(strict=True, reason="config.py: `nan <= 0` is false, and inf is more than 0")
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize(
+    "name", [name for name in NUMBERS if isinstance(getattr(Config(), name), float)]
+)
+def test_a_time_that_is_no_number_is_refused(name, text):
+    """
+    A time that is not finite would never pass, or always, so it is refused by name.
+    """
+    with pytest.raises(ConfigError, match=variable(name)):
+        Config.from_env({variable(name): text})
+
+
+@pytest.mark.xfail(strict=True, reason="config.py: isdecimal() lets both pass")
+@pytest.mark.parametrize("port", ["9" * 5000, "٨٠"], ids=["huge", "Arabic digits"])
+def test_a_port_of_strange_digits_is_refused(port):
+    """
+    A port is at most five plain digits; what int() makes of others does not count.
+    """
+    with pytest.raises(ConfigError, match="SKYQUAY_LISTEN"):
+        Config.from_env({"SKYQUAY_LISTEN": f"localhost:{port}"})
+
+
+@pytest.mark.xfail(strict=True, reason="config.py: the fields need repr=False")
+def test_secrets_are_not_printed():
+    """
+    A Config that ends in a log or a traceback shows neither keys nor the database's password.
+    """
+    config = Config(
+        api_key="key-of-sixteen-chars",
+        secret_key="the-secret-key",
+        mongodb_uri="mongodb://skyquay:the-password@db/",
+    )
+
+    shown = repr(config)
+
+    assert [] == [word for word in ("key-of-s", "the-secret", "the-pass") if word in shown]

@@ -1,0 +1,347 @@
+"""The private mongod, on the real program."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from pymongo import MongoClient
+
+from service import embedded
+from service.embedded import EmbeddedError
+
+START_AND_LINGER = """
+import signal, sys
+from pathlib import Path
+from service import embedded
+mongod = embedded.start(Path(sys.argv[1]))
+print(mongod.process.pid, flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A mongod for the tests that only look, with its data folder."""
+    data_dir = tmp_path_factory.mktemp("running") / "data"
+    with embedded.start(data_dir) as mongod:
+        yield mongod, data_dir
+
+
+@pytest.fixture
+def orphan(tmp_path):
+    """The pid of a mongod whose Skyquay was killed, in `tmp_path`."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", START_AND_LINGER, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    yield pid
+    if psutil.pid_exists(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def a_program(folder, script):
+    """Put a program in place of mongod."""
+    program = folder / "a-mongod"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    return program
+
+
+def test_start_answers_with_a_primary(running):
+    """
+    A client of the address can write in a transaction at once.
+    """
+    mongod, _ = running
+
+    with MongoClient(mongod.uri) as client, client.start_session() as session:
+        with session.start_transaction():
+            client.a.b.insert_one({"_id": 1}, session=session)
+
+        assert [{"_id": 1}] == list(client.a.b.find())
+
+
+def test_it_listens_on_loopback_only(running):
+    """
+    There is one TCP port, on 127.0.0.1, and no Unix socket in a folder that others can read.
+    """
+    mongod, _ = running
+
+    listening = [
+        (each.family, each.laddr)
+        for each in mongod.process.net_connections(kind="all")
+        if each.status == psutil.CONN_LISTEN or each.family == socket.AF_UNIX
+    ]
+
+    assert [(socket.AF_INET, ("127.0.0.1", mongod.port))] == listening
+
+
+def test_only_the_owner_can_read_the_data(running):
+    """
+    The data folder and the database in it are 0700, the log is 0600.
+    """
+    _, data_dir = running
+
+    modes = [(data_dir / name).stat().st_mode & 0o777 for name in (".", "mongod", "mongod.log")]
+
+    assert [0o700, 0o700, 0o600] == modes
+
+
+def test_it_is_in_a_session_of_its_own(running):
+    """
+    Ctrl-C in Skyquay's terminal does not reach it.
+    """
+    mongod, _ = running
+
+    assert mongod.process.pid == os.getsid(mongod.process.pid)
+
+
+def test_the_running_one_is_found(running):
+    """
+    Another process learns the address of a data folder's mongod.
+    """
+    mongod, data_dir = running
+
+    assert mongod.uri == embedded.find_running(data_dir).uri
+
+
+def test_none_runs_in_a_new_folder(tmp_path):
+    """
+    In a folder without a database nothing is found.
+    """
+    assert embedded.find_running(tmp_path) is None
+
+
+def test_another_folder_s_mongod_is_not_adopted(running, tmp_path):
+    """
+    A pid in the lock file that now belongs to another mongod is not taken for ours.
+    """
+    mongod, _ = running
+    (tmp_path / "mongod").mkdir()
+    (tmp_path / "mongod" / "mongod.lock").write_text(f"{mongod.process.pid}\n")
+
+    with embedded.start(tmp_path) as started:
+        assert mongod.process.pid != started.process.pid
+    assert mongod.process.is_running()
+
+
+def test_a_recycled_pid_is_not_adopted(tmp_path):
+    """
+    A pid in the lock file that now belongs to any other program is not taken for ours.
+    """
+    (tmp_path / "mongod").mkdir()
+    (tmp_path / "mongod" / "mongod.lock").write_text(f"{os.getpid()}\n")
+
+    assert embedded.find_running(tmp_path) is None
+
+
+def test_data_survives_on_another_port(tmp_path):
+    """
+    After a restart on another port, which the replica set must be told, everything is there.
+    """
+    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+        client.a.b.insert_one({"_id": 1})
+    with socket.create_server(("127.0.0.1", mongod.port)), embedded.start(tmp_path) as moved:
+        assert mongod.port != moved.port
+
+        with MongoClient(moved.uri) as client:
+            client.a.b.insert_one({"_id": 2})
+
+            assert [{"_id": 1}, {"_id": 2}] == list(client.a.b.find().sort("_id"))
+
+
+def test_stop_leaves_no_process(tmp_path):
+    """
+    After stop the process is gone, and stopping again is fine.
+    """
+    mongod = embedded.start(tmp_path)
+
+    mongod.stop()
+    mongod.stop()
+
+    assert not psutil.pid_exists(mongod.process.pid)
+
+
+def test_stop_ends_a_mongod_that_hangs(tmp_path):
+    """
+    One that does not end in time is killed.
+    """
+    mongod = embedded.start(tmp_path)
+    mongod.process.suspend()
+
+    mongod.stop(timeout_s=0.1)
+
+    assert not psutil.pid_exists(mongod.process.pid)
+
+
+def test_an_orphan_is_adopted(orphan, tmp_path):
+    """
+    The mongod of a Skyquay that was killed goes on in the next one, which can also stop it.
+    """
+    with embedded.start(tmp_path) as mongod:
+        assert orphan == mongod.process.pid
+
+    assert not psutil.pid_exists(orphan)
+
+
+def test_a_crashed_mongod_is_started_again(orphan, tmp_path):
+    """
+    A mongod that was killed left its lock file, and its folder starts all the same.
+    """
+    os.kill(orphan, signal.SIGKILL)
+
+    with embedded.start(tmp_path) as mongod:
+        assert orphan != mongod.process.pid
+
+
+def test_a_mongod_that_dies_shows_its_errors(tmp_path):
+    """
+    When it ends at the start, the message quotes the errors in its log and names the log.
+    """
+    (tmp_path / "mongod").mkdir()
+    (tmp_path / "mongod" / "storage.bson").write_bytes(b"garbage")
+
+    with pytest.raises(EmbeddedError) as raised:
+        embedded.start(tmp_path)
+
+    assert "Unable to read the storage engine metadata file" in str(raised.value)
+    assert str(tmp_path / "mongod.log") in str(raised.value)
+
+
+def test_a_program_that_is_no_mongod_shows_what_it_said(tmp_path):
+    """
+    What is printed before there is a log, such as an unknown option, is quoted as it is.
+    """
+    program = a_program(tmp_path, "echo Error parsing command line >&2; exit 1")
+
+    with pytest.raises(EmbeddedError, match=r"ended with 1.*\n  Error parsing command line$"):
+        embedded.start(tmp_path, mongod=program)
+
+
+def test_a_mongod_that_is_never_ready_is_ended(tmp_path):
+    """
+    One that is not primary in time is reported, and does not stay behind.
+    """
+    program = a_program(tmp_path, 'echo $$ > "$2/pid"; exec sleep 60')
+
+    with pytest.raises(EmbeddedError, match=r"not ready after 0\.5 s"):
+        embedded.start(tmp_path, mongod=program, timeout_s=0.5)
+
+    assert not psutil.pid_exists(int((tmp_path / "mongod" / "pid").read_text()))
+
+
+def test_a_long_log_is_put_aside(tmp_path):
+    """
+    At a start, a log above the limit moves to mongod.log.1, so there are two at the most.
+    """
+    with (tmp_path / "mongod.log").open("wb") as log:
+        log.truncate(embedded.MAX_LOG_BYTES + 1)
+
+    with embedded.start(tmp_path):
+        sizes = [(tmp_path / name).stat().st_size for name in ("mongod.log.1", "mongod.log")]
+
+    assert embedded.MAX_LOG_BYTES + 1 == sizes[0]
+    assert sizes[1] < embedded.MAX_LOG_BYTES
+
+
+def test_a_second_lock_is_refused(tmp_path):
+    """
+    Two Skyquays on one data folder: the second gets a sentence that says what to do.
+    """
+    with (
+        embedded.lock(tmp_path),
+        pytest.raises(EmbeddedError, match="Another Skyquay is running on .*SKYQUAY_DATA_DIR"),
+        embedded.lock(tmp_path),
+    ):
+        pass
+
+
+def test_a_lock_can_be_taken_again(tmp_path):
+    """
+    A lock that was let go of is free, and the data folder is made for it, readable by us only.
+    """
+    for _ in range(2):
+        with embedded.lock(tmp_path / "new"):
+            pass
+
+    assert 0o700 == (tmp_path / "new").stat().st_mode & 0o777
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path):
+    """
+    A data folder that cannot be one is named, with the reason.
+    """
+    path = tmp_path / "file"
+    path.touch()
+
+    with (
+        pytest.raises(EmbeddedError, match="/file cannot be used: File exists"),
+        embedded.lock(path),
+    ):
+        pass
+
+
+def test_the_installed_mongod_is_found():
+    """
+    The wheel's program, or the one on PATH, runs here.
+    """
+    assert "mongod" == embedded.find_mongod().name
+
+
+def test_no_mongod_says_what_to_install():
+    """
+    Without any mongod, the sentence names the extra to install.
+    """
+    with pytest.raises(EmbeddedError, match=r"pip install 'skyquay\[embedded\]'"):
+        embedded.find_mongod([])
+
+
+def test_a_missing_libcurl_says_what_to_install(tmp_path):
+    """
+    A program that the loader refuses for want of libcurl.so.4 leads to the package's name.
+    """
+    program = a_program(
+        tmp_path,
+        "echo a-mongod: error while loading shared libraries: libcurl.so.4: cannot open >&2\n"
+        "exit 127",
+    )
+
+    with pytest.raises(EmbeddedError, match="apt-get install libcurl4"):
+        embedded.find_mongod([program])
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo version GLIBC_2.35 not found >&2; exit 1", r"\(version GLIBC_2\.35 not found\)"),
+        ("kill -ILL $$", r"\(it ended with -4\)"),
+    ],
+)
+def test_a_mongod_that_cannot_run_says_why(tmp_path, script, reason):
+    """
+    An old C library, or a processor that is too old, is named with a way out.
+    """
+    with pytest.raises(EmbeddedError, match=f"{reason}.*SKYQUAY_MONGODB_URI"):
+        embedded.find_mongod([a_program(tmp_path, script)])
+
+
+def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
+    """
+    A program that is missing or broken is passed over for one that runs.
+    """
+    works = a_program(tmp_path, "exit 0")
+
+    assert works == embedded.find_mongod([Path("/nowhere/mongod"), works])
+
+
+def test_every_test_has_an_empty_database(mongo_client, database_name):
+    """
+    The suite's shared mongod gives each test a database of its own.
+    """
+    assert database_name not in mongo_client.list_database_names()
