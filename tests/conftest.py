@@ -1,11 +1,19 @@
-"""Fixtures for the whole suite: one real mongod, and a database of its own for each test."""
+"""Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
+import threading
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from waitress.server import create_server
 
 from service import embedded
+from service.app import create_app, make_worker
+from service.config import Config
+from service.drivers.memory import MemoryNodes
+from service.store import Store
+from tests.support import ApiClient, a_key
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +36,68 @@ def database_name(mongo_client):
     name = f"test_{uuid4().hex}"
     yield name
     mongo_client.drop_database(name)
+
+
+@pytest.fixture
+def config(mongod_uri, database_name, tmp_path):
+    """Settings for tests, with which nobody waits for a node."""
+    return Config(
+        mongodb_uri=mongod_uri,
+        database=database_name,
+        data_dir=tmp_path,
+        listen="127.0.0.1:0",
+        allow_process=True,
+        wait_s=0,
+    )
+
+
+@pytest.fixture
+def store(config):
+    """A store on a fresh database, with its indexes."""
+    store = Store(config.mongodb_uri, config.database)
+    store.prepare()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def memory_nodes():
+    """Nodes that exist in memory only, and can be told to refuse, stall and lie."""
+    return MemoryNodes()
+
+
+@pytest.fixture
+def api(config, store, memory_nodes):
+    """A client with a key, of an app whose nodes are in memory. No worker runs."""
+    app = create_app(config, store, memory_nodes)
+    return ApiClient(app.test_client(), a_key(store))
+
+
+@pytest.fixture
+def worker(config, store, memory_nodes):
+    """A worker that runs, on nodes in memory."""
+    worker = make_worker(config, store, memory_nodes)
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """A server on a loopback port."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture
+def live_server(config, store, memory_nodes, worker):
+    """The app on waitress, with a worker, on nodes in memory."""
+    app = create_app(config, store, memory_nodes)
+    server = create_server(app, host="127.0.0.1", port=0, threads=4, ident=None)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield LiveServer(f"http://127.0.0.1:{server.effective_port}", a_key(store))
+    server.trigger.pull_trigger(server.close)
+    thread.join(timeout=10)
+    server.task_dispatcher.shutdown()

@@ -1,0 +1,169 @@
+"""Nodes that are a dict, for tests. They can be told to refuse, stall, fall silent and lie."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.documents import Node
+from service.drivers import ContainerSpec, ContainerStatus, NodeReport
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.lifecycle import Power, PowerAction
+
+REPORT = NodeReport(version="1.0", engine="memory", memory_mib=65536, cpu_milli=64000)
+STALL_LIMIT_S = 30.0
+"""How long a stalled call waits to be released before it counts as silence."""
+
+
+@dataclass(slots=True)
+class Container:
+    """What one instance has on the node."""
+
+    spec: ContainerSpec
+    power: Power = Power.STOPPED
+
+
+@dataclass(slots=True)
+class MemoryNode:
+    """One node. Its containers can be looked at, and its manners changed at any time."""
+
+    node_id: str
+    containers: dict[str, Container] = field(default_factory=dict)
+    calls: int = 0
+    """How many calls reached the node, answered or not."""
+    _failures: list[NodeFailure] = field(default_factory=list)
+    _always: NodeFailure | None = None
+    _lies: bool = False
+    _going: threading.Event = field(default_factory=threading.Event)
+    _stalled: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self._going.set()
+
+    def behave(self) -> None:
+        """Answer everything again, truthfully and at once."""
+        self._failures.clear()
+        self._always = None
+        self._lies = False
+        self.release()
+
+    def refuse(self, reason: str = "no") -> None:
+        """Say no to everything."""
+        self._always = NodeRefused(self.node_id, reason)
+
+    def silence(self, reason: str = "no answer") -> None:
+        """Answer nothing, so that every call ends when its caller's patience does."""
+        self._always = NodeUnreachable(self.node_id, reason)
+
+    def fail_times(self, times: int, reason: str = "try again") -> None:
+        """Answer the next `times` calls with an error of the node's own."""
+        self._failures = [NodeFailure(self.node_id, reason)] * times
+
+    def lie(self) -> None:
+        """Say that everything is done, and do nothing."""
+        self._lies = True
+
+    def stall(self) -> None:
+        """Hold every call, when it arrives, until `release`."""
+        self._stalled.clear()
+        self._going.clear()
+
+    def await_stalled(self, timeout_s: float = 10.0) -> bool:
+        """Wait until a call is held. False when none came."""
+        return self._stalled.wait(timeout_s)
+
+    def release(self) -> None:
+        """Let go of the calls that are held, and hold no more."""
+        self._going.set()
+
+    def probe(self) -> NodeReport:
+        """Tell how the node is. See NodeDriver."""
+        self._receive()
+        return REPORT
+
+    def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
+        """Make a container. See NodeDriver."""
+        checkpoint()
+        self._receive()
+        checkpoint()
+        if self._lies:
+            return ContainerStatus(_container_id(spec.instance_id), Power.STOPPED)
+        with self._lock:
+            container = self.containers.setdefault(spec.instance_id, Container(spec))
+            return _tell(container)
+
+    def status(self, instance_id: str) -> ContainerStatus | None:
+        """Tell how a container is. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+            return _tell(container) if container else None
+
+    def power(
+        self,
+        instance_id: str,
+        action: PowerAction,
+        *,
+        stop_timeout_s: int = 10,  # noqa: ARG002 - nothing here takes time to stop
+    ) -> ContainerStatus:
+        """Start or stop a container. See NodeDriver."""
+        self._receive()
+        ends_up = (
+            Power.RUNNING if action in (PowerAction.START, PowerAction.RESTART) else Power.STOPPED
+        )
+        if self._lies:
+            return ContainerStatus(_container_id(instance_id), ends_up)
+        with self._lock:
+            container = self.containers.get(instance_id)
+            if container is None:
+                raise NodeRefused(self.node_id, f"There is no container {instance_id}.")
+            container.power = ends_up
+            return _tell(container)
+
+    def remove(self, instance_id: str) -> None:
+        """Remove a container. See NodeDriver."""
+        self._receive()
+        if not self._lies:
+            with self._lock:
+                self.containers.pop(instance_id, None)
+
+    def close(self) -> None:
+        """Let go of nothing. See NodeDriver."""
+
+    def _receive(self) -> None:
+        with self._lock:
+            self.calls += 1
+        if not self._going.is_set():
+            self._stalled.set()
+            if not self._going.wait(STALL_LIMIT_S):
+                raise NodeUnreachable(self.node_id, "stalled")
+        with self._lock:
+            if self._failures:
+                raise self._failures.pop()
+            if self._always is not None:
+                raise self._always
+
+
+class MemoryNodes:
+    """A driver factory. The same node is found for the same id, by document or by id."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, MemoryNode] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, node: Node) -> MemoryNode:
+        """Find the node of a document."""
+        return self[node["_id"]]
+
+    def __getitem__(self, node_id: str) -> MemoryNode:
+        """Find the node of an id."""
+        with self._lock:
+            return self._nodes.setdefault(node_id, MemoryNode(node_id))
+
+
+def _tell(container: Container) -> ContainerStatus:
+    return ContainerStatus(_container_id(container.spec.instance_id), container.power)
+
+
+def _container_id(instance_id: str) -> str:
+    return f"memory-{instance_id}"
