@@ -1,5 +1,7 @@
 """Every setting, with its default and its meaning. The only reader of the environment."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -12,8 +14,8 @@ class ConfigError(ValueError):
     """A setting has a value that it cannot have. The message names the variable."""
 
 
-def _setting(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
+def _setting(default: Any, help_text: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": help_text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,18 @@ class Config:
     mongodb_uri: str = _setting(
         "",
         "Your own MongoDB, a replica set or sharded cluster. `up` starts a private one if unset.",
+        secret=True,
     )
     database: str = _setting("skyquay", "Name of the database.")
     api_key: str = _setting(
         "",
         f"At start, a key of this value with all rights exists. {MIN_API_KEY_LENGTH}+ characters.",
+        secret=True,
     )
     secret_key: str = _setting(
-        "", "Encrypts the secrets of nodes at rest. `up` keeps one in the data folder if unset."
+        "",
+        "Encrypts the secrets of nodes at rest. `up` keeps one in the data folder if unset.",
+        secret=True,
     )
     name: str = _setting("Skyquay", "What GET /api/name answers.")
     local_node: str = _setting(
@@ -64,12 +70,12 @@ class Config:
             raise ConfigError(f"SKYQUAY_API_KEY needs at least {MIN_API_KEY_LENGTH} characters.")
         _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
         _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
-        for name in ("threads", "worker_threads", "probe_interval_s", "connect_timeout_s",
-                     "read_timeout_s", "lease_s", "max_body_bytes"):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{variable(name)} must be more than 0.")
-        if self.wait_s < 0:
-            raise ConfigError("SKYQUAY_WAIT_S must not be negative.")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, (int, float)) and not 0 <= value < math.inf:  # NaN fails too
+                raise ConfigError(f"{variable(setting.name)} must be a number, and not negative.")
+            if value == 0 and not isinstance(value, bool) and setting.name != "wait_s":
+                raise ConfigError(f"{variable(setting.name)} must be more than 0.")
         self.listen_address()
 
     @classmethod
@@ -88,7 +94,8 @@ class Config:
     def listen_address(self) -> tuple[str, int]:
         """Split `listen` into host and port."""
         host, colon, port = self.listen.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        digits = re.fullmatch(r"[0-9]{1,5}", port)
+        if not colon or not host or not digits or int(port) > 65535:
             raise ConfigError(f"SKYQUAY_LISTEN must be HOST:PORT, not {self.listen!r}.")
         return host.strip("[]"), int(port)
 

@@ -5,7 +5,7 @@ everything in the data folder::
 
     lock          flock of the one Skyquay that uses the folder
     mongod/       the database; in it, mongod.lock holds the pid of the mongod that has it open
-    mongod.log    what mongod says; mongod.log.1 once it grew too long
+    mongod.log    what mongod says; at a start, one that grew too long moves to mongod.log.1
 
 A mongod outlives a Skyquay that is killed. The next one finds it by mongod.lock and adopts it. The
 command line tells whether the pid is still that mongod, and its port: unlike a record of our own it
@@ -22,7 +22,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +51,8 @@ _OPTIONS = (
     # By default the log of changes may take a twentieth of the disk, and the diagnostics 200 MB.
     ("--oplogSize", "256"),
     ("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    # Nobody gains from compressing on loopback, and old servers had holes there.
+    ("--networkMessageCompressors", "disabled"),
     # There is no other member to hand over to, so shutting down need not wait for one.
     ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
 )
@@ -77,14 +79,13 @@ class EmbeddedMongod:
 
         For the holder of the data folder's lock only. A mongod that is gone already is fine.
         """
-        try:
+        with suppress(psutil.NoSuchProcess):
             self.process.terminate()
-            self.process.wait(timeout_s)
-        except psutil.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        except psutil.NoSuchProcess:
-            pass
+            try:
+                self.process.wait(timeout_s)
+            except psutil.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -102,9 +103,14 @@ class EmbeddedMongod:
 def lock(data_dir: Path) -> Iterator[None]:
     """Hold the data folder, and create it if need be. The kernel lets go of it when we die.
 
-    Raises EmbeddedError while another process holds it.
+    Raises EmbeddedError while another process holds it, and when it cannot be written to.
     """
-    with (_make_folder(data_dir) / "lock").open("w") as file:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (data_dir / "lock").open("w")
+    except OSError as exc:
+        raise EmbeddedError(f"The data folder {data_dir} cannot be used: {exc.strerror}.") from exc
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -141,19 +147,43 @@ def start(
 
     For the holder of the data folder's lock only. `mongod` is the program; the one of
     `find_mongod` by default. Raises EmbeddedError with the errors in mongod's log when it ends or
-    is not primary after `timeout_s`. It does not run then.
+    is not primary after `timeout_s`. Then none runs.
     """
-    dbpath = _make_folder(data_dir.resolve() / "mongod")
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    dbpath = _dbpath(data_dir)
+    dbpath.mkdir(mode=0o700, exist_ok=True)
     dbpath.chmod(0o700)
-    log = data_dir.resolve() / "mongod.log"
-    log_start = _rotate(log)
-    server = _find_live(dbpath) or _launch(mongod or find_mongod(), dbpath, log)
+    log = dbpath.with_suffix(".log")
+    _rotate(log)
+    log_start = log.stat().st_size
+    running = find_running(data_dir)
+    # One that was told to stop just now, or hangs, is gone after this, and makes room for another.
+    if running is not None and _await_primary(running, timeout_s):
+        return running
+    launched_at = time.monotonic()
+    server = _launch(mongod or find_mongod(), dbpath, log)
+    if _await_primary(server, timeout_s):
+        return server
+    took_s = time.monotonic() - launched_at
+    raise EmbeddedError(
+        f"The private MongoDB was not ready after {took_s:.1f} s, and ended with "
+        f"{server.process.wait()}. {_explain(log, log_start)}"
+    )
+
+
+def find_running(data_dir: Path) -> EmbeddedMongod | None:
+    """Find the mongod that has the data folder open. Whether it is primary is not asked."""
+    dbpath = _dbpath(data_dir)
     try:
-        _await_primary(server, log, log_start, timeout_s)
-    except BaseException:
-        server.stop()
-        raise
-    return server
+        process = psutil.Process(int((dbpath / "mongod.lock").read_text()))
+        command = process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    options = dict(zip(command[1::2], command[2::2], strict=False))
+    # Another program, or another folder's mongod, may have been given the pid since.
+    if options.get("--dbpath") != str(dbpath):
+        return None
+    return EmbeddedMongod(process, int(options["--port"]))
 
 
 def _candidates() -> list[Path]:
@@ -180,25 +210,16 @@ def _complaint(mongod: Path) -> str | None:
         if answer.returncode == 0:
             return None
         if "libcurl.so.4" in answer.stderr:
-            return f"The private MongoDB needs libcurl: run `apt-get install libcurl4`, or {_OWN_MONGODB}."
+            return (
+                "The private MongoDB needs libcurl: run `apt-get install libcurl4`, or "
+                f"{_OWN_MONGODB}."
+            )
         lines = answer.stderr.strip().splitlines() or [f"it ended with {answer.returncode}"]
         reason = lines[-1]
     return (
         f"{mongod} does not run on this machine ({reason}): put another mongod 6.0 or later on "
         f"PATH, or {_OWN_MONGODB}."
     )
-
-
-def _find_live(dbpath: Path) -> EmbeddedMongod | None:
-    try:
-        process = psutil.Process(int((dbpath / "mongod.lock").read_text()))
-        command = process.cmdline()
-    except (OSError, ValueError, psutil.Error):
-        return None
-    options = dict(zip(command[1::2], command[2::2], strict=False))
-    if options.get("--dbpath") != str(dbpath):
-        return None
-    return EmbeddedMongod(process, int(options["--port"]))
 
 
 def _launch(mongod: Path, dbpath: Path, log: Path) -> EmbeddedMongod:
@@ -217,25 +238,27 @@ def _launch(mongod: Path, dbpath: Path, log: Path) -> EmbeddedMongod:
     return EmbeddedMongod(process, port)
 
 
-def _await_primary(server: EmbeddedMongod, log: Path, log_start: int, timeout_s: float) -> None:
+def _await_primary(server: EmbeddedMongod, timeout_s: float) -> bool:
+    """Wait until the mongod is primary. False, and it is gone, when it ends or takes too long."""
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            if _lead(server.port):
-                return
-        except (OSError, PyMongoError):
-            pass  # Not up yet, or in between two states: ask again.
-        try:
-            code = server.process.wait(_POLL_S)
-        except psutil.TimeoutExpired:
-            continue
-        raise EmbeddedError(
-            f"The private MongoDB ended with {code}: {_explain(log, log_start)} Its log is {log}."
-        )
-    raise EmbeddedError(
-        f"The private MongoDB was not ready after {timeout_s:g} s: {_explain(log, log_start)} "
-        f"Its log is {log}."
-    )
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        while time.monotonic() < deadline and not _has_ended(server):
+            try:
+                if _lead(server.port):
+                    stack.pop_all()
+                    return True
+            except (OSError, PyMongoError):
+                pass  # Not up yet, or in between two states: ask again.
+    return False
+
+
+def _has_ended(server: EmbeddedMongod) -> bool:
+    try:
+        server.process.wait(_POLL_S)
+    except psutil.TimeoutExpired:
+        return False
+    return True
 
 
 def _lead(port: int) -> bool:
@@ -265,24 +288,17 @@ def _lead(port: int) -> bool:
     return False
 
 
-def _make_folder(path: Path) -> Path:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise EmbeddedError(f"The data folder {path} cannot be used: {exc.strerror}.") from exc
-    return path
+def _dbpath(data_dir: Path) -> Path:
+    return data_dir.resolve() / "mongod"
 
 
-def _rotate(log: Path) -> int:
-    """Put a log that grew too long aside, and return the size of the one to write to."""
-    try:
-        size = log.stat().st_size
-    except FileNotFoundError:
-        return 0
-    if size < MAX_LOG_BYTES:
-        return size
-    os.replace(log, log.with_name("mongod.log.1"))
-    return 0
+def _rotate(log: Path) -> None:
+    """Make the log if need be, and move its lines aside when there are too many."""
+    log.touch(mode=0o600)
+    if log.stat().st_size > MAX_LOG_BYTES:
+        # Copied, since a mongod that is adopted has the file open. It appends, so it goes on at 0.
+        shutil.copy2(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
 
 
 def _explain(log: Path, log_start: int) -> str:
@@ -291,12 +307,14 @@ def _explain(log: Path, log_start: int) -> str:
         file.seek(log_start)
         lines = file.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
-    return " ".join(_read_line(line) for line in (errors or lines)[-3:])
+    quotes = "\n".join(f"  {_read_line(line)}" for line in (errors or lines)[-3:])
+    return f"The end of its log, {log}:\n{quotes}"
 
 
 def _read_line(line: str) -> str:
     try:
         entry = json.loads(line)
-        return f"{entry['msg']} {json.dumps(entry.get('attr', {}))}."
+        words = [*entry["msg"].split(), json.dumps(entry["attr"]) if "attr" in entry else ""]
     except (ValueError, KeyError):
         return line
+    return " ".join(words).strip()

@@ -30,7 +30,7 @@ class ServiceError(Exception):
     code: str = "internal_error"
     retry_after_s: ClassVar[int | None] = None
 
-    def __init__(self, message: str, **details: object) -> None:
+    def __init__(self, message: str, /, **details: object) -> None:
         super().__init__(message)
         self.message = message
         self.details = details

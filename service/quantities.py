@@ -12,7 +12,7 @@ MAX_MEMORY_MIB = 64 * 1024 * 1024
 MIN_CPU_MILLI = 10
 MAX_CPU_MILLI = 1024 * 1000
 
-_AMOUNT = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-zA-Z]*)", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,12}(?:\.\d{1,30})?)\s*([a-zA-Z]*)", re.ASCII)
 _MIB_PER_UNIT = {
     "k": Decimal(1) / 1024,
     "m": Decimal(1),
@@ -21,12 +21,12 @@ _MIB_PER_UNIT = {
 }
 
 
-def parse_memory_mib(amount: str | int | float, *, default_unit: str = "m") -> int:
+def parse_memory_mib(amount: str | int | float) -> int:
     """Read an amount of memory: 512, "512", "512M", "512 MiB", "2g". A bare number is MiB.
 
     Raises ValueError for anything else, for fractions of a MiB, and outside 6 MiB..64 TiB.
     """
-    mib = _parse_mib(amount, default_unit)
+    mib = _parse_mib(amount, "m")
     if mib != mib.to_integral_value():
         raise ValueError(f"{amount!r} is not a whole number of MiB.")
     if not MIN_MEMORY_MIB <= mib <= MAX_MEMORY_MIB:
@@ -51,12 +51,14 @@ def parse_cpu_milli(amount: str | int | float) -> int:
 def find_capacity_mib(text: str) -> int | None:
     """Read a node's ``ram`` such as "32", "32 GB" or "32768M": GB when no unit is given.
 
-    None where it cannot be read ("plenty"): such a node's memory is not limited.
+    Rounded down to whole MiB. None where it cannot be read ("plenty") or is nothing ("0"): such a
+    node's memory is not limited.
     """
     try:
-        return parse_memory_mib(text, default_unit="g")
+        mib = int(_parse_mib(text, "g"))
     except ValueError:
         return None
+    return mib or None
 
 
 def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:

@@ -1,6 +1,7 @@
 """One process that serves: waitress in front, worker threads behind, ended in order."""
 
 import signal
+import socket
 import threading
 
 from flask import Flask
@@ -16,18 +17,19 @@ class Server:
     def __init__(self, app: Flask, config: Config) -> None:
         host, port = config.listen_address()
         try:
-            self._server = create_server(
-                app,
-                host=host,
-                port=port,
-                threads=config.threads,
-                ident=None,
-                # The app has the last word on a body that is too large: its answer is JSON.
-                max_request_body_size=config.max_body_bytes * 2,
-            )
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family)
         except OSError as exc:
             raise ConfigError(f"Cannot serve on {config.listen}: {exc.strerror}.") from exc
-        self.url = f"http://{self._server.effective_host}:{self._server.effective_port}"
+        self._server = create_server(
+            app,
+            sockets=[listener],
+            threads=config.threads,
+            ident=None,
+            # The app has the last word on a body that is too large: its answer is JSON.
+            max_request_body_size=config.max_body_bytes * 2,
+        )
+        self.url = f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
 
     def run(self, worker: Worker | None) -> None:
         """Serve, and work, until SIGTERM or Ctrl-C; then finish what is under way."""

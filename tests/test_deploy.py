@@ -306,7 +306,7 @@ def test_a_body_that_is_too_large_is_refused_in_json(nginx, live_server, size):
 
 def test_a_body_of_the_limit_passes_nginx(nginx, live_server):
     """
-    nginx lets a body of just under 1 MiB through: the application reads it and knows no such user.
+    nginx lets a body of just under 1 MiB through: it is the application that reads and judges it.
     """
     value = "x" * (1024 * 1024 - 100)
 
@@ -379,14 +379,15 @@ def test_an_absent_application_is_answered_in_json(lonely_nginx):
     assert ("2", "order-66") == (answer.headers["Retry-After"], answer.headers["X-Request-Id"])
 
 
-def test_no_key_of_a_node_is_logged_while_the_application_is_absent(lonely_nginx):
+@pytest.mark.parametrize("path", ["/nodes/configure", "/nodes/configure/"])
+def test_no_key_of_a_node_is_logged_while_the_application_is_absent(lonely_nginx, path):
     """
     The error log, too, stays free of the keys of nodes when a request for it fails.
     """
-    requests.post(f"{lonely_nginx.url}/nodes/configure?accessKey=new-hunter2", timeout=10)
+    requests.post(f"{lonely_nginx.url}{path}?accessKey=new-hunter2", timeout=10)
 
     logs = lonely_nginx.quit()
-    assert '"path":"/nodes/configure"' in logs
+    assert f'"path":"{path}"' in logs
     assert "hunter2" not in logs
 
 

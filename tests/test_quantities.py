@@ -48,9 +48,9 @@ def test_units_agree_with_each_other(gib):
     in_gib = quantities.parse_memory_mib(f"{gib}G")
     in_mib = quantities.parse_memory_mib(f"{gib * 1024}M")
     in_kib = quantities.parse_memory_mib(f"{gib * 1024 * 1024}K")
-    by_default = quantities.parse_memory_mib(gib, default_unit="g")
+    of_a_node = quantities.find_capacity_mib(str(gib))
 
-    assert [gib * 1024] * 4 == [in_gib, in_mib, in_kib, by_default]
+    assert [gib * 1024] * 4 == [in_gib, in_mib, in_kib, of_a_node]
 
 
 @given(amount=ANYTHING)
@@ -206,7 +206,6 @@ def test_capacity_is_read_where_it_can_be(ram, capacity_mib):
     assert capacity_mib == quantities.find_capacity_mib(ram)
 
 
-@pytest.mark.xfail(strict=True, reason="quantities.py: refused as finer than a MiB, so no limit")
 @pytest.mark.parametrize(("ram", "capacity_mib"), [("15.6 GB", 15974), ("31.3", 32051)])
 def test_capacity_that_is_no_whole_number_of_mebibytes_still_limits(ram, capacity_mib):
     """
@@ -215,7 +214,6 @@ def test_capacity_that_is_no_whole_number_of_mebibytes_still_limits(ram, capacit
     assert capacity_mib == quantities.find_capacity_mib(ram)
 
 
-@pytest.mark.xfail(strict=True, reason="quantities.py: more than six decimals are refused")
 @pytest.mark.parametrize(("cores", "milli"), [(1 / 3, 333), (0.1 + 0.2, 300), ("0.3333333", 333)])
 def test_cores_with_many_decimals_are_read(cores, milli):
     """

@@ -49,6 +49,9 @@ class Api(flask_smorest.Api):
     ERROR_SCHEMA = ErrorAnswer
     DEFAULT_ERROR_RESPONSE_NAME = None
 
+    def _register_pagination_header(self) -> None:
+        """Document no pages of lists; there are none."""
+
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Answer an error of the framework: an unknown path, a wrong method, a body too large."""
         status = error.code or 500

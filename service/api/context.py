@@ -43,8 +43,9 @@ def store() -> Store:
 
 
 def now() -> datetime:
-    """Tell the time by the current app's clock."""
-    return current().now()
+    """Tell the time by the current app's clock, in whole milliseconds, as the database keeps it."""
+    told = current().now()
+    return told.replace(microsecond=told.microsecond // 1000 * 1000)
 
 
 def origin() -> Origin:

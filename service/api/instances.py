@@ -110,7 +110,7 @@ def delete_instance(ref: dict[str, str]) -> tuple[wire.Json, int]:
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
-@blueprint.arguments(InstancePathRef, required=False)
+@blueprint.arguments(InstancePathRef, required=False, example={})
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -125,7 +125,7 @@ def suspend(ref: dict[str, Any], instance_id: str) -> wire.Json:
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
-@blueprint.arguments(InstancePathRef, required=False)
+@blueprint.arguments(InstancePathRef, required=False, example={})
 @blueprint.answers(
     200,
     InstanceAnswer,

@@ -23,6 +23,9 @@ class Request(ma.Schema):
 class Answer(ma.Schema):
     """What a client gets. Documents; never loads and never dumps."""
 
+    class Meta:
+        unknown = ma.EXCLUDE  # so that the OpenAPI document lets us add fields
+
 
 class ErrorAnswer(Answer):
     """What went wrong: a sentence for people, a code for programs, and the facts."""

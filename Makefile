@@ -1,0 +1,78 @@
+# What a person types. `make run` needs Python 3.11 or later and nothing else.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock openapi clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip -qq --disable-pip-version-check --no-input
+# A run and a test install different things, and each remembers what it installed last.
+INSTALLED := $(VENV)/installed
+DEV_INSTALLED := $(VENV)/installed-dev
+
+help: ## Say what can be made.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(INSTALLED) ## Run Skyquay on this machine, with a private database.
+	@exec $(VENV)/bin/skyquay up
+
+test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests.
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(PYTHON) -m pytest --cov --cov-fail-under=90 || status=1; \
+	exit $$status
+
+lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
+	@status=0; \
+	$(PYTHON) -m ruff check . || status=1; \
+	$(PYTHON) -m ruff format --check . || status=1; \
+	$(PYTHON) -m mypy || status=1; \
+	exit $$status
+
+# One file serves every Python from 3.11 on: uv resolves for all of them, with markers. Versions stay
+# as they are unless pyproject.toml moves them, or LOCK_FLAGS=--upgrade.
+LOCK_HEAD := \# Made by `make lock` from pyproject.toml, for Python 3.11 and later.
+UV_COMPILE := $(VENV)/bin/uv --no-config pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url $(LOCK_FLAGS)
+
+lock: $(PYTHON) ## Pin what pyproject.toml asks for, with hashes.
+	@$(PIP) install uv
+	@echo 'setuptools>=77' > $(VENV)/build.in  # builds Skyquay itself; not every Python has it
+	@$(UV_COMPILE) pyproject.toml $(VENV)/build.in --output-file requirements.lock
+	@$(UV_COMPILE) --extra embedded --constraint requirements.lock pyproject.toml $(VENV)/build.in \
+		--output-file requirements-embedded.lock
+	@$(UV_COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@sed -i '1i $(LOCK_HEAD)' requirements*.lock
+	@! grep -n '://\|file:' requirements*.lock
+
+openapi: $(INSTALLED) ## Write openapi/openapi.json anew.
+	@$(VENV)/bin/skyquay openapi > openapi/openapi.json
+
+clean: ## Remove what was installed and cached. The data in .skyquay stays.
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The newest of the Pythons that the lock files are tested with, and that can make an environment.
+# Each is asked itself: a name on PATH may be a wrapper that has no such Python.
+$(PYTHON):
+	@for python in python3.13 python3.12 python3.11 python3; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		found=$$python; \
+		$$python -c 'import ensurepip, venv' 2>/dev/null && exec $$python -m venv --clear $(VENV); \
+	done; \
+	if [ -n "$$found" ]; then \
+		echo "$$found cannot make virtual environments: run \"apt-get install python3-venv\"."; \
+	else \
+		echo "Skyquay needs Python 3.11 or later: run \"apt-get install python3 python3-venv\"."; \
+	fi >&2; exit 1
+
+$(INSTALLED): requirements-embedded.lock pyproject.toml | $(PYTHON)
+	@echo "Installing (once)..."
+	@$(PIP) install --require-hashes -r requirements-embedded.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_INSTALLED): requirements-dev.lock $(INSTALLED)
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

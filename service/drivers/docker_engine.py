@@ -1,0 +1,314 @@
+"""A node that is a Docker Engine, on a local socket or over TCP."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import LogConfig
+
+from service.drivers import ContainerSpec, ContainerStatus, NodeReport
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.lifecycle import Power, PowerAction
+
+LABEL = "io.skyquay.instance"
+"""Marks what is ours; its value is the instance's id. Nothing without it is ever touched."""
+
+DATA_FOLDER = "/app/data"
+PIDS_LIMIT = 512
+CPU_PERIOD_US = 100_000
+REMOVAL_TIMEOUT_S = 30.0
+
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+"""What images need that start as root, fix their files' owner and step down; no more."""
+
+_POLL_S = 0.1
+
+
+class DockerEngine:
+    """One Docker Engine. See NodeDriver."""
+
+    def __init__(
+        self, node_id: str, *, base_url: str, connect_timeout_s: float, read_timeout_s: float
+    ) -> None:
+        """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375."""
+        self._node_id = node_id
+        self._base_url = base_url
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._client: docker.APIClient | None = None
+
+    def probe(self) -> NodeReport:
+        """Ask the engine how it is. See NodeDriver."""
+        with self._translated():
+            client = _Client(self._base_url, self._connect_timeout_s, self._connect_timeout_s)
+            try:
+                info = client.info()
+            finally:
+                client.close()
+            return NodeReport(
+                version=str(info["ServerVersion"]),
+                engine=f"docker {info['ServerVersion']}",
+                memory_mib=int(info["MemTotal"]) // 2**20,
+                cpu_milli=int(info["NCPU"]) * 1000,
+            )
+
+    def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
+        """Fetch the image if need be; make the volume and the container. See NodeDriver."""
+        found = self.status(spec.instance_id)
+        if found is not None:
+            return found
+        self._fetch_image(spec.image, checkpoint)
+        checkpoint()
+        with self._translated():
+            volume = self._engine.create_volume(spec.instance_id, labels={LABEL: spec.instance_id})
+            self._require_ours("volume", spec.instance_id, volume.get("Labels"))
+            try:
+                self._engine.create_container_from_config(
+                    self._describe(spec), name=spec.instance_id
+                )
+            except APIError as exc:
+                # Somebody who carries out the same operation was faster: adopt what is there.
+                if exc.status_code != requests.codes.conflict:
+                    raise
+        made = self.status(spec.instance_id)
+        if made is None:
+            raise NodeFailure(self._node_id, "The container vanished while it was made.")
+        return made
+
+    def status(self, instance_id: str) -> ContainerStatus | None:
+        """Tell how the container is. See NodeDriver."""
+        with self._translated():
+            try:
+                container = self._engine.inspect_container(instance_id)
+            except NotFound:
+                return None
+            self._require_ours("container", instance_id, container["Config"]["Labels"])
+            return _tell(container)
+
+    def power(
+        self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
+    ) -> ContainerStatus:
+        """Start, stop, restart or kill the container. See NodeDriver."""
+        if self.status(instance_id) is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        with self._translated():
+            match action:
+                case PowerAction.START:
+                    self._start(lambda: self._engine.start(instance_id))
+                case PowerAction.STOP:
+                    self._engine.stop(instance_id, timeout=stop_timeout_s)
+                case PowerAction.RESTART:
+                    self._start(lambda: self._engine.restart(instance_id, timeout=stop_timeout_s))
+                case PowerAction.KILL:
+                    # Unlike a kill, a stop without patience also keeps the restart policy still.
+                    self._engine.stop(instance_id, timeout=0)
+        after = self.status(instance_id)
+        if after is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        return after
+
+    def remove(self, instance_id: str) -> None:
+        """Kill and remove the container and its volume. See NodeDriver."""
+        with self._translated():
+            if self.status(instance_id) is not None:
+                self._until_gone(lambda: self._engine.remove_container(instance_id, force=True))
+            try:
+                volume = self._engine.inspect_volume(instance_id)
+            except NotFound:
+                return
+            self._require_ours("volume", instance_id, volume.get("Labels"))
+            self._until_gone(lambda: self._engine.remove_volume(instance_id, force=True))
+
+    def close(self) -> None:
+        """Close the connections. See NodeDriver."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @property
+    def _engine(self) -> docker.APIClient:
+        """The client, which settles the API's version with the engine when it is first used."""
+        if self._client is None:
+            self._client = _Client(self._base_url, self._connect_timeout_s, self._read_timeout_s)
+        return self._client
+
+    def _fetch_image(self, image: str, checkpoint: Callable[[], None]) -> None:
+        if self._has_image(image):
+            return
+        with self._translated():
+            try:
+                for progress in self._engine.pull(image, stream=True, decode=True):
+                    checkpoint()
+                    if "error" in progress:
+                        raise NodeFailure(
+                            self._node_id, f"Cannot pull {image}: {progress['error']}"
+                        )
+            except NotFound as exc:
+                raise NodeRefused(
+                    self._node_id, f"Image {image} not found on the registry."
+                ) from exc
+        if not self._has_image(image):
+            raise NodeFailure(self._node_id, f"The pull of {image} ended without the image.")
+
+    def _has_image(self, image: str) -> bool:
+        with self._translated():
+            try:
+                self._engine.inspect_image(image)
+            except NotFound:
+                return False
+            return True
+
+    def _describe(self, spec: ContainerSpec) -> dict[str, Any]:
+        client = self._engine
+        ports = [
+            (mapping, f"{mapping.container}/{protocol}")
+            for mapping in spec.ports
+            for protocol in ("tcp", "udp")
+        ]
+        env = {**spec.env, "PRIMARY_PORT": str(spec.primary.container)}
+        memory_bytes = spec.memory_mib * 2**20
+        host_config = client.create_host_config(
+            binds=[f"{spec.instance_id}:{DATA_FOLDER}"],
+            port_bindings={port: mapping.host for mapping, port in ports},
+            mem_limit=memory_bytes,
+            memswap_limit=memory_bytes,  # both together: no swap on top
+            cpu_period=CPU_PERIOD_US,  # unlike NanoCpus, more than the host has is no error
+            cpu_quota=spec.cpu_milli * CPU_PERIOD_US // 1000,
+            pids_limit=PIDS_LIMIT,
+            cap_drop=["ALL"],
+            cap_add=list(CAPABILITIES),
+            security_opt=["no-new-privileges"],
+            init=True,
+            restart_policy={"Name": "unless-stopped"},
+            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
+        )
+        config: dict[str, Any] = client.create_container_config(
+            spec.image,
+            ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd or ()),
+            environment=[f"{name}={value}" for name, value in env.items()],
+            labels={LABEL: spec.instance_id},
+            working_dir=DATA_FOLDER,
+            stdin_open=True,
+            host_config=host_config,
+        )
+        return {**config, "ExposedPorts": {port: {} for _, port in ports}}
+
+    def _start(self, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except APIError as exc:
+            reason = _explain(exc)
+            if _tells_of_a_taken_port(reason):
+                raise NodeRefused(
+                    self._node_id,
+                    f"A host port is in use on the node by another program: {reason}",
+                ) from exc
+            raise
+
+    def _until_gone(self, remove: Callable[[], None]) -> None:
+        """Ask for a removal until there is nothing to remove. 409: one is under way already."""
+        deadline = time.monotonic() + REMOVAL_TIMEOUT_S
+        while True:
+            try:
+                remove()
+            except NotFound:
+                return
+            except APIError as exc:
+                if exc.status_code != requests.codes.conflict or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _require_ours(self, what: str, instance_id: str, labels: Mapping[str, str] | None) -> None:
+        if (labels or {}).get(LABEL) != instance_id:
+            raise NodeRefused(
+                self._node_id, f"The node has a {what} {instance_id} that is not Skyquay's."
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except NodeFailure:
+            raise
+        except Exception as exc:
+            failure = translate(self._node_id, exc)
+            if failure is None:
+                raise
+            raise failure from exc
+
+
+def translate(node_id: str, exc: Exception) -> NodeFailure | None:
+    """Turn what the `docker` package and those below it raise into an error of ours.
+
+    None for what is no word about the node, such as a checkpoint's.
+    """
+    if isinstance(exc, APIError):
+        kind = NodeRefused if exc.is_client_error() else NodeFailure
+        return kind(node_id, _explain(exc))
+    if isinstance(exc, (requests.exceptions.InvalidJSONError, ValueError, KeyError, TypeError)):
+        return NodeFailure(node_id, "What answers there is no Docker Engine.")
+    if isinstance(
+        exc,
+        (requests.RequestException, urllib3.exceptions.HTTPError, DockerException, OSError),
+    ):
+        return NodeUnreachable(node_id, f"The Docker Engine does not answer: {exc}")
+    return None
+
+
+class _Client(docker.APIClient):
+    """docker-py's client with two timeouts, where it knows one, and no proxy.
+
+    The API's version is what the engine speaks, which has to be asked after the proxy is off.
+    """
+
+    def __init__(self, base_url: str, connect_timeout_s: float, read_timeout_s: float) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        super().__init__(base_url, version="1.41", timeout=math.ceil(read_timeout_s))
+        self.trust_env = False  # a node is never behind the proxy of our own surroundings
+        self._version = str(self.version(api_version=False)["ApiVersion"])
+
+    def _set_request_timeout(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        read_timeout_s = kwargs.get("timeout", self.timeout)
+        return {**kwargs, "timeout": (self._connect_timeout_s, read_timeout_s)}
+
+
+def _tell(container: Mapping[str, Any]) -> ContainerStatus:
+    state = container["State"]
+    if state["Running"] and not state["Restarting"]:
+        return ContainerStatus(container["Id"], Power.RUNNING)
+    ran = not state["StartedAt"].startswith("0001-")
+    return ContainerStatus(
+        container["Id"],
+        Power.STOPPED,
+        exit_code=state["ExitCode"] if ran else None,
+        reason=_find_reason(state, ran=ran),
+    )
+
+
+def _find_reason(state: Mapping[str, Any], *, ran: bool) -> str | None:
+    if state["Error"]:
+        return str(state["Error"])
+    if state["OOMKilled"]:
+        return "It was killed because it used more memory than it may."
+    if state["Restarting"]:
+        return f"It keeps ending with exit code {state['ExitCode']}."
+    if ran and state["ExitCode"] not in (0, 137, 143):  # ended by itself, killed, asked to end
+        return f"It ended with exit code {state['ExitCode']}."
+    return None
+
+
+def _explain(exc: APIError) -> str:
+    return str(exc.explanation or exc)
+
+
+def _tells_of_a_taken_port(reason: str) -> bool:
+    """Docker says so in words only; its status is the 500 of everything that goes wrong."""
+    return "port is already allocated" in reason or "address already in use" in reason

@@ -1,0 +1,140 @@
+"""What many do at once, on the real database."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from service import instances, users
+from service.errors import CapacityExceeded, Conflict, NodeNotEmpty, NotFound, PortTaken
+from service.ports import parse
+from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
+
+RACERS = 50
+
+
+def race(work, *, racers=RACERS):
+    """Do `work(number)` in as many threads at once; list what came out, exceptions included."""
+    start = Barrier(racers)
+
+    def run(number):
+        start.wait()
+        try:
+            return work(number)
+        except Exception as exc:  # noqa: BLE001 - what came out is the result
+            return exc
+
+    with ThreadPoolExecutor(racers) as threads:
+        return list(threads.map(run, range(racers)))
+
+
+def kinds(outcomes):
+    """Count the outcomes: done, or the name of the error."""
+    names = [type(o).__name__ if isinstance(o, Exception) else "done" for o in outcomes]
+    return {name: names.count(name) for name in names}
+
+
+@pytest.fixture
+def order(store, memory_nodes):
+    """An order for an instance on a node that has room for ten of it."""
+    node = a_node(store, memory_nodes, ram=f"{10 * 128}M")
+    return an_order(a_user(store), node, an_image(store))
+
+
+def test_different_users_are_all_added(store):
+    """Nobody is lost when many are added at once."""
+    outcomes = race(lambda n: a_user(store, username=f"user{n}"))
+
+    assert ({"done": RACERS}, RACERS) == (kinds(outcomes), len(store.users.list()))
+
+
+def test_one_email_is_added_once(store):
+    """Of many with one e-mail address, in different letter cases, one is added."""
+    outcomes = race(
+        lambda n: users.create(
+            store,
+            username=f"user{n}",
+            email="Ada@example.org" if n % 2 else "ada@example.org",
+            password="secret",
+            now=NOON,
+        )
+    )
+
+    assert {"done": 1, "Conflict": RACERS - 1} == kinds(outcomes)
+
+
+def test_one_port_is_given_once(store, memory_nodes, order):
+    """Of many deploys for one host port one wins, and one container runs."""
+    outcomes = race(lambda _: instances.deploy(store, order, now=NOON))
+    run_due(store, memory_nodes)
+
+    assert {"done": 1, PortTaken.__name__: RACERS - 1} == kinds(outcomes)
+    assert 1 == len(memory_nodes[order["node_id"]].containers)
+
+
+def test_memory_is_not_given_twice(store, order):
+    """Deploys that together pass a node's memory stop exactly at it."""
+    outcomes = race(
+        lambda n: instances.deploy(
+            store,
+            {**order, "ports": parse(f"80:{9000 + n}"), "primary": 9000 + n},
+            now=NOON,
+        )
+    )
+
+    assert {"done": 10, CapacityExceeded.__name__: RACERS - 10} == kinds(outcomes)
+    assert (1280, 10) == (
+        store.nodes.get(order["node_id"])["allocated"]["memory_mib"],
+        len(store.instances.list()),
+    )
+
+
+def test_a_node_is_not_deleted_under_a_deploy(store, order):
+    """Either the deploy is refused, or the node stays: no instance is without its node."""
+
+    def deploy_or_delete(number):
+        if number % 2:
+            return store.nodes.remove(order["node_id"])
+        return instances.deploy(
+            store,
+            {**order, "ports": parse(f"80:{9000 + number}"), "primary": 9000 + number},
+            now=NOON,
+        )
+
+    outcomes = race(deploy_or_delete, racers=10)
+
+    unexpected = [
+        o
+        for o in outcomes
+        if isinstance(o, Exception) and not isinstance(o, (NotFound, NodeNotEmpty))
+    ]
+    assert [] == unexpected
+    assert (store.nodes.find(order["node_id"]) is None) == (store.instances.list() == [])
+
+
+def test_deletes_of_one_instance_agree(store, memory_nodes, order):
+    """Whoever deletes an instance at the same time gets the same operation."""
+    instance, _ = instances.deploy(store, order, now=NOON)
+    run_due(store, memory_nodes)
+
+    outcomes = race(lambda _: instances.delete(store, instance["_id"], now=NOON), racers=10)
+
+    assert 1 == len({operation["_id"] for operation in outcomes})
+
+
+def test_suspend_unsuspend_and_delete_at_once_agree(store, memory_nodes, order, worker):
+    """Whatever order they arrive in, nobody sees an error that is not about the deletion."""
+    instance, _ = instances.deploy(store, order, now=NOON)
+
+    def act(number):
+        if number == 7:
+            return instances.delete(store, instance["_id"], now=NOON)
+        return instances.set_suspended(store, instance["_id"], bool(number % 2), now=NOON)
+
+    outcomes = race(act, racers=12)
+    run_due(store, memory_nodes)
+
+    unexpected = [
+        o for o in outcomes if isinstance(o, Exception) and not isinstance(o, (NotFound, Conflict))
+    ]
+    assert [] == unexpected

@@ -1,0 +1,371 @@
+"""What the README and the pages of ``docs/`` say, compared with what is so."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from service import errors
+from service.app import create_app
+from service.cli import main
+from service.config import Config, describe_settings
+from service.drivers import DRIVER_NAMES
+from service.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT.joinpath("README.md").read_text("utf-8")
+API = ROOT.joinpath("docs/api.md").read_text("utf-8")
+STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
+
+BETWEEN = "--- the next block ---"
+NEVER_ON_THE_WIRE = {"operation_superseded", "node_unreachable", "node_refused"}
+OF_THE_FRAMEWORK = {
+    "not_found",
+    "method_not_allowed",
+    "request_entity_too_large",
+    "unsupported_media_type",
+}
+
+
+def find_blocks(page: str, mark: str) -> list[str]:
+    """List the code blocks that a comment marks."""
+    return re.findall(rf"<!-- {mark} -->\s+```\w+\n(.*?)```", page, re.DOTALL)
+
+
+def find_outputs(page: str) -> list[str]:
+    """List the outputs that follow the blocks to run, "" for a block without one."""
+    after = re.findall(
+        r"<!-- run -->\s+```sh\n.*?```\n(?:\n```(?:json|text)\n(.*?)```)?", page, re.DOTALL
+    )
+    return [output.strip() for output in after]
+
+
+def read_table(page: str, heading: str) -> list[list[str]]:
+    """Read the rows of the first table below a line, cell by cell."""
+    lines = page.partition(f"{heading}\n")[2].lstrip("\n").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def quoted(text: str) -> list[str]:
+    """List what stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def read_moves(kind: str) -> dict[str, set[str]]:
+    """Read one table of moves of docs/states.md."""
+    table = read_table(STATES, f"<!-- moves: {kind} -->")
+    return {quoted(state)[0]: set(quoted(after)) for state, _, after in table}
+
+
+def read_diagrams() -> set[tuple[str, str]]:
+    """Read all arrows of the diagrams of docs/states.md, but for beginnings and ends."""
+    return set(re.findall(r"^    (\w+) --> (\w+)", STATES, re.MULTILINE))
+
+
+def list_commands(group: click.Group, prefix: str) -> Iterator[str]:
+    """List the commands of a group, and of the groups in it, in full."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from list_commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+def list_errors(error: type[errors.ServiceError]) -> Iterator[type[errors.ServiceError]]:
+    """List an error's class and all below it."""
+    yield error
+    for child in error.__subclasses__():
+        yield from list_errors(child)
+
+
+def list_tree(tree: str) -> Iterator[str]:
+    """List the paths that a drawn tree names. Two spaces part names; a text follows more."""
+    folder = ""
+    for line in tree.splitlines():
+        indented = line.startswith("  ")
+        names = re.findall(r"\S+", re.split(r"(?<=\S) {3,}", line.strip())[0])
+        for name in names:
+            yield f"{folder}{name}" if indented else name
+        if not indented:
+            folder = names[0] if names[0].endswith("/") else ""
+
+
+def name_anchor(heading: str) -> str:
+    """Name the anchor of a heading as GitHub does."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def find_broken_links(page: Path) -> list[str]:
+    """List the links of a page to files or headings that are not there."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        target, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        path = page.parent / target if target else page
+        headings = (
+            re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+            if anchor and path.is_file()
+            else []
+        )
+        if not path.exists() or (anchor and anchor not in map(name_anchor, headings)):
+            broken.append(link)
+    return broken
+
+
+def find_free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    """A Skyquay that was started as `make run` does: what it printed until it served."""
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SKYQUAY_")}
+    data_dir = tmp_path_factory.mktemp("up")
+    settings = {
+        "SKYQUAY_DATA_DIR": str(data_dir),
+        "SKYQUAY_LISTEN": "127.0.0.1:0",
+        "SKYQUAY_LOCAL_NODE": "process",
+    }
+    with (
+        data_dir.joinpath("skyquay.log").open("w") as log,
+        subprocess.Popen(
+            [Path(sys.executable).with_name("skyquay"), "up"],
+            env={**environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        printed = ""
+        while not printed.endswith("'\n\n") and (line := process.stdout.readline()):
+            printed += line
+        yield printed
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+
+
+@pytest.fixture(scope="module")
+def first_deploy(up):
+    """The README's blocks, run one after the other by one shell: how it ended, what each printed.
+
+    Before the instance is suspended, the test looks at its port itself: that is the last output.
+    """
+    port = find_free_port()
+    values = {
+        "URL": re.search(r"http://127\.0\.0\.1:\d+", up).group(),
+        "KEY": re.search(r"sq_\S+", up).group(),
+        "PORT": str(port),
+    }
+    blocks = find_blocks(README, "run")
+    shell = subprocess.Popen(
+        ["bash", "-euo", "pipefail"],
+        env={**os.environ, **values},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    outputs, page = [], b""
+    with shell:
+        for block in blocks:
+            if "suspend" in block:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                    page = answer.read()
+            shell.stdin.write(f"{block}\necho '{BETWEEN}'\n")
+            shell.stdin.flush()
+            output = ""
+            for line in shell.stdout:
+                if line == f"{BETWEEN}\n":
+                    break
+                output += line
+            outputs.append(output.strip())
+            if line != f"{BETWEEN}\n":
+                break  # The shell has ended.
+        shell.stdin.close()
+    return shell.returncode, outputs, page
+
+
+def mask(output: str) -> str:
+    """Take out of an output what is another in each run: ids, times, sizes, versions, ports."""
+    for pattern, word in (
+        (r"sq_[\w-]+", "KEY"),
+        (r"\bi[a-z2-7]{11}\b", "ID"),
+        (r"\b[0-9a-f]{16,20}\b", "HEX"),
+        (r"(Date|Server|Content-Length): .*", r"\1"),
+        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
+        (r"(?<=127\.0\.0\.1:)\d+", "PORT"),
+        (r'(?<="ports": )"\d+:\d+", "primary": \d+', "PORTS"),
+    ):
+        output = re.sub(pattern, word, output)
+    return "\n".join(line.rstrip() for line in output.strip().splitlines())
+
+
+def test_up_prints_what_the_readme_shows(up):
+    """
+    What `skyquay up` prints on its first start is what the README shows.
+    """
+    shown = find_blocks(README, "printed by: up")[0]
+
+    assert mask(shown) == mask(up)
+
+
+def test_the_first_deploy_succeeds(first_deploy):
+    """
+    The README's blocks end well when they are run as they stand.
+    """
+    status, outputs, _ = first_deploy
+
+    assert (0, len(find_blocks(README, "run"))) == (status, len(outputs))
+
+
+def test_the_first_deploy_prints_what_the_readme_shows(first_deploy):
+    """
+    Below each block the README shows what the block prints.
+    """
+    _, outputs, _ = first_deploy
+
+    assert [mask(shown) for shown in find_outputs(README)] == [mask(real) for real in outputs]
+
+
+def test_the_first_instance_answers_on_its_port(first_deploy):
+    """
+    The instance that the README deploys serves its folder, which is empty.
+    """
+    _, _, page = first_deploy
+
+    assert b"Directory listing for /" in page
+
+
+def test_the_readme_lists_the_settings():
+    """
+    The table of settings has every setting with its default and meaning, in order.
+    """
+    table = [
+        ("".join(quoted(variable)), "".join(quoted(default)), meaning)
+        for variable, default, meaning in read_table(README, "## Settings")
+    ]
+
+    assert describe_settings() == table
+
+
+def test_the_readme_lists_the_commands():
+    """
+    The table of commands has every command that there is.
+    """
+    table = [quoted(command)[0] for command, _ in read_table(README, "## The command line")]
+
+    assert sorted(list_commands(main, "skyquay")) == sorted(table)
+
+
+def test_the_readme_lists_the_drivers():
+    """
+    The table of drivers has those that a node may be created with, and the one for tests.
+    """
+    table = {quoted(driver)[0] for driver, _, _ in read_table(README, "## Drivers")}
+
+    assert {*DRIVER_NAMES, "memory"} == table
+
+
+def test_the_readme_draws_files_that_exist():
+    """
+    Every file and folder of the README's tree is in the checkout.
+    """
+    named = list(list_tree(find_blocks(README, "tree")[0]))
+
+    missing = [name for name in named if not ROOT.joinpath(name).exists()]
+
+    assert (True, []) == (len(named) > 10, missing)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """
+    Every relative link of a page leads to a file, and to a heading where it names one.
+    """
+    assert [] == find_broken_links(page)
+
+
+def test_the_guide_lists_the_paths():
+    """
+    The table of paths is that of the OpenAPI document.
+    """
+    paths = create_app(Config()).test_client().get("/openapi.json").get_json()["paths"]
+    documented = {
+        (method.upper(), path) for path, methods in paths.items() for method in methods
+    } - {("PARAMETERS", path) for path in paths}
+
+    table = {(method, quoted(path)[0]) for method, path, _ in read_table(API, "# The API, a guide")}
+
+    assert documented == table
+
+
+def test_the_guide_lists_the_codes():
+    """
+    The table of errors has every code that a client can get, with its status.
+    """
+    known = {(error.status, error.code) for error in list_errors(errors.ServiceError)}
+    documented = {
+        (int(status), quoted(code)[0])
+        for status, code, _ in read_table(API, "## Errors")
+        if not code.endswith("_not_found`") and quoted(code)[0] not in OF_THE_FRAMEWORK
+    }
+
+    assert {each for each in known if each[1] not in NEVER_ON_THE_WIRE} == documented
+
+
+def test_the_table_of_instances_is_the_lifecycles():
+    """
+    docs/states.md has the states of instances and their moves.
+    """
+    moves = {str(before): set(map(str, after)) for before, after in INSTANCE_MOVES.items()}
+
+    assert moves == read_moves("instances")
+
+
+def test_the_table_of_operations_is_the_lifecycles():
+    """
+    docs/states.md has the statuses of operations and their moves.
+    """
+    moves = {str(before): set(map(str, after)) for before, after in OPERATION_MOVES.items()}
+
+    assert moves == read_moves("operations")
+
+
+def test_the_diagrams_draw_the_moves():
+    """
+    The diagrams of docs/states.md have an arrow for each move, and no other.
+    """
+    moves = {
+        (str(before), str(after))
+        for table in (INSTANCE_MOVES, OPERATION_MOVES)
+        for before, allowed in table.items()
+        for after in allowed
+    }
+
+    assert moves == read_diagrams()
+
+
+def test_the_table_of_nodes_has_every_status():
+    """
+    docs/states.md has the statuses of nodes.
+    """
+    table = [quoted(status)[0] for status, _, _ in read_table(STATES, "<!-- statuses: nodes -->")]
+
+    assert list(map(str, NodeStatus)) == table
