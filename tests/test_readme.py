@@ -191,12 +191,10 @@ def first_deploy(up):
             shell.stdin.write(f"{block}\necho '{BETWEEN}'\n")
             shell.stdin.flush()
             output = ""
-            for line in shell.stdout:
-                if line == f"{BETWEEN}\n":
-                    break
+            while (line := shell.stdout.readline()) not in ("", f"{BETWEEN}\n"):
                 output += line
             outputs.append(output.strip())
-            if line != f"{BETWEEN}\n":
+            if not line:
                 break  # The shell has ended.
         shell.stdin.close()
     return shell.returncode, outputs, page

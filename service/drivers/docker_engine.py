@@ -166,16 +166,12 @@ class DockerEngine:
 
     def _describe(self, spec: ContainerSpec) -> dict[str, Any]:
         client = self._engine
-        ports = [
-            (mapping, f"{mapping.container}/{protocol}")
-            for mapping in spec.ports
-            for protocol in ("tcp", "udp")
-        ]
+        published = [(mapping, proto) for mapping in spec.ports for proto in ("tcp", "udp")]
         env = {**spec.env, "PRIMARY_PORT": str(spec.primary.container)}
         memory_bytes = spec.memory_mib * 2**20
         host_config = client.create_host_config(
             binds=[f"{spec.instance_id}:{DATA_FOLDER}"],
-            port_bindings={port: mapping.host for mapping, port in ports},
+            port_bindings={f"{m.container}/{proto}": m.host for m, proto in published},
             mem_limit=memory_bytes,
             memswap_limit=memory_bytes,  # both together: no swap on top
             cpu_period=CPU_PERIOD_US,  # unlike NanoCpus, more than the host has is no error
@@ -195,9 +191,10 @@ class DockerEngine:
             labels={LABEL: spec.instance_id},
             working_dir=DATA_FOLDER,
             stdin_open=True,
+            ports=[(mapping.container, proto) for mapping, proto in published],
             host_config=host_config,
         )
-        return {**config, "ExposedPorts": {port: {} for _, port in ports}}
+        return config
 
     def _start(self, start: Callable[[], None]) -> None:
         try:
