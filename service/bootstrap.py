@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,9 @@ def find_or_make_user(store: Store, *, now: datetime) -> str:
 
 
 def find_or_import_images(store: Store, *, now: datetime) -> Image:
-    """Import the starter images into an empty catalogue. Answers the oldest image."""
-    found = store.images.list()
-    return found[0] if found else import_images(store, STARTER_IMAGES, now=now)[0]
+    """Import the starter images into an empty catalogue. Answers one to begin with."""
+    found = store.images.list() or import_images(store, STARTER_IMAGES, now=now)
+    return next((image for image in found if image["process"]), found[0])
 
 
 def import_images(store: Store, path: Path, *, now: datetime) -> list[Image]:
@@ -77,7 +77,11 @@ def import_images(store: Store, path: Path, *, now: datetime) -> list[Image]:
     """
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     fields = [ImageFile().load(_read_json(file)) for file in files]
-    return [images.put(store, each, now=now) for each in fields]
+    # A moment apart, so that they are listed in the order of their files.
+    return [
+        images.put(store, each, now=now + timedelta(milliseconds=position))
+        for position, each in enumerate(fields)
+    ]
 
 
 def find_or_make_node(

@@ -29,7 +29,7 @@ from service.config import Config, ConfigError, describe_settings
 from service.drivers import DRIVER_NAMES
 from service.embedded import EmbeddedError
 from service.errors import ServiceError
-from service.server import Server, work
+from service.server import Server, leave_on_signals, work
 from service.store import Store
 
 Params = ParamSpec("Params")
@@ -77,6 +77,7 @@ def up(no_worker: bool) -> None:
     Makes what is missing: the database, a first API key and user, the starter images and a node
     `local`. Starting it again finds everything as it was.
     """
+    leave_on_signals()
     config = _read_config(allow_process=True)
     with ExitStack() as stack:
         stack.enter_context(embedded.lock(config.data_dir))
@@ -125,6 +126,7 @@ def up(no_worker: bool) -> None:
 @plainly
 def serve(no_worker: bool) -> None:
     """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes."""
+    leave_on_signals()
     config = _read_production_config()
     with _usable_store(config) as store:
         drivers = make_drivers(config)
@@ -138,6 +140,7 @@ def serve(no_worker: bool) -> None:
 @plainly
 def worker() -> None:
     """Carry out operations and probe nodes, without serving."""
+    leave_on_signals()
     config = _read_production_config()
     with _usable_store(config) as store:
         click.echo("Skyquay works.")

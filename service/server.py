@@ -11,6 +11,9 @@ from service.config import Config, ConfigError
 from service.worker import Worker
 
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class Server:
     """A bound socket, which is served until a signal comes. Raises ConfigError when it is taken."""
 
@@ -32,8 +35,7 @@ class Server:
         self.url = f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
 
     def run(self, worker: Worker | None) -> None:
-        """Serve, and work, until SIGTERM or Ctrl-C; then finish what is under way."""
-        signal.signal(signal.SIGTERM, _leave)
+        """Serve, and work, until a signal says to leave; then finish what is under way."""
         if worker is not None:
             worker.start()
         try:
@@ -45,14 +47,21 @@ class Server:
 
 
 def work(worker: Worker) -> None:
-    """Work until SIGTERM or Ctrl-C; then finish what is under way."""
-    leaving = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leaving.set())
+    """Work until a signal says to leave; then finish what is under way."""
     worker.start()
-    leaving.wait()
-    worker.stop()
+    try:
+        threading.Event().wait()
+    finally:
+        worker.stop()
+
+
+def leave_on_signals() -> None:
+    """Have SIGTERM and Ctrl-C unwind the command in order, once: what follows is bounded."""
+    for number in _SIGNALS:
+        signal.signal(number, _leave)
 
 
 def _leave(*_: object) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)

@@ -1,0 +1,976 @@
+"""Instances over HTTP: deploy, look at, suspend, delete."""
+
+from dataclasses import replace
+
+import pytest
+
+from service import nodes
+from service.app import create_app
+from tests.support import (
+    NOON,
+    ApiClient,
+    a_deploy,
+    a_key,
+    a_node,
+    a_user,
+    an_image,
+    eventually,
+    run_due,
+)
+
+DEPLOY = "/api/instances/deploy"
+JAVA = "quay.io/skyport/java:21"
+ABSENT = "left out"
+
+OBJECTS = ({"$gt": ""}, {"$ne": None}, {}, ["x"], [], True)
+BAD_INPUT = [
+    *((field, value)
+      for field in ("image", "memory", "cpu", "ports", "primary", "nodeId", "name", "user")
+      for value in (ABSENT, None, "", *OBJECTS)),
+    *(("imagename", value) for value in (*OBJECTS, 7)),
+    *((field, 7) for field in ("image", "ports", "nodeId", "name", "user")),
+    *((field, "x" * 600) for field in ("image", "nodeId", "name", "user", "imagename")),
+    *((field, "a\0b") for field in ("image", "nodeId", "name", "user", "imagename", "ports")),
+    *(("memory", value) for value in ("abc", "-1", -1, 0, "0", 5, "1e3", "0x80", "128 apples", 0.5,
+                                      128.5, "NaN", "Infinity", 1e18, "9" * 30, "1,024", "١٢٨")),
+    *(("cpu", value) for value in ("abc", "-1", -1, 0, "0", 0.001, "1e1", "2 cores", 1025, 1e18,
+                                   "50%", ".", "1/2")),
+    *(("ports", value) for value in ("25565", "99999:1", "1:99999", "0:8080", "80:0", "1:abc", " ",
+                                     "80:8080,81:8080", "80:8080,80:8081", "80:8080,", "80-90:80",
+                                     "80:8080/tcp", "127.0.0.1:80:8080", "80:-1")),
+    *(("primary", value) for value in (0, -1, 80, "80", 8081, "8081", "81:8080", "80:8081", "http",
+                                       8080.5, "8080.0", 2**63, "8080:80")),
+    *(("variables", value) for value in ("abc", "[1]", "7", '"x"', "{", "NaN", [1], [[]], 7, True,
+                                         {"A": {"$gt": ""}}, {"A": ["x"]}, {"A B": "x"}, {"": "x"},
+                                         {"$where": "x"}, {"A.B": "x"}, {"A=B": "x"},
+                                         {"A": "\0"}, {"A": "x" * 5000})),
+    ("user", "nobody"), ("nodeId", "nowhere"), ("image", "no-such-image"),
+    ("user", ".*"), ("nodeId", "$ne"), ("image", "java"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def place(store, memory_nodes):
+    """What a deploy needs: a user, a node that is Online, an image."""
+    return a_user(store), a_node(store, memory_nodes), an_image(store)
+
+
+@pytest.fixture
+def look(mongo_client, config):
+    """Look at all that is stored, but for the keys, of which each use is noted."""
+    database = mongo_client[config.database]
+
+    def look():
+        return {name: list(database[name].find())
+                for name in ("users", "images", "nodes", "instances", "operations")}  # fmt: skip
+
+    return look
+
+
+@pytest.fixture
+def patient(config, store, memory_nodes, worker):
+    """A client of an app that waits for its nodes, while a worker runs."""
+    app = create_app(replace(config, wait_s=5), store, memory_nodes)
+    return ApiClient(app.test_client(), a_key(store))
+
+
+@pytest.fixture
+def ready(api, store, memory_nodes, place):
+    """The id of an instance that is READY and runs."""
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+    return instance_id
+
+
+def get(api, instance_id):
+    """Get an instance that exists."""
+    answer = api.post("/api/getInstance", {"id": instance_id})
+    assert 200 == answer.status
+    return answer.json
+
+
+def told(answer):
+    """Sum an error up: its status, its code and the fields that it names."""
+    return answer.status, answer.json["code"], list(answer.json["details"])
+
+
+# Deploying
+
+
+def test_a_deploy_is_answered_at_once(api, place):
+    """
+    201 with the id under each name that clients read; the container follows.
+    """
+    answer = api.post(DEPLOY, a_deploy(*place))
+
+    instance_id = answer.json["Id"]
+    assert (201, instance_id, instance_id, None, "INSTALLING") == (
+        answer.status,
+        answer.json["volumeId"],
+        answer.json["VolumeId"],
+        answer.json["ContainerId"],
+        answer.json["state"],
+    )
+    assert answer.json["operationId"]
+    assert answer.json["message"] == answer.json["Message"]
+
+
+def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
+    """
+    A READY instance has every field that clients read, spelled and typed as they read it.
+    """
+    user, node, image = place
+    body = a_deploy(*place, disk=10, variables={"MODE": "fast"})
+    instance_id = api.post(DEPLOY, body).json["Id"]
+    run_due(store, memory_nodes)
+
+    shown = get(api, instance_id)
+
+    assert shown.pop("createdAt") < "2100"
+    assert "2026-01-31T12:00:00Z" == shown.pop("updatedAt")
+    assert {
+        "Id": instance_id,
+        "VolumeId": instance_id,
+        "ContainerId": f"memory-{instance_id}",
+        "Name": "an instance",
+        "User": user["_id"],
+        "Node": {
+            "id": node["_id"],
+            "name": "node",
+            "address": "",
+            "port": None,
+            "status": "Online",
+        },
+        "Image": image["image"],
+        "ImageName": image["name"],
+        "AltImages": image["alt_images"],
+        "StopCommand": None,
+        "Memory": 128,
+        "Cpu": 1,
+        "Disk": 10,
+        "Ports": "80:8080",
+        "Primary": "8080",
+        "ExposedPorts": {"80/tcp": {}, "80/udp": {}},
+        "PortBindings": {"80/tcp": [{"HostPort": "8080"}], "80/udp": [{"HostPort": "8080"}]},
+        "Env": ["MODE=fast"],
+        "Variables": {"MODE": "fast"},
+        "InternalState": "READY",
+        "suspended": False,
+        "power": "running",
+        "error": None,
+    } == shown
+
+
+def test_a_deploy_runs_on_its_node(api, store, memory_nodes, place):
+    """
+    What was ordered is what the node is told to run.
+    """
+    _, node, _ = place
+    body = a_deploy(*place, memory="256", cpu="0.5", variables='{"MODE": "fast"}')
+    instance_id = api.post(DEPLOY, body).json["Id"]
+    run_due(store, memory_nodes)
+
+    container = memory_nodes[node["_id"]].containers[instance_id]
+
+    assert (256, 500, {"MODE": "fast"}, "running") == (
+        container.spec.memory_mib,
+        container.spec.cpu_milli,
+        dict(container.spec.env),
+        container.power,
+    )
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_INPUT)
+def test_bad_input_leaves_nothing_behind(api, memory_nodes, place, look, field, value):
+    """
+    A wrong field is a 400 that names it alone; nothing is stored, and the node is not called.
+    """
+    body = a_deploy(*place, **{field: value})
+    if value == ABSENT:
+        del body[field]
+    before, calls = look(), memory_nodes[place[1]["_id"]].calls
+
+    answer = api.post(DEPLOY, body)
+
+    assert (400, [field]) == (answer.status, list(answer.json["details"]))
+    assert before == look()
+    assert calls == memory_nodes[place[1]["_id"]].calls
+
+
+def test_all_wrong_fields_are_named_at_once(api):
+    """
+    Who sends nothing learns of all that is needed in one answer.
+    """
+    answer = api.post(DEPLOY, {})
+
+    needed = {"image", "memory", "cpu", "ports", "primary", "nodeId", "name", "user"}
+    assert (400, needed) == (answer.status, answer.json["details"].keys())
+
+
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [("user", "user_not_found"), ("nodeId", "node_not_found"), ("image", "image_not_found")],
+)
+def test_what_is_unknown_has_a_code(api, place, field, code):
+    """
+    A program can tell an unknown user, node and image apart.
+    """
+    answer = api.post(DEPLOY, a_deploy(*place, **{field: "nothing"}))
+
+    assert (400, code, [field]) == told(answer)
+
+
+@pytest.mark.parametrize(
+    ("sent", "memory"),
+    [(512, 512), ("512", 512), (512.0, 512), ("512M", 512), ("512 MiB", 512), ("2g", 2048),
+     ("0.5G", 512), (6, 6)],
+)  # fmt: skip
+def test_memory_is_taken_in_many_forms(api, place, sent, memory):
+    """
+    `memory` may be a number or a text, with a unit or without, and comes back as a number.
+    """
+    deployed = api.post(DEPLOY, a_deploy(*place, memory=sent))
+
+    assert (201, memory) == (deployed.status, get(api, deployed.json["Id"])["Memory"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "cpu"), [(1, 1), ("1", 1), (0.5, 0.5), ("0.5", 0.5), (2.0, 2), ("0.01", 0.01)]
+)
+def test_cpu_is_taken_in_many_forms(api, place, sent, cpu):
+    """
+    `cpu` may be a number or a text, and comes back as a number.
+    """
+    deployed = api.post(DEPLOY, a_deploy(*place, cpu=sent))
+
+    assert (201, cpu) == (deployed.status, get(api, deployed.json["Id"])["Cpu"])
+
+
+@pytest.mark.parametrize("primary", [25565, "25565", "25565:25565"])
+def test_primary_is_taken_in_many_forms(api, place, primary):
+    """
+    `primary` may be a number, a text or a pair, and comes back as it was sent.
+    """
+    body = a_deploy(*place, ports="25565:25565,8123:8123", primary=primary)
+
+    deployed = api.post(DEPLOY, body)
+
+    assert (201, primary) == (deployed.status, get(api, deployed.json["Id"])["Primary"])
+
+
+def test_ports_may_be_many(api, place):
+    """
+    Several mappings are all published, and spaces around them do not matter.
+    """
+    body = a_deploy(*place, ports="80:8080, 443:8443", primary="443:8443")
+
+    deployed = api.post(DEPLOY, body)
+
+    shown = get(api, deployed.json["Id"])
+    assert (201, "80:8080,443:8443") == (deployed.status, shown["Ports"])
+    assert {"80/tcp", "80/udp", "443/tcp", "443/udp"} == shown["PortBindings"].keys()
+
+
+@pytest.mark.parametrize(
+    ("sent", "variables"),
+    [
+        ({"A": "1"}, {"A": "1"}),
+        ('{"A": "1"}', {"A": "1"}),
+        ({"A": 1, "B": True, "C": 1.5, "D": None}, {"A": "1", "B": "true", "C": "1.5"}),
+        ({"A": "x=y\nz"}, {"A": "x=y\nz"}),
+        (ABSENT, {}),
+        *((nothing, {}) for nothing in (None, [], {}, "", " ", "null", "{}", "[]")),
+    ],
+)
+def test_variables_are_taken_in_many_forms(api, place, sent, variables):
+    """
+    `variables` may be an object, JSON text of one, or one of many ways to say none.
+    """
+    body = a_deploy(*place, variables=sent)
+    if sent == ABSENT:
+        del body["variables"]
+
+    deployed = api.post(DEPLOY, body)
+
+    assert (201, variables) == (deployed.status, get(api, deployed.json["Id"])["Variables"])
+
+
+@pytest.mark.parametrize("sent", [{}, {"VERSION": ""}, {"VERSION": None}, '{"OTHER": "1"}'])
+def test_a_required_variable_is_required(api, store, place, look, sent):
+    """
+    One that has no value and no default is a 400 that names it, and nothing is stored.
+    """
+    image = an_image(
+        store, variables={"VERSION": {"type": "text", "default": None, "required": True}}
+    )
+    before = look()
+
+    answer = api.post(DEPLOY, a_deploy(*place, image=image["_id"], variables=sent))
+
+    assert (400, {"variables": {"VERSION": ["This variable is required."]}}) == (
+        answer.status,
+        answer.json["details"],
+    )
+    assert before == look()
+
+
+def test_a_default_fills_a_required_variable(api, store, place):
+    """
+    A required variable that was not sent has its image's default.
+    """
+    image = an_image(
+        store, variables={"VERSION": {"type": "text", "default": "21", "required": True}}
+    )
+
+    deployed = api.post(DEPLOY, a_deploy(*place, image=image["_id"]))
+
+    shown = get(api, deployed.json["Id"])
+    assert ({"VERSION": "21"}, ["VERSION=21"]) == (shown["Variables"], shown["Env"])
+
+
+@pytest.mark.parametrize("field", ["_id", "name", "image"])
+def test_an_image_is_found_in_many_ways(api, store, place, field):
+    """
+    `image` may be an image's id, its name or its container image.
+    """
+    image = an_image(store, name="Paper", image=JAVA)
+
+    deployed = api.post(DEPLOY, a_deploy(*place, image=image[field]))
+
+    shown = get(api, deployed.json["Id"])
+    assert (201, "Paper", JAVA) == (deployed.status, shown["ImageName"], shown["Image"])
+
+
+def test_an_alternative_image_is_what_runs(api, store, place):
+    """
+    Who asks for one of an image's alternatives gets that one.
+    """
+    an_image(store, name="Paper", image=JAVA, alt_images=[JAVA, "java:17"])
+
+    deployed = api.post(DEPLOY, a_deploy(*place, image="java:17"))
+
+    shown = get(api, deployed.json["Id"])
+    assert ("Paper", "java:17") == (shown["ImageName"], shown["Image"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [({}, "Spigot"), ({"imagename": None}, "Spigot"), ({"imagename": "Paper"}, "Paper"),
+     ({"imagename": "paper"}, "Paper"), ({"imagename": "Spigot"}, "Spigot")],
+)  # fmt: skip
+def test_imagename_tells_images_apart(api, store, place, sent, name):
+    """
+    Where several images run one container image, `imagename` picks; without it, the oldest is it.
+    """
+    an_image(store, name="Paper", image=JAVA)
+    an_image(store, name="Spigot", image=JAVA)
+    store.images._collection.update_one({"name": "Spigot"}, {"$set": {"created_at": NOON.min}})
+
+    deployed = api.post(DEPLOY, a_deploy(*place, image=JAVA, **sent))
+
+    assert (201, name) == (deployed.status, get(api, deployed.json["Id"])["ImageName"])
+
+
+def test_an_imagename_that_is_none_of_them_is_refused(api, store, place, look):
+    """
+    An `imagename` that no image of this container image has is a 400 that lists them.
+    """
+    an_image(store, name="Paper", image=JAVA)
+    before = look()
+
+    answer = api.post(DEPLOY, a_deploy(*place, image=JAVA, imagename="Forge"))
+
+    assert (400, {"imagename": ["Must be one of Paper."]}) == (answer.status, answer.json["details"])
+    assert before == look()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_other_images_run_where_the_settings_allow(config, store, memory_nodes, place, allowed):
+    """
+    A container image outside the catalogue is a 400, unless any image is allowed.
+    """
+    app = create_app(replace(config, allow_any_image=allowed), store, memory_nodes)
+    api = ApiClient(app.test_client(), a_key(store))
+
+    answer = api.post(DEPLOY, a_deploy(*place, image="nginx:1.29"))
+
+    assert (201 if allowed else 400) == answer.status
+
+
+@pytest.mark.parametrize(
+    ("sent", "disk"), [(10, 10), ("10", 10), (2.5, 2.5), (None, None), ("much", None), ([], None)]
+)
+def test_disk_is_shown_where_it_can_be_read(api, place, sent, disk):
+    """
+    `disk` is not enforced, so whatever it is it is no error; it is shown when it is a number.
+    """
+    deployed = api.post(DEPLOY, a_deploy(*place, disk=sent))
+
+    assert (201, disk) == (deployed.status, get(api, deployed.json["Id"]).get("Disk"))
+
+
+def test_extra_fields_are_ignored(api, place):
+    """
+    A field that we do not know is no error, and changes nothing that we do know.
+    """
+    extra = {"discordserver": "1", "Id": "mine", "_id": "mine", "state": "READY", "suspended": True}
+
+    deployed = api.post(DEPLOY, a_deploy(*place, **extra))
+
+    shown = get(api, deployed.json["Id"])
+    assert (201, "INSTALLING", False) == (
+        deployed.status,
+        shown["InternalState"],
+        shown["suspended"],
+    )
+    assert "mine" != deployed.json["Id"]
+
+
+def test_a_taken_port_is_a_conflict(api, place, look):
+    """
+    A host port of another instance of the node is a 409 that names it, and nothing is left.
+    """
+    api.post(DEPLOY, a_deploy(*place, ports="80:8080,81:8081"))
+    before = look()
+
+    answer = api.post(DEPLOY, a_deploy(*place, ports="9000:9000,90:8081", primary="9000"))
+
+    assert (409, "port_taken", {"ports": ["8081 is taken."]}) == (
+        answer.status,
+        answer.json["code"],
+        answer.json["details"],
+    )
+    assert before == look()
+
+
+def test_a_port_is_taken_on_one_node_only(api, store, memory_nodes, place):
+    """
+    Another node can publish the same port.
+    """
+    other = a_node(store, memory_nodes)
+    api.post(DEPLOY, a_deploy(*place))
+
+    answer = api.post(DEPLOY, a_deploy(*place, nodeId=other["_id"]))
+
+    assert 201 == answer.status
+
+
+def test_a_full_node_is_a_conflict(api, store, memory_nodes, place, look):
+    """
+    More memory than is left is a 409 with the numbers, and nothing is left.
+    """
+    node = a_node(store, memory_nodes, ram="1")
+    api.post(DEPLOY, a_deploy(*place, nodeId=node["_id"], memory=700))
+    before = look()
+
+    answer = api.post(
+        DEPLOY, a_deploy(*place, nodeId=node["_id"], memory=400, ports="1:1", primary=1)
+    )
+
+    assert (409, "capacity_exceeded") == (answer.status, answer.json["code"])
+    assert {"requestedMib": 400, "allocatedMib": 700, "capacityMib": 1024} == answer.json["details"]
+    assert before == look()
+
+
+def test_a_node_can_be_filled_to_the_brim(api, store, memory_nodes, place):
+    """
+    Exactly what is left is given.
+    """
+    node = a_node(store, memory_nodes, ram="1")
+
+    answer = api.post(DEPLOY, a_deploy(*place, nodeId=node["_id"], memory=1024))
+
+    assert 201 == answer.status
+
+
+def test_a_node_that_is_down_takes_nothing_on(api, store, memory_nodes, place, look):
+    """
+    A deploy to an Offline node is a 500 node_offline; nothing is stored, and it is not called.
+    """
+    node = place[1]
+    memory_nodes[node["_id"]].silence("Connection refused.")
+    nodes.probe(store, memory_nodes, node, now=NOON)
+    before, calls = look(), memory_nodes[node["_id"]].calls
+
+    answer = api.post(DEPLOY, a_deploy(*place))
+
+    assert (500, "node_offline", {"nodeId": node["_id"]}) == (
+        answer.status,
+        answer.json["code"],
+        answer.json["details"],
+    )
+    assert (before, calls) == (look(), memory_nodes[node["_id"]].calls)
+
+
+def test_a_node_that_was_never_enrolled_takes_nothing_on(api, place, look):
+    """
+    A deploy to an Unconfigured node is a 500 node_offline that says so, and nothing is stored.
+    """
+    node = api.post(
+        "/api/nodes/create",
+        {"name": "n", "tags": "t", "ram": 1, "disk": 1, "processor": "p", "address": "a.example",
+         "port": 3002},
+    ).json  # fmt: skip
+    before = look()
+
+    answer = api.post(DEPLOY, a_deploy(*place, nodeId=node["id"]))
+
+    assert (500, "node_offline", "The node is Unconfigured.") == (
+        answer.status,
+        answer.json["code"],
+        answer.json["error"],
+    )
+    assert before == look()
+
+
+def test_a_wrong_field_counts_before_a_node_that_is_down(api, store, memory_nodes, place):
+    """
+    A deploy that could never succeed is a 400, even while the node is down.
+    """
+    memory_nodes[place[1]["_id"]].silence()
+    nodes.probe(store, memory_nodes, place[1], now=NOON)
+
+    answer = api.post(DEPLOY, a_deploy(*place, primary="9999"))
+
+    assert (400, "invalid_input", ["primary"]) == told(answer)
+
+
+@pytest.mark.parametrize(
+    ("driver", "image", "variables", "field"),
+    [
+        ("process", {"process": False}, {}, "image"),
+        ("process", {}, {"LD_PRELOAD": "/tmp/x.so"}, "variables"),
+        ("process", {"scripts": {"Install": [{"Uri": "https://a.example", "Path": "a"}]}}, {},
+         "image"),
+        ("docker", {"scripts": {"Install": [{"Uri": "https://a.example", "Path": "a"}]}}, {},
+         "image"),
+    ],
+)  # fmt: skip
+def test_a_node_refuses_what_it_cannot_run(api, store, place, look, driver, image, variables, field):
+    """
+    Images with scripts, and on process nodes unmarked images and undeclared variables, are 400s.
+    """
+    body = {"name": "n", "driver": driver, "address": "unix:///x.sock"}
+    node = api.post("/api/nodes/create", body).json
+    image = an_image(store, **image)
+    before = look()
+
+    answer = api.post(
+        DEPLOY, a_deploy(*place, nodeId=node["id"], image=image["_id"], variables=variables)
+    )
+
+    assert (400, "invalid_input", [field]) == told(answer)
+    assert before == look()
+
+
+# Looking
+
+
+def test_a_fresh_service_lists_no_instances(api):
+    """
+    Without instances the list is empty, and a list.
+    """
+    answer = api.get("/api/instances")
+
+    assert (200, []) == (answer.status, answer.json)
+
+
+def test_all_views_of_an_instance_agree(api, ready):
+    """
+    The list, the user's list and the single view show the same.
+    """
+    shown = get(api, ready)
+
+    owned = api.post("/api/getUserInstance", {"userId": shown["User"], "discordserver": "1"})
+    listed = api.get("/api/instances")
+    assert (200, [shown], 200, [shown]) == (owned.status, owned.json, listed.status, listed.json)
+
+
+def test_users_see_their_own_instances_only(api, store, ready):
+    """
+    A user without instances has an empty list, whoever else has some.
+    """
+    other = a_user(store)
+
+    answer = api.post("/api/getUserInstance", {"userId": other["_id"]})
+
+    assert (200, []) == (answer.status, answer.json)
+
+
+@pytest.mark.parametrize("user_id", ["nobody", "", None, 7, *OBJECTS, ABSENT])
+def test_instances_of_nobody_are_a_400(api, ready, user_id):
+    """
+    An unknown, wrong or missing user is a 400 that names the field.
+    """
+    body = {} if user_id == ABSENT else {"userId": user_id}
+
+    answer = api.post("/api/getUserInstance", body)
+
+    assert (400, ["userId"]) == (answer.status, list(answer.json["details"]))
+
+
+@pytest.mark.parametrize("reference", ["nothing", "", None, 7, "i.*", *OBJECTS, ABSENT])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/getInstance"), ("DELETE", "/api/instance/delete")]
+)
+def test_only_a_known_instance_is_meant(api, ready, look, method, path, reference):
+    """
+    An unknown, wrong or missing id is a 400 that names the field, and nothing changes.
+    """
+    before = look()
+
+    answer = api.send(method, path, json={} if reference == ABSENT else {"id": reference})
+
+    assert (400, ["id"]) == (answer.status, list(answer.json["details"]))
+    assert before == look()
+
+
+def test_an_unknown_instance_has_a_code(api):
+    """
+    A program can tell that there is no such instance.
+    """
+    answer = api.post("/api/getInstance", {"id": "nothing"})
+
+    assert (400, "instance_not_found", ["id"]) == told(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/api/getInstance", 200), ("DELETE", "/api/instance/delete", 201),
+     ("POST", "/api/instances/suspend/{id}", 200), ("POST", "/api/instances/unsuspend/{id}", 200)],
+)  # fmt: skip
+def test_a_containers_id_is_an_id(api, ready, method, path, status):
+    """
+    Wherever an instance's id is taken, its container's is taken as well.
+    """
+    container_id = get(api, ready)["ContainerId"]
+
+    answer = api.send(method, path.format(id=container_id), json={"id": container_id})
+
+    assert (status, ready) == (answer.status, answer.json["Id"])
+
+
+def test_a_failure_is_explained(api, store, memory_nodes, place):
+    """
+    An instance that its node refused is FAILED with the reason, and stays listed.
+    """
+    memory_nodes[place[1]["_id"]].refuse("There is no such image.")
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+
+    shown = get(api, instance_id)
+
+    assert ("FAILED", "There is no such image.", None) == (
+        shown["InternalState"],
+        shown["error"],
+        shown["ContainerId"],
+    )
+
+
+def test_an_instance_outlives_the_document_of_its_node(api, ready, mongo_client, config):
+    """
+    A list is complete even while a node's document is missing.
+    """
+    mongo_client[config.database]["nodes"].delete_many({})
+
+    answer = api.get("/api/instances")
+
+    assert (200, [(ready, "Offline")]) == (
+        answer.status,
+        [(shown["Id"], shown["Node"]["status"]) for shown in answer.json],
+    )
+
+
+# Deleting
+
+
+def test_delete_does_not_wait_for_ever(api, ready):
+    """
+    When the node takes longer than we wait, the answer is 201 all the same, and it is DELETING.
+    """
+    answer = api.delete("/api/instance/delete", {"id": ready})
+
+    assert (201, ready, "DELETING") == (answer.status, answer.json["Id"], answer.json["state"])
+    assert "DELETING" == get(api, ready)["InternalState"]
+
+
+def test_deleting_twice_is_one_operation(api, ready):
+    """
+    Deleting what is being deleted is 201 with the same operation.
+    """
+    first = api.delete("/api/instance/delete", {"id": ready})
+
+    second = api.delete("/api/instance/delete", {"id": ready})
+
+    assert (201, first.json) == (second.status, second.json)
+
+
+def test_what_is_deleted_is_gone(api, store, memory_nodes, place, ready, look):
+    """
+    Afterwards there is no container, no instance, and the ports and the memory are free.
+    """
+    api.delete("/api/instance/delete", {"id": ready})
+    run_due(store, memory_nodes)
+
+    listed = api.get("/api/instances").json
+    found = api.post("/api/getInstance", {"id": ready})
+    again = api.delete("/api/instance/delete", {"id": ready})
+    assert ([], 400, 400) == (listed, found.status, again.status)
+    assert {} == memory_nodes[place[1]["_id"]].containers
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == look()["nodes"][0]["allocated"]
+
+
+def test_a_port_is_free_after_delete(api, store, memory_nodes, place, ready):
+    """
+    The ports of a deleted instance can be deployed on again.
+    """
+    api.delete("/api/instance/delete", {"id": ready})
+    run_due(store, memory_nodes)
+
+    answer = api.post(DEPLOY, a_deploy(*place))
+
+    assert 201 == answer.status
+
+
+def test_delete_while_installing(api, store, memory_nodes, place):
+    """
+    An instance whose deployment has not begun is deleted without being deployed.
+    """
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+
+    answer = api.delete("/api/instance/delete", {"id": instance_id})
+    run_due(store, memory_nodes)
+
+    assert (201, []) == (answer.status, api.get("/api/instances").json)
+    assert {} == memory_nodes[place[1]["_id"]].containers
+
+
+def test_delete_after_a_failure(api, store, memory_nodes, place):
+    """
+    An instance that FAILED can be deleted.
+    """
+    node = memory_nodes[place[1]["_id"]]
+    node.refuse()
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+    node.behave()
+
+    answer = api.delete("/api/instance/delete", {"id": instance_id})
+    run_due(store, memory_nodes)
+
+    assert (201, []) == (answer.status, api.get("/api/instances").json)
+
+
+def test_delete_on_a_node_that_is_down(api, store, memory_nodes, place, ready):
+    """
+    Delete is accepted while the node is silent, and the instance stays DELETING until it answers.
+    """
+    memory_nodes[place[1]["_id"]].silence()
+
+    answer = api.delete("/api/instance/delete", {"id": ready})
+    run_due(store, memory_nodes)
+
+    assert (201, "DELETING") == (answer.status, get(api, ready)["InternalState"])
+
+
+def test_delete_waits_for_its_node(patient, store, place):
+    """
+    When the node answers in time, the instance is gone when delete is answered.
+    """
+    instance_id = patient.post(DEPLOY, a_deploy(*place)).json["Id"]
+
+    answer = patient.delete("/api/instance/delete", {"id": instance_id})
+
+    assert (201, "DELETED") == (answer.status, answer.json["state"])
+    assert [] == patient.get("/api/instances").json
+
+
+def test_a_refused_delete_is_a_500(patient, memory_nodes, place):
+    """
+    When the node says no, so does the answer, with the reason; delete can be repeated.
+    """
+    node = memory_nodes[place[1]["_id"]]
+    instance_id = patient.post(DEPLOY, a_deploy(*place)).json["Id"]
+    assert eventually(lambda: get(patient, instance_id)["InternalState"] == "READY")
+    node.refuse("The volume is in use.")
+
+    refused = patient.delete("/api/instance/delete", {"id": instance_id})
+    node.behave()
+    repeated = patient.delete("/api/instance/delete", {"id": instance_id})
+
+    assert (500, "node_failure", "The volume is in use.", {"nodeId": place[1]["_id"]}) == (
+        refused.status,
+        refused.json["code"],
+        refused.json["error"],
+        refused.json["details"],
+    )
+    assert (201, "DELETED") == (repeated.status, repeated.json["state"])
+
+
+# Suspending
+
+
+@pytest.mark.parametrize(("action", "suspended"), [("suspend", True), ("unsuspend", False)])
+def test_suspend_answers_with_the_instance(api, ready, action, suspended):
+    """
+    The answer is the instance with what is wanted by now, and the operation that makes it so.
+    """
+    answer = api.post(f"/api/instances/{action}/{ready}")
+
+    assert (200, ready, suspended) == (answer.status, answer.json["Id"], answer.json["suspended"])
+    assert answer.json.pop("operationId")
+    assert get(api, ready) == answer.json
+
+
+def test_a_suspended_instance_stops_and_runs_again(api, store, memory_nodes, ready):
+    """
+    Suspending stops the container, unsuspending starts it.
+    """
+    power = []
+    for action in ("suspend", "unsuspend"):
+        api.post(f"/api/instances/{action}/{ready}")
+        run_due(store, memory_nodes)
+        power.append(get(api, ready)["power"])
+
+    assert ["stopped", "running"] == power
+
+
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_suspending_twice_is_harmless(api, store, memory_nodes, ready, action):
+    """
+    The second time is 200 as well, and leaves the same instance.
+    """
+    first = api.post(f"/api/instances/{action}/{ready}")
+    second = api.post(f"/api/instances/{action}/{ready}")
+    run_due(store, memory_nodes)
+
+    shown = get(api, ready)
+    assert (200, 200) == (first.status, second.status)
+    assert (action == "suspend", "READY") == (shown["suspended"], shown["InternalState"])
+
+
+def test_suspend_while_installing(api, store, memory_nodes, place):
+    """
+    It adds no operation; the deployment ends with a container that does not run.
+    """
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+
+    answer = api.post(f"/api/instances/suspend/{instance_id}")
+    run_due(store, memory_nodes)
+
+    shown = get(api, instance_id)
+    assert (200, True, False) == (
+        answer.status,
+        answer.json["suspended"],
+        "operationId" in answer.json,
+    )
+    assert ("READY", "stopped", True) == (
+        shown["InternalState"],
+        shown["power"],
+        shown["suspended"],
+    )
+
+
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_suspend_after_a_failure(api, store, memory_nodes, place, action):
+    """
+    For an instance that FAILED it is written down what is wanted, and nothing is done.
+    """
+    memory_nodes[place[1]["_id"]].refuse()
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+
+    answer = api.post(f"/api/instances/{action}/{instance_id}")
+
+    assert (200, "FAILED", False, 0) == (
+        answer.status,
+        answer.json["InternalState"],
+        "operationId" in answer.json,
+        run_due(store, memory_nodes),
+    )
+
+
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_what_is_being_deleted_is_not_suspended(api, ready, action):
+    """
+    For an instance that is DELETING it is a 400, as for one that is unknown.
+    """
+    api.delete("/api/instance/delete", {"id": ready})
+
+    answer = api.post(f"/api/instances/{action}/{ready}")
+
+    assert (400, "instance_not_found", ["id"]) == told(answer)
+
+
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_an_unknown_instance_is_not_suspended(api, action):
+    """
+    An unknown id in the path is a 400.
+    """
+    answer = api.post(f"/api/instances/{action}/nothing")
+
+    assert (400, "instance_not_found", ["id"]) == told(answer)
+
+
+@pytest.mark.parametrize("body", [{}, {"id": None}, {"id": "the same"}, {"other": 1}])
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_the_body_may_repeat_the_id(api, ready, action, body):
+    """
+    A body without an id, or with that of the path, changes nothing.
+    """
+    if body.get("id"):
+        body = {"id": ready}
+
+    answer = api.post(f"/api/instances/{action}/{ready}", body)
+
+    assert 200 == answer.status
+
+
+@pytest.mark.parametrize("other", ["other", "", 7, *OBJECTS])
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_the_body_must_agree_with_the_path(api, ready, look, action, other):
+    """
+    Another or a wrong id in the body is a 400 that names it, and nothing changes.
+    """
+    before = look()
+
+    answer = api.post(f"/api/instances/{action}/{ready}", {"id": other})
+
+    assert (400, "invalid_input", ["id"]) == told(answer)
+    assert before == look()
+
+
+def test_suspend_waits_for_its_node(patient, place):
+    """
+    When the node answers in time, the answer shows what became of the container.
+    """
+    instance_id = patient.post(DEPLOY, a_deploy(*place)).json["Id"]
+    assert eventually(lambda: get(patient, instance_id)["InternalState"] == "READY")
+
+    suspended = patient.post(f"/api/instances/suspend/{instance_id}")
+    unsuspended = patient.post(f"/api/instances/unsuspend/{instance_id}")
+
+    assert [(200, True, "stopped"), (200, False, "running")] == [
+        (answer.status, answer.json["suspended"], answer.json["power"])
+        for answer in (suspended, unsuspended)
+    ]
+
+
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_a_refused_suspend_is_a_500(patient, memory_nodes, place, action):
+    """
+    When the node says no, so does the answer, with the reason; it stays written what is wanted.
+    """
+    instance_id = patient.post(DEPLOY, a_deploy(*place)).json["Id"]
+    assert eventually(lambda: get(patient, instance_id)["InternalState"] == "READY")
+    memory_nodes[place[1]["_id"]].refuse("Busy.")
+
+    answer = patient.post(f"/api/instances/{action}/{instance_id}")
+
+    shown = get(patient, instance_id)
+    assert (500, "node_failure", "Busy.") == (
+        answer.status,
+        answer.json["code"],
+        answer.json["error"],
+    )
+    assert (action == "suspend", "Busy.") == (shown["suspended"], shown["error"])
