@@ -5,4 +5,7 @@ import os
 from service.app import create_app
 from service.config import Config
 
-app = create_app(Config.from_env(os.environ))
+config = Config.from_env(os.environ)
+config.require_mongodb()
+config.set_up_logging()
+app = create_app(config)

@@ -14,7 +14,7 @@ from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
-from service.errors import NodeRefused
+from service.errors import NodeRefused, StoreFailure
 from service.store import Store
 from service.worker import Worker
 
@@ -47,13 +47,18 @@ def create_app(
         drivers=drivers or make_drivers(config),
         now=now,
     )
-    app.before_request(_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
-    api.register(app)
+    api.register(app, first=_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
     return app
 
 
 def prepare(config: Config, store: Store) -> None:
-    """Make the database ready for use: its indexes, and the key that the settings ask for."""
+    """Make the database ready for use: its indexes, and the key that the settings ask for.
+
+    Raises StoreFailure for a database that cannot be used.
+    """
+    problem = store.check_server()
+    if problem:
+        raise StoreFailure(problem)
     store.prepare()
     if config.api_key:
         keys.ensure(store, config.api_key, name="SKYQUAY_API_KEY", now=utc_now())

@@ -1,7 +1,6 @@
 """The command `skyquay`."""
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -95,7 +94,7 @@ def up(no_worker: bool) -> None:
         image = bootstrap.find_or_import_images(store, now=now)
         node = bootstrap.find_or_make_node(store, drivers, config, now=now)
         click.echo(f"\nSkyquay serves {server.url}")
-        click.echo(f"  API key      {key or 'made earlier; `skyquay keys create` makes another'}")
+        click.echo(f"  API key      {key or _explain_key(config)}")
         click.echo(f"  Swagger UI   {server.url}/docs/")
         if node is not None:
             click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")
@@ -119,6 +118,14 @@ def up(no_worker: bool) -> None:
         sys.stdout.flush()
         server.run(None if no_worker else make_worker(config, store, drivers))
         click.echo("Stopped. What runs on the nodes goes on running.")
+
+
+def _explain_key(config: Config) -> str:
+    if config.api_key:
+        return "yours, from SKYQUAY_API_KEY"
+    return (
+        "made at the first start; `skyquay keys create` makes another (put it in SKYQUAY_API_KEY)"
+    )
 
 
 @main.command(epilog=_settings_epilog())
@@ -307,29 +314,21 @@ def print_openapi(app: Flask) -> str:
 
 def _read_config(**defaults: Any) -> Config:
     config = Config.from_env(os.environ, **defaults)
-    logging.basicConfig(
-        level=config.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    config.set_up_logging()
     return config
 
 
 def _read_production_config() -> Config:
     config = _read_config()
-    if not config.mongodb_uri:
-        raise ConfigError(
-            "SKYQUAY_MONGODB_URI is not set. `skyquay up` runs with a private database instead."
-        )
+    config.require_mongodb()
     return config
 
 
 @contextmanager
 def _usable_store(config: Config) -> Iterator[Store]:
-    """Open the database and make it ready. Raises ConfigError for one that cannot be used."""
+    """Open the database and make it ready."""
     store = make_store(config)
     try:
-        problem = store.check_server()
-        if problem:
-            raise ConfigError(problem)
         prepare(config, store)
         yield store
     finally:

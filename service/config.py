@@ -1,5 +1,6 @@
 """Every setting, with its default and its meaning. The only reader of the environment."""
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -90,6 +91,19 @@ class Config:
             if text:
                 values[setting.name] = _read(setting, text)
         return cls(**values)
+
+    def set_up_logging(self) -> None:
+        """Log to standard error."""
+        logging.basicConfig(
+            level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+
+    def require_mongodb(self) -> None:
+        """Raise ConfigError unless there is a MongoDB to use."""
+        if not self.mongodb_uri:
+            raise ConfigError(
+                "SKYQUAY_MONGODB_URI is not set. `skyquay up` runs with a private database instead."
+            )
 
     def listen_address(self) -> tuple[str, int]:
         """Split `listen` into host and port."""

@@ -46,7 +46,7 @@ def resolve(store: Store, reference: str, name: str | None) -> Image:
     if not name:
         return matching[0]
     for image in matching:
-        if name.casefold() == image["name"].casefold():
+        if name == image["name"]:
             return image
     raise InvalidInput(
         "No image of this name runs this container image.",

@@ -107,7 +107,7 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
             "last_seen_at": now,
         }
     if changes["status"] != node["status"]:
-        log.info("node %s is %s %s", node["_id"], changes["status"], changes["probe_error"] or "")
+        log.info("node %s is %s: %s", node["_id"], changes["status"], changes["probe_error"])
     return store.nodes.note_probe(node["_id"], changes)
 
 

@@ -10,7 +10,6 @@ from waitress.server import create_server
 from service.config import Config, ConfigError
 from service.worker import Worker
 
-
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -29,8 +28,9 @@ class Server:
             sockets=[listener],
             threads=config.threads,
             ident=None,
-            # The app has the last word on a body that is too large: its answer is JSON.
-            max_request_body_size=config.max_body_bytes * 2,
+            # The app has the last word on a body that is too large, because its answer is JSON;
+            # what is far too large is not even read.
+            max_request_body_size=config.max_body_bytes * 64,
         )
         self.url = f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import flask_smorest
@@ -63,8 +64,11 @@ class Api(flask_smorest.Api):
         return answer
 
 
-def register(app: Flask) -> Api:
-    """Give the app its doors: paths, documentation, authentication and errors."""
+def register(app: Flask, *, first: Callable[[], None]) -> Api:
+    """Give the app its doors: paths, documentation, authentication and errors.
+
+    `first` is called before each request, when the request has its id and before its key is read.
+    """
     app.json = OrjsonProvider(app)
     app.url_map.strict_slashes = False
     api = Api(app)
@@ -82,6 +86,7 @@ def register(app: Flask) -> Api:
         )
     )
     app.before_request(_name_request)
+    app.before_request(first)
     app.before_request(authenticate)
     app.after_request(_sign_answer)
     app.register_error_handler(ServiceError, render_service_error)

@@ -270,7 +270,11 @@ class _Client(docker.APIClient):
         self._connect_timeout_s = connect_timeout_s
         super().__init__(base_url, version="1.41", timeout=math.ceil(read_timeout_s))
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
-        self._version = str(self.version(api_version=False)["ApiVersion"])
+        try:
+            self._version = str(self.version(api_version=False)["ApiVersion"])
+        except BaseException:
+            self.close()
+            raise
 
     def _set_request_timeout(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         read_timeout_s = kwargs.get("timeout", self.timeout)

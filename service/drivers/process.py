@@ -277,6 +277,8 @@ def _spawn(folder: Path, record: Record) -> int:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
+        # Signals that we ignore would be ignored by the program too.
+        setsigdef=[signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
     )
 
 

@@ -1,0 +1,347 @@
+"""What only a Docker Engine has: limits that the kernel enforces, hardening, pulls, and its errors."""
+
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import closing, contextmanager
+from dataclasses import replace
+
+import docker
+import pytest
+import requests
+import urllib3
+from docker.errors import APIError, DockerException
+
+from service.drivers import ContainerSpec
+from service.drivers.docker_engine import LABEL, DockerEngine, translate
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.instances import make_id
+from service.lifecycle import PowerAction
+from service.ports import parse
+from tests.docker_images import ensure_image, require_engine
+from tests.support import eventually
+from tests.test_drivers import free_port
+
+SOCKET = "unix:///var/run/docker.sock"
+
+
+@pytest.fixture
+def client():
+    """A client of the engine, to look from outside."""
+    with closing(require_engine()) as client:
+        yield client
+
+
+@pytest.fixture
+def engine():
+    """The driver."""
+    engine = DockerEngine("node", base_url=SOCKET, connect_timeout_s=3, read_timeout_s=30)
+    with closing(engine):
+        yield engine
+
+
+@pytest.fixture
+def spec(client, engine):
+    """What should run: a container that sleeps. It is removed afterwards."""
+    ports = parse(f"80:{free_port()}")
+    spec = ContainerSpec(
+        instance_id=make_id(),
+        image=ensure_image(client, "skyquay-test/python:1"),
+        cmd=("sleep", "300"),
+        env={},
+        memory_mib=32,
+        cpu_milli=250,
+        ports=ports,
+        primary=ports[0],
+    )
+    yield spec
+    engine.remove(spec.instance_id)
+
+
+@pytest.fixture
+def running(client, engine, spec):
+    """A container that runs."""
+    engine.create(spec, checkpoint=lambda: None)
+    engine.power(spec.instance_id, PowerAction.START)
+    return client.containers.get(spec.instance_id)
+
+
+def run_inside(container, line):
+    """Run a line in the container; answer its exit code and what it printed."""
+    done = container.exec_run(["sh", "-c", line])
+    return done.exit_code, done.output.decode()
+
+
+pytestmark = pytest.mark.docker
+
+
+def test_memory_is_limited_by_the_kernel(running):
+    """The container's cgroup holds the memory limit."""
+    _, printed = run_inside(
+        running,
+        "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null",
+    )
+
+    assert 32 * 2**20 == int(printed)
+
+
+def test_more_memory_than_allowed_is_killed(running):
+    """A program that takes more than its memory is killed by the kernel."""
+    code, _ = run_inside(running, "x=a; while true; do x=$x$x; done")
+
+    assert 137 == code
+
+
+def test_there_is_no_swap_on_top(running):
+    """Memory and swap together are as much as memory."""
+    assert 32 * 2**20 == running.attrs["HostConfig"]["MemorySwap"]
+
+
+def test_processor_is_limited_by_the_kernel(running):
+    """A quarter of a core is a quarter of each period."""
+    _, printed = run_inside(
+        running,
+        "cat /sys/fs/cgroup/cpu.max 2>/dev/null || "
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us",
+    )
+
+    assert ["25000", "100000"] == printed.split()
+
+
+def test_processes_are_limited(running):
+    """A fork bomb ends at the limit."""
+    assert 512 == running.attrs["HostConfig"]["PidsLimit"]
+    _, printed = run_inside(
+        running, "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null"
+    )
+    assert "512" == printed.strip()
+
+
+def test_no_new_privileges(running):
+    """The kernel keeps the program from gaining privileges."""
+    _, printed = run_inside(running, "cat /proc/1/status")
+
+    assert "NoNewPrivs:\t1" in printed
+
+
+def test_few_capabilities(running):
+    """Root inside has the listed capabilities and no more: it cannot mount, nor open raw sockets."""
+    _, printed = run_inside(running, "cat /proc/1/status")
+    bits = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7,
+            "NET_BIND_SERVICE": 10}  # fmt: skip
+
+    [line] = [line for line in printed.splitlines() if line.startswith("CapBnd")]
+    assert sum(1 << bit for bit in bits.values()) == int(line.split()[1], 16)
+
+
+def test_an_init_reaps(running):
+    """The first process is an init, not the program."""
+    _, printed = run_inside(running, "cat /proc/1/cmdline")
+
+    assert "init" in printed
+
+
+def test_it_comes_back_after_a_reboot(running):
+    """The engine starts it again, unless it was stopped."""
+    assert "unless-stopped" == running.attrs["HostConfig"]["RestartPolicy"]["Name"]
+
+
+def test_logs_rotate(running):
+    """A program that prints for ever does not fill the disk."""
+    assert {
+        "Type": "json-file",
+        "Config": {"max-size": "10m", "max-file": "3"},
+    } == running.attrs["HostConfig"]["LogConfig"]
+
+
+def test_udp_is_published_too(running, spec):
+    """Each mapping publishes TCP and UDP."""
+    assert {"80/tcp", "80/udp"} == set(running.ports)
+
+
+def test_the_volume_is_the_instance_s_own(running, spec):
+    """The folder of the files is a volume of the instance's name."""
+    [mount] = running.attrs["Mounts"]
+
+    assert (spec.instance_id, "/app/data") == (mount["Name"], mount["Destination"])
+
+
+def test_the_primary_port_is_the_one_inside(engine, client, spec):
+    """On docker the program listens on the container's side, whatever the variables say."""
+    engine.create(replace(spec, env={"PRIMARY_PORT": "1"}), checkpoint=lambda: None)
+
+    env = client.containers.get(spec.instance_id).attrs["Config"]["Env"]
+    assert ["PRIMARY_PORT=80"] == [line for line in env if line.startswith("PRIMARY_PORT=")]
+
+
+def test_a_command_that_does_not_exist_says_so(engine, spec):
+    """A program that is not in the image ends with the shell's code for that, again and again."""
+    engine.create(replace(spec, cmd=("no-such-program",)), checkpoint=lambda: None)
+    engine.power(spec.instance_id, PowerAction.START)
+
+    assert eventually(lambda: "exit code 127" in (engine.status(spec.instance_id).reason or ""))
+
+
+def test_a_program_that_ended_says_how(engine, spec):
+    """An exit code that is not 0 is the reason for standing still."""
+    engine.create(replace(spec, cmd=("sh", "-c", "exit 3")), checkpoint=lambda: None)
+    engine.power(spec.instance_id, PowerAction.START)
+
+    assert eventually(lambda: "exit code 3" in (engine.status(spec.instance_id).reason or ""))
+
+
+def test_a_stranger_s_container_is_left_alone(engine, client, spec):
+    """What has an instance's name without our label is neither adopted nor removed."""
+    stranger = client.containers.create(spec.image, "sleep 1", name=spec.instance_id)
+
+    with pytest.raises(NodeRefused):
+        engine.create(spec, checkpoint=lambda: None)
+    with pytest.raises(NodeRefused):
+        engine.remove(spec.instance_id)
+
+    assert stranger.id == client.containers.get(spec.instance_id).id
+    stranger.remove()
+
+
+def test_a_stranger_s_volume_is_left_alone(engine, client, spec):
+    """What has an instance's name without our label is not taken for its files."""
+    stranger = client.volumes.create(spec.instance_id)
+
+    with pytest.raises(NodeRefused):
+        engine.create(spec, checkpoint=lambda: None)
+
+    stranger.remove()
+
+
+def test_everything_bears_our_label(client, running, spec):
+    """Container and volume tell whose they are."""
+    volume = client.volumes.get(spec.instance_id)
+
+    assert [spec.instance_id] * 2 == [running.labels[LABEL], volume.attrs["Labels"][LABEL]]
+
+
+@contextmanager
+def a_registry(folder):
+    """Run a registry on a loopback port."""
+    program = shutil.which("docker-registry")
+    assert program, "Debian's package docker-registry is missing"
+    port = free_port()
+    config = folder / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/registry\n"
+        f"http:\n  addr: 127.0.0.1:{port}\n"
+    )
+    with (folder / "registry.log").open("w") as log:
+        process = subprocess.Popen([program, "serve", config], stdout=log, stderr=log)
+    try:
+        assert eventually(lambda: answers(port))
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(port):
+    """Tell whether something listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_an_image_is_pulled_when_it_is_missing(engine, client, spec, tmp_path):
+    """What is not on the node comes from the registry."""
+    with a_registry(tmp_path) as registry:
+        reference = f"{registry}/web:1"
+        image = client.images.get(spec.image)
+        image.tag(reference)
+        client.images.push(reference)
+        client.images.remove(reference)
+        looks = []
+
+        engine.create(replace(spec, image=reference), checkpoint=lambda: looks.append(1))
+
+    assert reference in client.images.get(reference).tags
+    assert len(looks) > 1
+    engine.remove(spec.instance_id)
+    client.images.remove(reference)
+
+
+def test_an_image_that_no_registry_has_is_refused(engine, spec, tmp_path):
+    """An image that does not exist is no reason to try again, and is named."""
+    with (
+        a_registry(tmp_path) as registry,
+        pytest.raises(NodeRefused, match=f"Image {registry}/nope:1 not found on the registry"),
+    ):
+        engine.create(replace(spec, image=f"{registry}/nope:1"), checkpoint=lambda: None)
+
+
+def test_a_registry_that_is_away_may_come_back(engine, spec):
+    """A registry that does not answer is an error that may pass."""
+    with pytest.raises(NodeFailure) as caught:
+        engine.create(
+            replace(spec, image=f"127.0.0.1:{free_port()}/nope:1"), checkpoint=lambda: None
+        )
+
+    assert NodeFailure is type(caught.value)
+
+
+@pytest.mark.parametrize("url", ["unix:///no/such.sock", "tcp://127.0.0.1:1"])
+def test_an_engine_that_is_away_is_unreachable(url):
+    """A socket that is missing and a port that is closed are no answer."""
+    engine = DockerEngine("node", base_url=url, connect_timeout_s=1, read_timeout_s=1)
+
+    with pytest.raises(NodeUnreachable):
+        engine.probe()
+
+
+def test_an_engine_that_never_answers_is_given_up():
+    """A probe of what accepts and is silent ends with the connect timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        engine = DockerEngine("node", base_url=url, connect_timeout_s=0.5, read_timeout_s=60)
+        began = time.monotonic()
+
+        with pytest.raises(NodeUnreachable):
+            engine.probe()
+
+    assert time.monotonic() - began < 30
+
+
+def an_api_error(status):
+    """Make the docker package's own error for an HTTP status."""
+    response = requests.Response()
+    response.status_code = status
+    response.url = "http+docker://localhost"
+    return APIError("said no", response=response, explanation="said no")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (an_api_error(400), NodeRefused),
+        (an_api_error(404), NodeRefused),
+        (an_api_error(409), NodeRefused),
+        (an_api_error(500), NodeFailure),
+        (an_api_error(503), NodeFailure),
+        (DockerException("x"), NodeUnreachable),
+        (docker.errors.TLSParameterError("x"), NodeUnreachable),
+        (requests.ConnectionError("x"), NodeUnreachable),
+        (requests.ConnectTimeout("x"), NodeUnreachable),
+        (requests.ReadTimeout("x"), NodeUnreachable),
+        (requests.exceptions.ChunkedEncodingError("x"), NodeUnreachable),
+        (requests.exceptions.JSONDecodeError("x", "", 0), NodeFailure),
+        (urllib3.exceptions.ProtocolError("x"), NodeUnreachable),
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "x"), NodeUnreachable),
+        (FileNotFoundError("x"), NodeUnreachable),
+        (PermissionError("x"), NodeUnreachable),
+        (KeyError("ServerVersion"), NodeFailure),
+        (TypeError("x"), NodeFailure),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
+)
+def test_every_error_becomes_one_of_ours(error, kind):
+    """What the docker package and those below it raise is translated, by its type and status."""
+    assert kind is type(translate("node", error))

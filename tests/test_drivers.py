@@ -1,0 +1,293 @@
+"""The contract of all drivers, as the docstrings of NodeDriver promise it. One suite runs them all.
+
+A driver joins by one entry in DRIVERS: a function that yields a driver, and the image it can run.
+"""
+
+import secrets
+import socket
+from contextlib import closing, contextmanager
+
+import pytest
+import requests
+
+from service.drivers import ContainerSpec
+from service.drivers.docker_engine import DockerEngine
+from service.drivers.memory import MemoryNode
+from service.drivers.process import ProcessRunner
+from service.errors import NodeRefused, OperationSuperseded
+from service.instances import make_id
+from service.lifecycle import Power, PowerAction
+from service.ports import parse
+from tests.docker_images import ensure_image, require_engine
+from tests.support import eventually
+
+SERVE = (
+    'echo "$GREETING from $PRIMARY_PORT" > index.html; exec python3 -m http.server $PRIMARY_PORT'
+)
+
+
+@contextmanager
+def in_memory(tmp_path):
+    """A node in memory."""
+    yield MemoryNode("node"), "any"
+
+
+@contextmanager
+def on_docker(tmp_path):
+    """The Docker Engine of this machine."""
+    image = ensure_image(require_engine(), "skyquay-test/python:1")
+    engine = DockerEngine(
+        "node",
+        base_url="unix:///var/run/docker.sock",
+        connect_timeout_s=3,
+        read_timeout_s=30,
+    )
+    with closing(engine):
+        yield engine, image
+
+
+@contextmanager
+def as_process(tmp_path):
+    """Processes of this machine."""
+    yield ProcessRunner("node", root=tmp_path / "instances"), "any"
+
+
+DRIVERS = [
+    pytest.param(in_memory, id="memory"),
+    pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
+    pytest.param(as_process, id="process"),
+]
+REAL = DRIVERS[1:]
+
+
+class Subject:
+    """A driver under test, with one instance that is removed afterwards."""
+
+    def __init__(self, driver, image):
+        self.driver = driver
+        self.instance_id = make_id()
+        host = free_port()
+        ports = parse(f"{host}:{host}")
+        self.url = f"http://127.0.0.1:{host}/"
+        self.spec = ContainerSpec(
+            instance_id=self.instance_id,
+            image=image,
+            cmd=SERVE,
+            env={"GREETING": "hello", "PRIMARY_PORT": "1"},
+            memory_mib=64,
+            cpu_milli=500,
+            ports=ports,
+            primary=ports[0],
+        )
+
+    def create(self, checkpoint=lambda: None):
+        """Create the instance."""
+        return self.driver.create(self.spec, checkpoint=checkpoint)
+
+    def power(self, action, **options):
+        """Change the instance's power."""
+        return self.driver.power(self.instance_id, action, **options)
+
+    def status(self):
+        """Look at the instance."""
+        return self.driver.status(self.instance_id)
+
+    def body(self):
+        """Ask the program for its page; None when nothing answers."""
+        try:
+            return requests.get(self.url, timeout=5).text
+        except requests.RequestException:
+            return None
+
+
+def free_port():
+    """Find a port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def subject(request, tmp_path):
+    """A driver with an instance that is not yet created."""
+    with request.param(tmp_path) as (driver, image):
+        subject = Subject(driver, image)
+        yield subject
+        if not isinstance(driver, MemoryNode):
+            driver.remove(subject.instance_id)
+
+
+every_driver = pytest.mark.parametrize("subject", DRIVERS, indirect=True)
+real_drivers = pytest.mark.parametrize("subject", REAL, indirect=True)
+
+
+@every_driver
+def test_a_probe_tells_version_and_engine(subject):
+    """A node that is well tells of itself."""
+    report = subject.driver.probe()
+
+    assert report.version
+    assert report.engine
+    assert report.memory_mib > 0
+
+
+@every_driver
+def test_what_is_created_is_there(subject):
+    """Afterwards a container exists, with an id that is not the instance's."""
+    created = subject.create()
+
+    assert created.container_id == subject.status().container_id
+    assert created.container_id not in ("", subject.instance_id)
+
+
+@every_driver
+def test_creating_again_adopts(subject):
+    """What exists already is adopted as it is."""
+    first = subject.create()
+    subject.power(PowerAction.START)
+
+    second = subject.create()
+
+    assert (first.container_id, Power.RUNNING) == (second.container_id, second.power)
+
+
+@every_driver
+def test_what_a_checkpoint_raises_goes_through(subject):
+    """A creation that is no longer wanted ends with the checkpoint's own error."""
+
+    def unwanted():
+        raise OperationSuperseded("deleted meanwhile")
+
+    with pytest.raises(OperationSuperseded):
+        subject.create(checkpoint=unwanted)
+
+
+@every_driver
+def test_what_was_never_there_has_no_status(subject):
+    """None is the word for what does not exist."""
+    assert subject.status() is None
+
+
+@every_driver
+@pytest.mark.parametrize("action", PowerAction)
+def test_power_needs_a_container(subject, action):
+    """Changing the power of what does not exist is refused."""
+    with pytest.raises(NodeRefused):
+        subject.power(action)
+
+
+@every_driver
+def test_starting_twice_is_a_success(subject):
+    """Starting what runs leaves it running."""
+    subject.create()
+    subject.power(PowerAction.START)
+
+    assert Power.RUNNING == subject.power(PowerAction.START).power
+
+
+@every_driver
+@pytest.mark.parametrize("action", [PowerAction.STOP, PowerAction.KILL])
+def test_stopping_twice_is_a_success(subject, action):
+    """Stopping what does not run leaves it stopped."""
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.power(action, stop_timeout_s=1)
+
+    assert Power.STOPPED == subject.power(action, stop_timeout_s=1).power
+
+
+@every_driver
+def test_a_restart_ends_running(subject):
+    """A restart of what is stopped starts it."""
+    subject.create()
+
+    assert Power.RUNNING == subject.power(PowerAction.RESTART, stop_timeout_s=1).power
+
+
+@every_driver
+def test_removing_takes_the_container(subject):
+    """After a removal there is no container, even if it ran."""
+    subject.create()
+    subject.power(PowerAction.START)
+
+    subject.driver.remove(subject.instance_id)
+
+    assert subject.status() is None
+
+
+@every_driver
+def test_removing_again_is_a_success(subject):
+    """What is gone already, or was never there, is removed with success."""
+    subject.create()
+    subject.driver.remove(subject.instance_id)
+
+    subject.driver.remove(subject.instance_id)
+
+    assert subject.status() is None
+
+
+@real_drivers
+def test_the_program_answers_on_its_port(subject):
+    """The primary port's users reach the program, which knows the port it must listen on."""
+    subject.create()
+    subject.power(PowerAction.START)
+
+    expected = f"hello from {subject.spec.primary.host}\n"
+    assert eventually(lambda: subject.body() == expected), subject.body()
+
+
+@real_drivers
+def test_a_stopped_program_answers_nothing(subject):
+    """Stopping closes the port."""
+    subject.create()
+    subject.power(PowerAction.START)
+    assert eventually(subject.body)
+
+    subject.power(PowerAction.STOP, stop_timeout_s=1)
+
+    assert subject.body() is None
+
+
+@real_drivers
+def test_a_stopped_one_stays_stopped(subject):
+    """A probe, which starts what should run, starts nothing that was stopped."""
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.power(PowerAction.STOP, stop_timeout_s=1)
+
+    subject.driver.probe()
+
+    assert Power.STOPPED == subject.status().power
+
+
+@real_drivers
+def test_files_do_not_outlive_a_removal(subject):
+    """Another instance of the same id finds nothing of the first one's files."""
+    marker = secrets.token_hex(8)
+    leave = f"[ -f left ] && cat left > index.html || echo {marker} > left"
+    subject.spec = replace_cmd(subject.spec, f"{leave}; exec python3 -m http.server $PRIMARY_PORT")
+    subject.create()
+    subject.power(PowerAction.START)
+    assert eventually(subject.body)
+    subject.driver.remove(subject.instance_id)
+
+    subject.create()
+    subject.power(PowerAction.START)
+
+    assert marker not in eventually(subject.body)
+
+
+@real_drivers
+def test_a_port_that_another_program_holds_is_refused(subject):
+    """A start on a port that is in use says so in plain words."""
+    subject.create()
+
+    with (
+        socket.create_server(("0.0.0.0", subject.spec.primary.host)),
+        pytest.raises(NodeRefused, match="in use on the node by another program"),
+    ):
+        subject.power(PowerAction.START)
+
+
+def replace_cmd(spec, cmd):
+    """Make the same spec with another command."""
+    return ContainerSpec(**{**{name: getattr(spec, name) for name in spec.__slots__}, "cmd": cmd})
