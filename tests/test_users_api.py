@@ -38,16 +38,19 @@ def test_users_are_listed_in_full(api, store):
 
     answer = api.get("/api/users")
 
-    assert (200, [
-        {
-            "userId": "u-1",
-            "username": "ada",
-            "email": "ada@example.org",
-            "admin": True,
-            "accessTo": [],
-            "createdAt": "2026-01-31T12:00:00Z",
-        }
-    ]) == (answer.status, answer.json)  # fmt: skip
+    assert (
+        200,
+        [
+            {
+                "userId": "u-1",
+                "username": "ada",
+                "email": "ada@example.org",
+                "admin": True,
+                "accessTo": [],
+                "createdAt": "2026-01-31T12:00:00Z",
+            }
+        ],
+    ) == (answer.status, answer.json)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +86,10 @@ def test_an_unknown_user_is_a_400(api, store, key):
     """
     a_user(store, username="ada")
 
-    answers = [api.post("/api/getUser", {"type": key, "value": value})
-               for value in ("nobody", ".*", "ad", "ada@", "$ne")]  # fmt: skip
+    answers = [
+        api.post("/api/getUser", {"type": key, "value": value})
+        for value in ("nobody", ".*", "ad", "ada@", "$ne")
+    ]
 
     assert {(400, "user_not_found", ("value",))} == {
         (answer.status, answer.json["code"], tuple(answer.json["details"])) for answer in answers
@@ -101,8 +106,11 @@ def test_a_look_up_takes_texts_only(api, store, field):
 
     answers = [(value, api.post("/api/getUser", {**body, field: value})) for value in NO_TEXT]
 
-    assert [] == [(value, answer) for value, answer in answers
-                  if (400, [field]) != (answer.status, list(answer.json["details"]))]  # fmt: skip
+    assert [] == [
+        (value, answer)
+        for value, answer in answers
+        if (400, [field]) != (answer.status, list(answer.json["details"]))
+    ]
 
 
 @pytest.mark.parametrize("key", ["password", "password_hash", "_id", "EMAIL"])
@@ -132,8 +140,10 @@ def test_a_user_is_created(api, users):
     answer = api.post("/api/auth/create-user", NEW)
 
     stored = users.find_one({"_id": "u-1"})
-    assert (201, {"userId": "u-1", "username": "Ada", "email": "Ada@example.org",
-                  "admin": False}) == (answer.status, answer.json)  # fmt: skip
+    assert (
+        201,
+        {"userId": "u-1", "username": "Ada", "email": "Ada@example.org", "admin": False},
+    ) == (answer.status, answer.json)
     assert stored["password_hash"].startswith("$argon2id$")
     assert NEW["password"] not in str(stored)
 
@@ -217,11 +227,16 @@ def test_a_wrong_field_of_a_user_is_named(api, users, field):
     """
     A field of the wrong type, form or length is a 400 that names it, and nobody is added.
     """
-    answers = [(value, api.post("/api/auth/create-user", {**NEW, field: value}))
-               for value in BAD_INPUT[field]]  # fmt: skip
+    answers = [
+        (value, api.post("/api/auth/create-user", {**NEW, field: value}))
+        for value in BAD_INPUT[field]
+    ]
 
-    assert [] == [(value, answer) for value, answer in answers
-                  if (400, [field]) != (answer.status, list(answer.json["details"]))]  # fmt: skip
+    assert [] == [
+        (value, answer)
+        for value, answer in answers
+        if (400, [field]) != (answer.status, list(answer.json["details"]))
+    ]
     assert 0 == users.count_documents({})
 
 
@@ -243,12 +258,15 @@ def test_no_answer_holds_a_hash(api, users):
     answers = [
         api.post("/api/auth/create-user", NEW),
         api.get("/api/users"),
-        *(api.post("/api/getUser", {"type": key, "value": NEW[field]})
-          for key, field in (("email", "email"), ("username", "username"), ("id", "userId"))),
-    ]  # fmt: skip
+        *(
+            api.post("/api/getUser", {"type": key, "value": NEW[field]})
+            for key, field in (("email", "email"), ("username", "username"), ("id", "userId"))
+        ),
+    ]
 
     hashed = users.find_one()["password_hash"]
     told = " ".join(str(answer.json) for answer in answers)
     assert [201, 200, 201, 201, 201] == [answer.status for answer in answers]
-    assert not [secret for secret in (hashed, "argon2", "assword", NEW["password"])
-                if secret in told]  # fmt: skip
+    assert not [
+        secret for secret in (hashed, "argon2", "assword", NEW["password"]) if secret in told
+    ]

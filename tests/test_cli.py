@@ -1,0 +1,340 @@
+"""The command `skyquay`, each part on a real database."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from service import cli, instances, keys
+from service.config import describe_settings
+from service.embedded import find_running
+from service.errors import Unauthorized
+from service.users import create as create_user
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually
+from tests.test_drivers import free_port
+
+SKYQUAY = Path(sys.executable).with_name("skyquay")
+
+
+@pytest.fixture
+def skyquay(config, store, monkeypatch):
+    """Run the command on the test's database."""
+    monkeypatch.setenv("SKYQUAY_MONGODB_URI", config.mongodb_uri)
+    monkeypatch.setenv("SKYQUAY_DATABASE", config.database)
+    monkeypatch.setenv("SKYQUAY_DATA_DIR", str(config.data_dir))
+
+    def run(*words, typed=None):
+        return CliRunner().invoke(cli.main, words, input=typed)
+
+    return run
+
+
+def test_a_new_key_opens_the_door(skyquay, store):
+    """A key that was made is accepted."""
+    key = skyquay("keys", "create", "--name", "bot").stdout.strip()
+
+    assert "bot" == keys.authenticate(store, key, now=NOON)["name"]
+
+
+def test_the_list_shows_no_key(skyquay, store):
+    """Keys are listed by id and name, never by what they are."""
+    document, key = keys.create(store, name="bot", now=NOON)
+
+    printed = skyquay("keys", "list").output
+
+    assert document["_id"] in printed
+    assert key not in printed
+    assert document["digest"] not in printed
+
+
+def test_a_revoked_key_is_worthless(skyquay, store):
+    """After a revocation the key is refused."""
+    document, key = keys.create(store, name="bot", now=NOON)
+
+    skyquay("keys", "revoke", document["_id"])
+
+    with pytest.raises(Unauthorized):
+        keys.authenticate(store, key, now=NOON)
+
+
+def test_revoking_no_key_is_an_error(skyquay):
+    """An id that nobody has is said so, with an exit code."""
+    outcome = skyquay("keys", "revoke", "nope")
+
+    assert (1, True) == (outcome.exit_code, "There is no key 'nope'." in outcome.output)
+
+
+def test_a_user_is_made(skyquay, store):
+    """The new user's id is printed."""
+    made = skyquay("users", "create", "ada", "ada@example.org", "--admin", typed="pw\npw\n")
+
+    user = store.users.find_by_username("ada")
+    assert (user["_id"], True) == (made.output.split()[-1], user["admin"])
+
+
+def test_a_user_that_exists_is_an_error(skyquay, store):
+    """A name that is taken is said so."""
+    a_user(store, username="ada")
+
+    outcome = skyquay("users", "create", "ada", "x@example.org", "--password", "pw")
+
+    assert (1, True) == (outcome.exit_code, "username" in outcome.output)
+
+
+def test_an_email_that_is_none_is_an_error(skyquay):
+    """The command checks what the API checks."""
+    outcome = skyquay("users", "create", "ada", "nonsense", "--password", "pw")
+
+    assert (1, True) == (outcome.exit_code, "email" in outcome.output)
+
+
+def test_a_password_is_replaced(skyquay, store):
+    """A new password leaves a new hash."""
+    user = a_user(store)
+
+    skyquay("users", "set-password", user["_id"], "--password", "new")
+
+    assert user["password_hash"] != store.users.get(user["_id"])["password_hash"]
+
+
+def test_a_user_without_instances_is_deleted(skyquay, store):
+    """Afterwards the user is gone."""
+    user = a_user(store)
+
+    skyquay("users", "delete", user["_id"])
+
+    assert store.users.find(user["_id"]) is None
+
+
+def test_a_user_with_instances_stays(skyquay, store, memory_nodes):
+    """Who owns instances cannot be deleted."""
+    user = a_user(store)
+    node = a_node(store, memory_nodes)
+    instances.deploy(store, an_order(user, node, an_image(store)), now=NOON)
+
+    outcome = skyquay("users", "delete", user["_id"])
+
+    assert (1, user["_id"]) == (outcome.exit_code, store.users.get(user["_id"])["_id"])
+
+
+def test_an_image_is_imported(skyquay, store, tmp_path):
+    """A document of the older panel's format is read, its oddities included."""
+    path = tmp_path / "image.json"
+    path.write_text(
+        json.dumps({"Name": "Web", "Image": "web:1", "Env": {"A": 1}, "Cmd": "", "Other": 1})
+    )
+
+    skyquay("images", "import", str(path))
+
+    [image] = store.images.list()
+    assert (["A=1"], None, ["web:1"]) == (image["env"], image["cmd"], image["alt_images"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no JSON",
+        "[]",
+        '{"Name": "Web"}',
+        '{"Name": "Web", "Image": "web:1", "Env": ["no assignment"]}',
+        '{"Name": "Web", "Image": "web:1", "Variables": {"a b": {}}}',
+        '{"Name": "W", "Image": "w:1", "Scripts": {"Install": [{"Uri": "ftp://x", "Path": "x"}]}}',
+        '{"Name": "W", "Image": "w", "Scripts": {"Install": [{"Uri": "https:", "Path": "a"}]}}',
+    ],
+)
+def test_a_document_that_is_no_image_is_refused(skyquay, store, tmp_path, content):
+    """What cannot be an image is said so, and nothing is imported."""
+    (tmp_path / "a.json").write_text('{"Name": "Good", "Image": "web:1"}')
+    (tmp_path / "b.json").write_text(content)
+
+    outcome = skyquay("images", "import", str(tmp_path))
+
+    assert (1, []) == (outcome.exit_code, store.images.list())
+
+
+def test_images_are_listed(skyquay, store):
+    """The list has the id, the name and the container image."""
+    image = an_image(store, name="Web", image="web:1")
+
+    assert f"{image['_id']}  Web  (web:1)\n" == skyquay("images", "list").output
+
+
+def test_a_node_that_is_down_is_added_and_said_so(skyquay, store):
+    """A node that does not answer is added Offline, with the reason."""
+    outcome = skyquay("nodes", "add", "n1", "--address", "unix:///no/such.sock")
+
+    [node] = store.nodes.list()
+    assert f"{node['_id']}  Offline" in outcome.output
+    assert "does not answer" in outcome.output
+
+
+def test_a_skyportd_node_needs_all_fields(skyquay, store):
+    """The command asks for what the API asks for."""
+    outcome = skyquay("nodes", "add", "n1", "--driver", "skyportd")
+
+    assert (1, []) == (outcome.exit_code, store.nodes.list())
+
+
+def test_without_a_database_it_says_what_to_do(tmp_path, monkeypatch):
+    """Where there is neither a setting nor a private database, one sentence helps."""
+    monkeypatch.setenv("SKYQUAY_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("SKYQUAY_MONGODB_URI", raising=False)
+
+    outcome = CliRunner().invoke(cli.main, ["keys", "list"])
+
+    assert (1, True) == (outcome.exit_code, "SKYQUAY_MONGODB_URI is not set" in outcome.output)
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_production_needs_its_own_database(command, monkeypatch):
+    """`serve` and `worker` start no private database."""
+    monkeypatch.delenv("SKYQUAY_MONGODB_URI", raising=False)
+
+    outcome = subprocess.run(
+        [SKYQUAY, command], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (1, True) == (outcome.returncode, "SKYQUAY_MONGODB_URI" in outcome.stderr)
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "worker"])
+def test_the_help_lists_every_setting(command):
+    """Each setting stands in the help with its default and its meaning."""
+    printed = " ".join(CliRunner().invoke(cli.main, [command, "--help"]).output.split())
+
+    missing = [name for name, _, meaning in describe_settings()
+               if name not in printed or " ".join(meaning.split()) not in printed]  # fmt: skip
+    assert [] == missing
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("SKYQUAY_LISTEN", "nonsense"), ("SKYQUAY_API_KEY", "short")]
+)
+def test_a_wrong_setting_is_named(setting, value, monkeypatch, tmp_path):
+    """A setting that cannot be is one sentence, not a traceback."""
+    outcome = subprocess.run(
+        [SKYQUAY, "up"],
+        env={**os.environ, "SKYQUAY_DATA_DIR": str(tmp_path), setting: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (1, True) == (outcome.returncode, setting in outcome.stderr)
+    assert "Traceback" not in outcome.stderr
+
+
+class Up:
+    """A `skyquay up` on a data folder."""
+
+    def __init__(self, data_dir, **env):
+        self.data_dir = data_dir
+        self.log = data_dir.with_suffix(".log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [SKYQUAY, "up"],
+                env={
+                    **os.environ,
+                    "SKYQUAY_DATA_DIR": str(data_dir),
+                    "SKYQUAY_LISTEN": f"127.0.0.1:{free_port()}",
+                    "SKYQUAY_LOCAL_NODE": "process",
+                    **env,
+                },
+                stdout=log,
+                stderr=log,
+            )
+
+    def printed(self):
+        """Read what it printed, once it serves."""
+        assert eventually(lambda: "curl" in self.log.read_text(), timeout_s=60), (
+            self.log.read_text()
+        )
+        return self.log.read_text()
+
+    def end(self, number):
+        """Send a signal and wait for the end; answer the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_leaves_in_order(tmp_path, number):
+    """A signal ends Skyquay and its database, with success."""
+    up = Up(tmp_path / "data")
+    up.printed()
+    mongod = find_running(tmp_path / "data").process
+
+    code = up.end(number)
+
+    assert (0, False) == (code, psutil.pid_exists(mongod.pid))
+
+
+def test_a_second_start_finds_everything_as_it_was(tmp_path):
+    """The key is printed once, and nothing is made twice."""
+    first = Up(tmp_path / "data")
+    key = next(word for word in first.printed().split() if word.startswith("sq_"))
+    first.end(signal.SIGTERM)
+
+    second = Up(tmp_path / "data")
+    printed = second.printed()
+    env = {**os.environ, "SKYQUAY_DATA_DIR": str(tmp_path / "data")}
+    images = subprocess.check_output([SKYQUAY, "images", "list"], env=env, text=True)
+    second.end(signal.SIGTERM)
+
+    assert key not in printed
+    assert len(set(images.splitlines())) == len(images.splitlines()) == 5
+
+
+def test_the_secret_key_is_its_owner_s_only(tmp_path):
+    """The file with the secret key has mode 0600, and the folder 0700."""
+    up = Up(tmp_path / "data")
+    up.printed()
+    up.end(signal.SIGTERM)
+
+    modes = [oct(path.stat().st_mode & 0o777) for path in
+             (tmp_path / "data" / "secret.key", tmp_path / "data")]  # fmt: skip
+    assert ["0o600", "0o700"] == modes
+
+
+def test_a_key_of_your_own_works(tmp_path):
+    """SKYQUAY_API_KEY is accepted, and not printed."""
+    up = Up(tmp_path / "data", SKYQUAY_API_KEY="a-key-of-my-own-choice")
+
+    printed = up.printed()
+
+    up.end(signal.SIGTERM)
+    assert "a-key-of-my-own-choice" not in printed
+    assert "yours, from SKYQUAY_API_KEY" in printed
+
+
+def test_a_taken_address_is_said(tmp_path, live_server):
+    """Where another program listens, one sentence says so."""
+    listen = live_server.url.removeprefix("http://")
+    up = Up(tmp_path / "data", SKYQUAY_LISTEN=listen)
+
+    code = up.process.wait(60)
+
+    assert (1, True) == (code, f"Cannot serve on {listen}" in up.log.read_text())
+
+
+def test_the_openapi_document_needs_nothing(monkeypatch):
+    """The document is printed with no database there."""
+    monkeypatch.setenv("SKYQUAY_MONGODB_URI", "mongodb://127.0.0.1:1")
+
+    document = json.loads(CliRunner().invoke(cli.main, ["openapi"]).output)
+
+    assert "/api/instances/deploy" in document["paths"]
+
+
+def test_passwords_are_argon2id(store):
+    """What is stored of a password is its argon2id hash."""
+    user = create_user(store, username="a", email="a@example.org", password="pw", now=NOON)
+
+    assert user["password_hash"].startswith("$argon2id$")

@@ -1,0 +1,414 @@
+"""The OpenAPI document: it is the one that is checked in, it is valid, and it tells the truth."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from service import instances
+from service.api import schemas, wire
+from service.app import create_app
+from service.cli import print_openapi
+from service.config import Config
+from service.documents import Node
+from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
+
+CHECKED_IN = Path(__file__).resolve().parent.parent / "openapi" / "openapi.json"
+TEXT = print_openapi(create_app(Config()))
+SPEC = json.loads(TEXT)
+SCHEMAS = SPEC["components"]["schemas"]
+
+# What the API's reference says, literally: its methods, paths and statuses.
+REFERENCE = [
+    ("GET", "/api/users", {"200", "500"}),
+    ("POST", "/api/getUser", {"201", "400", "500"}),
+    ("POST", "/api/auth/create-user", {"201", "400", "409", "500"}),
+    ("GET", "/api/instances", {"200", "500"}),
+    ("POST", "/api/instances/deploy", {"201", "400", "500"}),
+    ("DELETE", "/api/instance/delete", {"201", "400", "500"}),
+    ("POST", "/api/getUserInstance", {"200", "400", "500"}),
+    ("POST", "/api/getInstance", {"200", "400", "500"}),
+    ("POST", "/api/instances/suspend/{instance_id}", {"200", "400", "500"}),
+    ("POST", "/api/instances/unsuspend/{instance_id}", {"200", "400", "500"}),
+    ("GET", "/api/images", {"200", "500"}),
+    ("GET", "/api/nodes", {"200", "500"}),
+    ("POST", "/api/nodes/create", {"201", "400", "500"}),
+    ("DELETE", "/api/nodes/delete", {"201", "400", "500"}),
+]
+REQUIRED = {
+    "LookUpUser": {"type", "value"},
+    "CreateUser": {"username", "email", "password"},
+    "Deploy": {"image", "memory", "cpu", "ports", "nodeId", "name", "user", "primary"},
+    "InstanceRef": {"id"},
+    "UserRef": {"userId"},
+    "NodeRef": {"nodeId"},
+}
+OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz")}
+
+
+def list_operations():
+    """List (method, path, operation)."""
+    return [
+        (method.upper(), path, operation)
+        for path, operations in SPEC["paths"].items()
+        for method, operation in operations.items()
+        if method != "parameters"
+    ]
+
+
+OPERATIONS = list_operations()
+NAMES = [f"{method} {path}" for method, path, _ in OPERATIONS]
+REQUESTS = [
+    (f"{method} {path}", operation["requestBody"]["content"]["application/json"])
+    for method, path, operation in OPERATIONS
+    if "requestBody" in operation
+]
+ANSWERS = [
+    (f"{method} {path} {status}", answer["content"]["application/json"])
+    for method, path, operation in OPERATIONS
+    for status, answer in operation["responses"].items()
+]
+ANSWER_SCHEMAS = sorted(name for name in SCHEMAS if name.endswith(("Answer", "Summary")))
+
+
+def find_problems(schema, value):
+    """List what is wrong with a value by a schema of the document."""
+    whole = {**schema, "components": SPEC["components"]}
+    checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    found = jsonschema.Draft202012Validator(whole, format_checker=checker).iter_errors(value)
+    return [f"{'/'.join(map(str, problem.path))}: {problem.message}" for problem in found]
+
+
+def find_undocumented(name, value):
+    """List the keys of an object that the schema of this name does not have, also further down."""
+    properties = SCHEMAS[name]["properties"]
+    unknown = [f"{name}.{key}" for key in value if key not in properties]
+    for key, schema in properties.items():
+        if "$ref" in schema and key in value:
+            unknown += find_undocumented(schema["$ref"].rpartition("/")[2], value[key])
+    return unknown
+
+
+def compare(name, value):
+    """List all in which an answer and the schema of this name disagree."""
+    # As clients see it: through the very JSON that is sent.
+    sent = json.loads(create_app(Config()).json.dumps(value))
+    return find_problems({"$ref": f"#/components/schemas/{name}"}, sent) + find_undocumented(
+        name, sent
+    )
+
+
+def walk(value):
+    """List every object in the document."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] * isinstance(value, dict) + [found for part in inner for found in walk(part)]
+
+
+def an_instance(store, memory_nodes, **over):
+    """Add an instance, and find its node."""
+    order = an_order(a_user(store), a_node(store, memory_nodes), an_image(store), **over)
+    instance, operation = instances.deploy(store, order, now=NOON)
+    return instance, store.nodes.get(instance["node_id"]), operation
+
+
+# The document
+
+
+def test_the_document_is_checked_in():
+    """
+    openapi/openapi.json is what `skyquay openapi` prints.
+    """
+    assert CHECKED_IN.read_text() == TEXT
+
+
+def test_the_document_is_served(api):
+    """
+    /openapi.json is the same document.
+    """
+    answer = api.get("/openapi.json")
+
+    assert (200, SPEC) == (answer.status, answer.json)
+
+
+def test_the_document_is_valid():
+    """
+    The document is OpenAPI 3.1.
+    """
+    problems = [error.message for error in OpenAPIV31SpecValidator(SPEC).iter_errors()]
+
+    assert ([], "3.1.0") == (problems, SPEC["openapi"])
+
+
+@pytest.mark.parametrize(("method", "path", "statuses"), REFERENCE)
+def test_the_reference_is_kept(method, path, statuses):
+    """
+    Each path of the API's reference is there with its method and all its statuses.
+    """
+    operation = SPEC["paths"][path][method.lower()]
+
+    assert statuses | {"401"} <= operation["responses"].keys()
+    assert {s for s in statuses if s < "300"} == {s for s in operation["responses"] if s < "300"}
+
+
+@pytest.mark.parametrize(("name", "required"), REQUIRED.items())
+def test_the_required_fields_are_those_of_the_reference(name, required):
+    """
+    What the reference does not call optional is required, and nothing else is.
+    """
+    assert required == set(SCHEMAS[name]["required"])
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
+def test_every_operation_is_explained(method, path, operation):
+    """
+    It has a summary that is one sentence, a tag, and an answer of success.
+    """
+    assert operation["summary"].endswith(".")
+    assert 1 == len(operation["tags"])
+    assert 1 == len([status for status in operation["responses"] if status.startswith("2")])
+
+
+def test_every_path_is_documented():
+    """
+    No path of the app is missing in the document, but for those of the documentation itself.
+    """
+    rules = {
+        rule.rule.replace("<", "{").replace(">", "}")
+        for rule in create_app(Config()).url_map.iter_rules()
+        if not rule.endpoint.startswith(("api-docs.", "swagger_ui."))
+    }
+
+    assert rules == SPEC["paths"].keys()
+
+
+def test_the_key_is_documented():
+    """
+    The key is a header, needed everywhere but where it is not.
+    """
+    unsecured = {
+        (method, path) for method, path, operation in OPERATIONS if operation.get("security") == []
+    }
+
+    assert {"apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"}} == (
+        SPEC["components"]["securitySchemes"]
+    )
+    assert ([{"apiKey": []}], OPEN) == (SPEC["security"], unsecured)
+
+
+def test_fields_may_be_added():
+    """
+    No schema forbids fields that it does not have: requests may bear some, answers may gain some.
+    """
+    closed = [found for found in walk(SPEC) if found.get("additionalProperties") is False]
+
+    assert [] == closed
+
+
+def test_no_password_leaves():
+    """
+    A password goes in with one request, and nothing like it comes out.
+    """
+    secret = ("password", "hash", "secret", "apikey", "digest")
+
+    told = {
+        f"{name}.{key}"
+        for name in ANSWER_SCHEMAS
+        for key in SCHEMAS[name]["properties"]
+        if any(word in key.lower() for word in secret)
+    }
+
+    assert set() == told
+
+
+# Examples
+
+
+@pytest.mark.parametrize(("name", "content"), REQUESTS, ids=[name for name, _ in REQUESTS])
+def test_every_request_has_a_good_example(name, content):
+    """
+    A request's example matches its schema in the document, and is loaded by the schema itself.
+    """
+    schema = getattr(schemas, content["schema"]["$ref"].rpartition("/")[2])
+
+    assert [] == find_problems(content["schema"], content["example"])
+    assert schema().load(content["example"]) is not None
+
+
+@pytest.mark.parametrize(("name", "content"), ANSWERS, ids=[name for name, _ in ANSWERS])
+def test_every_answer_has_a_good_example(name, content):
+    """
+    An answer's example matches its schema, and has no field that the schema does not have.
+    """
+    schema, example = content["schema"], content["example"]
+    if schema.get("type") == "array":
+        [example] = example
+        schema = schema["items"]
+
+    assert [] == compare(schema["$ref"].rpartition("/")[2], example)
+
+
+@pytest.mark.parametrize("name", ANSWER_SCHEMAS)
+def test_every_field_of_an_answer_is_in_an_example(name):
+    """
+    Examples show all required fields, so nobody has to guess what is in an answer.
+    """
+    shown = [
+        found
+        for _, content in ANSWERS
+        for found in walk(content["example"])
+        if SCHEMAS[name].get("required", []) and set(SCHEMAS[name]["required"]) <= found.keys()
+    ]
+
+    assert shown
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("memory", [512, "512", "512M", 0.5]),
+        ("cpu", [1, "1", 0.5]),
+        ("primary", [25565, "25565", "25565:25565"]),
+        ("variables", [{"A": "1"}, '{"A": "1"}', None, []]),
+        ("imagename", ["Paper", None]),
+        ("disk", [10, "10", None]),
+    ],
+)
+def test_every_accepted_type_is_documented(field, values):
+    """
+    Whatever a deploy takes from real clients is valid by the document too.
+    """
+    schema = SCHEMAS["Deploy"]["properties"][field]
+
+    assert [] == [problem for value in values for problem in find_problems(schema, value)]
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("tags", ["eu", ["eu"], None]),
+        ("ram", ["32", 32, None]),
+        ("disk", ["500", 500, 0.5, None]),
+        ("processor", ["Ryzen 7", 8, None]),
+        ("port", ["3002", 3002, None]),
+    ],
+)
+def test_every_accepted_type_of_a_node_is_documented(field, values):
+    """
+    Whatever the creation of a node takes is valid by the document too.
+    """
+    schema = SCHEMAS["CreateNode"]["properties"][field]
+
+    assert [] == [problem for value in values for problem in find_problems(schema, value)]
+
+
+# What is shaped, and what is documented
+
+
+def test_users_are_shaped_as_documented(store):
+    """
+    wire.user and wire.created_user agree with their schemas.
+    """
+    user = a_user(store)
+
+    assert [] == compare("UserAnswer", wire.user(user))
+    assert [] == compare("CreatedUserAnswer", wire.created_user(user))
+
+
+@pytest.mark.parametrize(
+    "over", [{}, {"cmd": "sh run.sh"}, {"cmd": ["run"], "stop_command": "stop", "env": ["A=1"]}]
+)
+def test_images_are_shaped_as_documented(store, over):
+    """
+    wire.image agrees with its schema.
+    """
+    assert [] == compare("ImageAnswer", wire.image(an_image(store, **over)))
+
+
+@pytest.mark.parametrize(
+    "over", [{}, {"tags": ["eu"], "ram": "32", "port": 3002}, {"driver": "skyportd"}]
+)
+def test_nodes_are_shaped_as_documented(store, memory_nodes, over):
+    """
+    wire.node and wire.created_node agree with their schemas, whether the node was seen or not.
+    """
+    node = a_node(store, memory_nodes, **over)
+
+    assert [] == compare("NodeAnswer", wire.node(node))
+    assert [] == compare("CreatedNodeAnswer", wire.created_node(node))
+
+
+@pytest.mark.parametrize(
+    "over", [{}, {"disk_gb": 2.5, "cpu_milli": 1500}, {"primary": 8080, "variables": {"A": "1"}}]
+)
+def test_instances_are_shaped_as_documented(store, memory_nodes, over):
+    """
+    wire.instance and wire.deployed agree with their schemas, before and after the deployment.
+    """
+    instance, node, operation = an_instance(store, memory_nodes, **over)
+    run_due(store, memory_nodes)
+    ready = store.instances.get(instance["_id"])
+
+    problems = [
+        *compare("DeployedAnswer", wire.deployed(instance, operation)),
+        *compare("InstanceAnswer", wire.instance(instance, node)),
+        *compare("InstanceAnswer", wire.instance(ready, node)),
+        *compare("InstanceAnswer", wire.instance(ready, None)),
+    ]
+
+    assert [] == problems
+
+
+def test_a_deletion_is_shaped_as_documented(store, memory_nodes):
+    """
+    wire.deleted agrees with its schema, whether the instance is gone or goes.
+    """
+    instance, _, _ = an_instance(store, memory_nodes)
+    operation = instances.delete(store, instance["_id"], now=NOON)
+    before = wire.deleted(operation)
+    run_due(store, memory_nodes)
+
+    after = wire.deleted(store.operations.get(operation["_id"]))
+
+    assert [] == compare("DeletedAnswer", before) + compare("DeletedAnswer", after)
+    assert ["DELETING", "DELETED"] == [before["state"], after["state"]]
+
+
+def test_a_suspension_is_shaped_as_documented(api, store, memory_nodes):
+    """
+    The answer to a suspension is an instance with the operation, as documented.
+    """
+    body = a_deploy(a_user(store), a_node(store, memory_nodes), an_image(store))
+    instance_id = api.post("/api/instances/deploy", body).json["Id"]
+    run_due(store, memory_nodes)
+
+    answer = api.post(f"/api/instances/suspend/{instance_id}")
+
+    assert [] == compare("InstanceAnswer", answer.json)
+    assert answer.json["operationId"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/", "HomeAnswer"), ("/api/name", "NameAnswer"), ("/healthz", "HealthAnswer"),
+     ("/readyz", "HealthAnswer"), ("/nope", "ErrorAnswer")],
+)  # fmt: skip
+def test_other_answers_are_as_documented(api, path, name):
+    """
+    What the service says of itself agrees with the document, errors included.
+    """
+    assert [] == compare(name, api.get(path).json)
+
+
+def test_no_key_of_a_node_is_shaped(store, memory_nodes):
+    """
+    Nothing of a node's document is sent that has no place in the document's answer.
+    """
+    node = a_node(store, memory_nodes)
+    node_with_secrets = {**node, "secret": "sesame", "configure_key_hash": "sesame"}
+    assert set(Node.__annotations__) <= node_with_secrets.keys()
+
+    told = str(wire.created_node(node_with_secrets))
+
+    assert "sesame" not in told

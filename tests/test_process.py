@@ -1,0 +1,249 @@
+"""What only processes of this machine have: found again, kept apart, ended with their children."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from service.drivers import ContainerSpec
+from service.drivers.process import MARK, MAX_LOG_BYTES, ProcessRunner
+from service.errors import NodeRefused
+from service.instances import make_id
+from service.lifecycle import Power, PowerAction
+from service.ports import parse
+from tests.support import eventually
+from tests.test_drivers import free_port
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The folder of all instances."""
+    return tmp_path / "instances"
+
+
+@pytest.fixture
+def runner(root):
+    """The driver."""
+    return ProcessRunner("node", root=root)
+
+
+@pytest.fixture
+def spec(runner):
+    """What should run: a process that sleeps. It is removed afterwards."""
+    ports = parse(f"80:{free_port()}")
+    spec = ContainerSpec(
+        instance_id=make_id(),
+        image="any",
+        cmd=("sleep", "300"),
+        env={"GREETING": "hello"},
+        memory_mib=64,
+        cpu_milli=1000,
+        ports=ports,
+        primary=ports[0],
+    )
+    yield spec
+    runner.remove(spec.instance_id)
+
+
+def run(runner, spec):
+    """Create and start."""
+    runner.create(spec, checkpoint=lambda: None)
+    return runner.power(spec.instance_id, PowerAction.START)
+
+
+def read_record(root, spec):
+    """Read what the driver remembers of the instance."""
+    return json.loads((root / spec.instance_id / "instance.json").read_text())
+
+
+def read_log(root, spec):
+    """Read what the program printed."""
+    path = root / spec.instance_id / "log"
+    return path.read_text() if path.exists() else ""
+
+
+def living(spec):
+    """List the living processes that bear the instance's mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get(MARK) == spec.instance_id
+            if marked and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_nothing_of_our_environment_gets_in(runner, root, spec, monkeypatch):
+    """The program sees what the image and the instance say, and none of Skyquay's own secrets."""
+    monkeypatch.setenv("SKYQUAY_SECRET_KEY", "secret")
+    run(runner, replace(spec, cmd=("env",)))
+
+    assert eventually(lambda: MARK in read_log(root, spec))
+    names = {line.partition("=")[0] for line in read_log(root, spec).splitlines()}
+    assert {"GREETING", "HOME", "LANG", "PATH", "PRIMARY_PORT", MARK} == names - {"PWD", "OLDPWD"}
+
+
+def test_the_primary_port_is_the_one_outside(runner, root, spec):
+    """A process listens on the host's side, as there is nothing in between."""
+    run(runner, replace(spec, cmd="echo port $PRIMARY_PORT", env={"PRIMARY_PORT": "1"}))
+
+    assert eventually(lambda: read_log(root, spec) == f"port {spec.primary.host}\n")
+
+
+def test_another_skyquay_finds_it(runner, root, spec):
+    """What one driver started, another one finds running."""
+    run(runner, spec)
+
+    assert Power.RUNNING == ProcessRunner("node", root=root).status(spec.instance_id).power
+
+
+def test_it_outlives_who_started_it(runner, root, spec):
+    """What a process started that is gone now still runs, and can be stopped."""
+    runner.create(spec, checkpoint=lambda: None)
+    program = (
+        "import sys, pathlib; from service.drivers.process import ProcessRunner, PowerAction;"
+        "runner = ProcessRunner('node', root=pathlib.Path(sys.argv[1]));"
+        "runner.power(sys.argv[2], PowerAction.START)"
+    )
+    subprocess.run([sys.executable, "-c", program, root, spec.instance_id], check=True)
+    assert living(spec)
+
+    runner.power(spec.instance_id, PowerAction.STOP)
+
+    assert [] == living(spec)
+
+
+def test_what_should_run_is_started_again_by_a_probe(runner, root, spec):
+    """After a reboot, which no process survives, a probe starts what was not stopped."""
+    run(runner, spec)
+    os.kill(read_record(root, spec)["process"][0], signal.SIGKILL)
+    assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
+
+    runner.probe()
+
+    assert Power.RUNNING == runner.status(spec.instance_id).power
+
+
+def test_a_recycled_pid_is_nobody_we_know(runner, root, spec):
+    """A process of the recorded pid that began at another time is neither ours nor touched."""
+    run(runner, spec)
+    runner.power(spec.instance_id, PowerAction.STOP)
+    with subprocess.Popen(["sleep", "300"], start_new_session=True) as stranger:
+        record = read_record(root, spec)
+        record["process"] = [stranger.pid, 1, "another boot"]
+        (root / spec.instance_id / "instance.json").write_text(json.dumps(record))
+
+        status = runner.status(spec.instance_id)
+        runner.power(spec.instance_id, PowerAction.KILL)
+
+        alive = stranger.poll() is None
+        stranger.kill()
+    assert (Power.STOPPED, True) == (status.power, alive)
+
+
+def test_a_start_that_was_not_recorded_is_not_repeated(runner, root, spec):
+    """After a crash between start and record the process is found, not started twice."""
+    run(runner, spec)
+    record = read_record(root, spec)
+    [pid] = living(spec)
+    record["process"] = None
+    (root / spec.instance_id / "instance.json").write_text(json.dumps(record))
+
+    runner.power(spec.instance_id, PowerAction.START)
+
+    assert [pid] == living(spec)
+
+
+def test_children_end_with_it(runner, root, spec):
+    """A stop ends the whole family, also those who ignore being asked."""
+    run(runner, replace(spec, cmd="trap '' TERM; sleep 300 & (trap '' TERM; sleep 301) & wait"))
+    assert eventually(lambda: len(living(spec)) >= 3)
+
+    runner.power(spec.instance_id, PowerAction.STOP, stop_timeout_s=1)
+
+    assert [] == living(spec)
+
+
+def test_memory_is_limited(runner, root, spec):
+    """A program that takes more than its memory does not get it."""
+    greedy = f"exec {sys.executable} -c 'x = bytearray(200 * 2**20)'"
+
+    run(runner, replace(spec, cmd=greedy))
+
+    assert eventually(lambda: "MemoryError" in read_log(root, spec))
+
+
+def test_an_early_death_is_told(runner, root, spec):
+    """A program that ends at once is seen stopped, with its code and last words."""
+    status = run(runner, replace(spec, cmd="echo no luck; exit 3"))
+
+    assert (Power.STOPPED, 3) == (status.power, status.exit_code)
+    assert "no luck" in status.reason
+
+
+def test_signals_that_we_ignore_are_not_ignored_inside(runner, root, spec):
+    """A program started while Skyquay ignores signals can still be asked to end."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        run(runner, spec)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    pid = read_record(root, spec)["process"][0]
+
+    ignored = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigIgn" in line
+    )
+
+    assert 0 == int(ignored.split()[1], 16) & (1 << (signal.SIGTERM - 1))
+
+
+@pytest.mark.parametrize("instance_id", ["", "..", "../x", "a/b", "/etc", "A", "a" * 65, "a\0b"])
+def test_an_id_never_leaves_the_folder(runner, instance_id):
+    """What could be a path is no id."""
+    with pytest.raises(NodeRefused):
+        runner.remove(instance_id)
+
+
+def test_an_image_without_a_command_is_refused(runner, spec):
+    """There is nothing to run in an image that says only what is in a container."""
+    with pytest.raises(NodeRefused, match="no command"):
+        runner.create(replace(spec, cmd=None), checkpoint=lambda: None)
+
+
+def test_a_log_that_grew_long_is_put_aside(runner, root, spec):
+    """A start begins a new log when the old one is too long."""
+    runner.create(spec, checkpoint=lambda: None)
+    (root / spec.instance_id / "log").write_bytes(b"x" * (MAX_LOG_BYTES + 1))
+
+    runner.power(spec.instance_id, PowerAction.START)
+
+    assert "" == read_log(root, spec)
+
+
+def test_nobody_else_reads_it(runner, root, spec):
+    """The record, which has the variables, and the files are their owner's only."""
+    run(runner, spec)
+    folder = root / spec.instance_id
+
+    modes = [
+        oct((folder / name).stat().st_mode & 0o777) for name in ("instance.json", "data", "log")
+    ]
+
+    assert ["0o600", "0o700", "0o600"] == modes
+
+
+def test_nothing_is_left_of_it(runner, root, spec):
+    """After a removal the folder is gone."""
+    run(runner, spec)
+
+    runner.remove(spec.instance_id)
+
+    assert [] == list(root.iterdir())

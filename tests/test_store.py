@@ -1,0 +1,209 @@
+"""The store: errors translated, and what single documents promise. Races are in test_races.py."""
+
+import subprocess
+from dataclasses import asdict
+
+import mongomock
+import pymongo.errors as mongo
+import pytest
+
+from service import embedded, instances
+from service.embedded import find_mongod
+from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
+from service.lifecycle import InstanceState, OperationKind, OperationStatus
+from service.operations import draft
+from service.store import Store
+from service.store.collection import translate
+from service.store.users import Users
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually
+from tests.test_drivers import free_port
+
+
+def every_error():
+    """Walk the tree of pymongo's errors."""
+    found, waiting = [], [mongo.PyMongoError]
+    while waiting:
+        kind = waiting.pop()
+        found.append(kind)
+        waiting.extend(kind.__subclasses__())
+    return sorted(set(found), key=lambda kind: kind.__name__)
+
+
+def make(kind):
+    """Make an error of this class, some of which take more than a message."""
+    cause = ValueError("said")
+    arguments = {
+        "BulkWriteError": ({},),
+        "ClientBulkWriteException": ({"error": cause}, False),
+        "EncryptedCollectionError": (cause, {}),
+        "EncryptionError": (cause,),
+    }
+    return kind(*arguments.get(kind.__name__, ("said",)))
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
+def test_every_error_of_pymongo_becomes_one_of_ours(kind):
+    """Where there was no answer, asking again may help; what else pymongo raises is our mistake."""
+    error = make(kind)
+
+    away = issubclass(kind, mongo.ConnectionFailure) or error.timeout
+    assert (StoreUnavailable if away else StoreFailure) is type(translate(error))
+
+
+def test_a_transient_error_may_be_asked_again():
+    """An error that pymongo itself would retry is not final."""
+    error = mongo.OperationFailure("x", 11600)
+    error._add_error_label("RetryableWriteError")
+
+    assert StoreUnavailable is type(translate(error))
+
+
+def test_a_database_that_is_away_is_unavailable():
+    """Nobody listens: the answer is StoreUnavailable, within the bound."""
+    store = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
+
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+
+    store.close()
+
+
+def test_an_address_that_is_none_is_refused():
+    """What is no MongoDB address is refused before anything connects."""
+    with pytest.raises(StoreFailure, match="cannot be used"):
+        Store("http://127.0.0.1", "x")
+
+
+def test_a_server_without_a_replica_set_is_named(tmp_path):
+    """A MongoDB that runs alone has no transactions; it is said how to change that."""
+    port = free_port()
+    command = [find_mongod(), "--dbpath", tmp_path, "--port", str(port), "--bind_ip", "127.0.0.1",
+               "--nounixsocket", "--logpath", tmp_path / "log"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as alone:
+        store = Store(f"mongodb://127.0.0.1:{port}", "x")
+        problem = eventually(store.check_server)
+        store.close()
+        alone.terminate()
+
+    assert "replica set" in problem
+
+
+def test_preparing_twice_is_harmless(store):
+    """The indexes may be asked for by every process at its start."""
+    store.prepare()
+
+    assert store.users.list() == []
+
+
+def test_a_name_is_taken_in_any_letter_case(store):
+    """Ada and ada are one name."""
+    a_user(store, username="Ada")
+
+    with pytest.raises(Conflict) as caught:
+        a_user(store, username="aDA", email="other@example.org")
+
+    assert {"username": ["Taken already."]} == caught.value.details
+
+
+def test_users_are_found_without_a_server():
+    """Single-document code runs on mongomock too."""
+    users = Users(mongomock.MongoClient()["x"]["users"])
+    users.add({"_id": "1", "email_key": "ada@example.org", "created_at": NOON})
+
+    assert "1" == users.find_by_email("ADA@example.org")["_id"]
+
+
+def test_what_does_not_exist_cannot_be_got(store):
+    """`get` raises NotFound, which names the field."""
+    with pytest.raises(NotFound) as caught:
+        store.nodes.get("nope", field="nodeId")
+
+    assert ["nodeId"] == list(caught.value.details)
+
+
+@pytest.fixture
+def deployed(store, memory_nodes):
+    """An instance that was taken on."""
+    node = a_node(store, memory_nodes)
+    return instances.deploy(store, an_order(a_user(store), node, an_image(store)), now=NOON)
+
+
+def test_an_instance_moves_only_as_allowed(store, deployed):
+    """What is being deleted never becomes READY."""
+    instance, _ = deployed
+    store.instances.move(instance["_id"], InstanceState.DELETING, now=NOON)
+
+    moved = store.instances.move(instance["_id"], InstanceState.READY, now=NOON)
+
+    assert (False, InstanceState.DELETING) == (
+        moved,
+        store.instances.get(instance["_id"])["state"],
+    )
+
+
+def test_a_transaction_happens_wholly_or_not_at_all(store, deployed):
+    """An error in a transaction leaves nothing of it."""
+    instance, _ = deployed
+
+    def work(session):
+        store.instances.remove(instance["_id"], session=session)
+        raise Conflict("changed my mind")
+
+    with pytest.raises(Conflict):
+        store.transaction(work)
+
+    assert instance["_id"] == store.instances.get(instance["_id"])["_id"]
+
+
+def test_one_operation_of_an_instance_waits(store, deployed):
+    """A second waiting operation of an instance is refused by the database itself."""
+    instance, _ = deployed
+    second = draft(OperationKind.SUSPEND, instance, now=NOON, requested_by=None, request_id=None)
+
+    with pytest.raises(Conflict):
+        store.operations.add(second)
+
+
+def test_an_operation_is_claimed_once(store, deployed):
+    """What one worker has, another does not get."""
+    store.operations.claim("one", lease_s=30)
+
+    assert store.operations.claim("two", lease_s=30) is None
+
+
+def test_what_was_put_off_is_not_due(store, deployed):
+    """An operation that waits for its next attempt is not claimed before its time."""
+    _, operation = deployed
+    store.operations.claim("one", lease_s=30)
+    store.operations.postpone(operation["_id"], "one", delay_s=3600, error="$later", now=NOON)
+
+    after = store.operations.get(operation["_id"])
+    assert store.operations.claim("two", lease_s=30) is None
+    assert (OperationStatus.PENDING, "$later") == (after["status"], after["error"])
+
+
+def test_a_probe_is_claimed_once_for_each_interval(store, memory_nodes):
+    """Of many processes one probes a node."""
+    node = a_node(store, memory_nodes)
+    store.nodes.note_probe(node["_id"], {"probed_at": None})
+
+    claims = [store.nodes.claim_probe(interval_s=30) for _ in range(3)]
+
+    assert [node["_id"], None, None] == [claim and claim["_id"] for claim in claims]
+
+
+def test_a_report_is_stored_as_documents_say(store, memory_nodes):
+    """What a probe found is stored field by field."""
+    node = a_node(store, memory_nodes)
+
+    assert asdict(memory_nodes[node["_id"]].probe()) == store.nodes.get(node["_id"])["report"]
+
+
+def test_the_embedded_database_can_be_used(mongod_uri):
+    """The private mongod is new enough, and a replica set."""
+    store = Store(mongod_uri, "x")
+    problem = store.check_server()
+    store.close()
+
+    assert problem is None
+    assert embedded.REPLICA_SET in mongod_uri
