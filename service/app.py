@@ -14,7 +14,7 @@ from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
-from service.errors import NodeRefused, StoreFailure
+from service.errors import NodeUnreachable, StoreFailure
 from service.store import Store
 from service.worker import Worker
 
@@ -101,8 +101,9 @@ def make_drivers(config: Config) -> DriverFactory:
             case "process" if config.allow_process:
                 return ProcessRunner(node["_id"], root=config.data_dir / "instances")
             case other:
-                raise NodeRefused(
-                    node["_id"], f"Nodes of the driver {other!r} are not served here."
+                # Another worker may serve them, so this is no refusal by the node.
+                raise NodeUnreachable(
+                    node["_id"], f"This worker serves no nodes of the driver {other!r}."
                 )
 
     return find

@@ -4,13 +4,15 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from service.documents import Key
 from service.errors import Conflict, Unauthorized
 from service.store import Store
 
 PREFIX = "sq_"
+TOUCH_EVERY = timedelta(minutes=1)
+"""How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
 ALL_RIGHTS = ["*"]
 
 
@@ -65,7 +67,9 @@ def authenticate(store: Store, key: str, *, now: datetime) -> Key:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
     if document["expires_at"] is not None and document["expires_at"] <= now:
         raise Unauthorized("This API key has expired.")
-    store.keys.touch(document["_id"], now=now)
+    used = document["last_used_at"]
+    if used is None or now - used >= TOUCH_EVERY:
+        store.keys.touch(document["_id"], now=now)
     return document
 
 

@@ -1,14 +1,11 @@
 """API keys, by digest."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from service.documents import Key
 from service.store.collection import Documents, Indexes, translated
 
 INDEXES: Indexes = [{"keys": [("digest", 1)], "unique": True}]
-
-TOUCH_EVERY = timedelta(minutes=1)
-"""How fresh `last_used_at` is kept."""
 
 
 class Keys(Documents[Key]):
@@ -23,14 +20,8 @@ class Keys(Documents[Key]):
 
     @translated
     def touch(self, key_id: str, *, now: datetime) -> None:
-        """Note that the key was used, at most once a minute whoever asks."""
-        self._collection.update_one(
-            {
-                "_id": key_id,
-                "$or": [{"last_used_at": None}, {"last_used_at": {"$lte": now - TOUCH_EVERY}}],
-            },
-            {"$set": {"last_used_at": now}},
-        )
+        """Note that the key was used."""
+        self._collection.update_one({"_id": key_id}, {"$set": {"last_used_at": now}})
 
     @translated
     def remove(self, key_id: str) -> bool:

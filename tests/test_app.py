@@ -1,0 +1,71 @@
+"""The wiring: which driver serves which node, and that nothing happens before it is needed."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from service.app import create_app, make_drivers, make_store
+from service.config import Config
+from service.drivers.docker_engine import DockerEngine
+from service.drivers.process import ProcessRunner
+from service.errors import NodeUnreachable
+from tests.support import ApiClient
+
+
+def a_node_document(**over):
+    """Make what of a node its driver needs."""
+    return {"_id": "node", "driver": "docker", "address": "10.0.0.1", "port": None, **over}
+
+
+def test_an_app_opens_no_connection_and_starts_no_thread():
+    """An app can be made with nothing running, such as to print its document."""
+    before = threading.active_count()
+
+    create_app(Config(mongodb_uri="mongodb://127.0.0.1:1"))
+
+    assert before == threading.active_count()
+
+
+@pytest.mark.parametrize(
+    ("node", "url"),
+    [
+        (a_node_document(), "tcp://10.0.0.1:2375"),
+        (a_node_document(port=2376), "tcp://10.0.0.1:2376"),
+        (a_node_document(address="unix:///var/run/docker.sock"), "unix:///var/run/docker.sock"),
+    ],
+)
+def test_a_docker_node_is_found_by_its_address(node, url):
+    """An address is a URL, or a host with Docker's own port unless it says another."""
+    driver = make_drivers(Config())(node)
+
+    assert (DockerEngine, url) == (type(driver), driver._base_url)
+
+
+def test_a_process_node_is_this_machine(tmp_path):
+    """The instances of a process node live in the data folder."""
+    drivers = make_drivers(Config(allow_process=True, data_dir=tmp_path))
+
+    driver = drivers(a_node_document(driver="process"))
+
+    assert (ProcessRunner, tmp_path / "instances") == (type(driver), driver._root)
+
+
+@pytest.mark.parametrize("driver", ["process", "skyportd"])
+def test_what_is_not_served_here_waits_for_who_serves_it(driver):
+    """A worker that cannot talk to a node does not fail what is to be done there."""
+    with pytest.raises(NodeUnreachable):
+        make_drivers(Config(allow_process=False))(a_node_document(driver=driver))
+
+
+def test_the_first_request_prepares_the_database(config, memory_nodes):
+    """Under any WSGI server the indexes, and the key of the settings, exist in time."""
+    config = replace(config, api_key="a-key-of-my-own-choice")
+    store = make_store(config)
+    api = ApiClient(create_app(config, store, memory_nodes).test_client(), config.api_key)
+
+    status = api.get("/api/users").status
+
+    indexes = store.users._collection.index_information()
+    store.close()
+    assert (200, True) == (status, "email_key_1" in indexes)
