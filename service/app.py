@@ -122,9 +122,11 @@ def make_worker(config: Config, store: Store, drivers: DriverFactory) -> Worker:
 
 
 def _docker_url(node: Node) -> str:
-    if "://" in node["address"]:
-        return node["address"]
-    return f"tcp://{node['address']}:{node['port'] or 2375}"
+    address = node["address"]
+    if address.startswith("unix://"):
+        return address
+    host = f"[{address}]" if address.count(":") > 1 and "[" not in address else address
+    return f"tcp://{host}:{node['port'] or 2375}"
 
 
 _DESCRIPTION = """One API for users, instances (containers), images and nodes.

@@ -32,6 +32,7 @@ def test_an_app_opens_no_connection_and_starts_no_thread():
     [
         (a_node_document(), "tcp://10.0.0.1:2375"),
         (a_node_document(port=2376), "tcp://10.0.0.1:2376"),
+        (a_node_document(address="fd00::1"), "tcp://[fd00::1]:2375"),
         (a_node_document(address="unix:///var/run/docker.sock"), "unix:///var/run/docker.sock"),
     ],
 )

@@ -325,3 +325,19 @@ def test_a_node_counts_what_lives_on_it(api, store, memory_nodes):
         shown["allocatedCpu"],
         shown["memoryMib"],
     )
+
+
+@pytest.mark.parametrize(
+    "address", ["ssh://host", "http://host", "tcp://host:1/x", "a b", "host/path", "unix://x"]
+)
+def test_an_address_that_no_node_has_is_refused(api, store, address):
+    """
+    A driver is never sent to a scheme that would start a program or call what is no node.
+    """
+    answer = api.post("/api/nodes/create", {"name": "n", "driver": "docker", "address": address})
+
+    assert (400, ["address"], []) == (
+        answer.status,
+        list(answer.json["details"]),
+        store.nodes.list(),
+    )

@@ -5,12 +5,15 @@ some. What goes out is documented here and shaped in `service/api/wire.py`; a te
 two agree.
 """
 
+import re
 from typing import Any
 
 import marshmallow as ma
 
 from service.api import fields
 from service.drivers import DRIVER_NAMES
+
+_ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
 
 
 class Request(ma.Schema):
@@ -381,6 +384,12 @@ class CreateNode(Request):
         validate=ma.validate.OneOf(DRIVER_NAMES),
         metadata={"description": "How the node is talked to."},
     )
+
+    @ma.validates("address")
+    def check_address(self, address: str | None, **kwargs: Any) -> None:
+        """Other schemes would have a driver start programs, or call what is no node."""
+        if address is not None and not _ADDRESS.fullmatch(address):
+            raise ma.ValidationError("Must be a host name, an IP address or unix:///path.")
 
     @ma.validates("tags")
     def check_tags(self, tags: object, **kwargs: Any) -> None:
