@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from click.testing import CliRunner
 
 from service import cli, instances, keys
@@ -338,3 +339,78 @@ def test_passwords_are_argon2id(store):
     user = create_user(store, username="a", email="a@example.org", password="pw", now=NOON)
 
     assert user["password_hash"].startswith("$argon2id$")
+
+
+@pytest.fixture
+def programs(config, tmp_path):
+    """Start programs of Skyquay on the test's database; they are ended afterwards."""
+    started = []
+
+    def start(*words, **env):
+        log = (tmp_path / f"{words[0].name}-{len(started)}.log").open("w")
+        process = subprocess.Popen(
+            words,
+            env={
+                **os.environ,
+                "SKYQUAY_MONGODB_URI": config.mongodb_uri,
+                "SKYQUAY_DATABASE": config.database,
+                "SKYQUAY_DATA_DIR": str(tmp_path / "data"),
+                "SKYQUAY_ALLOW_PROCESS": "1",
+                **env,
+            },
+            stdout=log,
+            stderr=log,
+        )
+        started.append((process, log))
+        return process
+
+    yield start
+    for process, log in started:
+        process.terminate()
+        process.wait(60)
+        log.close()
+
+
+def answer_of(url, method="GET", **options):
+    """Ask until something answers."""
+
+    def ask():
+        try:
+            return requests.request(method, url, timeout=20, **options)
+        except requests.ConnectionError:
+            return None
+
+    return eventually(ask, timeout_s=60)
+
+
+def test_who_serves_and_who_works_share_a_database(programs, store, config):
+    """What one process takes on, another carries out."""
+    _, key = keys.create(store, name="test", now=NOON)
+    listen, port = f"127.0.0.1:{free_port()}", free_port()
+    programs(SKYQUAY, "serve", "--no-worker", SKYQUAY_LISTEN=listen)
+    programs(SKYQUAY, "worker")
+    call = {"headers": {"x-api-key": key}}
+    node = answer_of(
+        f"http://{listen}/api/nodes/create", "POST", json={"name": "n", "driver": "process"}, **call
+    ).json()
+    order = {
+        "name": "web", "user": a_user(store)["_id"], "nodeId": node["id"], "memory": 128, "cpu": 1,
+        "image": an_image(store, cmd="exec python3 -m http.server $PRIMARY_PORT")["_id"],
+        "ports": f"{port}:{port}", "primary": port,
+    }  # fmt: skip
+
+    made = answer_of(f"http://{listen}/api/instances/deploy", "POST", json=order, **call).json()
+
+    assert 200 == answer_of(f"http://127.0.0.1:{port}/").status_code
+    gone = answer_of(
+        f"http://{listen}/api/instance/delete", "DELETE", json={"id": made["Id"]}, **call
+    )
+    assert (201, "DELETED") == (gone.status_code, gone.json()["state"])
+
+
+def test_any_wsgi_server_will_do(programs):
+    """`waitress-serve wsgi:app` serves what the settings say."""
+    listen = f"127.0.0.1:{free_port()}"
+    programs(SKYQUAY.with_name("waitress-serve"), f"--listen={listen}", "wsgi:app")
+
+    assert {"status": "ready"} == answer_of(f"http://{listen}/readyz").json()

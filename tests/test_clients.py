@@ -4,8 +4,8 @@ Read from their sources: Hydren (and PalPod and ustakly, its relatives), the Lig
 and Cryptalis, Molactyl, and Sedar. All of them send their bodies with axios.
 """
 
+import pytest
 import requests
-from pytest import fixture, mark, param
 
 from tests.support import a_node, an_image, eventually
 
@@ -58,19 +58,19 @@ class Axios:
         )
 
 
-@fixture
+@pytest.fixture
 def axios(live_server):
     """A client of a live server."""
     return Axios(live_server.url, live_server.key)
 
 
-@fixture
+@pytest.fixture
 def node(store, memory_nodes):
     """A node as dashboards know it."""
     return a_node(store, memory_nodes, tags="eu", ram="32", disk="500", processor="Ryzen 7")
 
 
-@fixture
+@pytest.fixture
 def paper(store):
     """One of two images that run the same container image."""
     version = {"Version": {"type": "text", "default": "1.21", "required": True}}
@@ -79,7 +79,7 @@ def paper(store):
     return paper
 
 
-@fixture
+@pytest.fixture
 def account(axios):
     """The account of somebody who logged in with Discord."""
     return axios("POST", "/api/auth/create-user", ACCOUNT).json()["userId"]
@@ -92,7 +92,7 @@ def deploy(axios, node, paper, body):
     return axios("POST", "/api/instances/deploy", body)
 
 
-@fixture
+@pytest.fixture
 def server(axios, account, node, paper):
     """A server of the account, that runs, as the dashboards list it."""
     assert 201 == deploy(axios, node, paper, DEPLOYS["Light"]).status_code
@@ -109,7 +109,7 @@ def server(axios, account, node, paper):
 
 def test_dashboards_start(axios):
     """
-    Hydren and HydraDash end themselves when GET / is not 200; HTML would switch HydraDash's quota off.
+    Hydren and HydraDash exit when GET / is not 200; HTML would switch HydraDash's quota off.
     """
     answer = axios("GET", "/", **{"x-api-key": None})
 
@@ -128,7 +128,7 @@ def test_ustakly_shows_the_name(axios):
 # Logging in
 
 
-@mark.parametrize("key", ["email", "id"])
+@pytest.mark.parametrize("key", ["email", "id"])
 def test_a_stranger_is_a_400(axios, key):
     """
     Light, Cryptalis and HydraDash go on to make an account on 400; Molactyl only on exactly 400.
@@ -147,7 +147,7 @@ def test_an_account_keeps_its_discord_id(axios):
     assert (201, DISCORD_ID) == (answer.status_code, answer.json()["userId"])
 
 
-@mark.parametrize(
+@pytest.mark.parametrize(
     ("key", "value"), [("email", EMAIL), ("email", EMAIL.lower()), ("id", DISCORD_ID)]
 )
 def test_an_account_is_found(axios, account, key, value):
@@ -159,7 +159,7 @@ def test_an_account_is_found(axios, account, key, value):
     assert (201, account) == (answer.status_code, answer.json()["userId"])
 
 
-@mark.parametrize(
+@pytest.mark.parametrize(
     "again", [{}, {"userId": "99", "username": "other"}, {"userId": "99", "email": "o@example.org"}]
 )
 def test_a_second_account_is_a_409(axios, account, again):
@@ -174,12 +174,12 @@ def test_a_second_account_is_a_409(axios, account, again):
 # Listing
 
 
-@mark.parametrize(
+@pytest.mark.parametrize(
     ("body", "headers"),
     [
-        param({}, {}, id="PalPod"),
-        param({"discordserver": "77"}, {}, id="Hydren"),
-        param({"discordserver": "77"}, {"Accept": "application/json"}, id="HydraDash"),
+        pytest.param({}, {}, id="PalPod"),
+        pytest.param({"discordserver": "77"}, {}, id="Hydren"),
+        pytest.param({"discordserver": "77"}, {"Accept": "application/json"}, id="HydraDash"),
     ],
 )
 def test_servers_are_a_bare_array(axios, server, body, headers):
@@ -201,7 +201,7 @@ def test_a_newcomer_has_an_empty_array(axios, account):
     assert (200, []) == (answer.status_code, answer.json())
 
 
-@mark.parametrize("client", DEPLOYS)
+@pytest.mark.parametrize("client", DEPLOYS)
 def test_resources_can_be_added_up(axios, account, node, paper, client):
     """
     Dashboards add up `Memory`, `Cpu` and `Disk` with `+`, which must not glue texts together.
@@ -252,7 +252,7 @@ def test_nodes_are_a_bare_array(axios, node):
 # Deploying
 
 
-@mark.parametrize("client", DEPLOYS)
+@pytest.mark.parametrize("client", DEPLOYS)
 def test_deploys_are_taken(axios, account, node, paper, client):
     """
     Each client's body is a 201; Molactyl wants exactly that, and makes a link of `volumeId`.
@@ -271,7 +271,7 @@ def test_deploys_are_taken(axios, account, node, paper, client):
     )
 
 
-@mark.parametrize("body", SENSELESS.values(), ids=SENSELESS)
+@pytest.mark.parametrize("body", SENSELESS.values(), ids=SENSELESS)
 def test_senseless_deploys_are_an_error(axios, account, node, paper, body):
     """
     What no node could run is a 400 at once, which dashboards show as ERRORONCREATE.
@@ -284,7 +284,7 @@ def test_senseless_deploys_are_an_error(axios, account, node, paper, body):
 # Deleting
 
 
-@mark.parametrize("field", ["Id", "VolumeId", "ContainerId"])
+@pytest.mark.parametrize("field", ["Id", "VolumeId", "ContainerId"])
 def test_owners_delete_their_servers(axios, server, field):
     """
     The link bears the id (Hydren) or the container's (PalPod); `User` must be the stored userId.
@@ -317,13 +317,17 @@ def test_sedar_reads_all_servers(axios, server):
     )
 
 
-@mark.parametrize(
+@pytest.mark.parametrize(
     ("method", "path", "key", "status"),
     [
-        param("GET", "/api/instances?key=x", None, 401, id="Sedar's key in the query"),
-        param("GET", "/api/instances/suspend?key=x&id=y", "", 404, id="Sedar's suspend by GET"),
-        param("GET", "/api/auth/create-user?username=a", "", 405, id="Light's account by GET"),
-        param("POST", "/api/users/create", "", 404, id="ustakly's older path"),
+        pytest.param("GET", "/api/instances?key=x", None, 401, id="Sedar's key in the query"),
+        pytest.param(
+            "GET", "/api/instances/suspend?key=x&id=y", "", 404, id="Sedar's suspend by GET"
+        ),
+        pytest.param(
+            "GET", "/api/auth/create-user?username=a", "", 405, id="Light's account by GET"
+        ),
+        pytest.param("POST", "/api/users/create", "", 404, id="ustakly's older path"),
     ],
 )
 def test_what_only_forks_had_is_a_plain_error(axios, method, path, key, status):
