@@ -307,23 +307,23 @@ class Worker:
         self._probe_interval_s = probe_interval_s
         self._now = now
         self._stopping = threading.Event()
+        self._stopped = threading.Event()
         self._free = threading.Semaphore(threads)
         self._jobs: dict[str, Job] = {}
         self._jobs_lock = threading.Lock()
         self._carriers = ThreadPoolExecutor(threads, thread_name_prefix="operation")
         self._probers = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
-        self._loops = [
-            threading.Thread(target=self._loop, args=(turn, pause_s), name=name, daemon=True)
-            for name, turn, pause_s in (
-                ("claim", self.claim_one, IDLE_S),
-                ("renew", self._renew_all, min(lease_s / 3, 5.0)),
-                ("probe", self.probe_one, 1.0),
-            )
+        self._takers = [
+            self._make_loop("claim", self.claim_one, IDLE_S, until=self._stopping),
+            self._make_loop("probe", self.probe_one, 1.0, until=self._stopping),
         ]
+        self._renewer = self._make_loop(
+            "renew", self._renew_all, min(lease_s / 3, 5.0), until=self._stopped
+        )
 
     def start(self) -> None:
         """Begin to work, in threads of this process."""
-        for loop in self._loops:
+        for loop in (*self._takers, self._renewer):
             loop.start()
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
@@ -332,6 +332,9 @@ class Worker:
         What is not done by then is handed over: another worker may take it up at once.
         """
         self._stopping.set()
+        for taker in self._takers:
+            if taker.is_alive():
+                taker.join()  # it is at most in the middle of one call of the database
         deadline = time.monotonic() + timeout_s
         for _ in range(self._threads):
             self._free.acquire(timeout=max(0.0, deadline - time.monotonic()))
@@ -339,18 +342,20 @@ class Worker:
             self._store.operations.postpone(
                 job.operation["_id"], job.token, delay_s=0, now=self._now()
             )
+        self._stopped.set()
         self._carriers.shutdown(wait=False, cancel_futures=True)
         self._probers.shutdown(wait=False, cancel_futures=True)
 
     def claim_one(self) -> bool:
-        """Claim one operation and have a thread carry it out. False when nothing was due."""
-        self._free.acquire()
+        """Claim one operation and have a thread carry it out.
+
+        False when nothing was due, and when no thread was free for a moment.
+        """
+        if not self._free.acquire(timeout=IDLE_S):
+            return False
         operation = None
         try:
-            if not self._stopping.is_set():
-                operation = self._store.operations.claim(
-                    secrets.token_hex(8), lease_s=self._lease_s
-                )
+            operation = self._store.operations.claim(secrets.token_hex(8), lease_s=self._lease_s)
         finally:
             if operation is None:
                 self._free.release()
@@ -389,10 +394,15 @@ class Worker:
             job.renew()
         return False
 
-    def _loop(self, turn: Callable[[], bool], pause_s: float) -> None:
-        while not self._stopping.is_set():
-            if not self._guarded(turn):
-                self._stopping.wait(pause_s)
+    def _make_loop(
+        self, name: str, turn: Callable[[], bool], pause_s: float, *, until: threading.Event
+    ) -> threading.Thread:
+        def loop() -> None:
+            while not until.is_set():
+                if not self._guarded(turn):
+                    until.wait(pause_s)
+
+        return threading.Thread(target=loop, name=name, daemon=True)
 
     def _guarded(self, work: Callable[..., object], *args: object, **kwargs: object) -> object:
         try:
