@@ -408,7 +408,7 @@ class Worker:
         try:
             return work(*args, **kwargs)
         except ServiceError as exc:
-            log.warning("%s: %s", getattr(work, "__name__", work), exc.message)
+            log.warning("%s: %s %s", getattr(work, "__name__", work), exc.message, exc.__cause__)
         except Exception:
             # A bug must not end the worker: the lease runs out, and the operation is tried again.
             log.exception("unexpected error")

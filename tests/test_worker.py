@@ -1,6 +1,8 @@
 """How operations are carried out, on nodes in memory and a real database."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -258,20 +260,32 @@ def test_a_worker_that_comes_back_late_changes_nothing(store, memory_nodes, depl
     assert (OperationStatus.RUNNING, "another") == (after["status"], after["lease"]["token"])
 
 
+@contextmanager
+def a_busy_worker(config, store, memory_nodes, here):
+    """Start a worker, and yield it when a driver of its is held in the middle of a call."""
+    here.stall()
+    worker = make_worker(config, store, memory_nodes)
+    worker.start()
+    try:
+        assert here.await_stalled()
+        yield worker
+    finally:
+        here.release()
+        worker.stop()
+
+
 def test_a_lease_is_renewed_while_a_driver_is_busy(config, store, memory_nodes, node, deployed):
     """A driver call that outlasts the lease keeps the operation all the same."""
     _, operation = deployed
-    here = memory_nodes[node["_id"]]
-    here.stall()
-    worker = make_worker(replace(config, lease_s=0.9), store, memory_nodes)
-    worker.start()
-    assert here.await_stalled()
-    first = store.operations.get(operation["_id"])["lease"]["until"]
+    with a_busy_worker(replace(config, lease_s=3), store, memory_nodes, memory_nodes[node["_id"]]):
+        first = store.operations.get(operation["_id"])["lease"]["until"]
 
-    renewed = eventually(lambda: store.operations.get(operation["_id"])["lease"]["until"] > first)
+        def is_renewed():
+            after = store.operations.get(operation["_id"])
+            return after["lease"] and after["lease"]["until"] > first + timedelta(seconds=3)
 
-    here.release()
-    worker.stop()
+        renewed = eventually(is_renewed)
+
     assert renewed
     assert 1 == store.operations.get(operation["_id"])["attempts"]
 
@@ -279,16 +293,11 @@ def test_a_lease_is_renewed_while_a_driver_is_busy(config, store, memory_nodes, 
 def test_a_stopping_worker_hands_over(config, store, memory_nodes, node, deployed):
     """What is not done when a worker stops may be taken up by another at once."""
     _, operation = deployed
-    here = memory_nodes[node["_id"]]
-    here.stall()
-    worker = make_worker(config, store, memory_nodes)
-    worker.start()
-    assert here.await_stalled()
+    with a_busy_worker(config, store, memory_nodes, memory_nodes[node["_id"]]) as worker:
+        worker.stop(timeout_s=0)
 
-    worker.stop(timeout_s=0)
+        status = store.operations.get(operation["_id"])["status"]
 
-    status = store.operations.get(operation["_id"])["status"]
-    here.release()
     assert OperationStatus.PENDING == status
 
 
