@@ -107,7 +107,8 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
             "last_seen_at": now,
         }
     if changes["status"] != node["status"]:
-        log.info("node %s is %s: %s", node["_id"], changes["status"], changes["probe_error"])
+        reason = f": {changes['probe_error']}" if changes["probe_error"] else ""
+        log.info("node %s is %s%s", node["_id"], changes["status"], reason)
     return store.nodes.note_probe(node["_id"], changes)
 
 

@@ -14,7 +14,7 @@ from service.app import create_app, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.store import Store
-from tests.support import ApiClient, a_key
+from tests.support import ApiClient, a_key, a_node, a_user, an_image
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +103,23 @@ def live_server(config, store, memory_nodes, worker):
         server.trigger.pull_trigger(server.close)
     thread.join(timeout=10)
     server.task_dispatcher.shutdown()
+
+
+@pytest.fixture
+def place(store, memory_nodes):
+    """What a deploy needs: a user, a node that is Online, an image."""
+    return a_user(store), a_node(store, memory_nodes), an_image(store)
+
+
+@pytest.fixture
+def look(mongo_client, config):
+    """Look at all that is stored, but for the keys, of which each use is noted."""
+    database = mongo_client[config.database]
+
+    def look():
+        return {
+            name: list(database[name].find())
+            for name in ("users", "images", "nodes", "instances", "operations")
+        }
+
+    return look

@@ -17,6 +17,11 @@ from service.ports import parse
 from service.store import Store
 from service.worker import Job, carry_out
 
+DEPLOY = "/api/instances/deploy"
+ABSENT = "left out"
+OBJECTS = ({"$gt": ""}, {"$ne": None}, {}, ["x"], [], True)
+NO_TEXT = (ABSENT, None, "", *OBJECTS)
+BAD_TEXT = (*NO_TEXT, 7, "a\0b", "x" * 600)
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
@@ -144,3 +149,21 @@ class ApiClient:
         headers = {**({"x-api-key": self.key} if self.key else {}), **options.pop("headers", {})}
         answer = self.flask.open(path, method=method, headers=headers, **options)
         return Answer(answer.status_code, answer.get_json(silent=True), answer.headers)
+
+
+def a_body(place: tuple[User, Node, Image], **over: Any) -> dict[str, Any]:
+    """Make the body of a deploy at this place; a field that is ABSENT is left out."""
+    body = {**a_deploy(*place), **over}
+    return {name: value for name, value in body.items() if value != ABSENT}
+
+
+def get(api: ApiClient, instance_id: str) -> Any:
+    """Get an instance that exists."""
+    answer = api.post("/api/getInstance", {"id": instance_id})
+    assert 200 == answer.status
+    return answer.json
+
+
+def told(answer: Answer) -> tuple[int, str, list[str]]:
+    """Sum an error up: its status, its code and the fields that it names."""
+    return answer.status, answer.json["code"], list(answer.json["details"])

@@ -4,10 +4,13 @@ Read from their sources: Hydren (and PalPod and ustakly, its relatives), the Lig
 and Cryptalis, Molactyl, and Sedar. All of them send their bodies with axios.
 """
 
+from datetime import timedelta
+
 import pytest
 import requests
 
-from tests.support import a_node, an_image, eventually
+from service import images
+from tests.support import NOON, a_node, an_image, eventually
 
 JAVA = "quay.io/skyport/java:21"
 DISCORD_ID = "318924857203654657"
@@ -75,7 +78,7 @@ def paper(store):
     """One of two images that run the same container image."""
     version = {"Version": {"type": "text", "default": "1.21", "required": True}}
     paper = an_image(store, name="Paper", image=JAVA, variables=version, author_name="Ada")
-    an_image(store, name="Spigot", image=JAVA, variables=version)
+    images.put(store, {**paper, "name": "Spigot"}, now=NOON + timedelta(hours=1))
     return paper
 
 

@@ -580,3 +580,23 @@ def test_a_database_that_comes_back_is_used(config, store):
     answer = api.get("/api/users")
 
     assert (503, 200) == (before.status, answer.status)
+
+
+def test_no_body_has_no_wrong_type(api):
+    """
+    Clients that send nothing may say that it is a form: a suspension needs no body at all.
+    """
+    answer = api.send(
+        "POST",
+        "/api/instances/suspend/inothing",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+
+    assert (400, "instance_not_found") == (answer.status, answer.json["code"])
+
+
+def test_caches_keep_the_two_front_doors_apart(api):
+    """
+    What `/` answers depends on what the client accepts, and says so.
+    """
+    assert "Accept" in api.get("/").headers["Vary"]

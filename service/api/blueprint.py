@@ -28,6 +28,7 @@ REASONS = {
     500: ("Something went wrong on a node or in the service.", "node_failure"),
     503: ("The database does not answer; try again.", "database_unavailable"),
 }
+DETAILS = {400: {"memory": ["'abc' is not an amount of memory, like 512 or 512M or 2G."]}}
 ALWAYS = (401, 500, 503)
 WITH_BODY = (400, 413, 415)
 
@@ -38,11 +39,11 @@ class Parser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
 
     def _raw_load_json(self, req: Request) -> object:
-        if req.mimetype and not req.is_json:
-            raise UnsupportedMediaType("The body must be JSON (Content-Type: application/json).")
         body = req.get_data(cache=True)
         if not body.strip():
             return core.missing
+        if req.mimetype and not req.is_json:
+            raise UnsupportedMediaType("The body must be JSON (Content-Type: application/json).")
         try:
             loaded = orjson.loads(body)
         except orjson.JSONDecodeError as exc:
@@ -89,7 +90,7 @@ class Blueprint(flask_smorest.Blueprint):
                     error,
                     schema=ErrorAnswer,
                     description=text,
-                    example={"error": text, "code": code, "details": {}},
+                    example={"error": text, "code": code, "details": DETAILS.get(error, {})},
                 )(described)
             return described  # type: ignore[no-any-return]
 

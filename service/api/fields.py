@@ -15,10 +15,17 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 
 
 def text(
-    *, required: bool = True, longest: int = 255, description: str, **options: Any
+    *,
+    required: bool = True,
+    shortest: int = 1,
+    longest: int = 255,
+    description: str,
+    **options: Any,
 ) -> ma.fields.String:
     """Make a field for a text that is not empty. One that is not required may be null."""
-    length = ma.validate.Length(min=1, max=longest, error="Must have 1 to {max} characters.")
+    length = ma.validate.Length(
+        min=shortest, max=longest, error="Must have {min} to {max} characters."
+    )
     # Neither environments nor file names can hold a NUL.
     no_nul = ma.validate.ContainsNoneOf("\0", error="Must not contain a NUL character.")
     return ma.fields.String(

@@ -2,8 +2,8 @@
 
 from importlib.metadata import version
 
-from flask import redirect, request
-from werkzeug.wrappers import Response
+from flask import Response, after_this_request, redirect, request
+from werkzeug import Response as Redirect
 
 from service.api import examples
 from service.api.blueprint import ALWAYS, Blueprint
@@ -15,9 +15,11 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 
 @blueprint.get("/")
 @blueprint.doc(security=[])
+@blueprint.alt_response(302, description="A browser is sent to the documentation.")
 @blueprint.answers(200, HomeAnswer, example=examples.HOME, description="What answers here.")
-def home() -> dict[str, object] | Response:
+def home() -> dict[str, object] | Redirect:
     """Tell what answers here. A browser is sent to the documentation instead."""
+    after_this_request(_vary)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         return redirect("/docs/")
     return {
@@ -32,3 +34,9 @@ def home() -> dict[str, object] | Response:
 def name() -> dict[str, str]:
     """Tell what this panel is called, a setting."""
     return {"name": current().config.name}
+
+
+def _vary(answer: Response) -> Response:
+    """Have caches keep the two answers apart."""
+    answer.vary.add("Accept")
+    return answer

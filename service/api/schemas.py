@@ -132,6 +132,7 @@ class Deploy(Request):
         data_key="imagename",
         required=False,
         load_default=None,
+        shortest=0,
         description="Tells images apart that run one container image.",
     )
     memory_mib = fields.memory(
