@@ -1,11 +1,16 @@
 """What only a Docker Engine has: limits that the kernel enforces, hardening, pulls, errors."""
 
+import http.client
+import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import docker
 import pytest
@@ -14,16 +19,25 @@ import urllib3
 from docker.errors import APIError, DockerException
 
 from service.drivers import ContainerSpec
-from service.drivers.docker_engine import LABEL, DockerEngine, translate
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.drivers.docker_engine import LABEL, DockerEngine, find_taken_port, translate
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
 from service.instances import make_id
 from service.lifecycle import PowerAction
 from service.ports import parse
-from tests.docker_images import ensure_image, require_engine
+from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.support import eventually
 from tests.test_drivers import free_port
 
-SOCKET = "unix:///var/run/docker.sock"
+SLACK_S = 1.5
+"""What a busy machine may add to a bound."""
+STOPPED = {
+    "Running": False,
+    "Restarting": False,
+    "StartedAt": "0001-01-01T00:00:00Z",
+    "ExitCode": 0,
+    "Error": "",
+    "OOMKilled": False,
+}
 
 
 @pytest.fixture
@@ -36,7 +50,9 @@ def client():
 @pytest.fixture
 def engine():
     """The driver."""
-    engine = DockerEngine("node", base_url=SOCKET, connect_timeout_s=3, read_timeout_s=30)
+    engine = DockerEngine(
+        "node", base_url=f"unix://{SOCKET}", connect_timeout_s=3, read_timeout_s=30
+    )
     with closing(engine):
         yield engine
 
@@ -221,6 +237,90 @@ def test_everything_bears_our_label(client, running, spec):
     assert [spec.instance_id] * 2 == [running.labels[LABEL], volume.attrs["Labels"][LABEL]]
 
 
+def test_creating_at_once_makes_one_container(engine, spec):
+    """Of several who create the same instance at the same time, one makes it and all adopt it."""
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(lambda _: engine.create(spec, checkpoint=lambda: None), range(4))
+
+        assert 1 == len({status.container_id for status in made})
+
+
+def test_the_volume_goes_with_the_container(engine, client, spec):
+    """A removal leaves no volume of the instance's name."""
+    engine.create(spec, checkpoint=lambda: None)
+
+    engine.remove(spec.instance_id)
+
+    with pytest.raises(docker.errors.NotFound):
+        client.volumes.get(spec.instance_id)
+
+
+def test_volumes_that_an_image_declares_go_too(engine, client, spec):
+    """Docker makes a nameless volume for each VOLUME of an image; a removal takes them."""
+    reference = "skyquay-test/volume:1"
+    declares = {"Volumes": {"/more": {}}}
+    with a_container(client, spec.image) as base:
+        base.commit(*reference.split(":"), conf=declares)
+    engine.create(replace(spec, image=reference), checkpoint=lambda: None)
+    mounts = client.containers.get(spec.instance_id).attrs["Mounts"]
+    [nameless] = [mount["Name"] for mount in mounts if mount["Destination"] == "/more"]
+
+    engine.remove(spec.instance_id)
+    client.images.remove(reference)
+
+    with pytest.raises(docker.errors.NotFound):
+        client.volumes.get(nameless)
+
+
+@contextmanager
+def a_container(client, image):
+    """A container that is not ours."""
+    container = client.containers.create(image, ["true"])
+    try:
+        yield container
+    finally:
+        container.remove()
+
+
+def test_a_port_that_a_program_holds_is_named(engine, spec):
+    """A start that fails because of a program of the node says which port it is, and no more."""
+    engine.create(spec, checkpoint=lambda: None)
+
+    with socket.create_server(("0.0.0.0", spec.primary.host)), pytest.raises(NodeRefused) as caught:
+        engine.power(spec.instance_id, PowerAction.START)
+
+    expected = f"Host port {spec.primary.host} is in use on the node by another program."
+    assert expected == caught.value.reason
+
+
+def test_a_port_that_a_container_holds_is_named(engine, running, spec):
+    """A start that fails because of another container says which port it is, and no more."""
+    rival = replace(spec, instance_id=make_id())
+    engine.create(rival, checkpoint=lambda: None)
+
+    with pytest.raises(NodeRefused) as caught:
+        engine.power(rival.instance_id, PowerAction.START)
+    engine.remove(rival.instance_id)
+
+    expected = f"Host port {spec.primary.host} is in use on the node by another program."
+    assert expected == caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "port"),
+    [
+        ("listen tcp4 0.0.0.0:8080: bind: address already in use", 8080),
+        ("Bind for 0.0.0.0:8080 failed: port is already allocated", 8080),
+        ("bind host port for [::]:8080:172.17.0.2:80/tcp: address already in use", 8080),
+        ("driver failed programming external connectivity: address already in use", None),
+        ("no space left on device, 0.0.0.0:8080", None),
+    ],
+)
+def test_a_taken_port_is_found_in_docker_s_words(reason, port):
+    """The host's port is told from the container's, and from ports in other complaints."""
+    assert port == find_taken_port(reason)
+
+
 @contextmanager
 def a_registry(folder):
     """Run a registry on a loopback port."""
@@ -307,7 +407,171 @@ def test_an_engine_that_never_answers_is_given_up():
         with pytest.raises(NodeUnreachable):
             engine.probe()
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 0.5 + 1 + SLACK_S
+
+
+class FakeEngine(ThreadingHTTPServer):
+    """Something that speaks like a Docker Engine, and says what a test wants it to say.
+
+    `answers` maps a path's end to the answers that come one after the other; the last one stays.
+    An answer is a status and a value; None is silence. A pull's value is a list, and streamed.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, **answers):
+        super().__init__(("127.0.0.1", 0), _FakeEngineRequest)
+        self.answers = {"version": [(200, {"ApiVersion": "1.41"})], **answers}
+        self.ended = threading.Event()
+
+    def driver(self, **over):
+        """A driver of this engine."""
+        timeouts = {"connect_timeout_s": 2, "read_timeout_s": 30, **over}
+        return DockerEngine("node", base_url=f"tcp://127.0.0.1:{self.server_port}", **timeouts)
+
+
+class _FakeEngineRequest(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        answers = next(
+            (found for end, found in self.server.answers.items() if path.endswith(end)),
+            [(404, {"message": "no such thing"})],
+        )
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is None:
+            self.server.ended.wait()
+            self.close_connection = True
+        elif path.endswith("images/create") and answer[0] == 200:
+            lines = [json.dumps(part).encode() + b"\r\n" for part in answer[1]]
+            self._answer(200, "Transfer-Encoding", "chunked")
+            self.wfile.write(b"".join(b"%x\r\n%b\r\n" % (len(x), x) for x in [*lines, b""]))
+        else:
+            body = json.dumps(answer[1]).encode()
+            self._answer(answer[0], "Content-Length", str(len(body)))
+            self.wfile.write(body)
+
+    def _answer(self, status, header, value):
+        self.send_response(status)
+        self.send_header(header, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    do_POST = do_DELETE = do_GET
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@contextmanager
+def a_fake_engine(**answers):
+    """Run a fake engine on a loopback port."""
+    with FakeEngine(**answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.ended.set()
+            server.shutdown()
+            thread.join()
+
+
+def an_order(**over):
+    """A spec for engines that make nothing of it."""
+    ports = parse("80:8080")
+    fields = {"instance_id": "i1", "image": "web:1", "cmd": None, "env": {}, "memory_mib": 32,
+              "cpu_milli": 250, "ports": ports, "primary": ports[0]}  # fmt: skip
+    return ContainerSpec(**{**fields, **over})
+
+
+def test_an_engine_that_stops_answering_is_given_up():
+    """A probe's patience counts for all its questions together."""
+    with a_fake_engine(version=[(200, {"ApiVersion": "1.41"})], info=[None]) as server:
+        began = time.monotonic()
+
+        with pytest.raises(NodeUnreachable):
+            server.driver(connect_timeout_s=0.5).probe()
+
+    assert time.monotonic() - began < 0.5 + 1 + SLACK_S
+
+
+@pytest.mark.parametrize("value", [[], {}, "x", None, {"ServerVersion": "1", "MemTotal": None}])
+def test_what_is_no_engine_is_a_failure(value):
+    """Answers of something else than a Docker Engine are an error of ours."""
+    with a_fake_engine(info=[(200, value)]) as server, pytest.raises(NodeFailure) as caught:
+        server.driver().probe()
+
+    assert NodeFailure is type(caught.value)
+
+
+def test_a_pull_that_stalls_can_be_left():
+    """Who waits for a registry that says nothing still notices that nobody wants it any more."""
+    looks = iter([None])
+
+    def unwanted_later():
+        if next(looks, "none left") == "none left":
+            raise OperationSuperseded("deleted meanwhile")
+
+    began = time.monotonic()
+    with (
+        a_fake_engine(**{"images/create": [None]}) as server,
+        pytest.raises(OperationSuperseded),
+    ):
+        server.driver().create(an_order(), checkpoint=unwanted_later)
+
+    assert time.monotonic() - began < 3 + SLACK_S
+
+
+def test_a_pull_that_says_much_is_not_asked_much():
+    """However much progress an engine tells of, a checkpoint comes about once a second."""
+    looks = []
+    progress = [{"status": "Downloading"}] * 2000
+    with (
+        a_fake_engine(**{"images/create": [(200, progress)]}) as server,
+        pytest.raises(NodeFailure),
+    ):
+        server.driver().create(an_order(), checkpoint=lambda: looks.append(1))
+
+    assert 1 <= len(looks) < 30
+
+
+@pytest.mark.parametrize("error", [OSError("mine"), ValueError("mine"), KeyError("mine")])
+def test_whatever_a_checkpoint_raises_goes_through(error):
+    """An error of the checkpoint is no word about the node, whatever its type."""
+
+    def broken():
+        raise error
+
+    with a_fake_engine(**{"images/create": [None]}) as server, pytest.raises(type(error)) as caught:
+        server.driver().create(an_order(), checkpoint=broken)
+
+    assert error is caught.value
+
+
+def test_an_error_inside_the_progress_is_noticed():
+    """A pull that begins with success and ends with an error has failed."""
+    progress = [{"status": "Pulling"}, {"error": "no space left on device"}]
+
+    with (
+        a_fake_engine(**{"images/create": [(200, progress)]}) as server,
+        pytest.raises(NodeFailure, match="Cannot pull web:1: no space left on device"),
+    ):
+        server.driver().create(an_order(), checkpoint=lambda: None)
+
+
+def test_a_removal_under_way_is_waited_for():
+    """While somebody else removes the container, the engine answers 409, and then 404."""
+    ours = {"Id": "c", "Config": {"Labels": {LABEL: "i1"}}, "State": STOPPED}
+    busy = (409, {"message": "removal of container i1 is already in progress"})
+    gone = (404, {"message": "no such container"})
+    with a_fake_engine(
+        **{"containers/i1/json": [(200, ours)], "containers/i1": [busy, busy, gone]}
+    ) as server:
+        server.driver().remove("i1")
+
+        assert [gone] == server.answers["containers/i1"]
 
 
 def an_api_error(status):
@@ -337,8 +601,13 @@ def an_api_error(status):
         (urllib3.exceptions.ReadTimeoutError(None, "/", "x"), NodeUnreachable),
         (FileNotFoundError("x"), NodeUnreachable),
         (PermissionError("x"), NodeUnreachable),
+        (http.client.IncompleteRead(b""), NodeUnreachable),
+        (http.client.RemoteDisconnected("x"), NodeUnreachable),
+        (docker.errors.InvalidVersion("x"), NodeFailure),
         (KeyError("ServerVersion"), NodeFailure),
+        (IndexError("x"), NodeFailure),
         (TypeError("x"), NodeFailure),
+        (AttributeError("x"), NodeFailure),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )

@@ -18,7 +18,7 @@ from service.errors import NodeRefused, OperationSuperseded
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
-from tests.docker_images import ensure_image, require_engine
+from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.support import eventually
 
 SERVE = (
@@ -35,10 +35,11 @@ def in_memory(tmp_path):
 @contextmanager
 def on_docker(tmp_path):
     """The Docker Engine of this machine."""
-    image = ensure_image(require_engine(), "skyquay-test/python:1")
+    with closing(require_engine()) as client:
+        image = ensure_image(client, "skyquay-test/python:1")
     engine = DockerEngine(
         "node",
-        base_url="unix:///var/run/docker.sock",
+        base_url=f"unix://{SOCKET}",
         connect_timeout_s=3,
         read_timeout_s=30,
     )
@@ -223,6 +224,16 @@ def test_removing_again_is_a_success(subject):
     subject.driver.remove(subject.instance_id)
 
     assert subject.status() is None
+
+
+def test_a_node_in_memory_counts_what_it_made():
+    """Tests that need to know can tell a container that was made from one that was adopted."""
+    with in_memory(None) as (node, image):
+        subject = Subject(node, image)
+        subject.create()
+        subject.create()
+
+    assert 1 == node.created
 
 
 @real_drivers

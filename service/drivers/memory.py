@@ -30,8 +30,10 @@ class MemoryNode:
     containers: dict[str, Container] = field(default_factory=dict)
     calls: int = 0
     """How many calls reached the node, answered or not."""
+    created: int = 0
+    """How many containers were made. Adopting one makes none."""
     _failures: list[NodeFailure] = field(default_factory=list)
-    _always: NodeFailure | None = None
+    _always: Callable[[], NodeFailure] | None = None
     _lies: bool = False
     _going: threading.Event = field(default_factory=threading.Event)
     _stalled: threading.Event = field(default_factory=threading.Event)
@@ -49,15 +51,15 @@ class MemoryNode:
 
     def refuse(self, reason: str = "no") -> None:
         """Say no to everything."""
-        self._always = NodeRefused(self.node_id, reason)
+        self._always = lambda: NodeRefused(self.node_id, reason)
 
     def silence(self, reason: str = "no answer") -> None:
         """Answer nothing, so that every call ends when its caller's patience does."""
-        self._always = NodeUnreachable(self.node_id, reason)
+        self._always = lambda: NodeUnreachable(self.node_id, reason)
 
     def fail_times(self, times: int, reason: str = "try again") -> None:
         """Answer the next `times` calls with an error of the node's own."""
-        self._failures = [NodeFailure(self.node_id, reason)] * times
+        self._failures = [NodeFailure(self.node_id, reason) for _ in range(times)]
 
     def lie(self) -> None:
         """Say that everything is done, and do nothing."""
@@ -89,8 +91,10 @@ class MemoryNode:
         if self._lies:
             return ContainerStatus(_container_id(spec.instance_id), Power.STOPPED)
         with self._lock:
-            container = self.containers.setdefault(spec.instance_id, Container(spec))
-            return _tell(container)
+            if spec.instance_id not in self.containers:
+                self.containers[spec.instance_id] = Container(spec)
+                self.created += 1
+            return _tell(self.containers[spec.instance_id])
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Tell how a container is. See NodeDriver."""
@@ -141,7 +145,7 @@ class MemoryNode:
             if self._failures:
                 raise self._failures.pop()
             if self._always is not None:
-                raise self._always
+                raise self._always()
 
 
 class MemoryNodes:
