@@ -12,7 +12,7 @@ import orjson
 from cryptography.fernet import Fernet
 
 from service import images, keys, nodes, users
-from service.api.schemas import ImageFile
+from service.api.image_files import ImageFile
 from service.config import Config
 from service.documents import Image, Node
 from service.drivers import DriverFactory

@@ -65,6 +65,7 @@ WIRE_NAMES = {"ContainerId", "VolumeId", "volumeId", "imagename", "imageData", "
               "accessTo"}  # fmt: skip
 MAY_SPELL_THE_WIRE = {
     "service.api.examples",
+    "service.api.image_files",
     "service.api.schemas",
     "service.api.wire",
     "service.drivers.skyportd",

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from service import instances
-from service.api.schemas import ImageFile
+from service.api.image_files import ImageFile
 from service.bootstrap import STARTER_IMAGES, import_images
 from service.drivers.process import ProcessRunner
 from service.lifecycle import PowerAction
