@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,3 +248,20 @@ def test_nothing_is_left_of_it(runner, root, spec):
     runner.remove(spec.instance_id)
 
     assert [] == list(root.iterdir())
+
+
+def test_an_early_exit_code_is_remembered(runner, root, spec):
+    """Another driver, which is not the program's parent, still tells how it ended."""
+    run(runner, replace(spec, cmd="exit 3"))
+
+    assert 3 == ProcessRunner("node", root=root).status(spec.instance_id).exit_code
+
+
+def test_a_probe_waits_for_nobody(runner, root, spec):
+    """A probe leaves an instance alone that somebody is changing."""
+    run(runner, spec)
+    with runner._locked(spec.instance_id):
+        began = time.monotonic()
+        runner.probe()
+
+    assert time.monotonic() - began < 10

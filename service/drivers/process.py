@@ -162,7 +162,7 @@ class ProcessRunner:
 
     def _resume(self, instance_id: str) -> None:
         folder = self._folder(instance_id)
-        with self._locked(instance_id):
+        with self._locked(instance_id, timeout_s=0):  # whoever changes it knows better than we
             record = self._require(folder)
             if record["wanted"] and _find(folder, record) is None:
                 log.info("starting %s again", instance_id)
@@ -182,6 +182,8 @@ class ProcessRunner:
         deadline = time.monotonic() + EARLY_DEATH_S
         while time.monotonic() < deadline and _find(folder, record) is not None:
             time.sleep(_POLL_S)
+        if record["exit_code"] is not None:
+            _write(folder, record)  # an exit code is told once, and only to the parent
 
     def _tell(self, folder: Path, record: Record) -> ContainerStatus:
         if _find(folder, record) is not None:
@@ -203,10 +205,10 @@ class ProcessRunner:
         return record
 
     @contextmanager
-    def _locked(self, instance_id: str) -> Iterator[None]:
+    def _locked(self, instance_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         """Keep all others, threads and processes, from changing the instance."""
         folder = self._folder(instance_id)
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
                 file = (folder / "lock").open("w")
