@@ -9,6 +9,7 @@ from flask import Flask, request
 from service import api, keys
 from service.api.auth import OPEN_ENDPOINTS
 from service.api.context import EXTENSION, Context
+from service.api.patience import Patience
 from service.config import Config
 from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
@@ -46,6 +47,7 @@ def create_app(
         store=store or make_store(config),
         drivers=drivers or make_drivers(config),
         now=now,
+        patience=Patience(config.threads),
     )
     api.register(app, first=_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
     return app
@@ -83,7 +85,11 @@ class _Once:
 
 def make_store(config: Config) -> Store:
     """Make the store of these settings. Connects at its first use."""
-    return Store(config.mongodb_uri or "mongodb://127.0.0.1:27017", config.database)
+    return Store(
+        config.mongodb_uri or "mongodb://127.0.0.1:27017",
+        config.database,
+        keep_operations_s=config.operation_days * 86400,
+    )
 
 
 def make_drivers(config: Config) -> DriverFactory:
@@ -115,6 +121,7 @@ def make_worker(config: Config, store: Store, drivers: DriverFactory) -> Worker:
         store,
         drivers,
         threads=config.worker_threads,
+        node_operations=config.node_operations,
         lease_s=config.lease_s,
         probe_interval_s=config.probe_interval_s,
         now=utc_now,

@@ -15,7 +15,8 @@ import marshmallow as ma
 from flask import Flask
 
 from service import bootstrap, embedded, keys, nodes, users
-from service.api.schemas import CreateNode, CreateUser
+from service.api.schemas.nodes import CreateNode
+from service.api.schemas.users import CreateUser
 from service.app import (
     create_app,
     make_drivers,

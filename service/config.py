@@ -55,7 +55,8 @@ class Config:
         False, "Allow deploys of container images that are not in the catalogue."
     )
     threads: int = _setting(16, "Threads that answer requests.")
-    worker_threads: int = _setting(4, "Operations that one worker carries out at a time.")
+    worker_threads: int = _setting(16, "Operations that one worker carries out at a time.")
+    node_operations: int = _setting(4, "Operations that are carried out on one node at a time.")
     probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")
     connect_timeout_s: float = _setting(3.0, "Seconds to wait for a node to accept a connection.")
     read_timeout_s: float = _setting(60.0, "Seconds to wait for a node's answer.")
@@ -63,6 +64,7 @@ class Config:
         30.0, "Seconds after which a silent worker's operation is taken over."
     )
     wait_s: float = _setting(10.0, "Seconds that delete, suspend and unsuspend wait for the node.")
+    operation_days: float = _setting(30.0, "Days for which operations that ended are kept.")
     max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
 

@@ -17,6 +17,7 @@ class User(TypedDict):
     password_hash: str  # argon2id, or bcrypt from elsewhere
     admin: bool
     access_to: list[str]  # ids of instances of others
+    deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
     created_at: datetime
     updated_at: datetime
 
@@ -63,7 +64,8 @@ class Report(TypedDict):
 class Capacity(TypedDict):
     """What a node may give away."""
 
-    memory_mib: int | None  # None: not limited
+    memory_mib: int | None  # None: not limited, like the next
+    cpu_milli: int | None
 
 
 class Allocated(TypedDict):
@@ -86,6 +88,8 @@ class Node(TypedDict):
     address: str
     port: int | None
     driver: str  # skyportd, docker, process or memory
+    memory_overallocate: int | None  # percent above what it has; -1: not limited
+    cpu_overallocate: int | None  # the same; None: not limited
     status: NodeStatus
     last_seen_at: datetime | None
     probed_at: datetime | None
@@ -163,12 +167,14 @@ class Operation(TypedDict):
     attempts: int
     next_attempt_at: datetime | None  # None: at once
     lease: Lease | None
+    cancel_requested: bool  # while it runs
     error: str | None
     requested_by: str | None  # key id
     request_id: str | None
     created_at: datetime
     updated_at: datetime
     ended_at: NotRequired[datetime]
+    expires_at: NotRequired[datetime]  # when it is forgotten
 
 
 class Key(TypedDict):

@@ -7,12 +7,17 @@
     ├── Unauthorized            401 unauthorized
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
-    │   └── CapacityExceeded    409 capacity_exceeded
+    │   ├── CapacityExceeded    409 capacity_exceeded
+    │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
+    │   ├── InstanceSuspended   409 instance_suspended    it may not run
+    │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
     ├── NodeFailure             500 node_failure          a node could not do its part; try again
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
     │   └── NodeRefused         500 node_refused          it answered no, and will do so again
     ├── OperationSuperseded     500 operation_superseded  no longer ours to do; never on the wire
+    ├── OperationCancelled      500 operation_cancelled   somebody asked to stop; never on the wire
+    ├── Busy                    503 busy                  too many others wait already; ask again
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
     └── StoreFailure            500 database_error        the database said no: our mistake
 
@@ -85,6 +90,24 @@ class CapacityExceeded(Conflict):
     code = "capacity_exceeded"
 
 
+class InstanceNotReady(Conflict):
+    """The instance is being installed, or failed, so this cannot be done to it."""
+
+    code = "instance_not_ready"
+
+
+class InstanceSuspended(Conflict):
+    """The instance is suspended, so it may not run."""
+
+    code = "instance_suspended"
+
+
+class WrongStatus(Conflict):
+    """The operation has ended, or is of a kind that this cannot be done to."""
+
+    code = "wrong_status"
+
+
 class NodeFailure(ServiceError):
     """A node answered with an error of its own. Trying again may help."""
 
@@ -118,6 +141,20 @@ class OperationSuperseded(ServiceError):
     """The operation is no longer wanted, or its lease was lost: stop, and touch nothing more."""
 
     code = "operation_superseded"
+
+
+class OperationCancelled(ServiceError):
+    """Somebody asked to stop the operation: leave the rest undone."""
+
+    code = "operation_cancelled"
+
+
+class Busy(ServiceError):
+    """As many requests as may wait for nodes do so already. Nothing was done; ask again."""
+
+    status = 503
+    code = "busy"
+    retry_after_s = 1
 
 
 class StoreUnavailable(ServiceError):

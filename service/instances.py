@@ -1,15 +1,22 @@
 """What can happen to an instance. What its node must do for it becomes an operation."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from service import images, operations
 from service.documents import Image, Instance, Node, Operation, PortPair
-from service.drivers import ContainerSpec
-from service.errors import InvalidInput, NodeOffline
-from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.drivers import ContainerSpec, ContainerStatus, DriverFactory, NodeDriver
+from service.errors import (
+    InstanceNotReady,
+    InstanceSuspended,
+    InvalidInput,
+    NodeFailure,
+    NodeOffline,
+)
+from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power, PowerAction
 from service.ports import PortMapping, parse_primary
 from service.store import Store
 from service.store.collection import Session
@@ -18,7 +25,10 @@ _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 _WITHOUT_SCRIPTS = frozenset({"docker", "process"})
 
-_POWER_KINDS = (OperationKind.SUSPEND, OperationKind.UNSUSPEND)
+_WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
+
+LAST_LINES = 10
+"""How many lines of its output tell why a container ended."""
 
 
 class Order(TypedDict):
@@ -35,6 +45,7 @@ class Order(TypedDict):
     ports: tuple[PortMapping, ...]
     primary: str | int
     variables: dict[str, str]
+    queue: NotRequired[bool]  # take it on even when the node is down
 
 
 def make_id() -> str:
@@ -60,7 +71,8 @@ def deploy(
 
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
     crashes. After an error nothing is left. Raises NotFound and InvalidInput for what is wrong in
-    the order, NodeOffline when the node is not there, PortTaken and CapacityExceeded.
+    the order, NodeOffline when the node is down and the order does not say `queue`, PortTaken and
+    CapacityExceeded.
     """
     user = store.users.get(order["user_id"], field="user")
     node = store.nodes.get(order["node_id"], field="nodeId")
@@ -68,6 +80,7 @@ def deploy(
     primary = _find_primary(order)
     variables = images.choose_variables(image, order["variables"])
     _check_node(node, image, variables)
+    _check_online(node, queue=order.get("queue", False))
 
     instance = Instance(
         _id=new_id(),
@@ -104,6 +117,7 @@ def deploy(
     def write(session: Session) -> None:
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
+        store.users.note_deploy(user["_id"], now=now, session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -151,6 +165,33 @@ def delete(
     return store.transaction(write)
 
 
+def delete_by_force(
+    store: Store,
+    reference: str,
+    *,
+    now: datetime,
+    requested_by: str | None = None,
+    request_id: str | None = None,
+) -> Operation:
+    """Forget the instance at once, for a node that may never return. Raises NotFound.
+
+    Its ports and memory are free at once. The operation that is answered removes what is left on
+    the node, if that ever answers again.
+    """
+    instance = store.instances.get_by_reference(reference)
+    operation = operations.draft(
+        OperationKind.REMOVE, instance, now=now, requested_by=requested_by, request_id=request_id
+    )
+
+    def write(session: Session) -> Operation:
+        forget(store, store.instances.get(instance["_id"], session=session), session=session)
+        store.operations.supersede_waiting(instance["_id"], now=now, session=session)
+        store.operations.add(operation, session=session)
+        return operation
+
+    return store.transaction(write)
+
+
 def set_suspended(
     store: Store,
     reference: str,
@@ -182,12 +223,65 @@ def set_suspended(
         if changed["state"] != InstanceState.READY:
             return changed, None
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_POWER_KINDS, now=now, session=session
+            instance["_id"], kinds=_WITHOUT_DELETE, now=now, session=session
         )
         store.operations.add(operation, session=session)
         return changed, operation
 
     return store.transaction(write)
+
+
+def change_power(
+    store: Store,
+    reference: str,
+    action: PowerAction,
+    *,
+    now: datetime,
+    requested_by: str | None = None,
+    request_id: str | None = None,
+) -> tuple[Instance, Operation]:
+    """Have the instance started, stopped, restarted or killed; answer the operation that does it.
+
+    Raises NotFound, also for an instance that is being deleted, InstanceNotReady for one that is
+    not installed, InstanceSuspended when it may not run, and NodeOffline when its node is down.
+    """
+    instance = store.instances.get_by_reference(reference)
+    _check_online(store.nodes.get(instance["node_id"]))
+    operation = operations.draft(
+        OperationKind(action.value),
+        instance,
+        now=now,
+        requested_by=requested_by,
+        request_id=request_id,
+    )
+
+    def write(session: Session) -> tuple[Instance, Operation]:
+        touched = store.instances.touch(instance["_id"], now=now, session=session)
+        if touched["state"] != InstanceState.READY:
+            raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
+        if touched["suspended"] and action in (PowerAction.START, PowerAction.RESTART):
+            raise InstanceSuspended("The instance is suspended, so it may not run.")
+        store.operations.supersede_waiting(
+            instance["_id"], kinds=_WITHOUT_DELETE, now=now, session=session
+        )
+        store.operations.add(operation, session=session)
+        return touched, operation
+
+    return store.transaction(write)
+
+
+def read_logs(
+    store: Store, drivers: DriverFactory, reference: str, *, tail: int
+) -> tuple[Instance, str]:
+    """Read the last `tail` lines that the instance's program printed.
+
+    Raises NotFound, NodeOffline when its node is down, and what drivers raise.
+    """
+    instance = store.instances.get_by_reference(reference)
+    node = store.nodes.get(instance["node_id"])
+    _check_online(node)
+    with closing(drivers(node)) as driver:
+        return instance, driver.logs(instance["_id"], tail=tail)
 
 
 def forget(store: Store, instance: Instance, *, session: Session) -> None:
@@ -199,6 +293,69 @@ def forget(store: Store, instance: Instance, *, session: Session) -> None:
             cpu_milli=instance["cpu_milli"],
             session=session,
         )
+
+
+def adopt(
+    spec: ContainerSpec,
+    status: ContainerStatus,
+    *,
+    user_id: str,
+    node_id: str,
+    name: str,
+    images: Sequence[Image],
+    now: datetime,
+) -> Instance:
+    """Make the document of an instance whose container is there already.
+
+    `images` are those of the catalogue that run its container image; only one of them is certain.
+    """
+    image = images[0] if len(images) == 1 else None
+    return Instance(
+        _id=spec.instance_id,
+        name=name,
+        user_id=user_id,
+        node_id=node_id,
+        image=spec.image,
+        image_id=image["_id"] if image else None,
+        image_name=image["name"] if image else spec.image,
+        memory_mib=spec.memory_mib,
+        cpu_milli=spec.cpu_milli,
+        disk_gb=None,
+        ports=[mapping.host for mapping in spec.ports],
+        port_map=[PortPair(container=m.container, host=m.host) for m in spec.ports],
+        primary=str(spec.primary.host),
+        primary_port=spec.primary.host,
+        variables={},
+        env=[f"{name}={value}" for name, value in spec.env.items()],
+        cmd=list(spec.cmd) if isinstance(spec.cmd, tuple) else spec.cmd,
+        alt_images=image["alt_images"] if image else [],
+        stop_command=spec.stop_command,
+        state=InstanceState.READY,
+        suspended=False,
+        power=status.power,
+        container_id=status.container_id,
+        error=None,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def observe(driver: NodeDriver, instance_id: str, status: ContainerStatus) -> dict[str, object]:
+    """Put what a driver says of a container into the fields of its instance.
+
+    Where it tells why the container does not run, the last lines that it printed follow.
+    """
+    error = explain(driver, instance_id, status.reason) if status.reason else None
+    return {"container_id": status.container_id, "power": status.power, "error": error}
+
+
+def explain(driver: NodeDriver, instance_id: str, reason: str) -> str:
+    """Add the last lines that the container printed, where there are any, to a reason."""
+    try:
+        printed = driver.logs(instance_id, tail=LAST_LINES).strip()
+    except NodeFailure:
+        return reason
+    return f"{reason}\nIts last lines:\n{printed}" if printed else reason
 
 
 def specify(instance: Instance) -> ContainerSpec:
@@ -257,7 +414,11 @@ def _check_node(node: Node, image: Image, variables: Mapping[str, str]) -> None:
                 "This image has no such variable.",
                 variables={name: ["The image does not declare it."] for name in undeclared},
             )
-    if node["status"] != NodeStatus.ONLINE:
+
+
+def _check_online(node: Node, *, queue: bool = False) -> None:
+    waiting = queue and node["status"] == NodeStatus.OFFLINE
+    if node["status"] != NodeStatus.ONLINE and not waiting:
         raise NodeOffline(node["_id"], f"The node is {node['status']}.")
 
 

@@ -45,29 +45,38 @@ class OperationKind(StrEnum):
     DELETE = "delete"
     SUSPEND = "suspend"
     UNSUSPEND = "unsuspend"
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    KILL = "kill"
+    REMOVE = "remove"  # what is left on the node of an instance that is forgotten
 
 
 class OperationStatus(StrEnum):
-    """Where an operation is. Succeeded, failed and superseded are ends."""
+    """Where an operation is. All but pending and running are ends."""
 
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    SUPERSEDED = "superseded"
+    SUPERSEDED = "superseded"  # something newer was wanted
+    CANCELLED = "cancelled"
 
 
 INSTANCE_MOVES: Mapping[InstanceState, frozenset[InstanceState]] = {
     InstanceState.INSTALLING: frozenset(
         {InstanceState.READY, InstanceState.FAILED, InstanceState.DELETING}
     ),
-    InstanceState.READY: frozenset({InstanceState.DELETING}),
-    InstanceState.FAILED: frozenset({InstanceState.DELETING}),
+    # Back to INSTALLING: its container is made anew.
+    InstanceState.READY: frozenset({InstanceState.INSTALLING, InstanceState.DELETING}),
+    InstanceState.FAILED: frozenset({InstanceState.INSTALLING, InstanceState.DELETING}),
     InstanceState.DELETING: frozenset(),
 }
 
 OPERATION_MOVES: Mapping[OperationStatus, frozenset[OperationStatus]] = {
-    OperationStatus.PENDING: frozenset({OperationStatus.RUNNING, OperationStatus.SUPERSEDED}),
+    OperationStatus.PENDING: frozenset(
+        {OperationStatus.RUNNING, OperationStatus.SUPERSEDED, OperationStatus.CANCELLED}
+    ),
     OperationStatus.RUNNING: frozenset(
         {
             OperationStatus.RUNNING,  # another worker takes over when a lease has run out
@@ -75,14 +84,19 @@ OPERATION_MOVES: Mapping[OperationStatus, frozenset[OperationStatus]] = {
             OperationStatus.SUCCEEDED,
             OperationStatus.FAILED,
             OperationStatus.SUPERSEDED,
+            OperationStatus.CANCELLED,
         }
     ),
     OperationStatus.SUCCEEDED: frozenset(),
     OperationStatus.FAILED: frozenset(),
     OperationStatus.SUPERSEDED: frozenset(),
+    OperationStatus.CANCELLED: frozenset(),
 }
 
-ENDED = frozenset(status for status, moves in OPERATION_MOVES.items() if not moves)
+OPEN = frozenset(status for status, moves in OPERATION_MOVES.items() if moves)
+"""The statuses of an operation that is still to be done."""
+
+ENDED = frozenset(OPERATION_MOVES) - OPEN
 """The statuses that an operation never leaves."""
 
 

@@ -11,13 +11,17 @@ from service.documents import Allocated, Capacity, Node
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeFailure
 from service.lifecycle import NodeStatus
-from service.quantities import find_capacity_mib
+from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
+from service.store.collection import Session
 
 log = logging.getLogger(__name__)
 
 PROBED_WHEN_CREATED = frozenset({"docker", "process", "memory"})
 """Drivers that need nothing but an address. A skyportd node must be enrolled first."""
+
+UNLIMITED = -1
+"""The overallocation that says that nothing is refused."""
 
 
 class NodeOrder(TypedDict):
@@ -31,6 +35,8 @@ class NodeOrder(TypedDict):
     processor: NotRequired[str]
     address: NotRequired[str]
     port: NotRequired[int | None]
+    memory_overallocate: NotRequired[int]
+    cpu_overallocate: NotRequired[int]
 
 
 def make_id() -> str:
@@ -56,23 +62,29 @@ def create(
             "Nodes of the driver 'process' are not allowed here.",
             driver=["Needs the setting SKYQUAY_ALLOW_PROCESS=1."],
         )
-    ram = order.get("ram", "")
+    ram, processor = order.get("ram", ""), order.get("processor", "")
+    memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
     node = Node(
         _id=new_id(),
         name=order["name"],
         tags=order.get("tags", ""),
         ram=ram,
         disk=order.get("disk", ""),
-        processor=order.get("processor", ""),
+        processor=processor,
         address=order.get("address", ""),
         port=order.get("port"),
         driver=order["driver"],
+        memory_overallocate=memory_over,
+        cpu_overallocate=cpu_over,
         status=NodeStatus.UNCONFIGURED,
         last_seen_at=None,
         probed_at=now,
         probe_error=None,
         report=None,
-        capacity=Capacity(memory_mib=find_capacity_mib(ram)),
+        capacity=Capacity(
+            memory_mib=_stretch(find_capacity_mib(ram), memory_over or 0),
+            cpu_milli=_stretch(find_capacity_milli(processor), cpu_over),
+        ),
         allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
         created_at=now,
         updated_at=now,
@@ -106,12 +118,44 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
             "report": asdict(report),
             "last_seen_at": now,
         }
+    after = store.nodes.note_probe(node["_id"], changes)
     if changes["status"] != node["status"]:
         reason = f": {changes['probe_error']}" if changes["probe_error"] else ""
         log.info("node %s is %s%s", node["_id"], changes["status"], reason)
-    return store.nodes.note_probe(node["_id"], changes)
+        if changes["status"] == NodeStatus.ONLINE:
+            store.operations.hurry_on(node["_id"])
+    return after
 
 
-def delete(store: Store, node_id: str) -> None:
-    """Forget a node. Raises NodeNotEmpty while instances live on it, NotFound for no node."""
-    store.nodes.remove(node_id)
+def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) -> int:
+    """Forget a node; tell how many instances were forgotten with it.
+
+    Raises NodeNotEmpty while instances live on it, unless `force` forgets them as well: their
+    containers, where there still are any, run on. Raises NotFound for no node.
+    """
+
+    def write(session: Session) -> int:
+        forgotten = store.instances.remove_on(node_id, session=session) if force else 0
+        store.operations.supersede_on(node_id, now=now, session=session)
+        store.nodes.remove(node_id, only_if_empty=not force, session=session)
+        return forgotten
+
+    return store.transaction(write)
+
+
+def list_warnings(node: Node) -> list[str]:
+    """Say in sentences what of the node is not limited although it might be meant to be."""
+    warnings = []
+    if node["capacity"]["memory_mib"] is None and node["memory_overallocate"] != UNLIMITED:
+        warnings.append(f"Its memory is not limited: ram {node['ram']!r} is no amount like 32 GB.")
+    if node["capacity"]["cpu_milli"] is None and node["cpu_overallocate"] not in (None, UNLIMITED):
+        warnings.append(
+            f"Its cores are not limited: processor {node['processor']!r} is no number of cores."
+        )
+    return warnings
+
+
+def _stretch(amount: int | None, overallocate: int | None) -> int | None:
+    if amount is None or overallocate is None or overallocate == UNLIMITED:
+        return None
+    return amount * (100 + overallocate) // 100

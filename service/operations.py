@@ -6,12 +6,24 @@ from collections.abc import Callable
 from datetime import datetime
 
 from service.documents import Instance, Operation
-from service.errors import NodeFailure
-from service.lifecycle import ENDED, OperationKind, OperationStatus
+from service.errors import NodeFailure, OperationCancelled, StoreUnavailable, WrongStatus
+from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus, Power
 from service.store import Store
+from service.store.collection import Session
 
 POLL_S = 0.05
-"""How often somebody who waits for an operation looks at it."""
+"""How often somebody who waits for an operation looks at it, at first."""
+
+MAX_POLL_S = 0.5
+
+_PURSUED = frozenset({OperationKind.DELETE, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
+"""What documents say is wanted, so that only the opposite wish ends it."""
+
+_WHY_PURSUED = {
+    OperationKind.DELETE: "A deletion cannot be cancelled.",
+    OperationKind.SUSPEND: "The instance is to be suspended. Unsuspend it instead.",
+    OperationKind.UNSUSPEND: "The instance may run. Suspend or stop it instead.",
+}
 
 
 def draft(
@@ -19,20 +31,41 @@ def draft(
     instance: Instance,
     *,
     now: datetime,
-    requested_by: str | None,
-    request_id: str | None,
+    requested_by: str | None = None,
+    request_id: str | None = None,
 ) -> Operation:
     """Make the document of an operation that is to be done at once."""
+    return draft_for(
+        kind,
+        instance["_id"],
+        instance["node_id"],
+        now=now,
+        requested_by=requested_by,
+        request_id=request_id,
+    )
+
+
+def draft_for(
+    kind: OperationKind,
+    instance_id: str,
+    node_id: str,
+    *,
+    now: datetime,
+    requested_by: str | None = None,
+    request_id: str | None = None,
+) -> Operation:
+    """Make the document of an operation on what may be no instance any more."""
     return Operation(
         _id=secrets.token_hex(10),
         kind=kind,
-        instance_id=instance["_id"],
-        node_id=instance["node_id"],
+        instance_id=instance_id,
+        node_id=node_id,
         status=OperationStatus.PENDING,
         steps=[],
         attempts=0,
         next_attempt_at=None,
         lease=None,
+        cancel_requested=False,
         error=None,
         requested_by=requested_by,
         request_id=request_id,
@@ -47,16 +80,132 @@ def wait(
     *,
     timeout_s: float,
     clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], bool | None] = time.sleep,
 ) -> Operation:
     """Wait until the operation has ended, `timeout_s` at the most; answer it as it is then.
 
-    Raises NodeFailure when it ended because the node could not do it.
+    It waits no longer than `pause` answers nothing true, and not for a database that went away:
+    what is waited for was written down, and goes on.
     """
-    deadline = clock() + timeout_s
-    while operation["status"] not in ENDED and clock() < deadline:
-        pause(POLL_S)
-        operation = store.operations.get(operation["_id"])
+    began = clock()
+    while operation["status"] not in ENDED and (waited := clock() - began) < timeout_s:
+        if pause(min(MAX_POLL_S, max(POLL_S, waited / 10), timeout_s - waited)):
+            break
+        try:
+            operation = store.operations.get(operation["_id"])
+        except StoreUnavailable:
+            break
+    return operation
+
+
+def require_success(operation: Operation) -> Operation:
+    """Pass the operation on unless it failed. Raises NodeFailure with the node's reason."""
     if operation["status"] == OperationStatus.FAILED:
         raise NodeFailure(operation["node_id"], operation["error"] or "The node failed.")
     return operation
+
+
+def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
+    """End a waiting operation, or ask the worker that carries it out to stop at its next step.
+
+    An instance whose deployment ends that way is FAILED, until it is retried or deleted. Raises
+    NotFound, and WrongStatus for an operation that has ended or only carries out what its
+    instance's document says.
+    """
+    operation = store.operations.get(operation_id)
+    if operation["kind"] in _PURSUED:
+        raise WrongStatus(_WHY_PURSUED[operation["kind"]], kind=operation["kind"])
+
+    def write(session: Session) -> bool:
+        if store.operations.cancel_waiting(operation_id, now=now, session=session):
+            if operation["kind"] == OperationKind.DEPLOY:
+                fail_deploy(
+                    store, operation["instance_id"], CANCELLED.message, now=now, session=session
+                )
+            return True
+        return store.operations.request_cancel(operation_id, session=session)
+
+    if not store.transaction(write):
+        raise _ended(store.operations.get(operation_id))
+    return store.operations.get(operation_id)
+
+
+def retry(
+    store: Store,
+    operation_id: str,
+    *,
+    now: datetime,
+    requested_by: str | None = None,
+    request_id: str | None = None,
+) -> Operation:
+    """Have a waiting operation tried at once, or one that failed or was cancelled done again.
+
+    Answers the operation that does it: what has ended stays as it ended, and a new one follows it.
+    Raises NotFound, and WrongStatus for an operation that runs, succeeded, or is no longer wanted.
+    """
+    operation = store.operations.get(operation_id)
+    if store.operations.hurry(operation_id):
+        return store.operations.get(operation_id)
+    again = draft_for(
+        operation["kind"],
+        operation["instance_id"],
+        operation["node_id"],
+        now=now,
+        requested_by=requested_by,
+        request_id=request_id,
+    )
+
+    def write(session: Session) -> None:
+        before = store.operations.get(operation_id, session=session)
+        if before["status"] not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
+            raise _ended(before)
+        if not _still_wanted(store, before, now=now, session=session):
+            raise WrongStatus("This is no longer wanted of the instance.", kind=before["kind"])
+        store.operations.supersede_waiting(before["instance_id"], now=now, session=session)
+        store.operations.add(again, session=session)
+
+    store.transaction(write)
+    return again
+
+
+def fail_deploy(
+    store: Store, instance_id: str, reason: str, *, now: datetime, session: Session
+) -> None:
+    """Call an instance FAILED whose deployment is given up."""
+    changes = {"error": reason, "power": Power.STOPPED}
+    store.instances.move(
+        instance_id, InstanceState.FAILED, now=now, changes=changes, session=session
+    )
+
+
+def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Session) -> bool:
+    instance_id = before["instance_id"]
+    wanted: dict[str, object]
+    match before["kind"]:
+        case OperationKind.DEPLOY:
+            return store.instances.move(
+                instance_id,
+                InstanceState.INSTALLING,
+                now=now,
+                changes={"error": None},
+                only_if={"state": InstanceState.FAILED},
+                session=session,
+            )
+        case OperationKind.REMOVE:
+            return store.instances.find(instance_id, session=session) is None
+        case OperationKind.DELETE:
+            wanted = {"state": InstanceState.DELETING}
+        case OperationKind.SUSPEND:
+            wanted = {"state": InstanceState.READY, "suspended": True}
+        case OperationKind.STOP | OperationKind.KILL:
+            wanted = {"state": InstanceState.READY}
+        case _:
+            wanted = {"state": InstanceState.READY, "suspended": False}
+    return store.instances.note(instance_id, {"updated_at": now}, only_if=wanted, session=session)
+
+
+def _ended(operation: Operation) -> WrongStatus:
+    return WrongStatus(f"The operation is {operation['status']}.", status=operation["status"])
+
+
+CANCELLED = OperationCancelled("The deployment was cancelled.")

@@ -13,6 +13,7 @@ MIN_CPU_MILLI = 10
 MAX_CPU_MILLI = 1024 * 1000
 
 _AMOUNT = re.compile(r"(\d{1,12}(?:\.\d{1,30})?)\s*([a-zA-Z]*)", re.ASCII)
+_CORES = re.compile(r"(\d{1,5}(?:\.\d{1,30})?)\s*(?:v?cpus?|cores?)?", re.ASCII | re.IGNORECASE)
 _MIB_PER_UNIT = {
     "k": Decimal(1) / 1024,
     "m": Decimal(1),
@@ -59,6 +60,15 @@ def find_capacity_mib(text: str) -> int | None:
     except ValueError:
         return None
     return mib or None
+
+
+def find_capacity_milli(text: str) -> int | None:
+    """Read a node's ``processor`` as thousandths of a core where it is a number: "8", "8 cores".
+
+    None for anything else, such as a model's name: it is free text.
+    """
+    match = _CORES.fullmatch(text.strip())
+    return int(Decimal(match[1]) * 1000) or None if match else None
 
 
 def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:

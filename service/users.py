@@ -10,6 +10,7 @@ import argon2
 from service.documents import User
 from service.errors import InvalidInput, NotFound
 from service.store import Store
+from service.store.collection import Session
 
 UserKey = Literal["id", "email", "username"]
 """What a user can be looked up by."""
@@ -76,10 +77,13 @@ def set_password(store: Store, user_id: str, password: str, *, now: datetime) ->
 
 def delete(store: Store, user_id: str) -> None:
     """Forget a user. Refused while the user owns instances; raises NotFound for no user."""
-    store.users.get(user_id, field="userId")
-    owned = store.instances.list_owned(user_id)
-    if owned:
-        raise InvalidInput(
-            "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
-        )
-    store.users.remove(user_id)
+
+    def write(session: Session) -> None:
+        store.users.remove(user_id, session=session)
+        owned = store.instances.list_owned(user_id, session=session)
+        if owned:
+            raise InvalidInput(
+                "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
+            )
+
+    store.transaction(write)

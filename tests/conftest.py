@@ -49,6 +49,7 @@ def config(mongod_uri, database_name, tmp_path):
         listen="127.0.0.1:0",
         allow_process=True,
         wait_s=0,
+        probe_interval_s=1,
     )
 
 

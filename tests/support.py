@@ -13,9 +13,9 @@ from service import images, keys, nodes, users
 from service.documents import Image, Node, User
 from service.drivers import DriverFactory
 from service.instances import Order
+from service.jobs import Job, carry_out
 from service.ports import parse
 from service.store import Store
-from service.worker import Job, carry_out
 
 DEPLOY = "/api/instances/deploy"
 ABSENT = "left out"
@@ -110,7 +110,9 @@ def a_deploy(user: User, node: Node, image: Image, **over: Any) -> dict[str, Any
 def run_due(store: Store, drivers: DriverFactory, *, lease_s: float = 30.0) -> int:
     """Carry out all operations that are due, one after the other; tell how many there were."""
     done = 0
-    while operation := store.operations.claim(secrets.token_hex(4), lease_s=lease_s):
+    while operation := store.operations.claim(
+        secrets.token_hex(4), lease_s=lease_s, without_nodes=store.nodes.list_offline()
+    ):
         carry_out(Job(store, operation, lease_s=lease_s, now=lambda: NOON), drivers)
         done += 1
     return done

@@ -19,7 +19,8 @@ import urllib3
 from docker.errors import APIError, DockerException
 
 from service.drivers import ContainerSpec
-from service.drivers.docker_engine import LABEL, DockerEngine, find_taken_port, translate
+from service.drivers.docker_client import find_taken_port, translate
+from service.drivers.docker_engine import LABEL, DockerEngine
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
 from service.instances import make_id
 from service.lifecycle import PowerAction

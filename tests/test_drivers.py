@@ -226,6 +226,48 @@ def test_removing_again_is_a_success(subject):
     assert subject.status() is None
 
 
+@every_driver
+def test_what_is_there_is_listed(subject):
+    """The list has what runs and what does not, and is true of each."""
+    subject.create()
+    created = subject.driver.list()[subject.instance_id]
+    subject.power(PowerAction.START)
+
+    running = subject.driver.list()[subject.instance_id]
+
+    assert (Power.STOPPED, Power.RUNNING) == (created.power, running.power)
+    assert subject.status().container_id == running.container_id
+
+
+@every_driver
+def test_what_is_gone_is_not_listed(subject):
+    """The list is complete: what is not in it does not exist."""
+    subject.create()
+    subject.driver.remove(subject.instance_id)
+
+    assert subject.instance_id not in subject.driver.list()
+
+
+@every_driver
+def test_what_was_made_is_described(subject):
+    """A node knows what a container was made from, so that it can become an instance again."""
+    subject.create()
+
+    assert subject.spec == subject.driver.describe(subject.instance_id)
+
+
+@every_driver
+def test_what_is_not_there_is_not_described(subject):
+    """Nothing is known of what does not exist."""
+    assert subject.driver.describe(subject.instance_id) is None
+
+
+@every_driver
+def test_what_is_not_there_printed_nothing(subject):
+    """Reading the output of what does not exist is no error."""
+    assert subject.driver.logs(subject.instance_id, tail=5) == ""
+
+
 def test_a_node_in_memory_counts_what_it_made():
     """Tests that need to know can tell a container that was made from one that was adopted."""
     with in_memory(None) as (node, image):
@@ -268,6 +310,73 @@ def test_a_stopped_one_stays_stopped(subject):
     subject.driver.probe()
 
     assert Power.STOPPED == subject.status().power
+
+
+@real_drivers
+def test_the_last_lines_are_read(subject):
+    """Of all that a program printed, the last lines are read, oldest first."""
+    subject.spec = replace_cmd(subject.spec, "echo one; echo two; echo three; exec sleep 600")
+    subject.create()
+    subject.power(PowerAction.START)
+
+    read = lambda: subject.driver.logs(subject.instance_id, tail=2)  # noqa: E731
+
+    assert eventually(lambda: read() == "two\nthree\n"), read()
+
+
+LISTENING = """trap 'echo asked >> words' TERM
+while read word; do echo "$word" >> words; [ "$word" = stop ] && exit 0; done"""
+
+
+@real_drivers
+def test_a_stop_command_comes_first(subject):
+    """A program that ends at its own command is not asked in any other way, and stays away."""
+    subject.spec = replace_cmd(subject.spec, f"{LISTENING}; exit 1")
+    subject.create()
+    subject.power(PowerAction.START)
+
+    stopped = subject.power(PowerAction.STOP, stop_command="stop", stop_timeout_s=20)
+    subject.driver.probe()
+
+    assert (Power.STOPPED, 0) == (stopped.power, stopped.exit_code)
+    assert Power.STOPPED == subject.status().power
+
+
+@real_drivers
+def test_a_stop_command_may_be_an_interrupt(subject):
+    """^C is no word for the program, but SIGINT."""
+    trap = "trap 'exit 7' INT; while :; do sleep 0.1; done"
+    subject.spec = replace_cmd(subject.spec, f"echo up; {trap}")
+    subject.create()
+    subject.power(PowerAction.START)
+    assert eventually(lambda: subject.driver.logs(subject.instance_id, tail=1))
+
+    stopped = subject.power(PowerAction.STOP, stop_command="^C", stop_timeout_s=20)
+
+    assert (Power.STOPPED, 7) == (stopped.power, stopped.exit_code)
+
+
+@real_drivers
+def test_a_stop_command_that_is_not_heard_stops_all_the_same(subject):
+    """A program that does not read its command is stopped by signals."""
+    subject.spec = replace_cmd(subject.spec, "exec sleep 600")
+    subject.create()
+    subject.power(PowerAction.START)
+
+    stopped = subject.power(PowerAction.STOP, stop_command="stop", stop_timeout_s=1)
+
+    assert Power.STOPPED == stopped.power
+
+
+@real_drivers
+def test_what_its_command_stopped_starts_again(subject):
+    """A start after such a stop is a start like any other."""
+    subject.spec = replace_cmd(subject.spec, f"{LISTENING}; exit 1")
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.power(PowerAction.STOP, stop_command="stop", stop_timeout_s=20)
+
+    assert Power.RUNNING == subject.power(PowerAction.START).power
 
 
 @real_drivers

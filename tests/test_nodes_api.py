@@ -254,7 +254,7 @@ def test_an_empty_node_is_deleted(api, store, memory_nodes, nodes):
 
     answer = api.delete("/api/nodes/delete", {"nodeId": node["_id"]})
 
-    assert (201, {"message": "The node is deleted."}, 0) == (
+    assert (201, {"message": "The node is deleted.", "instances": 0}, 0) == (
         answer.status,
         answer.json,
         nodes.count_documents({}),

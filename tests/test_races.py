@@ -5,7 +5,7 @@ from threading import Barrier
 
 import pytest
 
-from service import instances, users
+from service import instances, nodes, users
 from service.errors import CapacityExceeded, Conflict, NodeNotEmpty, NotFound, PortTaken
 from service.ports import parse
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
@@ -94,7 +94,7 @@ def test_a_node_is_not_deleted_under_a_deploy(store, order):
 
     def deploy_or_delete(number):
         if number % 2:
-            return store.nodes.remove(order["node_id"])
+            return nodes.delete(store, order["node_id"], now=NOON)
         return instances.deploy(
             store,
             {**order, "ports": parse(f"80:{9000 + number}"), "primary": 9000 + number},

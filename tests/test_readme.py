@@ -28,7 +28,7 @@ STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
 
 BETWEEN = "--- the next block ---"
-NEVER_ON_THE_WIRE = {"operation_superseded", "node_unreachable", "node_refused"}
+NEVER_ON_THE_WIRE = {"operation_superseded", "operation_cancelled"}
 OF_THE_FRAMEWORK = {
     "not_found",
     "method_not_allowed",

@@ -8,9 +8,9 @@ import pytest
 
 from service import instances, operations
 from service.app import make_worker
-from service.errors import OperationSuperseded
+from service.errors import NodeFailure, OperationSuperseded
+from service.jobs import MAX_ATTEMPTS, Job, backoff_s, carry_out
 from service.lifecycle import InstanceState, OperationKind, OperationStatus, Power
-from service.worker import MAX_ATTEMPTS, Job, backoff_s, carry_out
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
@@ -111,12 +111,8 @@ def test_errors_of_a_node_end_some_time(store, memory_nodes, node, deployed):
     memory_nodes[node["_id"]].fail_times(MAX_ATTEMPTS)
 
     for _ in range(MAX_ATTEMPTS):
-        job = claim(store)
-        carry_out(job, memory_nodes)
-        # As if the pause were over.
-        store.operations._collection.update_one(
-            {"_id": operation["_id"]}, {"$set": {"next_attempt_at": None}}
-        )
+        carry_out(claim(store), memory_nodes)
+        store.operations.hurry(operation["_id"])  # as if the pause were over
 
     assert InstanceState.FAILED == store.instances.get(instance["_id"])["state"]
 
@@ -136,9 +132,16 @@ def test_an_unexpected_error_is_settled_too(store, deployed, caplog):
 
 def test_attempts_slow_down_to_once_a_minute():
     """The pauses double, up to a minute."""
-    pauses = [backoff_s(attempt) for attempt in (1, 2, 3, 7, 100)]
+    pauses = [backoff_s(attempt, chance=lambda: 0) for attempt in (1, 2, 3, 7, 100)]
 
     assert [1, 2, 4, 60, 60] == pauses
+
+
+def test_attempts_scatter():
+    """Chance takes up to half of a pause away."""
+    pauses = [backoff_s(3, chance=lambda lot=lot: lot) for lot in (0, 0.5, 1)]
+
+    assert [4, 3, 2] == pauses
 
 
 def test_suspended_while_installing_stays_stopped(store, memory_nodes, node, deployed):
@@ -328,8 +331,8 @@ def test_who_waits_learns_of_a_failure(store, memory_nodes, node, deployed):
     memory_nodes[node["_id"]].refuse("no room")
     run_due(store, memory_nodes)
 
-    with pytest.raises(Exception, match="no room"):
-        operations.wait(store, operation, timeout_s=1)
+    with pytest.raises(NodeFailure, match="no room"):
+        operations.require_success(operations.wait(store, operation, timeout_s=1))
 
 
 def test_who_waits_does_not_wait_for_ever(store, deployed):

@@ -13,9 +13,9 @@ from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import health, home, images, instances, nodes, users
+from service.api import health, home, images, instances, nodes, operations, users
 from service.api.auth import authenticate
-from service.api.schemas import ErrorAnswer
+from service.api.schemas.base import ErrorAnswer
 from service.errors import ServiceError
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ BLUEPRINTS = (
     instances.blueprint,
     images.blueprint,
     nodes.blueprint,
+    operations.blueprint,
     health.blueprint,
 )
 
@@ -37,7 +38,7 @@ class OrjsonProvider(JSONProvider):
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         """Write JSON text."""
-        return orjson.dumps(obj, option=orjson.OPT_UTC_Z).decode()
+        return orjson.dumps(obj, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Read JSON text. Refuses NaN, lone surrogates and what is no UTF-8."""

@@ -11,7 +11,7 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.api.schemas import ErrorAnswer
+from service.api.schemas.base import ErrorAnswer
 from service.errors import InvalidInput
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -26,7 +26,7 @@ REASONS = {
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
     500: ("Something went wrong on a node or in the service.", "node_failure"),
-    503: ("The database does not answer; try again.", "database_unavailable"),
+    503: ("The database does not answer, or too many wait; try again.", "database_unavailable"),
 }
 DETAILS = {400: {"memory": ["'abc' is not an amount of memory, like 512 or 512M or 2G."]}}
 ALWAYS = (401, 500, 503)
@@ -59,7 +59,7 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         """Raise InvalidInput, which names the fields."""
         messages: dict[str, Any] = {}
-        for by_field in error.messages_dict.values():  # by location: there is only "json" here
+        for by_field in error.messages_dict.values():  # by location: json or query
             messages.update(by_field if isinstance(by_field, dict) else {"body": by_field})
         fields = ", ".join(sorted(str(name) for name in messages))
         raise InvalidInput(f"The request is not valid: {fields}.", **messages) from error

@@ -1,12 +1,14 @@
 """What views need of the running app: its store, drivers, settings and clock, and who calls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 from typing import TypedDict, cast
 
 from flask import current_app, g
 
+from service.api.patience import Patience
 from service.config import Config
 from service.drivers import DriverFactory
 from service.store import Store
@@ -22,6 +24,9 @@ class Context:
     store: Store
     drivers: DriverFactory
     now: Callable[[], datetime]
+    patience: Patience
+    stopping: Event = field(default_factory=Event)
+    """Set when the process is to end: whoever waits for a node then answers at once."""
 
 
 class Origin(TypedDict):

@@ -37,8 +37,12 @@ NODE: dict[str, Any] = {
     "engine": "docker 27.3.1",
     "instances": 1,
     "memoryMib": 32768,
+    "memoryOverallocate": None,
     "allocatedMemoryMib": 128,
+    "cpu": None,
+    "cpuOverallocate": None,
     "allocatedCpu": 0.5,
+    "warnings": [],
     "lastSeenAt": _WHEN,
     "createdAt": _WHEN,
 }
@@ -131,6 +135,8 @@ SUSPENDED = {
     "operationId": _OPERATION_ID,
 }
 UNSUSPENDED = {**INSTANCE, "operationId": _OPERATION_ID}
+STARTED = UNSUSPENDED
+LOGS = {"Id": INSTANCE["Id"], "lines": ["Serving HTTP on 0.0.0.0 port 8080 ..."]}
 DEPLOYED = {
     "message": "The instance is being deployed.",
     "Message": "The instance is being deployed.",
@@ -139,6 +145,7 @@ DEPLOYED = {
     "VolumeId": INSTANCE["Id"],
     "ContainerId": None,
     "state": "INSTALLING",
+    "error": None,
     "operationId": _OPERATION_ID,
 }
 DELETED = {
@@ -147,6 +154,62 @@ DELETED = {
     "state": "DELETED",
     "operationId": _OPERATION_ID,
 }
+
+OPERATION: dict[str, Any] = {
+    "id": _OPERATION_ID,
+    "kind": "deploy",
+    "instanceId": INSTANCE["Id"],
+    "nodeId": NODE["id"],
+    "status": "pending",
+    "steps": [
+        {
+            "name": "create",
+            "startedAt": _WHEN,
+            "endedAt": _WHEN,
+            "error": "The Docker Engine does not answer.",
+        }
+    ],
+    "attempts": 1,
+    "nextAttemptAt": _WHEN,
+    "cancelRequested": False,
+    "error": "The Docker Engine does not answer.",
+    "requestedBy": "3f6c2b1a09d8e7f5",
+    "requestId": "b0c1d2e3f4a59687",
+    "createdAt": _WHEN,
+    "updatedAt": _WHEN,
+    "endedAt": None,
+}
+CANCELLED = {
+    **OPERATION,
+    "status": "cancelled",
+    "nextAttemptAt": None,
+    "endedAt": _WHEN,
+}
+
+DELETED_NODE = {"message": "The node is deleted, with 3 instances.", "instances": 3}
+_STRAY = "izzy4qk2mhw7d"
+_LOST = "ib5c6d7efgh2j"
+DRIFT = {
+    "unknown": [{"id": _STRAY, "containerId": INSTANCE["ContainerId"], "power": "running"}],
+    "missing": [{"id": _LOST, "name": "lost"}],
+    "power": [
+        {
+            "id": INSTANCE["Id"],
+            "name": INSTANCE["Name"],
+            "suspended": False,
+            "recorded": "running",
+            "seen": "stopped",
+        }
+    ],
+}
+RESOLVE_DRIFT = {
+    "adopt": [{"id": _STRAY, "user": USER["userId"], "name": "found again"}],
+    "recreate": [_LOST],
+}
+RESOLVED = [
+    {"id": _STRAY, "action": "adopt", "operationId": None},
+    {"id": _LOST, "action": "recreate", "operationId": _OPERATION_ID},
+]
 
 HOME = {
     "name": "Skyquay",

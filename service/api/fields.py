@@ -195,6 +195,44 @@ def port(**options: Any) -> Parsed:
     return Parsed(_parse_port, types=("string", "integer"), **options)
 
 
+def seconds(*, longest: int, **options: Any) -> Parsed:
+    """Make a field for a time in seconds; loads a float."""
+
+    def parse(value: str | int | float) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= longest:  # NaN fails too
+            raise ValueError(f"Must be a number of seconds between 0 and {longest}.")
+        return number
+
+    return Parsed(parse, types=("string", "number"), **options)
+
+
+def count(*, longest: int, **options: Any) -> Parsed:
+    """Make a field for a number of things to list; loads an int."""
+
+    def parse(value: str | int) -> int:
+        if not re.fullmatch(r"\d{1,6}", str(value), re.ASCII) or not 1 <= int(value) <= longest:
+            raise ValueError(f"Must be a number between 1 and {longest}.")
+        return int(value)
+
+    return Parsed(parse, types=("string", "integer"), **options)
+
+
+def percent(**options: Any) -> Parsed:
+    """Make a field for an overallocation in percent; loads an int."""
+
+    def parse(value: str | int) -> int:
+        digits = str(value).strip()
+        if not re.fullmatch(r"-1|\d{1,5}", digits, re.ASCII):
+            raise ValueError("Must be a percentage from 0 on, or -1 for no limit.")
+        return int(digits)
+
+    return Parsed(parse, types=("string", "integer"), **options)
+
+
 def _parse_ports(value: str) -> tuple[ports.PortMapping, ...]:
     mappings = ports.parse(value)
     if not mappings:

@@ -2,7 +2,7 @@
 
 from service.api.blueprint import Blueprint
 from service.api.context import store
-from service.api.schemas import HealthAnswer
+from service.api.schemas.service import HealthAnswer
 
 blueprint = Blueprint("health", __name__, description="How the service is.")
 

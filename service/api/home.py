@@ -8,7 +8,7 @@ from werkzeug import Response as Redirect
 from service.api import examples
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import current
-from service.api.schemas import HomeAnswer, NameAnswer
+from service.api.schemas.service import HomeAnswer, NameAnswer
 
 blueprint = Blueprint("home", __name__, description="The service itself.")
 

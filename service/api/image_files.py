@@ -5,7 +5,7 @@ from typing import Any
 import marshmallow as ma
 
 from service.api import fields
-from service.api.schemas import Request
+from service.api.schemas.base import Request
 
 
 class InstallScript(Request):

@@ -3,7 +3,7 @@
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import store
-from service.api.schemas import ImageAnswer
+from service.api.schemas.images import ImageAnswer
 
 blueprint = Blueprint("images", __name__, url_prefix="/api", description="What may be deployed.")
 

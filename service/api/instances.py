@@ -6,17 +6,23 @@ from service import instances, operations
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, origin, store
-from service.api.schemas import (
+from service.api.schemas.base import WaitQuery
+from service.api.schemas.instances import (
+    Delete,
     DeletedAnswer,
     Deploy,
     DeployedAnswer,
     InstanceAnswer,
     InstancePathRef,
     InstanceRef,
+    LogsAnswer,
+    LogsQuery,
     UserRef,
 )
-from service.documents import Instance
+from service.api.waiting import calling_a_node, wait_for
+from service.documents import Instance, Operation
 from service.errors import InvalidInput
+from service.lifecycle import PowerAction
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that somebody wants."
@@ -69,6 +75,7 @@ def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
 
 @blueprint.post("/instances/deploy")
 @blueprint.arguments(Deploy, example=examples.DEPLOY)
+@blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,
     DeployedAnswer,
@@ -78,21 +85,24 @@ def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
     example=examples.DEPLOYED,
     description="The instance is taken on, and durable. Its container follows.",
 )
-def deploy(order: Any) -> tuple[wire.Json, int]:
+def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
     """Deploy an instance.
 
-    409 when a host port is taken on the node or its memory does not suffice; 500 with the code
-    `node_offline` when the node is down. Look at `InternalState` until it is READY or FAILED.
+    409 when a host port is taken on the node or what it may give does not suffice; 500 with the
+    code `node_offline` when the node is down and `queue` is not true. Look at `InternalState` until
+    it is READY or FAILED, or `wait` for it: a deployment that failed is a 201 with its `error`.
     """
     here = current()
     instance, operation = instances.deploy(
         here.store, order, allow_any_image=here.config.allow_any_image, **origin()
     )
-    return wire.deployed(instance, operation), 201
+    ended = wait_for(operation, query["wait"] or 0)
+    return wire.deployed(here.store.instances.find(instance["_id"]) or instance, ended), 201
 
 
 @blueprint.delete("/instance/delete")
-@blueprint.arguments(InstanceRef, example={"id": examples.INSTANCE["Id"]})
+@blueprint.arguments(Delete, example={"id": examples.INSTANCE["Id"]})
+@blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,
     DeletedAnswer,
@@ -101,16 +111,20 @@ def deploy(order: Any) -> tuple[wire.Json, int]:
     example=examples.DELETED,
     description="Gone with its container, volume and ports, or going (`state` DELETING).",
 )
-def delete_instance(ref: dict[str, str]) -> tuple[wire.Json, int]:
-    """Delete an instance, whatever its state, and wait some seconds for its node to do it."""
-    here = current()
-    operation = instances.delete(here.store, ref["id"], **origin())
-    ended = operations.wait(here.store, operation, timeout_s=here.config.wait_s)
-    return wire.deleted(ended), 201
+def delete_instance(ref: Any, query: Any) -> tuple[wire.Json, int]:
+    """Delete an instance, whatever its state, and wait some seconds for its node to do it.
+
+    With the node down it goes as soon as that answers again; `force` forgets it at once.
+    """
+    if ref["force"]:
+        return wire.forgotten(instances.delete_by_force(store(), ref["id"], **origin())), 201
+    operation = instances.delete(store(), ref["id"], **origin())
+    return wire.deleted(operations.require_success(wait_for(operation, query["wait"]))), 201
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
 @blueprint.arguments(InstancePathRef, required=False, example={})
+@blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -119,13 +133,15 @@ def delete_instance(ref: dict[str, str]) -> tuple[wire.Json, int]:
     example=examples.SUSPENDED,
     description="The instance, which is kept from running.",
 )
-def suspend(ref: dict[str, Any], instance_id: str) -> wire.Json:
+def suspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
-    return _set_suspended(instance_id, ref, suspended=True)
+    _check_same(ref, instance_id)
+    return _outcome(*instances.set_suspended(store(), instance_id, True, **origin()), query)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
 @blueprint.arguments(InstancePathRef, required=False, example={})
+@blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -134,21 +150,68 @@ def suspend(ref: dict[str, Any], instance_id: str) -> wire.Json:
     example=examples.UNSUSPENDED,
     description="The instance, which runs again.",
 )
-def unsuspend(ref: dict[str, Any], instance_id: str) -> wire.Json:
+def unsuspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
     """Let an instance run again, and start it. Repeating it is harmless."""
-    return _set_suspended(instance_id, ref, suspended=False)
+    _check_same(ref, instance_id)
+    return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), query)
 
 
-def _set_suspended(instance_id: str, ref: dict[str, Any], *, suspended: bool) -> wire.Json:
+def _add_power_door(action: PowerAction, summary: str) -> None:
+    @blueprint.post(f"/instances/<instance_id>/{action}", endpoint=action.value)
+    @blueprint.doc(summary=summary, description=_POWER)
+    @blueprint.arguments(InstancePathRef, required=False, example={})
+    @blueprint.arguments(WaitQuery, location="query")
+    @blueprint.answers(
+        200,
+        InstanceAnswer,
+        *WITH_BODY,
+        *ALWAYS,
+        409,
+        example=examples.STARTED,
+        description="The instance, and the operation that does it.",
+    )
+    def change_power(ref: Any, query: Any, instance_id: str) -> wire.Json:
+        _check_same(ref, instance_id)
+        return _outcome(*instances.change_power(store(), instance_id, action, **origin()), query)
+
+
+_POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500
+with the code `node_offline` when its node is down."""
+
+_add_power_door(PowerAction.START, "Start an instance.")
+_add_power_door(PowerAction.STOP, "Stop an instance, by its image's `StopCommand` first.")
+_add_power_door(PowerAction.RESTART, "Stop an instance, and start it.")
+_add_power_door(PowerAction.KILL, "Stop an instance at once.")
+
+
+@blueprint.get("/instances/<instance_id>/logs")
+@blueprint.arguments(LogsQuery, location="query")
+@blueprint.answers(
+    200,
+    LogsAnswer,
+    400,
+    *ALWAYS,
+    example=examples.LOGS,
+    description="The last lines, oldest first.",
+)
+def read_logs(query: Any, instance_id: str) -> wire.Json:
+    """Read what an instance's program printed last."""
+    with calling_a_node() as drivers:
+        instance, text = instances.read_logs(store(), drivers, instance_id, tail=query["tail"])
+    return wire.logs(instance, text)
+
+
+def _check_same(ref: dict[str, Any], instance_id: str) -> None:
     if ref["id"] not in (None, instance_id):
         raise InvalidInput("Two ids are given.", id=["Must be the id in the path, or absent."])
-    here = current()
-    instance, operation = instances.set_suspended(here.store, instance_id, suspended, **origin())
+
+
+def _outcome(instance: Instance, operation: Operation | None, query: dict[str, Any]) -> wire.Json:
     if operation is None:
         return _shape([instance])[0]
-    operations.wait(here.store, operation, timeout_s=here.config.wait_s)
+    operations.require_success(wait_for(operation, query["wait"]))
     # By now it may be deleted; then what was wanted of it is the last that is known.
-    after = here.store.instances.find(instance["_id"]) or instance
+    after = store().instances.find(instance["_id"]) or instance
     return {**_shape([after])[0], "operationId": operation["_id"]}
 
 

@@ -2,11 +2,22 @@
 
 from typing import Any
 
-from service import nodes
+from service import drift, nodes
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import current, now, store
-from service.api.schemas import CreatedNodeAnswer, CreateNode, MessageAnswer, NodeAnswer, NodeRef
+from service.api.context import current, now, origin, store
+from service.api.schemas.nodes import (
+    CreatedNodeAnswer,
+    CreateNode,
+    DeletedNodeAnswer,
+    DriftAnswer,
+    ForceQuery,
+    NodeAnswer,
+    NodeRef,
+    ResolvedAnswer,
+    ResolveDrift,
+)
+from service.api.waiting import calling_a_node
 
 blueprint = Blueprint(
     "nodes", __name__, url_prefix="/api/nodes", description="Machines that run instances."
@@ -38,24 +49,68 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
     A `docker` or `process` node is probed at once, and is Online or Offline; a `skyportd` node is
     Unconfigured until it is enrolled.
     """
-    here = current()
-    node = nodes.create(
-        here.store, here.drivers, order, allow_process=here.config.allow_process, now=now()
-    )
+    allow_process = current().config.allow_process
+    with calling_a_node() as drivers:
+        node = nodes.create(store(), drivers, order, allow_process=allow_process, now=now())
     return wire.created_node(node), 201
 
 
 @blueprint.delete("/delete")
 @blueprint.arguments(NodeRef, example={"nodeId": examples.NODE["id"]})
+@blueprint.arguments(ForceQuery, location="query")
 @blueprint.answers(
     201,
-    MessageAnswer,
+    DeletedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example={"message": "The node is deleted."},
+    example=examples.DELETED_NODE,
     description="The node is gone.",
 )
-def delete_node(ref: dict[str, str]) -> tuple[wire.Json, int]:
-    """Delete a node. 400 for an unknown one, and while instances live on it."""
-    nodes.delete(store(), ref["node_id"])
-    return {"message": "The node is deleted."}, 201
+def delete_node(ref: Any, query: Any) -> tuple[wire.Json, int]:
+    """Delete a node. 400 for an unknown one, and while instances live on it.
+
+    That 400 says how many they are. With `force` they are forgotten too, for a node that never
+    returns; containers that still run on it are left alone.
+    """
+    forgotten = nodes.delete(store(), ref["node_id"], force=query["force"], now=now())
+    return wire.deleted_node(forgotten), 201
+
+
+@blueprint.get("/<node_id>/drift")
+@blueprint.answers(
+    200,
+    DriftAnswer,
+    400,
+    *ALWAYS,
+    example=examples.DRIFT,
+    description="The differences that nothing under way explains.",
+)
+def find_drift(node_id: str) -> wire.Json:
+    """Compare what a node runs with what the documents say, now.
+
+    500 with the code `node_offline` when the node is down.
+    """
+    with calling_a_node() as drivers:
+        return wire.drift(drift.find(store(), drivers, node_id))
+
+
+@blueprint.post("/<node_id>/drift/resolve")
+@blueprint.arguments(ResolveDrift, example=examples.RESOLVE_DRIFT)
+@blueprint.answers(
+    201,
+    ResolvedAnswer(many=True),
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    example=examples.RESOLVED,
+    description="What became of each difference.",
+)
+def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
+    """Adopt or remove containers that no document knows; remove or recreate what is missing.
+
+    Only what is named is touched. 400 for an id that is no such difference, and then nothing is
+    done.
+    """
+    with calling_a_node() as drivers:
+        done = drift.resolve(store(), drivers, node_id, resolution, **origin())
+    return [wire.resolved(one) for one in done], 201

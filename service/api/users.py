@@ -6,7 +6,7 @@ from service import users
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import now, store
-from service.api.schemas import CreatedUserAnswer, CreateUser, LookUpUser, UserAnswer
+from service.api.schemas.users import CreatedUserAnswer, CreateUser, LookUpUser, UserAnswer
 
 blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who owns instances.")
 

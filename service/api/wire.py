@@ -5,11 +5,18 @@ Plain functions, because a thousand instances through marshmallow's `dump` take 
 
 from typing import Any
 
+from service import nodes
 from service.documents import Image, Instance, Node, Operation, User
-from service.lifecycle import InstanceState, OperationStatus
+from service.drift import Drift, Resolved
+from service.lifecycle import OPEN, InstanceState, OperationStatus
 from service.ports import PortMapping, print_map
 
 Json = dict[str, Any]
+
+_DEPLOYED = {
+    InstanceState.READY: "The instance is deployed.",
+    InstanceState.FAILED: "The deployment failed.",
+}
 
 
 def user(document: User) -> Json:
@@ -72,7 +79,7 @@ def instance(document: Instance, node: Node | None) -> Json:
 
 def deployed(document: Instance, operation: Operation) -> Json:
     """Shape the answer to a deploy."""
-    message = "The instance is being deployed."
+    message = _DEPLOYED.get(document["state"], "The instance is being deployed.")
     return {
         "message": message,
         "Message": message,
@@ -81,6 +88,7 @@ def deployed(document: Instance, operation: Operation) -> Json:
         "VolumeId": document["_id"],
         "ContainerId": document["container_id"],
         "state": document["state"],
+        "error": document["error"],
         "operationId": operation["_id"],
     }
 
@@ -93,6 +101,50 @@ def deleted(operation: Operation) -> Json:
         "Id": operation["instance_id"],
         "state": "DELETED" if gone else InstanceState.DELETING,
         "operationId": operation["_id"],
+    }
+
+
+def forgotten(operation: Operation) -> Json:
+    """Shape the answer to a delete by force."""
+    return {
+        "message": "The instance is forgotten. What is left on the node goes when it answers.",
+        "Id": operation["instance_id"],
+        "state": "DELETED",
+        "operationId": operation["_id"],
+    }
+
+
+def logs(document: Instance, text: str) -> Json:
+    """Shape what an instance's program printed."""
+    return {"Id": document["_id"], "lines": text.splitlines()}
+
+
+def operation(document: Operation) -> Json:
+    """Shape an operation. Its lease is the workers' own affair."""
+    return {
+        "id": document["_id"],
+        "kind": document["kind"],
+        "instanceId": document["instance_id"],
+        "nodeId": document["node_id"],
+        "status": document["status"],
+        "steps": [
+            {
+                "name": step["name"],
+                "startedAt": step["started_at"],
+                "endedAt": step["ended_at"],
+                "error": step["error"],
+            }
+            for step in document["steps"]
+        ],
+        "attempts": document["attempts"],
+        "nextAttemptAt": document["next_attempt_at"] if document["status"] in OPEN else None,
+        "cancelRequested": document["cancel_requested"],
+        "error": document["error"],
+        "requestedBy": document["requested_by"],
+        "requestId": document["request_id"],
+        "createdAt": document["created_at"],
+        "updatedAt": document["updated_at"],
+        "endedAt": document.get("ended_at"),
     }
 
 
@@ -120,6 +172,7 @@ def image(document: Image) -> Json:
 def node(document: Node) -> Json:
     """Shape a node. Its key stays here."""
     report = document["report"]
+    cpu_milli = document["capacity"]["cpu_milli"]
     return {
         "id": document["_id"],
         "name": document["name"],
@@ -136,8 +189,12 @@ def node(document: Node) -> Json:
         "engine": report["engine"] if report else None,
         "instances": document["allocated"]["instances"],
         "memoryMib": document["capacity"]["memory_mib"],
+        "memoryOverallocate": document["memory_overallocate"],
         "allocatedMemoryMib": document["allocated"]["memory_mib"],
+        "cpu": None if cpu_milli is None else cores(cpu_milli),
+        "cpuOverallocate": document["cpu_overallocate"],
         "allocatedCpu": cores(document["allocated"]["cpu_milli"]),
+        "warnings": nodes.list_warnings(document),
         "lastSeenAt": document["last_seen_at"],
         "createdAt": document["created_at"],
     }
@@ -147,6 +204,46 @@ def created_node(document: Node) -> Json:
     """Shape a node that was just added. The older panel put it under `Message`."""
     shaped = node(document)
     return {**shaped, "Message": shaped}
+
+
+def deleted_node(forgotten: int) -> Json:
+    """Shape the answer to a node's deletion."""
+    also = f", with {forgotten} instances" if forgotten else ""
+    return {"message": f"The node is deleted{also}.", "instances": forgotten}
+
+
+def drift(found: Drift) -> Json:
+    """Shape how a node differs from the documents."""
+    return {
+        "unknown": [
+            {
+                "id": item.instance_id,
+                "containerId": item.status.container_id,
+                "power": item.status.power,
+            }
+            for item in found.unknown
+        ],
+        "missing": [{"id": item["_id"], "name": item["name"]} for item in found.missing],
+        "power": [
+            {
+                "id": item.instance["_id"],
+                "name": item.instance["name"],
+                "suspended": item.instance["suspended"],
+                "recorded": item.instance["power"],
+                "seen": item.status.power,
+            }
+            for item in found.changed
+        ],
+    }
+
+
+def resolved(done: Resolved) -> Json:
+    """Shape what became of one difference."""
+    return {
+        "id": done.instance_id,
+        "action": done.action,
+        "operationId": done.operation_id,
+    }
 
 
 def cores(milli: int) -> int | float:

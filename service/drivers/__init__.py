@@ -6,8 +6,9 @@ was no answer (the outcome is unknown), `NodeRefused` when the node said no and 
 be made again after any outcome: creating what exists adopts it, removing what is gone succeeds.
 """
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from service.documents import Node
@@ -16,6 +17,13 @@ from service.ports import PortMapping
 
 DRIVER_NAMES = ("skyportd", "docker", "process")
 """The drivers that a node may be created with."""
+
+
+MAX_LOG_BYTES = 256 * 1024
+"""How much of a program's output one call reads."""
+
+INTERRUPT = "^C"
+"""The stop command that is no text for the program, but SIGINT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,25 @@ class ContainerSpec:
     ports: tuple[PortMapping, ...]
     primary: PortMapping
     stop_command: str | None = None
+
+
+def print_spec(spec: ContainerSpec) -> str:
+    """Write a specification as JSON text, for a node to keep."""
+    return json.dumps(asdict(spec), sort_keys=True)
+
+
+def parse_spec(text: str) -> ContainerSpec:
+    """Read what `print_spec` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+    kept = json.loads(text)
+    cmd = kept["cmd"]
+    return ContainerSpec(
+        **{
+            **kept,
+            "cmd": tuple(cmd) if isinstance(cmd, list) else cmd,
+            "ports": tuple(PortMapping(**pair) for pair in kept["ports"]),
+            "primary": PortMapping(**kept["primary"]),
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +100,36 @@ class NodeDriver(Protocol):
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Tell how the container is; None only when the node is certain that there is none."""
 
+    def list(self) -> Mapping[str, ContainerStatus]:
+        """Tell how all containers are that are Skyquay's, by instance id. Reasons may be left out.
+
+        Complete: what is not in it does not exist. Bounded like `probe`, and ten seconds more.
+        """
+
+    def describe(self, instance_id: str) -> ContainerSpec | None:
+        """Tell what the container was made from, as far as the node knows; None as in `status`."""
+
+    def logs(self, instance_id: str, *, tail: int) -> str:
+        """Read the last `tail` lines that the program printed, MAX_LOG_BYTES at the most.
+
+        Empty when it printed nothing, and when there is no container.
+        """
+
     def power(
-        self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
+        self,
+        instance_id: str,
+        action: PowerAction,
+        *,
+        stop_command: str | None = None,
+        stop_timeout_s: int = 10,
     ) -> ContainerStatus:
         """Start, stop, restart or kill the container, and tell how it is afterwards.
 
-        Stopping asks the program first and kills it after `stop_timeout_s`. Starting what runs and
-        stopping what does not is a success. A stopped container stays stopped, whatever restarts.
-        Raises NodeRefused when there is no such container.
+        Stopping writes `stop_command` to the program's standard input if there is one ("^C" sends
+        SIGINT instead), asks it to end with SIGTERM after `stop_timeout_s`, or at once without a
+        command, and kills it after `stop_timeout_s` more. Starting what runs and stopping what does
+        not is a success. A stopped container stays stopped, whatever restarts. Raises NodeRefused
+        when there is no such container.
         """
 
     def remove(self, instance_id: str) -> None:

@@ -1,9 +1,5 @@
 """A node that is a Docker Engine, on a local socket or over TCP."""
 
-import http.client
-import math
-import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,26 +9,41 @@ from typing import Any
 
 import docker
 import requests
-import urllib3
-from docker.errors import APIError, DockerException, InvalidVersion, NotFound
-from docker.transport import UnixHTTPAdapter
+from docker.errors import APIError, NotFound
 from docker.types import LogConfig
 
-from service.drivers import ContainerSpec, ContainerStatus, NodeReport
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.drivers import (
+    INTERRUPT,
+    MAX_LOG_BYTES,
+    ContainerSpec,
+    ContainerStatus,
+    NodeReport,
+    parse_spec,
+    print_spec,
+)
+from service.drivers.docker_client import Client, explain, find_taken_port, translate
+from service.errors import NodeFailure, NodeRefused
 from service.lifecycle import Power, PowerAction
 
 LABEL = "io.skyquay.instance"
 """Marks what is ours; its value is the instance's id. Nothing without it is ever touched."""
 
+SPEC_LABEL = "io.skyquay.spec"
+"""What the container was made from, so that it can be made, and known, again."""
+
 DATA_FOLDER = "/app/data"
 PIDS_LIMIT = 512
 CPU_PERIOD_US = 100_000
+LIST_TIMEOUT_S = 10.0
 SETTLE_TIMEOUT_S = 30.0
 """How long to wait for what somebody else is doing to the same container or volume."""
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What images need that start as root, fix their files' owner and step down; no more."""
+
+_COME_BACK = "unless-stopped"
+_STAY_AWAY = "no"
+_RUNNING = ("running", "paused")
 
 CHECKPOINT_EVERY_S = 1.0
 _POLL_S = 0.1
@@ -53,13 +64,7 @@ class DockerEngine:
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
-        patience_s = self._connect_timeout_s + 0.5  # for all that is asked, not for each
-        with (
-            self._translated(),
-            closing(
-                _Client(self._base_url, self._connect_timeout_s, patience_s, patience_s)
-            ) as client,
-        ):
+        with self._translated(), self._patient(0.5) as client:
             info = client.info()
             return NodeReport(
                 version=str(info["ServerVersion"]),
@@ -90,8 +95,45 @@ class DockerEngine:
             self._require_ours("container", instance_id, container["Config"]["Labels"])
             return _tell(container)
 
+    def list(self) -> Mapping[str, ContainerStatus]:
+        """Tell how all containers with our label are. See NodeDriver."""
+        with self._translated(), self._patient(LIST_TIMEOUT_S) as client:
+            found = client.containers(all=True, filters={"label": LABEL})
+            # An image that somebody made of a container of ours hands our label on.
+            return {
+                container["Labels"][LABEL]: ContainerStatus(
+                    container["Id"],
+                    Power.RUNNING if container["State"] in _RUNNING else Power.STOPPED,
+                )
+                for container in found
+                if f"/{container['Labels'][LABEL]}" in container["Names"]
+            }
+
+    def describe(self, instance_id: str) -> ContainerSpec | None:
+        """Tell what the container was made from. See NodeDriver."""
+        with self._translated():
+            try:
+                labels = self._engine.inspect_container(instance_id)["Config"]["Labels"]
+            except NotFound:
+                return None
+            self._require_ours("container", instance_id, labels)
+            return parse_spec(labels[SPEC_LABEL]) if SPEC_LABEL in labels else None
+
+    def logs(self, instance_id: str, *, tail: int) -> str:
+        """Read the last lines that the program printed. See NodeDriver."""
+        if self.status(instance_id) is None:
+            return ""
+        with self._translated():
+            printed: bytes = self._engine.logs(instance_id, tail=tail)
+            return printed[-MAX_LOG_BYTES:].decode(errors="replace")
+
     def power(
-        self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
+        self,
+        instance_id: str,
+        action: PowerAction,
+        *,
+        stop_command: str | None = None,
+        stop_timeout_s: int = 10,
     ) -> ContainerStatus:
         """Start, stop, restart or kill the container. See NodeDriver."""
         if self.status(instance_id) is None:
@@ -99,11 +141,12 @@ class DockerEngine:
         with self._translated():
             match action:
                 case PowerAction.START:
-                    self._start(lambda: self._engine.start(instance_id))
+                    self._start(instance_id)
                 case PowerAction.STOP:
-                    self._engine.stop(instance_id, timeout=stop_timeout_s)
+                    self._stop(instance_id, stop_command, stop_timeout_s)
                 case PowerAction.RESTART:
-                    self._start(lambda: self._engine.restart(instance_id, timeout=stop_timeout_s))
+                    self._stop(instance_id, stop_command, stop_timeout_s)
+                    self._start(instance_id)
                 case PowerAction.KILL:
                     # Unlike a kill, a stop without patience also keeps the restart policy still.
                     self._engine.stop(instance_id, timeout=0)
@@ -140,8 +183,17 @@ class DockerEngine:
             self._client = self._connect()
         return self._client
 
-    def _connect(self) -> "_Client":
-        return _Client(self._base_url, self._connect_timeout_s, self._read_timeout_s)
+    @contextmanager
+    def _patient(self, beyond_connecting_s: float) -> Iterator[Client]:
+        """Make a client for which all calls together may take so long, not each."""
+        patience_s = self._connect_timeout_s + beyond_connecting_s
+        with closing(
+            Client(self._base_url, self._connect_timeout_s, patience_s, patience_s)
+        ) as client:
+            yield client
+
+    def _connect(self) -> Client:
+        return Client(self._base_url, self._connect_timeout_s, self._read_timeout_s)
 
     def _fetch_image(self, image: str, checkpoint: Callable[[], None]) -> None:
         """Pull the image if it is missing; in a thread, as a registry may say nothing for long.
@@ -215,14 +267,14 @@ class DockerEngine:
             cap_add=list(CAPABILITIES),
             security_opt=["no-new-privileges"],
             init=True,
-            restart_policy={"Name": "unless-stopped"},
+            restart_policy={"Name": _COME_BACK},
             log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
         )
         config: dict[str, Any] = client.create_container_config(
             spec.image,
             ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd or ()),
             environment=[f"{name}={value}" for name, value in env.items()],
-            labels={LABEL: spec.instance_id},
+            labels={LABEL: spec.instance_id, SPEC_LABEL: print_spec(spec)},
             working_dir=DATA_FOLDER,
             stdin_open=True,
             ports=[(mapping.container, proto) for mapping, proto in published],
@@ -230,16 +282,51 @@ class DockerEngine:
         )
         return config
 
-    def _start(self, start: Callable[[], None]) -> None:
+    def _start(self, instance_id: str) -> None:
         try:
-            start()
+            self._set_restart_policy(instance_id, _COME_BACK)
+            self._engine.start(instance_id)
         except APIError as exc:
-            port = find_taken_port(_explain(exc))
+            port = find_taken_port(explain(exc))
             if port is None:
                 raise
             raise NodeRefused(
                 self._node_id, f"Host port {port} is in use on the node by another program."
             ) from exc
+
+    def _stop(self, instance_id: str, stop_command: str | None, timeout_s: int) -> None:
+        """Stop the container, by its own command where it has one.
+
+        A program that ends at a command ends by itself, as far as Docker can see, and would be
+        started again: so it has no restart policy from here until it is started.
+        """
+        if stop_command:
+            self._set_restart_policy(instance_id, _STAY_AWAY)
+            if self._is_running(instance_id):
+                self._command(instance_id, stop_command)
+            deadline = time.monotonic() + timeout_s
+            while self._is_running(instance_id) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        self._engine.stop(instance_id, timeout=timeout_s)
+
+    def _command(self, instance_id: str, command: str) -> None:
+        if command.upper() == INTERRUPT:
+            self._engine.kill(instance_id, signal="SIGINT")
+            return
+        attached = self._engine.attach_socket(instance_id, params={"stdin": 1, "stream": 1})
+        # What docker-py hands out for plain connections is made for reading only.
+        stdin = getattr(attached, "_sock", attached)
+        with closing(stdin), closing(attached):
+            stdin.sendall(f"{command}\n".encode())
+
+    def _is_running(self, instance_id: str) -> bool:
+        return bool(self._engine.inspect_container(instance_id)["State"]["Running"])
+
+    def _set_restart_policy(self, instance_id: str, name: str) -> None:
+        container = self._engine.inspect_container(instance_id)
+        if container["HostConfig"]["RestartPolicy"]["Name"] != name:
+            policy: Any = {"Name": name}
+            self._engine.update_container(instance_id, restart_policy=policy)
 
     def _until_there(self, spec: ContainerSpec, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the container, or adopt it. 409: somebody else is making or removing it.
@@ -298,74 +385,6 @@ class DockerEngine:
             raise failure from exc
 
 
-def translate(node_id: str, exc: Exception) -> NodeFailure | None:
-    """Turn what the `docker` package and those below it raise into an error of ours.
-
-    None for what is no word about the node, such as a checkpoint's.
-    """
-    if isinstance(exc, APIError):
-        kind = NodeRefused if exc.is_client_error() else NodeFailure
-        return kind(node_id, _explain(exc))
-    if isinstance(exc, InvalidVersion):
-        return NodeFailure(node_id, f"The Docker Engine is too old: {exc}")
-    if isinstance(exc, (ValueError, LookupError, TypeError, AttributeError)):
-        return NodeFailure(node_id, "What answers there is no Docker Engine.")
-    if isinstance(
-        exc,
-        (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            DockerException,
-            OSError,
-        ),
-    ):
-        return NodeUnreachable(node_id, f"The Docker Engine does not answer: {exc}")
-    return None
-
-
-class _Client(docker.APIClient):
-    """docker-py's client with the timeouts that it has no arguments for, and no proxy.
-
-    The API's version is what the engine speaks, which has to be asked after the proxy is off.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        connect_timeout_s: float,
-        read_timeout_s: float,
-        patience_s: float | None = None,
-    ) -> None:
-        """Connect. With `patience_s`, all calls together get that long, whatever each one may."""
-        self._connect_timeout_s = connect_timeout_s
-        self._deadline = None if patience_s is None else time.monotonic() + patience_s
-        super().__init__(base_url, version="1.41", timeout=math.ceil(read_timeout_s))
-        self.trust_env = False  # a node is never behind the proxy of our own surroundings
-        try:
-            self._require_socket()
-            self._version = str(self.version(api_version=False)["ApiVersion"])
-        except BaseException:
-            self.close()
-            raise
-
-    def _require_socket(self) -> None:
-        # docker-py leaves its socket open when it cannot connect to the engine's.
-        adapter = self.get_adapter(self.base_url)
-        if isinstance(adapter, UnixHTTPAdapter):
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(self._connect_timeout_s)
-                probe.connect(adapter.socket_path)
-
-    def _set_request_timeout(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        timeout = urllib3.Timeout(
-            connect=self._connect_timeout_s,
-            read=kwargs.get("timeout", self.timeout),
-            total=self._deadline and max(self._deadline - time.monotonic(), 0.001),
-        )
-        return {**kwargs, "timeout": timeout}
-
-
 def _tell(container: Mapping[str, Any]) -> ContainerStatus:
     state = container["State"]
     if state["Running"] and not state["Restarting"]:
@@ -386,23 +405,7 @@ def _find_reason(state: Mapping[str, Any], *, ran: bool) -> str | None:
         return "It was killed because it used more memory than it may."
     if state["Restarting"]:
         return f"It keeps ending with exit code {state['ExitCode']}."
-    if ran and state["ExitCode"] not in (0, 137, 143):  # ended by itself, killed, asked to end
+    # It ended by itself, or was interrupted, killed or asked to end.
+    if ran and state["ExitCode"] not in (0, 130, 137, 143):
         return f"It ended with exit code {state['ExitCode']}."
     return None
-
-
-def _explain(exc: APIError) -> str:
-    return str(exc.explanation or exc)
-
-
-def find_taken_port(reason: str) -> int | None:
-    """Find the host port that Docker says is in use; None when it says something else.
-
-    Docker says so in words only: its status is the 500 of everything that goes wrong. When the
-    words change, the start fails with Docker's own, which are as true but longer.
-    """
-    if "port is already allocated" not in reason and "address already in use" not in reason:
-        return None
-    # The first address is the host's; one of the container's may follow.
-    address = re.search(r"[\d\]]:(\d{1,5})\b", reason)
-    return int(address[1]) if address else None

@@ -1,7 +1,8 @@
 """Nodes that are a dict, for tests. They can be told to refuse, stall, fall silent and lie."""
 
+import builtins
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from service.documents import Node
@@ -20,6 +21,8 @@ class Container:
 
     spec: ContainerSpec
     power: Power = Power.STOPPED
+    log: str = ""
+    """What the program printed."""
 
 
 @dataclass(slots=True)
@@ -32,8 +35,11 @@ class MemoryNode:
     """How many calls reached the node, answered or not."""
     created: int = 0
     """How many containers were made. Adopting one makes none."""
-    _failures: list[NodeFailure] = field(default_factory=list)
-    _always: Callable[[], NodeFailure] | None = None
+    stop_commands: builtins.list[str] = field(default_factory=list)
+    """What programs were told when they were to stop."""
+    _failures: builtins.list[NodeFailure] = field(default_factory=list)
+    _refusal: str | None = None
+    _silent: str | None = None
     _lies: bool = False
     _going: threading.Event = field(default_factory=threading.Event)
     _stalled: threading.Event = field(default_factory=threading.Event)
@@ -45,20 +51,20 @@ class MemoryNode:
     def behave(self) -> None:
         """Answer everything again, truthfully and at once."""
         self._failures.clear()
-        self._always = None
+        self._refusal = self._silent = None
         self._lies = False
         self.release()
 
     def refuse(self, reason: str = "no") -> None:
-        """Say no to everything."""
-        self._always = lambda: NodeRefused(self.node_id, reason)
+        """Say no to everything that is asked of containers."""
+        self._refusal = reason
 
     def silence(self, reason: str = "no answer") -> None:
         """Answer nothing, so that every call ends when its caller's patience does."""
-        self._always = lambda: NodeUnreachable(self.node_id, reason)
+        self._silent = reason
 
     def fail_times(self, times: int, reason: str = "try again") -> None:
-        """Answer the next `times` calls with an error of the node's own."""
+        """Answer the next `times` calls about containers with an error of the node's own."""
         self._failures = [NodeFailure(self.node_id, reason) for _ in range(times)]
 
     def lie(self) -> None:
@@ -80,7 +86,7 @@ class MemoryNode:
 
     def probe(self) -> NodeReport:
         """Tell how the node is. See NodeDriver."""
-        self._receive()
+        self._receive(probing=True)
         return REPORT
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
@@ -103,11 +109,33 @@ class MemoryNode:
             container = self.containers.get(instance_id)
             return _tell(container) if container else None
 
+    def list(self) -> Mapping[str, ContainerStatus]:
+        """Tell how all containers are. See NodeDriver."""
+        self._receive(probing=True)
+        with self._lock:
+            return {name: _tell(container) for name, container in self.containers.items()}
+
+    def describe(self, instance_id: str) -> ContainerSpec | None:
+        """Tell what a container was made from. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+            return container.spec if container else None
+
+    def logs(self, instance_id: str, *, tail: int) -> str:
+        """Read what a program printed. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+            lines = container.log.splitlines(keepends=True) if container else []
+            return "".join(lines[-tail:])
+
     def power(
         self,
         instance_id: str,
         action: PowerAction,
         *,
+        stop_command: str | None = None,
         stop_timeout_s: int = 10,  # noqa: ARG002 - nothing here takes time to stop
     ) -> ContainerStatus:
         """Start or stop a container. See NodeDriver."""
@@ -121,6 +149,8 @@ class MemoryNode:
             container = self.containers.get(instance_id)
             if container is None:
                 raise NodeRefused(self.node_id, f"There is no container {instance_id}.")
+            if stop_command and action in (PowerAction.STOP, PowerAction.RESTART):
+                self.stop_commands.append(stop_command)
             container.power = ends_up
             return _tell(container)
 
@@ -134,7 +164,7 @@ class MemoryNode:
     def close(self) -> None:
         """Let go of nothing. See NodeDriver."""
 
-    def _receive(self) -> None:
+    def _receive(self, *, probing: bool = False) -> None:
         with self._lock:
             self.calls += 1
         if not self._going.is_set():
@@ -142,10 +172,12 @@ class MemoryNode:
             if not self._going.wait(STALL_LIMIT_S):
                 raise NodeUnreachable(self.node_id, "stalled")
         with self._lock:
-            if self._failures:
+            if self._silent is not None:
+                raise NodeUnreachable(self.node_id, self._silent)
+            if self._failures and not probing:
                 raise self._failures.pop()
-            if self._always is not None:
-                raise self._always()
+            if self._refusal is not None and not probing:
+                raise NodeRefused(self.node_id, self._refusal)
 
 
 class MemoryNodes:

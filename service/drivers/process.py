@@ -5,6 +5,7 @@ user may read, so only images run here that an operator has marked. Each instanc
 
     instance.json    what runs, whether it is wanted running, and which process it is
     lock             flock of who changes the instance right now
+    stdin            a FIFO that the program reads, for its stop command
     log              what the program printed; log.1 before that
     data/            its files, where it starts
 
@@ -26,21 +27,29 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import psutil
 
-from service.drivers import ContainerSpec, ContainerStatus, NodeReport
+from service.drivers import (
+    INTERRUPT,
+    MAX_LOG_BYTES,
+    ContainerSpec,
+    ContainerStatus,
+    NodeReport,
+    parse_spec,
+    print_spec,
+)
 from service.errors import NodeFailure, NodeRefused
 from service.lifecycle import Power, PowerAction
 
 log = logging.getLogger(__name__)
 
 MARK = "SKYQUAY_INSTANCE"
-MAX_LOG_BYTES = 1024 * 1024
+ROTATE_BYTES = 1024 * 1024
 LOCK_TIMEOUT_S = 30.0
 EARLY_DEATH_S = 0.3
 """How long a start looks whether the program ends at once."""
@@ -64,6 +73,7 @@ class Record(TypedDict):
     wanted: bool  # to run
     process: list[int | str] | None  # pid, start in ticks since boot, boot's id
     exit_code: int | None
+    spec: NotRequired[str]  # what it was made from, as JSON text
 
 
 class ProcessRunner:
@@ -114,6 +124,7 @@ class ProcessRunner:
                         wanted=False,
                         process=None,
                         exit_code=None,
+                        spec=print_spec(spec),
                     )
                     _write(folder, record)
                 return self._tell(folder, record)
@@ -125,8 +136,36 @@ class ProcessRunner:
             record = _read(folder)
             return self._tell(folder, record) if record else None
 
+    def list(self) -> Mapping[str, ContainerStatus]:
+        """Tell how all processes are. See NodeDriver."""
+        found = {}
+        with self._translated():
+            for path in sorted(self._root.glob("*/instance.json")):
+                record = _read(path.parent)
+                if record is not None and _ID.fullmatch(path.parent.name):
+                    found[path.parent.name] = self._tell(path.parent, record)
+        return found
+
+    def describe(self, instance_id: str) -> ContainerSpec | None:
+        """Tell what the instance was made from. See NodeDriver."""
+        with self._translated():
+            record = _read(self._folder(instance_id))
+            return parse_spec(record["spec"]) if record and "spec" in record else None
+
+    def logs(self, instance_id: str, *, tail: int) -> str:
+        """Read the last lines that the program printed. See NodeDriver."""
+        folder = self._folder(instance_id)
+        with self._translated():
+            printed = (_read_end(folder / "log.1") + _read_end(folder / "log"))[-MAX_LOG_BYTES:]
+            return "".join(printed.decode(errors="replace").splitlines(keepends=True)[-tail:])
+
     def power(
-        self, instance_id: str, action: PowerAction, *, stop_timeout_s: int = 10
+        self,
+        instance_id: str,
+        action: PowerAction,
+        *,
+        stop_command: str | None = None,
+        stop_timeout_s: int = 10,
     ) -> ContainerStatus:
         """Start, stop, restart or kill the process and its children. See NodeDriver."""
         folder = self._folder(instance_id)
@@ -136,6 +175,8 @@ class ProcessRunner:
             if action != PowerAction.START:
                 record["wanted"] = False
                 _write(folder, record)
+                if stop_command and action != PowerAction.KILL:
+                    _command(folder, record, stop_command, patience_s)
                 _end(folder, record, patience_s)
             if action in (PowerAction.START, PowerAction.RESTART):
                 record["wanted"] = True
@@ -190,7 +231,7 @@ class ProcessRunner:
             return ContainerStatus(record["container_id"], Power.RUNNING)
         reason = None
         if record["wanted"] and record["process"] is not None:
-            reason = f"It ended by itself. {_last_lines(folder / 'log')}".strip()
+            reason = "It ended by itself."
         return ContainerStatus(record["container_id"], Power.STOPPED, record["exit_code"], reason)
 
     def _folder(self, instance_id: str) -> Path:
@@ -267,6 +308,8 @@ def _spawn(folder: Path, record: Record) -> int:
         "PRIMARY_PORT": str(record["port"]),
         MARK: folder.name,
     }
+    with suppress(FileExistsError):
+        os.mkfifo(folder / "stdin", mode=0o600)
     limit_kib = str(record["memory_mib"] * 1024)
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
@@ -274,7 +317,8 @@ def _spawn(folder: Path, record: Record) -> int:
         ["sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]],
         env,
         file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            # For reading and writing, so that it never comes to an end.
+            (os.POSIX_SPAWN_OPEN, 0, str(folder / "stdin"), os.O_RDWR, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), appending, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
@@ -311,15 +355,32 @@ def _reap(pid: int, record: Record) -> bool:
         return True
 
 
+def _command(folder: Path, record: Record, command: str, patience_s: float) -> None:
+    """Tell the program to end in its own words, and wait for that."""
+    leader = _find(folder, record)
+    if command.upper() == INTERRUPT:
+        _signal(folder, leader, signal.SIGINT)
+    else:
+        with suppress(OSError):  # nobody reads it, or too much of it waits to be read
+            descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "wb", buffering=0) as stdin:
+                stdin.write(f"{command}\n".encode())
+    _await_end(folder, record, leader, patience_s)
+
+
+def _await_end(folder: Path, record: Record, leader: int | None, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and _members(folder, leader):
+        _find(folder, record)
+        time.sleep(_POLL_S)
+
+
 def _end(folder: Path, record: Record, patience_s: float) -> None:
     """Ask all processes of the instance to end, and kill them after `patience_s`."""
     leader = _find(folder, record)
     if patience_s > 0:
         _signal(folder, leader, signal.SIGTERM)
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline and _members(folder, leader):
-            _find(folder, record)
-            time.sleep(_POLL_S)
+        _await_end(folder, record, leader, patience_s)
     while _members(folder, leader):
         _signal(folder, leader, signal.SIGKILL)
         _find(folder, record)
@@ -383,14 +444,14 @@ def _require_free(node_id: str, port: int) -> None:
 
 def _rotate(path: Path) -> None:
     with suppress(FileNotFoundError):
-        if path.stat().st_size > MAX_LOG_BYTES:
+        if path.stat().st_size > ROTATE_BYTES:
             path.rename(path.with_name("log.1"))
 
 
-def _last_lines(path: Path) -> str:
+def _read_end(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 2000))
-            return " / ".join(file.read().decode(errors="replace").splitlines()[-3:])
+            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
+            return file.read()
     except FileNotFoundError:
-        return ""
+        return b""

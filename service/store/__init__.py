@@ -1,7 +1,8 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar, cast
 
 import pymongo
 from pymongo import IndexModel, MongoClient
@@ -27,6 +28,8 @@ TRANSACTION_TIMEOUT_S = 10
 CALL_TIMEOUT_S = 10
 """How long any one call may take, retries included."""
 
+KEEP_OPERATIONS_S = 30 * 86400.0
+
 MIN_VERSION = (6, 0)
 
 _INDEXES: dict[str, Indexes] = {
@@ -42,8 +45,13 @@ _INDEXES: dict[str, Indexes] = {
 class Store:
     """All collections of one database. Raises StoreUnavailable when it does not answer in time."""
 
-    def __init__(self, uri: str, database: str) -> None:
-        """Make a client, which connects at its first call. Raises StoreFailure for a bad URI."""
+    def __init__(
+        self, uri: str, database: str, *, keep_operations_s: float = KEEP_OPERATIONS_S
+    ) -> None:
+        """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
+
+        Operations are forgotten `keep_operations_s` seconds after their end.
+        """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
                 uri,
@@ -62,7 +70,7 @@ class Store:
         self.keys = Keys(self._database["keys"])
         self.nodes = Nodes(self._database["nodes"])
         self.instances = Instances(self._database["instances"])
-        self.operations = Operations(self._database["operations"])
+        self.operations = Operations(self._database["operations"], keep_ended_s=keep_operations_s)
 
     @translated
     def prepare(self) -> None:
@@ -89,6 +97,11 @@ class Store:
         """Succeed when a primary answers within two seconds."""
         with pymongo.timeout(2):
             self._client.admin.command("ping")
+
+    @translated
+    def tell_time(self) -> datetime:
+        """Tell the time by the clock that leases and probes are measured by."""
+        return cast("datetime", self._client.admin.command("hello")["localTime"])
 
     def transaction(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` so that all its writes happen, with a majority, or none.

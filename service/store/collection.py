@@ -100,8 +100,11 @@ class Documents(Generic[Document]):
     def _read(self, query: dict[str, Any], *, session: Session | None = None) -> Document | None:
         return cast("Document | None", self._collection.find_one(query, session=session))
 
-    def _read_all(self, query: dict[str, Any]) -> "builtins.list[Document]":
-        cursor = self._collection.find(query).sort([("created_at", 1), ("_id", 1)])
+    def _read_all(
+        self, query: dict[str, Any], *, session: Session | None = None
+    ) -> "builtins.list[Document]":
+        cursor = self._collection.find(query, session=session)
+        cursor.sort([("created_at", 1), ("_id", 1)])
         return cast("builtins.list[Document]", builtins.list(cursor))
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:

@@ -1,7 +1,7 @@
 """What somebody wants to run, and what became of it."""
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import cast
 
@@ -44,9 +44,11 @@ class Instances(Documents[Instance]):
         return instance
 
     @translated
-    def list_owned(self, user_id: str) -> "builtins.list[Instance]":
+    def list_owned(
+        self, user_id: str, *, session: Session | None = None
+    ) -> "builtins.list[Instance]":
         """Read the instances of one user, oldest first."""
-        return self._read_all({"user_id": user_id})
+        return self._read_all({"user_id": user_id}, session=session)
 
     @translated
     def list_on(self, node_id: str) -> "builtins.list[Instance]":
@@ -71,9 +73,9 @@ class Instances(Documents[Instance]):
         """
         moved = self._collection.update_one(
             {
+                "state": {"$in": instance_states_before(state)},
                 **(only_if or {}),
                 "_id": instance_id,
-                "state": {"$in": instance_states_before(state)},
             },
             {"$set": {**(changes or {}), "state": state, "updated_at": now}},
             session=session,
@@ -81,18 +83,54 @@ class Instances(Documents[Instance]):
         return moved.matched_count == 1
 
     @translated
-    def note(self, instance_id: str, changes: Mapping[str, object]) -> None:
-        """Write down what was seen of the container. Never touches what is wanted."""
-        self._collection.update_one({"_id": instance_id}, {"$set": dict(changes)})
+    def list_deleting(self, node_id: str) -> "builtins.list[Instance]":
+        """Read the instances of one node that are on their way out."""
+        return self._read_all({"node_id": node_id, "state": InstanceState.DELETING})
+
+    @translated
+    def list_known(self, instance_ids: Collection[str]) -> set[str]:
+        """Tell which of the ids are instances', on whatever node."""
+        found = self._collection.find({"_id": {"$in": sorted(instance_ids)}}, {"_id": 1})
+        return {document["_id"] for document in found}
+
+    @translated
+    def note(
+        self,
+        instance_id: str,
+        changes: Mapping[str, object],
+        *,
+        only_if: Mapping[str, object] | None = None,
+        session: Session | None = None,
+    ) -> bool:
+        """Write down what was seen of the container. Never touches what is wanted.
+
+        False, with nothing changed, when the instance is not as `only_if` says, or is gone.
+        """
+        noted = self._collection.update_one(
+            {**(only_if or {}), "_id": instance_id}, {"$set": dict(changes)}, session=session
+        )
+        return noted.matched_count == 1
 
     @translated
     def set_suspended(
         self, instance_id: str, suspended: bool, *, now: datetime, session: Session
     ) -> Instance:
         """Write down what is wanted. Raises NotFound for an instance that goes or is gone."""
+        return self._change(
+            instance_id, {"suspended": suspended, "updated_at": now}, session=session
+        )
+
+    @translated
+    def touch(self, instance_id: str, *, now: datetime, session: Session) -> Instance:
+        """Read an instance so that nobody changes it meanwhile. Raises like `set_suspended`."""
+        return self._change(instance_id, {"updated_at": now}, session=session)
+
+    def _change(
+        self, instance_id: str, changes: Mapping[str, object], *, session: Session
+    ) -> Instance:
         instance = self._collection.find_one_and_update(
             {"_id": instance_id, "state": {"$ne": InstanceState.DELETING}},
-            {"$set": {"suspended": suspended, "updated_at": now}},
+            {"$set": dict(changes)},
             return_document=ReturnDocument.AFTER,
             session=session,
         )
@@ -105,6 +143,11 @@ class Instances(Documents[Instance]):
         """Forget the instance. False when it was gone already."""
         gone = self._collection.delete_one({"_id": instance_id}, session=session)
         return gone.deleted_count == 1
+
+    @translated
+    def remove_on(self, node_id: str, *, session: Session) -> int:
+        """Forget all instances of a node that goes. Tell how many they were."""
+        return self._collection.delete_many({"node_id": node_id}, session=session).deleted_count
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         port = duplicate_key(exc).get("ports")

@@ -11,7 +11,7 @@ from service.errors import CapacityExceeded, NodeNotEmpty, NotFound
 from service.lifecycle import NodeStatus
 from service.store.collection import Documents, Indexes, Session, translated
 
-INDEXES: Indexes = [{"keys": [("probed_at", 1)]}]
+INDEXES: Indexes = [{"keys": [("probed_at", 1)]}, {"keys": [("status", 1)]}]
 
 
 class Nodes(Documents[Node]):
@@ -31,26 +31,24 @@ class Nodes(Documents[Node]):
         return self._read_all({"_id": {"$in": sorted(node_ids)}})
 
     @translated
-    def reserve(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
+    def reserve(
+        self,
+        node_id: str,
+        *,
+        memory_mib: int,
+        cpu_milli: int,
+        even_if_full: bool = False,
+        session: Session,
+    ) -> None:
         """Promise one more instance of this size.
 
-        Raises CapacityExceeded when the node's memory does not suffice, NotFound when the node is
-        gone. It is the last write of its transaction: first, fifty deploys that race for a node
+        Raises CapacityExceeded when what the node may give does not suffice, NotFound when the node
+        is gone. It is the last write of its transaction: first, fifty deploys that race for a node
         would need three times the attempts.
         """
-        room = {
-            "$or": [
-                {"$eq": ["$capacity.memory_mib", None]},
-                {
-                    "$lte": [
-                        {"$add": ["$allocated.memory_mib", memory_mib]},
-                        "$capacity.memory_mib",
-                    ]
-                },
-            ]
-        }
+        room = [_has_room("memory_mib", memory_mib), _has_room("cpu_milli", cpu_milli)]
         changed = self._collection.update_one(
-            {"_id": node_id, "$expr": room},
+            {"_id": node_id, **({} if even_if_full else {"$expr": {"$and": room}})},
             {"$inc": _amounts(1, memory_mib, cpu_milli)},
             session=session,
         )
@@ -58,18 +56,25 @@ class Nodes(Documents[Node]):
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
-            raise CapacityExceeded(
-                "The node has not enough memory left.",
-                requestedMib=memory_mib,
-                allocatedMib=node["allocated"]["memory_mib"],
-                capacityMib=node["capacity"]["memory_mib"],
-            )
+            raise _exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
 
     @translated
     def release(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
         """Take back what `reserve` promised."""
         self._collection.update_one(
             {"_id": node_id}, {"$inc": _amounts(-1, memory_mib, cpu_milli)}, session=session
+        )
+
+    @translated
+    def list_offline(self) -> "builtins.list[str]":
+        """List the ids of the nodes that are known to be down."""
+        return self._collection.distinct("_id", {"status": NodeStatus.OFFLINE})
+
+    @translated
+    def ask_probe(self, node_id: str) -> None:
+        """Let the node be probed at once: it did not answer."""
+        self._collection.update_one(
+            {"_id": node_id, "status": NodeStatus.ONLINE}, {"$set": {"probed_at": None}}
         )
 
     @translated
@@ -105,17 +110,42 @@ class Nodes(Documents[Node]):
         return cast("Node", node)
 
     @translated
-    def remove(self, node_id: str) -> None:
+    def remove(self, node_id: str, *, only_if_empty: bool = True, session: Session) -> None:
         """Forget the node. Raises NodeNotEmpty while instances live on it, NotFound for no node."""
-        gone = self._collection.delete_one({"_id": node_id, "allocated.instances": 0})
+        empty = {"allocated.instances": 0} if only_if_empty else {}
+        gone = self._collection.delete_one({"_id": node_id, **empty}, session=session)
         if gone.deleted_count == 0:
-            node = self._read({"_id": node_id})
+            node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
             count = node["allocated"]["instances"]
             raise NodeNotEmpty(
                 "Instances still live on this node.", nodeId=[f"Instances on it: {count}."]
             )
+
+
+def _has_room(what: str, amount: int) -> dict[str, object]:
+    limit = f"$capacity.{what}"
+    enough = {"$lte": [{"$add": [f"$allocated.{what}", amount]}, limit]}
+    return {"$or": [{"$eq": [{"$ifNull": [limit, None]}, None]}, enough]}
+
+
+def _exceeded(node: Node, *, memory_mib: int, cpu_milli: int) -> CapacityExceeded:
+    allocated, capacity = node["allocated"], node["capacity"]
+    limit = capacity["memory_mib"]
+    if limit is not None and allocated["memory_mib"] + memory_mib > limit:
+        return CapacityExceeded(
+            "The node has not enough memory left.",
+            requestedMib=memory_mib,
+            allocatedMib=allocated["memory_mib"],
+            capacityMib=limit,
+        )
+    return CapacityExceeded(
+        "The node has not enough cores left.",
+        requestedCpu=cpu_milli / 1000,
+        allocatedCpu=allocated["cpu_milli"] / 1000,
+        capacityCpu=(capacity["cpu_milli"] or 0) / 1000,
+    )
 
 
 def _amounts(instances: int, memory_mib: int, cpu_milli: int) -> dict[str, int]:

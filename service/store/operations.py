@@ -5,28 +5,34 @@ every write to a claimed operation is conditional on the lease's token: a worker
 late, when another has taken over, changes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import builtins
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
 from pymongo import ReturnDocument
+from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from service.documents import Operation, Step
-from service.lifecycle import OperationKind, OperationStatus
+from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
+
+_IS_OPEN = {"$in": sorted(OPEN)}
 
 INDEXES: Indexes = [
     # At most one running and one waiting operation for each instance.
     {
         "keys": [("instance_id", 1), ("status", 1)],
         "unique": True,
-        "partialFilterExpression": {
-            "status": {"$in": [OperationStatus.PENDING, OperationStatus.RUNNING]}
-        },
+        "partialFilterExpression": {"status": _IS_OPEN},
     },
     {"keys": [("status", 1), ("created_at", 1)]},
     {"keys": [("instance_id", 1), ("created_at", 1)]},
+    {"keys": [("node_id", 1), ("status", 1), ("updated_at", 1)]},
+    {"keys": [("created_at", 1)]},
+    {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
 
 _CANDIDATES = 8
@@ -34,9 +40,33 @@ _CANDIDATES = 8
 
 
 class Operations(Documents[Operation]):
-    """The operations."""
+    """The operations. Those that ended are forgotten after `keep_ended_s` seconds."""
 
     what = "operation"
+
+    def __init__(self, collection: Collection[dict[str, Any]], *, keep_ended_s: float) -> None:
+        super().__init__(collection)
+        self._keep_ended_s = keep_ended_s
+
+    @translated
+    def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> "builtins.list[Operation]":
+        """Read the newest `limit` operations with these values of `instance_id` and the like."""
+        cursor = (
+            self._collection.find(dict(wanted)).sort([("created_at", -1), ("_id", -1)]).limit(limit)
+        )
+        return cast("builtins.list[Operation]", builtins.list(cursor))
+
+    @translated
+    def list_touched(self, node_id: str, since: datetime) -> set[str]:
+        """List the ids of the node's instances that have an open operation, or had since then.
+
+        `since` is a time by the database's clock.
+        """
+        touched = self._collection.distinct(
+            "instance_id",
+            {"node_id": node_id, "$or": [{"status": _IS_OPEN}, {"updated_at": {"$gte": since}}]},
+        )
+        return set(touched)
 
     @translated
     def find_open(
@@ -47,7 +77,7 @@ class Operations(Documents[Operation]):
             {
                 "instance_id": instance_id,
                 "kind": kind,
-                "status": {"$in": [OperationStatus.PENDING, OperationStatus.RUNNING]},
+                "status": _IS_OPEN,
             },
             sort=[("status", 1)],
             session=session,
@@ -78,22 +108,63 @@ class Operations(Documents[Operation]):
                 "status": OperationStatus.PENDING,
                 "kind": {"$in": list(kinds)},
             },
-            {
-                "$set": {
-                    "status": OperationStatus.SUPERSEDED,
-                    "updated_at": now,
-                    "ended_at": now,
-                }
-            },
+            self._ending(OperationStatus.SUPERSEDED, now=now),
             session=session,
         )
 
     @translated
-    def claim(self, token: str, *, lease_s: float) -> Operation | None:
+    def supersede_on(self, node_id: str, *, now: datetime, session: Session) -> None:
+        """End all waiting operations of a node that goes."""
+        self._collection.update_many(
+            {"node_id": node_id, "status": OperationStatus.PENDING},
+            self._ending(OperationStatus.SUPERSEDED, now=now),
+            session=session,
+        )
+
+    @translated
+    def cancel_waiting(self, operation_id: str, *, now: datetime, session: Session) -> bool:
+        """End the operation before it begins. False when it is not waiting."""
+        cancelled = self._collection.update_one(
+            {"_id": operation_id, "status": OperationStatus.PENDING},
+            self._ending(OperationStatus.CANCELLED, now=now),
+            session=session,
+        )
+        return cancelled.matched_count == 1
+
+    @translated
+    def request_cancel(self, operation_id: str, *, session: Session) -> bool:
+        """Have the worker that carries it out stop at its next checkpoint. False if none does."""
+        asked = self._collection.update_one(
+            {"_id": operation_id, "status": OperationStatus.RUNNING},
+            {"$set": {"cancel_requested": True}},
+            session=session,
+        )
+        return asked.matched_count == 1
+
+    @translated
+    def hurry(self, operation_id: str) -> bool:
+        """Let the operation be tried at once. False when it is not waiting."""
+        return self._hurry({"_id": operation_id}) == 1
+
+    @translated
+    def hurry_on(self, node_id: str) -> None:
+        """Let all waiting operations of a node that came back be tried at once."""
+        self._hurry({"node_id": node_id})
+
+    @translated
+    def claim(
+        self,
+        token: str,
+        *,
+        lease_s: float,
+        node_limit: int = 1000,
+        without_nodes: Iterable[str] = (),
+    ) -> Operation | None:
         """Take the oldest operation that is due, under a lease of `lease_s` seconds.
 
         One whose worker let its lease run out comes first. An operation waits while another of its
-        instance runs.
+        instance runs, while `node_limit` others of its node run, and while its node is one of
+        `without_nodes`.
         """
         orphan = self._take(
             {
@@ -105,10 +176,10 @@ class Operations(Documents[Operation]):
         )
         if orphan is not None:
             return orphan
-        for candidate in self._collection.aggregate(_DUE):
+        for candidate in self._list_due(node_limit, without_nodes):
             try:
                 taken = self._take(
-                    {"_id": candidate["_id"], "status": OperationStatus.PENDING}, token, lease_s
+                    {"_id": candidate, "status": OperationStatus.PENDING}, token, lease_s
                 )
             except DuplicateKeyError:
                 continue  # Another operation of the instance began to run a moment ago.
@@ -156,12 +227,10 @@ class Operations(Documents[Operation]):
         session: Session | None = None,
     ) -> bool:
         """End the operation. False when the lease is no longer ours."""
-        return self._leave(
-            operation_id,
-            token,
-            {"status": status, "error": error, "updated_at": now, "ended_at": now},
-            session=session,
+        ended = self._collection.update_one(
+            _held(operation_id, token), self._ending(status, error=error, now=now), session=session
         )
+        return ended.matched_count == 1
 
     @translated
     def postpone(
@@ -194,18 +263,46 @@ class Operations(Documents[Operation]):
             )
         return changed.matched_count == 1
 
-    def _leave(
-        self,
-        operation_id: str,
-        token: str,
-        changes: Mapping[str, object],
-        *,
-        session: Session | None,
-    ) -> bool:
-        left = self._collection.update_one(
-            _held(operation_id, token), {"$set": {**changes, "lease": None}}, session=session
+    def _ending(
+        self, status: OperationStatus, *, error: str | None = None, now: datetime
+    ) -> "builtins.list[Mapping[str, Any]]":
+        ended = {
+            "status": status.value,
+            "error": {"$literal": error} if error else "$error",
+            "lease": None,
+            "ended_at": now,
+            "updated_at": "$$NOW",
+            "expires_at": {"$add": ["$$NOW", int(self._keep_ended_s * 1000)]},
+        }
+        return [{"$set": ended}]
+
+    def _hurry(self, query: Mapping[str, Any]) -> int:
+        hurried = self._collection.update_many(
+            {**query, "status": OperationStatus.PENDING}, {"$set": {"next_attempt_at": None}}
         )
-        return left.matched_count == 1
+        return hurried.matched_count
+
+    def _list_due(self, node_limit: int, without_nodes: Iterable[str]) -> "builtins.list[str]":
+        running = builtins.list(
+            self._collection.find(
+                {"status": OperationStatus.RUNNING}, {"node_id": 1, "instance_id": 1}
+            )
+        )
+        on_node = Counter(operation["node_id"] for operation in running)
+        full = {node_id for node_id, count in on_node.items() if count >= node_limit}
+        due = self._collection.find(
+            {
+                "status": OperationStatus.PENDING,
+                "node_id": {"$nin": sorted(full.union(without_nodes))},
+                "instance_id": {"$nin": [operation["instance_id"] for operation in running]},
+                # One that was never tried has no time yet, and nothing sorts before all times.
+                "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
+            },
+            {"_id": 1},
+            sort=[("created_at", 1)],
+            limit=_CANDIDATES,
+        )
+        return [operation["_id"] for operation in due]
 
     def _take(self, query: dict[str, Any], token: str, lease_s: float) -> Operation | None:
         taken = self._collection.find_one_and_update(
@@ -232,30 +329,3 @@ def _held(operation_id: str, token: str) -> dict[str, object]:
 
 def _lease(token: str, lease_s: float) -> dict[str, object]:
     return {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
-
-
-_DUE: Sequence[Mapping[str, object]] = [
-    {
-        "$match": {
-            "status": OperationStatus.PENDING,
-            # An operation that was never tried has no time yet, and nothing sorts before all times.
-            "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
-        }
-    },
-    {"$sort": {"created_at": 1}},
-    {
-        "$lookup": {
-            "from": "operations",
-            "localField": "instance_id",
-            "foreignField": "instance_id",
-            "pipeline": [
-                {"$match": {"status": OperationStatus.RUNNING}},
-                {"$project": {"_id": 1}},
-            ],
-            "as": "running",
-        }
-    },
-    {"$match": {"running": []}},
-    {"$limit": _CANDIDATES},
-    {"$project": {"_id": 1}},
-]

@@ -6,8 +6,8 @@ from datetime import datetime
 from pymongo.errors import DuplicateKeyError
 
 from service.documents import User
-from service.errors import Conflict
-from service.store.collection import Documents, Indexes, duplicate_key, translated
+from service.errors import Conflict, NotFound
+from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
 
 INDEXES: Indexes = [
     {"keys": [("email_key", 1)], "unique": True},
@@ -40,9 +40,23 @@ class Users(Documents[User]):
         )
 
     @translated
-    def remove(self, user_id: str) -> None:
-        """Forget the user."""
-        self._collection.delete_one({"_id": user_id})
+    def note_deploy(self, user_id: str, *, now: datetime, session: Session) -> None:
+        """Write down that the user deploys. Raises NotFound when the user is gone.
+
+        The write is what keeps a deploy and the user's deletion from passing each other.
+        """
+        noted = self._collection.update_one(
+            {"_id": user_id}, {"$set": {"deployed_at": now}}, session=session
+        )
+        if noted.matched_count == 0:
+            raise NotFound(self.what, user_id, field="user")
+
+    @translated
+    def remove(self, user_id: str, *, session: Session) -> None:
+        """Forget the user. Raises NotFound."""
+        gone = self._collection.delete_one({"_id": user_id}, session=session)
+        if gone.deleted_count == 0:
+            raise NotFound(self.what, user_id, field="userId")
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         fields: builtins.list[str] = [_FIELD_OF_KEY[name] for name in duplicate_key(exc)]

@@ -1,0 +1,84 @@
+"""Doors to operations: what is done on nodes, and how far it is."""
+
+from typing import Any
+
+from service import operations
+from service.api import examples, wire
+from service.api.blueprint import ALWAYS, Blueprint
+from service.api.context import now, origin, store
+from service.api.schemas.operations import OperationAnswer, OperationsQuery
+
+blueprint = Blueprint(
+    "operations",
+    __name__,
+    url_prefix="/api/operations",
+    description="What is done on nodes, and how far it is.",
+)
+
+
+@blueprint.get("")
+@blueprint.arguments(OperationsQuery, location="query")
+@blueprint.answers(
+    200,
+    OperationAnswer(many=True),
+    400,
+    *ALWAYS,
+    example=[examples.OPERATION],
+    description="The operations, newest first.",
+)
+def list_operations(query: Any) -> list[wire.Json]:
+    """List operations, newest first. Those that ended are kept for some weeks."""
+    limit = query.pop("limit")
+    wanted = {name: value for name, value in query.items() if value is not None}
+    return [wire.operation(found) for found in store().operations.list_newest(wanted, limit=limit)]
+
+
+@blueprint.get("/<operation_id>")
+@blueprint.answers(
+    200,
+    OperationAnswer,
+    400,
+    *ALWAYS,
+    example=examples.OPERATION,
+    description="The operation.",
+)
+def get_operation(operation_id: str) -> wire.Json:
+    """Get one operation. An unknown one is a 400."""
+    return wire.operation(store().operations.get(operation_id))
+
+
+@blueprint.post("/<operation_id>/retry")
+@blueprint.answers(
+    200,
+    OperationAnswer,
+    400,
+    409,
+    *ALWAYS,
+    example=examples.OPERATION,
+    description="The operation that does it: the same when it was waiting, else a new one.",
+)
+def retry(operation_id: str) -> wire.Json:
+    """Try a pending operation at once, or do one again that failed or was cancelled.
+
+    409 when it runs, succeeded, or is no longer wanted.
+    """
+    return wire.operation(operations.retry(store(), operation_id, **origin()))
+
+
+@blueprint.post("/<operation_id>/cancel")
+@blueprint.answers(
+    200,
+    OperationAnswer,
+    400,
+    409,
+    *ALWAYS,
+    example=examples.CANCELLED,
+    description="The operation, which has ended, or ends before its next step.",
+)
+def cancel(operation_id: str) -> wire.Json:
+    """Cancel a deployment, a start, a stop and the like.
+
+    An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
+    and suspensions, which say what is wanted.
+    """
+    return wire.operation(operations.cancel(store(), operation_id, now=now()))

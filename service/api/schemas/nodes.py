@@ -1,0 +1,239 @@
+"""Nodes on the wire."""
+
+import re
+from typing import Any
+
+import marshmallow as ma
+
+from service.api import fields
+from service.api.schemas.base import Answer, Request
+from service.drivers import DRIVER_NAMES
+
+_ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
+
+
+class CreateNode(Request):
+    """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
+
+    name = fields.text(description="What operators call it.")
+    tags = ma.fields.Raw(
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "description": "Comes back as it was sent.",
+        },
+    )
+    ram = fields.as_text(
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "GB, or with a unit. Not limited where it cannot be read."},
+    )
+    disk = fields.as_text(allow_none=True, load_default=None, metadata={"description": "GB."})
+    processor = fields.as_text(allow_none=True, load_default=None)
+    address = fields.text(
+        required=False,
+        load_default=None,
+        description="Host name or address; for `docker` also `unix:///path`.",
+    )
+    port = fields.port(allow_none=True, load_default=None)
+    memory_overallocate = fields.percent(
+        data_key="memoryOverallocate",
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Percent that may be given above `ram`; -1: without limit."},
+    )
+    cpu_overallocate = fields.percent(
+        data_key="cpuOverallocate",
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "The same for cores, which are limited only when this is given and "
+            "`processor` is a number of them."
+        },
+    )
+    driver = ma.fields.String(
+        load_default="skyportd",
+        validate=ma.validate.OneOf(DRIVER_NAMES),
+        metadata={"description": "How the node is talked to."},
+    )
+
+    @ma.validates("address")
+    def check_address(self, address: str | None, **kwargs: Any) -> None:
+        """Other schemes would have a driver start programs, or call what is no node."""
+        if address is not None and not _ADDRESS.fullmatch(address):
+            raise ma.ValidationError("Must be a host name, an IP address or unix:///path.")
+
+    @ma.validates("tags")
+    def check_tags(self, tags: object, **kwargs: Any) -> None:
+        """Tags are a text or a list of texts."""
+        texts = tags if isinstance(tags, list) else [tags]
+        if tags is not None and not all(isinstance(tag, str) for tag in texts):
+            raise ma.ValidationError("Must be a text or a list of texts.")
+
+    @ma.validates_schema
+    def check_complete(self, loaded: dict[str, Any], **kwargs: Any) -> None:
+        """Raise for a field that this driver cannot do without."""
+        needed = {
+            "skyportd": ("tags", "ram", "disk", "processor", "address", "port"),
+            "docker": ("address",),
+        }.get(loaded["driver"], ())
+        missing = [name for name in needed if loaded.get(name) in (None, "")]
+        if missing:
+            raise ma.ValidationError(
+                {name: ["Missing data for required field."] for name in missing}
+            )
+
+    @ma.post_load
+    def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for absent."""
+        return {name: value for name, value in loaded.items() if value is not None}
+
+
+class NodeRef(Request):
+    """Which node is meant."""
+
+    node_id = fields.text(data_key="nodeId", longest=64, description="The node's id.")
+
+
+class NodeAnswer(Answer):
+    """A node. Never with its key."""
+
+    id = ma.fields.String(required=True)
+    name = ma.fields.String(required=True)
+    tags = ma.fields.Raw(
+        required=True, metadata={"type": ["string", "array"], "items": {"type": "string"}}
+    )
+    ram = ma.fields.String(required=True)
+    disk = ma.fields.String(required=True)
+    processor = ma.fields.String(required=True)
+    address = ma.fields.String(required=True)
+    port = ma.fields.Integer(required=True, allow_none=True)
+    driver = ma.fields.String(required=True)
+    status = ma.fields.String(
+        required=True, validate=ma.validate.OneOf(["Unconfigured", "Online", "Offline"])
+    )
+    error = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it is Offline."}
+    )
+    version = ma.fields.String(required=True, allow_none=True)
+    engine = ma.fields.String(required=True, allow_none=True)
+    instances = ma.fields.Integer(required=True)
+    memoryMib = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What it may give away; null: not limited."},
+    )
+    memoryOverallocate = ma.fields.Integer(required=True, allow_none=True)
+    allocatedMemoryMib = ma.fields.Integer(required=True)
+    cpu = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Cores that it may give away; null: not limited."},
+    )
+    cpuOverallocate = ma.fields.Integer(required=True, allow_none=True)
+    allocatedCpu = ma.fields.Float(required=True, metadata={"description": "Cores."})
+    warnings = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "What is not limited because it cannot be read."},
+    )
+    lastSeenAt = ma.fields.DateTime(required=True, allow_none=True)
+    createdAt = ma.fields.DateTime(required=True)
+
+
+class CreatedNodeAnswer(NodeAnswer):
+    """The node that was added; once more under `Message`, where the older panel had it."""
+
+    Message = ma.fields.Nested(NodeAnswer, required=True)
+
+
+class ForceQuery(Request):
+    """Whether to go on in spite of what is lost."""
+
+    force = ma.fields.Boolean(
+        load_default=False, metadata={"description": "Forget the node's instances too."}
+    )
+
+
+class DeletedNodeAnswer(Answer):
+    """The node is gone."""
+
+    message = ma.fields.String(required=True)
+    instances = ma.fields.Integer(
+        required=True, metadata={"description": "How many were forgotten with it."}
+    )
+
+
+class UnknownContainer(Answer):
+    """A container of ours that no instance knows."""
+
+    id = ma.fields.String(required=True)
+    containerId = ma.fields.String(required=True)
+    power = ma.fields.String(required=True)
+
+
+class MissingContainer(Answer):
+    """An instance whose container is gone."""
+
+    id = ma.fields.String(required=True)
+    name = ma.fields.String(required=True)
+
+
+class PowerDifference(Answer):
+    """An instance that runs although it should not, or was last seen otherwise."""
+
+    id = ma.fields.String(required=True)
+    name = ma.fields.String(required=True)
+    suspended = ma.fields.Boolean(required=True)
+    recorded = ma.fields.String(required=True)
+    seen = ma.fields.String(required=True)
+
+
+class DriftAnswer(Answer):
+    """How a node differs from the documents."""
+
+    strays = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
+    missing = ma.fields.List(ma.fields.Nested(MissingContainer), required=True)
+    power = ma.fields.List(ma.fields.Nested(PowerDifference), required=True)
+
+
+class Adoption(Request):
+    """A container that is to become an instance."""
+
+    id = fields.text(longest=128, description="Its id in the list of differences.")
+    user = fields.text(longest=64, description="The owner's `userId`.")
+    name = fields.text(required=False, load_default=None, description="What the owner calls it.")
+
+
+class ResolveDrift(Request):
+    """What is to become of differences."""
+
+    adopt = ma.fields.List(
+        ma.fields.Nested(Adoption),
+        load_default=list,
+        metadata={"description": "Unknown containers that become instances."},
+    )
+    remove = ma.fields.List(
+        fields.text(longest=128, description="An id."),
+        load_default=list,
+        metadata={"description": "Unknown containers and missing instances that go."},
+    )
+    recreate = ma.fields.List(
+        fields.text(longest=128, description="An id."),
+        load_default=list,
+        metadata={"description": "Missing instances whose containers are made anew."},
+    )
+
+
+class ResolvedAnswer(Answer):
+    """What became of one difference."""
+
+    id = ma.fields.String(required=True)
+    action = ma.fields.String(
+        required=True, validate=ma.validate.OneOf(["adopt", "remove", "recreate"])
+    )
+    operationId = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "What does it on the node."}
+    )

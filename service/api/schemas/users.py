@@ -1,0 +1,64 @@
+"""Users on the wire."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from service.api import fields
+from service.api.schemas.base import Answer, Request
+
+
+class LookUpUser(Request):
+    """Which user is meant."""
+
+    type = ma.fields.String(
+        required=True,
+        validate=ma.validate.OneOf(["email", "username", "id"]),
+        metadata={"description": "What `value` is."},
+    )
+    value = fields.text(longest=320, description="The e-mail address, name or id, in full.")
+
+
+class CreateUser(Request):
+    """A user to add."""
+
+    username = fields.text(longest=64, description="Unique in any letter case.")
+    email = ma.fields.Email(
+        required=True,
+        validate=ma.validate.Length(max=320),
+        metadata={"description": "Unique in any letter case."},
+    )
+    password = fields.text(longest=1024, description="Stored as an argon2id hash only.")
+    user_id = fields.text(
+        data_key="userId",
+        required=False,
+        load_default=None,
+        longest=64,
+        description="Kept as it is; made up when absent.",
+    )
+    admin = ma.fields.Boolean(load_default=False, allow_none=True, truthy={True}, falsy={False})
+
+    @ma.post_load
+    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no."""
+        return {**loaded, "admin": bool(loaded["admin"])}
+
+
+class UserAnswer(Answer):
+    """A user. Never with a password, hashed or not."""
+
+    userId = ma.fields.String(required=True)
+    username = ma.fields.String(required=True)
+    email = ma.fields.String(required=True)
+    admin = ma.fields.Boolean(required=True)
+    accessTo = ma.fields.List(ma.fields.String(), required=True)
+    createdAt = ma.fields.DateTime(required=True)
+
+
+class CreatedUserAnswer(Answer):
+    """The user that was added."""
+
+    userId = ma.fields.String(required=True)
+    username = ma.fields.String(required=True)
+    email = ma.fields.String(required=True)
+    admin = ma.fields.Boolean(required=True)

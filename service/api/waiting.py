@@ -1,0 +1,38 @@
+"""Requests that wait for a node: how long, and how many of them at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service import operations
+from service.api.context import current
+from service.documents import Operation
+from service.drivers import DriverFactory
+from service.lifecycle import NodeStatus
+
+
+def wait_for(operation: Operation, wait_s: float | None) -> Operation:
+    """Wait for the operation's end, and answer it as it is then.
+
+    `wait_s` is what the client asked for; None is what the settings say, and nothing when the node
+    is known to be down. When too many others wait, or the process is to end, it answers at once.
+    """
+    here = current()
+    if wait_s is None:
+        node = here.store.nodes.find(operation["node_id"])
+        offline = node is not None and node["status"] == NodeStatus.OFFLINE
+        wait_s = 0 if offline else here.config.wait_s
+    with here.patience.try_slot() as may_wait:
+        return operations.wait(
+            here.store,
+            operation,
+            timeout_s=wait_s if may_wait else 0,
+            pause=here.stopping.wait,
+        )
+
+
+@contextmanager
+def calling_a_node() -> Iterator[DriverFactory]:
+    """Hand out the drivers to a request that calls a node itself. Raises Busy."""
+    here = current()
+    with here.patience.slot():
+        yield here.drivers

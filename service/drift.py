@@ -1,0 +1,301 @@
+"""What a node really runs, against what the documents say.
+
+A worker compares the two after each probe, and writes down what it sees; what the documents want
+and nobody pursues becomes an operation again. Containers that no document knows, and documents
+without a container, are only listed: what becomes of them somebody has to say.
+"""
+
+import logging
+from collections.abc import Container, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+from service import instances, operations
+from service.documents import Instance, Node, Operation
+from service.drivers import ContainerStatus, DriverFactory, NodeDriver
+from service.errors import Conflict, InstanceNotReady, InvalidInput, NodeOffline
+from service.lifecycle import (
+    OPEN,
+    InstanceState,
+    NodeStatus,
+    OperationKind,
+    OperationStatus,
+    Power,
+)
+from service.store import Store
+from service.store.collection import Session
+
+log = logging.getLogger(__name__)
+
+PURSUE_AGAIN_AFTER = timedelta(minutes=5)
+"""How long after a deletion or a suspension failed it is tried once more."""
+
+GONE = "Its container is gone from the node."
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A container with our label that no document knows."""
+
+    instance_id: str
+    status: ContainerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An instance that runs where its document says that it does not, or the other way round."""
+
+    instance: Instance
+    status: ContainerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How a node differs from the documents. What operations are under way with is left out."""
+
+    unknown: Sequence[Unknown]
+    missing: Sequence[Instance]
+    changed: Sequence[Changed]
+
+
+class Adoption(TypedDict):
+    """A container that is to become an instance."""
+
+    id: str
+    user: str
+    name: str | None
+
+
+class Resolution(TypedDict):
+    """What is to become of differences, by the ids of their instances."""
+
+    adopt: list[Adoption]
+    remove: list[str]
+    recreate: list[str]
+
+
+class Origin(TypedDict):
+    """Who asks for a change, and when."""
+
+    now: datetime
+    requested_by: str | None
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What became of one difference, and the operation that does it on the node, if any."""
+
+    instance_id: str
+    action: str
+    operation_id: str | None
+
+
+def find(store: Store, drivers: DriverFactory, node_id: str) -> Drift:
+    """Compare now. Raises NotFound, NodeOffline when the node is down, and what drivers raise."""
+    node = store.nodes.get(node_id)
+    if node["status"] != NodeStatus.ONLINE:
+        raise NodeOffline(node_id, f"The node is {node['status']}.")
+    with closing(drivers(node)) as driver:
+        return _compare(store, driver, node_id)
+
+
+def settle(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) -> None:
+    """Write down what the node's containers do, and pursue what is wanted of them."""
+    with closing(drivers(node)) as driver:
+        drift = _compare(store, driver, node["_id"])
+        for changed in drift.changed:
+            _note_change(store, driver, changed, now=now)
+    for instance in drift.missing:
+        _note_missing(store, instance)
+    for instance in store.instances.list_deleting(node["_id"]):
+        _pursue(store, instance, OperationKind.DELETE, now=now)
+
+
+def resolve(
+    store: Store,
+    drivers: DriverFactory,
+    node_id: str,
+    resolution: Resolution,
+    *,
+    now: datetime,
+    requested_by: str | None = None,
+    request_id: str | None = None,
+) -> list[Resolved]:
+    """Do with differences what the resolution says.
+
+    `adopt` makes an unknown container an instance of a user; `remove` removes it from the node, or
+    deletes an instance whose container is missing; `recreate` makes that container anew. Raises
+    InvalidInput for an id that is no such difference, and then does nothing at all.
+    """
+    node = store.nodes.get(node_id)
+    drift = find(store, drivers, node_id)
+    unknown = {item.instance_id: item for item in drift.unknown}
+    missing = {instance["_id"]: instance for instance in drift.missing}
+    _require("adopt", [adoption["id"] for adoption in resolution["adopt"]], unknown)
+    _require("remove", resolution["remove"], {**unknown, **missing})
+    _require("recreate", resolution["recreate"], missing)
+    adopted = [
+        _draft_adopted(store, drivers, node, adoption, unknown[adoption["id"]].status, now=now)
+        for adoption in resolution["adopt"]
+    ]
+
+    origin = Origin(now=now, requested_by=requested_by, request_id=request_id)
+    done = []
+    for instance in adopted:
+        _adopt(store, instance)
+        done.append(Resolved(instance["_id"], "adopt", None))
+    for instance_id in resolution["remove"]:
+        if instance_id in missing:
+            operation = instances.delete(store, instance_id, **origin)
+        else:
+            operation = operations.draft_for(OperationKind.REMOVE, instance_id, node_id, **origin)
+            store.operations.add(operation)
+        done.append(Resolved(instance_id, "remove", operation["_id"]))
+    for instance_id in resolution["recreate"]:
+        operation = _recreate(store, missing[instance_id], origin)
+        done.append(Resolved(instance_id, "recreate", operation["_id"]))
+    return done
+
+
+def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
+    # Whatever changes while the two are read has an operation that is open, or was since then.
+    since = store.tell_time()
+    found = driver.list()
+    documents = {document["_id"]: document for document in store.instances.list_on(node_id)}
+    touched = store.operations.list_touched(node_id, since)
+    strangers = found.keys() - documents.keys() - touched
+    # One machine may be two nodes; what the other's documents know is no stranger.
+    strangers -= store.instances.list_known(strangers)
+    settled = [
+        document
+        for document in documents.values()
+        if document["state"] == InstanceState.READY and document["_id"] not in touched
+    ]
+    return Drift(
+        unknown=[Unknown(name, found[name]) for name in sorted(strangers)],
+        missing=[document for document in settled if document["_id"] not in found],
+        changed=[
+            Changed(document, found[document["_id"]])
+            for document in settled
+            if document["_id"] in found and _differs(document, found[document["_id"]])
+        ],
+    )
+
+
+def _differs(instance: Instance, status: ContainerStatus) -> bool:
+    runs_suspended = instance["suspended"] and status.power == Power.RUNNING
+    return runs_suspended or status.power != instance["power"]
+
+
+def _note_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
+    instance = changed.instance
+    status = driver.status(instance["_id"]) or changed.status
+    if instance["suspended"] and status.power == Power.RUNNING:
+        log.info("%s is suspended and runs; it is stopped", instance["_id"])
+        _pursue(store, instance, OperationKind.SUSPEND, now=now)
+    store.instances.note(
+        instance["_id"],
+        instances.observe(driver, instance["_id"], status),
+        only_if={"state": instance["state"], "power": instance["power"]},
+    )
+
+
+def _note_missing(store: Store, instance: Instance) -> None:
+    store.instances.note(
+        instance["_id"],
+        {"power": Power.STOPPED, "error": GONE},
+        only_if={"state": instance["state"], "power": instance["power"]},
+    )
+
+
+def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datetime) -> None:
+    """Add the operation that the document wants, unless there is one, or was a moment ago."""
+    latest = store.operations.find_latest(instance["_id"])
+    if latest is not None and latest["kind"] == kind:
+        failed = latest["status"] == OperationStatus.FAILED
+        if latest["status"] in OPEN or (failed and now - latest["ended_at"] < PURSUE_AGAIN_AFTER):
+            return
+    wanted = {"state": instance["state"], "suspended": instance["suspended"]}
+
+    def write(session: Session) -> None:
+        # The write keeps anybody from changing what is wanted before this is done.
+        noted = {"updated_at": now}
+        if store.instances.note(instance["_id"], noted, only_if=wanted, session=session):
+            store.operations.add(operations.draft(kind, instance, now=now), session=session)
+
+    with suppress(Conflict):  # another operation of the instance waits already
+        store.transaction(write)
+
+
+def _require(what: str, named: Iterable[str], there: Container[str]) -> None:
+    wrong = [name for name in named if name not in there]
+    if wrong:
+        raise InvalidInput(
+            f"Not every id in '{what}' is such a difference of this node.",
+            **{what: [f"{name} is none." for name in wrong]},
+        )
+
+
+def _draft_adopted(
+    store: Store,
+    drivers: DriverFactory,
+    node: Node,
+    adoption: Adoption,
+    status: ContainerStatus,
+    *,
+    now: datetime,
+) -> Instance:
+    user = store.users.get(adoption["user"], field="adopt")
+    with closing(drivers(node)) as driver:
+        spec = driver.describe(adoption["id"])
+    if spec is None:
+        raise InvalidInput(
+            "The node does not know what the container was made from.",
+            adopt=[f"{adoption['id']} cannot be adopted."],
+        )
+    return instances.adopt(
+        spec,
+        status,
+        user_id=user["_id"],
+        node_id=node["_id"],
+        name=adoption["name"] or spec.instance_id,
+        images=store.images.list_matching(spec.image),
+        now=now,
+    )
+
+
+def _adopt(store: Store, instance: Instance) -> None:
+    def write(session: Session) -> None:
+        store.instances.add(instance, session=session)
+        store.nodes.reserve(
+            instance["node_id"],
+            memory_mib=instance["memory_mib"],
+            cpu_milli=instance["cpu_milli"],
+            even_if_full=True,  # it has the memory already
+            session=session,
+        )
+
+    store.transaction(write)
+
+
+def _recreate(store: Store, instance: Instance, origin: Origin) -> Operation:
+    operation = operations.draft(OperationKind.DEPLOY, instance, **origin)
+
+    def write(session: Session) -> None:
+        moved = store.instances.move(
+            instance["_id"],
+            InstanceState.INSTALLING,
+            now=origin["now"],
+            changes={"error": None},
+            session=session,
+        )
+        if not moved:
+            raise InstanceNotReady("The instance changed meanwhile.")
+        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
+        store.operations.add(operation, session=session)
+
+    store.transaction(write)
+    return operation

@@ -1,0 +1,377 @@
+"""How each kind of operation is carried out, once a worker has claimed it.
+
+Every step may be done again: a worker may die after any line, and another does the operation from
+its beginning. What was seen is written down as it is seen.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+
+from service import instances, operations
+from service.documents import Instance, Operation
+from service.drivers import ContainerStatus, DriverFactory, NodeDriver
+from service.errors import (
+    NodeFailure,
+    NodeRefused,
+    NodeUnreachable,
+    OperationCancelled,
+    OperationSuperseded,
+    ServiceError,
+)
+from service.lifecycle import (
+    InstanceState,
+    NodeStatus,
+    OperationKind,
+    OperationStatus,
+    PowerAction,
+)
+from service.store import Store
+from service.store.collection import Session
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_S = 1.0
+"""How often a step under way asks the database whether it is still wanted."""
+
+MAX_ATTEMPTS = 6
+"""How often an operation is tried that the node answers with an error. Silence does not count."""
+
+MAX_DELAY_S = 60.0
+
+
+def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> float:
+    """Tell how long to wait before the next attempt: 1, 2, 4 ... seconds, a minute at the most.
+
+    Up to half of it is left out by chance, so that those who failed together do not return
+    together.
+    """
+    longest: float = min(MAX_DELAY_S, 2.0 ** min(attempts - 1, 10))
+    return longest * (1 - chance() / 2)
+
+
+class Job:
+    """One claimed operation, while this worker holds its lease."""
+
+    def __init__(
+        self, store: Store, operation: Operation, *, lease_s: float, now: Callable[[], datetime]
+    ) -> None:
+        self.store = store
+        self.operation = operation
+        self.now = now
+        self._lease_s = lease_s
+        self._renewed_at = time.monotonic()
+        self._checked_at = 0.0
+        self._lost = False
+
+    @property
+    def token(self) -> str:
+        """The lease's token, without which nothing of the operation can be written."""
+        lease = self.operation["lease"]
+        assert lease is not None, "a job's operation was claimed"  # noqa: S101
+        return lease["token"]
+
+    def renew(self) -> None:
+        """Extend the lease. Called by another thread while a driver is busy."""
+        asked_at = time.monotonic()
+        if self.store.operations.renew(self.operation["_id"], self.token, lease_s=self._lease_s):
+            self._renewed_at = asked_at
+        else:
+            self._lost = True
+
+    def check_lease(self) -> None:
+        """Raise OperationSuperseded when the lease may be somebody else's by now."""
+        if self._lost or time.monotonic() - self._renewed_at >= self._lease_s:
+            raise OperationSuperseded("The lease was lost.")
+
+    def checkpoint(self) -> None:
+        """Raise OperationSuperseded or OperationCancelled when the rest is not to be done."""
+        self.check_lease()
+        if time.monotonic() - self._checked_at >= CHECKPOINT_EVERY_S:
+            self.check_cancelled()
+            self.read_instance()
+
+    def check_cancelled(self) -> None:
+        """Raise OperationCancelled when somebody asked for that."""
+        if self.store.operations.get(self.operation["_id"])["cancel_requested"]:
+            raise operations.CANCELLED
+
+    def read_instance(self) -> Instance:
+        """Read the instance. Raises OperationSuperseded when only a deletion is wanted of it."""
+        instance = self.store.instances.find(self.operation["instance_id"])
+        self._checked_at = time.monotonic()
+        deleting = self.operation["kind"] == OperationKind.DELETE
+        if instance is None or (instance["state"] == InstanceState.DELETING) != deleting:
+            raise OperationSuperseded("The instance is being deleted or gone.")
+        return instance
+
+    def step(self, name: str, work: Callable[[], None]) -> None:
+        """Do one step and write down how it went."""
+        self.check_lease()
+        self.check_cancelled()
+        if not self.store.operations.begin_step(
+            self.operation["_id"], self.token, name, now=self.now()
+        ):
+            raise OperationSuperseded("The lease was lost.")
+        error: str | None = None
+        try:
+            work()
+        except ServiceError as exc:
+            error = exc.message
+            raise
+        finally:
+            self.store.operations.end_step(
+                self.operation["_id"], self.token, error=error, now=self.now()
+            )
+
+    def has_done(self, name: str) -> bool:
+        """Tell whether an earlier attempt ended this step well."""
+        return any(
+            step["name"] == name and step["ended_at"] is not None and step["error"] is None
+            for step in self.operation["steps"]
+        )
+
+    def finish(
+        self,
+        status: OperationStatus,
+        *,
+        error: str | None = None,
+        session: Session | None = None,
+    ) -> None:
+        """End the operation. Raises OperationSuperseded when it is no longer ours."""
+        if not self.store.operations.finish(
+            self.operation["_id"],
+            self.token,
+            status,
+            error=error,
+            now=self.now(),
+            session=session,
+        ):
+            raise OperationSuperseded("The lease was lost.")
+
+    def end(self, status: OperationStatus, error: str) -> None:
+        """End the operation, unless somebody else has it by now."""
+        self.store.operations.finish(
+            self.operation["_id"], self.token, status, error=error, now=self.now()
+        )
+
+    def put_off(self, *, delay_s: float, error: str | None = None) -> None:
+        """Let the operation be tried again in `delay_s` seconds, by whoever claims it then."""
+        self.store.operations.postpone(
+            self.operation["_id"], self.token, delay_s=delay_s, error=error, now=self.now()
+        )
+
+
+def deploy(job: Job, driver: NodeDriver) -> None:
+    """Make the container, bring its power in line with what is wanted, and call it READY."""
+
+    def create() -> None:
+        status = driver.create(instances.specify(job.read_instance()), checkpoint=job.checkpoint)
+        _note(job, driver, status)
+
+    def settle() -> None:
+        while True:
+            instance = job.read_instance()
+            status = _align(job, driver, instance)
+            if job.store.instances.move(
+                instance["_id"],
+                InstanceState.READY,
+                now=job.now(),
+                changes=instances.observe(driver, instance["_id"], status),
+                # Somebody who suspends it meanwhile makes us look again.
+                only_if={"suspended": instance["suspended"]},
+            ):
+                return
+            if job.read_instance()["state"] != InstanceState.INSTALLING:
+                return
+
+    job.step("create", create)
+    job.step("start", settle)
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def align_power(job: Job, driver: NodeDriver) -> None:
+    """Stop what is suspended and start what is not, as it is wanted by now."""
+
+    def align() -> None:
+        _note(job, driver, _align(job, driver, job.read_instance()))
+
+    job.step("power", align)
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def delete(job: Job, driver: NodeDriver) -> None:
+    """Remove the container and its volume, and then the instance with all that it held."""
+
+    def remove() -> None:
+        driver.remove(job.operation["instance_id"])
+
+    def forget(session: Session) -> None:
+        job.finish(OperationStatus.SUCCEEDED, session=session)
+        instances.forget(job.store, instance, session=session)
+
+    instance = job.read_instance()
+    job.step("remove", remove)
+    job.store.transaction(forget)
+
+
+def change_power(job: Job, driver: NodeDriver) -> None:
+    """Start, stop or kill the container; what is suspended by now does not start."""
+    action = PowerAction(job.operation["kind"])
+    job.step(action, partial(_change, job, driver, action))
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def restart(job: Job, driver: NodeDriver) -> None:
+    """Stop the container and start it. Not stopped once more when only the start is missing."""
+    for action in (PowerAction.STOP, PowerAction.START):
+        if not job.has_done(action):
+            job.step(action, partial(_change, job, driver, action))
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def remove(job: Job, driver: NodeDriver) -> None:
+    """Remove what is left on the node of an instance that no document knows."""
+
+    def clear() -> None:
+        if job.store.instances.find(job.operation["instance_id"]) is not None:
+            raise OperationSuperseded("There is an instance of this id again.")
+        driver.remove(job.operation["instance_id"])
+
+    job.step("remove", clear)
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
+    OperationKind.DEPLOY: deploy,
+    OperationKind.DELETE: delete,
+    OperationKind.SUSPEND: align_power,
+    OperationKind.UNSUSPEND: align_power,
+    OperationKind.START: change_power,
+    OperationKind.STOP: change_power,
+    OperationKind.RESTART: restart,
+    OperationKind.KILL: change_power,
+    OperationKind.REMOVE: remove,
+}
+
+
+def carry_out(job: Job, drivers: DriverFactory) -> None:
+    """Do the operation, and write down its end or when to try again."""
+    try:
+        _carry_out(job, drivers)
+    except OperationSuperseded as exc:
+        job.end(OperationStatus.SUPERSEDED, exc.message)
+    except OperationCancelled as exc:
+        _give_up(job, OperationStatus.CANCELLED, exc.message)
+    except NodeFailure as failure:
+        _settle_failure(job, failure)
+    except ServiceError:
+        # The database is away. The lease runs out, and somebody takes the operation over.
+        raise
+    except Exception:
+        log.exception("operation %s met an unexpected error", job.operation["_id"])
+        unknown = NodeFailure(job.operation["node_id"], "Unexpected error; see Skyquay's log.")
+        _settle_failure(job, unknown)
+    _log_outcome(job)
+
+
+def _carry_out(job: Job, drivers: DriverFactory) -> None:
+    node = job.store.nodes.find(job.operation["node_id"])
+    if node is None:
+        raise OperationSuperseded("The node was deleted.")
+    if node["status"] == NodeStatus.OFFLINE:
+        job.put_off(delay_s=0, error=node["probe_error"])  # it is not claimed before that changes
+        return
+    with closing(drivers(node)) as driver:
+        try:
+            CARRY_OUT[job.operation["kind"]](job, driver)
+        except OperationSuperseded:
+            _clean_up(job, driver)
+            raise
+        except NodeFailure as failure:
+            if not _is_final(job, failure):
+                raise
+            reason = instances.explain(driver, job.operation["instance_id"], failure.reason)
+            raise type(failure)(node["_id"], reason) from failure
+
+
+def _clean_up(job: Job, driver: NodeDriver) -> None:
+    """Remove what a deployment made although its instance was forgotten meanwhile.
+
+    No document knows it, and no other will bear its id, so that nobody else ever would.
+    """
+    instance_id = job.operation["instance_id"]
+    if job.operation["kind"] == OperationKind.DEPLOY and not job.store.instances.find(instance_id):
+        log.info("removing what was made of %s, which is gone", instance_id)
+        driver.remove(instance_id)
+
+
+def _is_final(job: Job, failure: NodeFailure) -> bool:
+    if isinstance(failure, NodeUnreachable):
+        return False
+    return isinstance(failure, NodeRefused) or job.operation["attempts"] >= MAX_ATTEMPTS
+
+
+def _settle_failure(job: Job, failure: NodeFailure) -> None:
+    if isinstance(failure, NodeUnreachable):
+        job.store.nodes.ask_probe(job.operation["node_id"])
+    if _is_final(job, failure):
+        _give_up(job, OperationStatus.FAILED, failure.reason)
+        return
+    job.store.instances.note(job.operation["instance_id"], {"error": failure.reason})
+    job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason)
+
+
+def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
+    instance_id = job.operation["instance_id"]
+
+    def end(session: Session) -> None:
+        job.finish(status, error=reason, session=session)
+        if job.operation["kind"] == OperationKind.DEPLOY:
+            operations.fail_deploy(job.store, instance_id, reason, now=job.now(), session=session)
+        elif status == OperationStatus.FAILED:
+            job.store.instances.note(instance_id, {"error": reason}, session=session)
+
+    job.store.transaction(end)
+
+
+def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:
+    job.check_lease()
+    action = PowerAction.STOP if instance["suspended"] else PowerAction.START
+    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
+
+
+def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
+    instance = job.read_instance()
+    if instance["suspended"] and action == PowerAction.START:
+        raise OperationSuperseded("The instance was suspended.")
+    job.check_lease()
+    _note(
+        job,
+        driver,
+        driver.power(instance["_id"], action, stop_command=instance["stop_command"]),
+    )
+
+
+def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
+    instance_id = job.operation["instance_id"]
+    job.store.instances.note(instance_id, instances.observe(driver, instance_id, status))
+
+
+def _log_outcome(job: Job) -> None:
+    ended = job.store.operations.find(job.operation["_id"])
+    if ended is not None:
+        log.info(
+            "%s of %s on node %s: %s%s (operation %s, request %s)",
+            ended["kind"],
+            ended["instance_id"],
+            ended["node_id"],
+            ended["status"],
+            f", {ended['error']}" if ended["error"] else "",
+            ended["_id"],
+            ended["request_id"],
+        )

@@ -1,0 +1,369 @@
+"""Drift: what a node runs against what the documents say, on nodes in memory."""
+
+import pytest
+
+from service import drift, instances, operations
+from service.drivers import ContainerSpec
+from service.drivers.memory import Container
+from service.lifecycle import OperationKind, OperationStatus, Power
+from service.ports import parse
+from tests.support import (
+    DEPLOY,
+    NOON,
+    a_body,
+    a_node,
+    eventually,
+    get,
+    run_due,
+    told,
+)
+
+STRAY = "istray2345ab"
+
+
+@pytest.fixture
+def node(place):
+    """The node of the place."""
+    return place[1]
+
+
+@pytest.fixture
+def here(memory_nodes, node):
+    """What the node runs."""
+    return memory_nodes[node["_id"]]
+
+
+@pytest.fixture
+def ready(api, store, memory_nodes, place):
+    """The id of an instance that runs."""
+    deployed = api.post(DEPLOY, a_body(place)).json
+    run_due(store, memory_nodes)
+    return deployed["Id"]
+
+
+@pytest.fixture
+def stray(here):
+    """A container that no document knows."""
+    ports = parse("80:9090")
+    spec = ContainerSpec(
+        instance_id=STRAY,
+        image="registry.example.org/stray:1",
+        cmd=("serve", "--fast"),
+        env={"GREETING": "hello"},
+        memory_mib=256,
+        cpu_milli=500,
+        ports=ports,
+        primary=ports[0],
+    )
+    here.containers[STRAY] = Container(spec, power=Power.RUNNING)
+    return here.containers[STRAY]
+
+
+@pytest.fixture
+def settle(store, memory_nodes, node):
+    """Compare the node with the documents, as a worker does after each probe."""
+    return lambda: drift.settle(store, memory_nodes, node, now=NOON)
+
+
+def find(api, node):
+    """Ask for the node's drift."""
+    answer = api.get(f"/api/nodes/{node['_id']}/drift")
+    assert 200 == answer.status
+    return answer.json
+
+
+def resolve(api, node, **resolution):
+    """Resolve differences of the node."""
+    return api.post(f"/api/nodes/{node['_id']}/drift/resolve", resolution)
+
+
+# What is seen
+
+
+def test_a_node_that_agrees_has_no_drift(api, node, ready):
+    """What is as it should be is not listed."""
+    assert {"unknown": [], "missing": [], "power": []} == find(api, node)
+
+
+def test_a_stray_container_is_listed(api, node, stray):
+    """A container of ours that no document knows."""
+    assert [{"id": STRAY, "containerId": f"memory-{STRAY}", "power": "running"}] == (
+        find(api, node)["unknown"]
+    )
+
+
+def test_a_missing_container_is_listed(api, node, here, ready):
+    """An instance whose container somebody removed."""
+    here.containers.clear()
+
+    assert [{"id": ready, "name": "an instance"}] == find(api, node)["missing"]
+
+
+def test_a_difference_in_power_is_listed(api, node, here, ready):
+    """A container that stopped by itself a moment ago."""
+    here.containers[ready].power = Power.STOPPED
+
+    assert [
+        {
+            "id": ready,
+            "name": "an instance",
+            "suspended": False,
+            "recorded": "running",
+            "seen": "stopped",
+        }
+    ] == find(api, node)["power"]
+
+
+def test_looking_changes_nothing(api, look, here, node, stray, ready):
+    """Asking for the drift neither removes nor writes anything."""
+    here.containers[ready].power = Power.STOPPED
+    before = (look(), set(here.containers))
+
+    find(api, node)
+
+    assert before == (look(), set(here.containers))
+
+
+def test_what_is_under_way_is_no_drift(api, store, node, place, ready):
+    """An instance that is being installed, or deleted, explains its differences itself."""
+    api.post(DEPLOY, a_body(place, ports="81:8081", primary="8081"))
+    api.delete("/api/instance/delete", {"id": ready})
+
+    assert {"unknown": [], "missing": [], "power": []} == find(api, node)
+
+
+def test_one_machine_may_be_two_nodes(api, store, memory_nodes, node, here, ready):
+    """What another node's documents know is no stray, though both see its container."""
+    other = a_node(store, memory_nodes, name="the same machine")
+    memory_nodes[other["_id"]].containers = here.containers
+
+    assert [] == find(api, other)["unknown"]
+
+
+def test_the_drift_of_a_node_that_is_down_is_not_waited_for(api, store, node):
+    """A node that is known to be down is not asked."""
+    store.nodes.note_probe(node["_id"], {"status": "Offline"})
+
+    answer = api.get(f"/api/nodes/{node['_id']}/drift")
+
+    assert (500, "node_offline", ["nodeId"]) == told(answer)
+
+
+def test_an_unknown_node_has_no_drift(api):
+    """What does not exist is a 400."""
+    assert (400, "node_not_found", ["id"]) == told(api.get("/api/nodes/nowhere/drift"))
+
+
+# What a worker does by itself
+
+
+def test_a_container_that_stopped_shows_as_stopped(api, here, ready, settle):
+    """Power follows what is seen."""
+    here.containers[ready].power = Power.STOPPED
+
+    settle()
+
+    assert "stopped" == get(api, ready)["power"]
+
+
+def test_a_container_that_is_gone_shows_as_stopped(api, here, ready, settle):
+    """And the instance says why; it is not made again by itself, nor forgotten."""
+    here.containers.clear()
+
+    settle()
+
+    after = get(api, ready)
+    assert ("READY", "stopped", drift.GONE) == (
+        after["InternalState"],
+        after["power"],
+        after["error"],
+    )
+
+
+def test_a_suspended_container_that_runs_is_stopped(api, store, memory_nodes, here, ready, settle):
+    """Somebody started by hand what is suspended."""
+    api.post(f"/api/instances/suspend/{ready}")
+    run_due(store, memory_nodes)
+    here.containers[ready].power = Power.RUNNING
+
+    settle()
+    run_due(store, memory_nodes)
+
+    assert Power.STOPPED == here.containers[ready].power
+
+
+def test_a_stray_container_is_left_alone(here, stray, settle):
+    """Nothing is removed silently."""
+    settle()
+
+    assert STRAY in here.containers
+
+
+def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, here, ready, settle):
+    """Some minutes after a node refused a deletion it is asked again."""
+    here.refuse("no")
+    instances.delete(store, ready, now=NOON - drift.PURSUE_AGAIN_AFTER)
+    operation = store.operations.claim("a-token", lease_s=30)
+    store.operations.finish(
+        operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - drift.PURSUE_AGAIN_AFTER
+    )
+    here.behave()
+
+    settle()
+    run_due(store, memory_nodes)
+
+    assert [] == api.get("/api/instances").json
+
+
+def test_a_deletion_that_just_failed_is_left_alone(api, store, memory_nodes, here, ready, settle):
+    """Not every probe asks a node again that just refused."""
+    here.refuse("no")
+    api.delete("/api/instance/delete", {"id": ready})
+    run_due(store, memory_nodes)
+    here.behave()
+
+    settle()
+
+    assert 1 == len(api.get(f"/api/operations?instanceId={ready}").json) - 1
+
+
+def test_an_old_look_does_not_undo_what_was_done_since(store, memory_nodes, node, here, ready):
+    """A change that an operation made while the node was compared is not overwritten."""
+    stale = store.instances.get(ready)
+    here.containers[ready].power = Power.STOPPED
+    [changed] = drift.find(store, memory_nodes, node["_id"]).changed
+    store.instances.note(ready, {"power": Power.UNKNOWN})
+
+    drift._note_change(store, here, changed, now=NOON)
+
+    assert stale["power"] == Power.RUNNING
+    assert Power.UNKNOWN == store.instances.get(ready)["power"]
+
+
+def test_a_worker_compares_after_each_probe(api, here, ready, worker):
+    """Nobody has to ask: a worker notices by itself."""
+    here.containers[ready].power = Power.STOPPED
+
+    assert eventually(lambda: get(api, ready)["power"] == "stopped")
+
+
+# What somebody says is to become of it
+
+
+def test_a_stray_container_is_adopted(api, store, node, place, stray):
+    """It becomes an instance of a user, as it is, and runs on."""
+    answer = resolve(
+        api, node, adopt=[{"id": STRAY, "user": place[0]["_id"], "name": "found again"}]
+    )
+
+    after = get(api, STRAY)
+    assert (201, [{"id": STRAY, "action": "adopt", "operationId": None}]) == (
+        answer.status,
+        answer.json,
+    )
+    assert ("found again", "READY", "running", 256, 0.5, "80:9090", ["GREETING=hello"]) == tuple(
+        after[name] for name in ("Name", "InternalState", "power", "Memory", "Cpu", "Ports", "Env")
+    )
+
+
+def test_what_is_adopted_counts(api, store, node, place, stray):
+    """Its memory and its ports are the node's, even where there was no room."""
+    resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+
+    taken = api.post(DEPLOY, a_body(place, ports="80:9090", primary="9090"))
+    assert (256, 409) == (
+        store.nodes.get(node["_id"])["allocated"]["memory_mib"],
+        taken.status,
+    )
+
+
+def test_a_stray_container_is_removed(api, store, memory_nodes, node, here, stray):
+    """With its volume, by an operation that can be seen."""
+    answer = resolve(api, node, remove=[STRAY])
+    run_due(store, memory_nodes)
+
+    [done] = answer.json
+    operation = api.get(f"/api/operations/{done['operationId']}").json
+    assert ("remove", "succeeded", {}) == (
+        operation["kind"],
+        operation["status"],
+        here.containers,
+    )
+
+
+def test_a_missing_instance_is_removed(api, store, memory_nodes, node, here, ready):
+    """An instance whose container is gone is deleted as any other."""
+    here.containers.clear()
+
+    resolve(api, node, remove=[ready])
+    run_due(store, memory_nodes)
+
+    assert [] == api.get("/api/instances").json
+
+
+def test_a_missing_container_is_made_anew(api, store, memory_nodes, node, here, ready):
+    """The instance is installed once more, as it was."""
+    here.containers.clear()
+
+    resolve(api, node, recreate=[ready])
+    states = [get(api, ready)["InternalState"]]
+    run_due(store, memory_nodes)
+
+    states.append(get(api, ready)["InternalState"])
+    assert (["INSTALLING", "READY"], [ready]) == (states, list(here.containers))
+
+
+@pytest.mark.parametrize("what", ["remove", "recreate"])
+def test_what_is_no_difference_is_named(api, look, node, here, stray, ready, what):
+    """A running instance's id among strays: 400, and nothing was done."""
+    before = (look(), set(here.containers))
+
+    answer = resolve(api, node, **{what: [ready]}, adopt=[])
+
+    assert (400, "invalid_input", [what]) == told(answer)
+    assert before == (look(), set(here.containers))
+
+
+@pytest.mark.parametrize(
+    ("adoption", "field"),
+    [({"id": STRAY, "user": "nobody"}, "adopt"), ({"id": "inothing", "user": "x"}, "adopt")],
+)
+def test_a_wrong_adoption_is_named(api, node, stray, adoption, field):
+    """An owner or a container that does not exist."""
+    answer = resolve(api, node, adopt=[adoption])
+
+    assert (400, [field]) == (answer.status, list(answer.json["details"]))
+
+
+def test_who_adopts_names_an_owner(api, node, stray):
+    """An adoption without an owner is a 400."""
+    assert (400, "invalid_input", ["adopt"]) == told(resolve(api, node, adopt=[{"id": STRAY}]))
+
+
+def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, here, ready):
+    """Should an instance of that id exist when the removal runs, its container stays."""
+    removal = operations.draft_for(OperationKind.REMOVE, ready, node["_id"], now=NOON)
+    store.operations.add(removal)
+
+    run_due(store, memory_nodes)
+
+    assert (OperationStatus.SUPERSEDED, True) == (
+        store.operations.get(removal["_id"])["status"],
+        ready in here.containers,
+    )
+
+
+def test_what_was_deployed_for_a_forgotten_instance_is_removed(
+    api, store, memory_nodes, place, here, worker
+):
+    """A deployment that was under way when its instance was forgotten leaves no stray behind."""
+    here.stall()
+    deployed = api.post(DEPLOY, a_body(place)).json
+    assert here.await_stalled()
+    store.instances._collection.delete_one({"_id": deployed["Id"]})
+
+    here.release()
+
+    operation = deployed["operationId"]
+    assert eventually(lambda: store.operations.get(operation)["status"] == "superseded")
+    assert {} == here.containers
