@@ -53,6 +53,8 @@ _OPTIONS = (
     ("--setParameter", "diagnosticDataCollectionEnabled=false"),
     # Nobody gains from compressing on loopback, and old servers had holes there.
     ("--networkMessageCompressors", "disabled"),
+    # What a process that is killed leaves locked is free again after this, not after a minute.
+    ("--setParameter", "transactionLifetimeLimitSeconds=10"),
     # There is no other member to hand over to, so shutting down need not wait for one.
     ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
 )

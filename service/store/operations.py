@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.documents import Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
@@ -37,6 +38,29 @@ INDEXES: Indexes = [
 
 _CANDIDATES = 8
 """How many waiting operations one claim looks at, when others claim at the same time."""
+
+_TAKE_TIMEOUT_S = 1.0
+"""How long one claim waits for a document that a transaction has."""
+
+_CLOSED_STEPS = {
+    "$map": {
+        "input": "$steps",
+        "as": "step",
+        "in": {
+            "$cond": [
+                {"$eq": ["$$step.ended_at", None]},
+                {
+                    "$mergeObjects": [
+                        "$$step",
+                        {"ended_at": "$$NOW", "error": "The worker that did it went away."},
+                    ]
+                },
+                "$$step",
+            ]
+        },
+    }
+}
+"""An operation's steps, with an end for one that a worker began and never ended."""
 
 
 class Operations(Documents[Operation]):
@@ -166,23 +190,15 @@ class Operations(Documents[Operation]):
         instance runs, while `node_limit` others of its node run, and while its node is one of
         `without_nodes`.
         """
-        orphan = self._take(
-            {
-                "status": OperationStatus.RUNNING,
-                "$expr": {"$lt": ["$lease.until", "$$NOW"]},
-            },
-            token,
-            lease_s,
-        )
-        if orphan is not None:
-            return orphan
-        for candidate in self._list_due(node_limit, without_nodes):
+        for candidate in self._list_orphans() + self._list_due(node_limit, without_nodes):
             try:
-                taken = self._take(
-                    {"_id": candidate, "status": OperationStatus.PENDING}, token, lease_s
-                )
+                taken = self._take(candidate, token, lease_s)
             except DuplicateKeyError:
                 continue  # Another operation of the instance began to run a moment ago.
+            except PyMongoError as exc:
+                if not exc.timeout:
+                    raise
+                continue  # A transaction has it, perhaps of a process that died in the middle.
             if taken is not None:
                 return taken
         return None
@@ -282,7 +298,17 @@ class Operations(Documents[Operation]):
         )
         return hurried.matched_count
 
-    def _list_due(self, node_limit: int, without_nodes: Iterable[str]) -> "builtins.list[str]":
+    def _list_orphans(self) -> "builtins.list[Mapping[str, object]]":
+        expired = {
+            "status": OperationStatus.RUNNING,
+            "$expr": {"$lt": ["$lease.until", "$$NOW"]},
+        }
+        found = self._collection.find(expired, {"_id": 1}, limit=_CANDIDATES)
+        return [{**expired, "_id": operation["_id"]} for operation in found]
+
+    def _list_due(
+        self, node_limit: int, without_nodes: Iterable[str]
+    ) -> "builtins.list[Mapping[str, object]]":
         running = builtins.list(
             self._collection.find(
                 {"status": OperationStatus.RUNNING}, {"node_id": 1, "instance_id": 1}
@@ -302,24 +328,22 @@ class Operations(Documents[Operation]):
             sort=[("created_at", 1)],
             limit=_CANDIDATES,
         )
-        return [operation["_id"] for operation in due]
+        return [{"_id": operation["_id"], "status": OperationStatus.PENDING} for operation in due]
 
-    def _take(self, query: dict[str, Any], token: str, lease_s: float) -> Operation | None:
-        taken = self._collection.find_one_and_update(
-            query,
-            [
-                {
-                    "$set": {
-                        "status": OperationStatus.RUNNING.value,
-                        "lease": _lease(token, lease_s),
-                        "attempts": {"$add": ["$attempts", 1]},
-                        "updated_at": "$$NOW",
-                    }
-                }
-            ],
-            sort=[("created_at", 1)],
-            return_document=ReturnDocument.AFTER,
-        )
+    def _take(
+        self, candidate: Mapping[str, object], token: str, lease_s: float
+    ) -> Operation | None:
+        changes = {
+            "status": OperationStatus.RUNNING.value,
+            "lease": _lease(token, lease_s),
+            "attempts": {"$add": ["$attempts", 1]},
+            "steps": _CLOSED_STEPS,
+            "updated_at": "$$NOW",
+        }
+        with pymongo.timeout(_TAKE_TIMEOUT_S):
+            taken = self._collection.find_one_and_update(
+                candidate, [{"$set": changes}], return_document=ReturnDocument.AFTER
+            )
         return cast("Operation | None", taken)
 
 

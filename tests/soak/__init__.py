@@ -1,0 +1,1 @@
+"""Long runs that look for what happens once in a hundred times."""
