@@ -42,7 +42,7 @@ SKYQUAY = Path(sys.executable).with_name("skyquay")
 KEY = "soak-key-0123456789abcdef"
 IMAGE = "skyquay-soak/busybox:1"
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
-PORTS = range(28500, 28512)
+PORTS = 12
 MEMORY_MIB = 64
 ASKERS = 4
 CONVERGE_S = 60.0
@@ -82,6 +82,7 @@ class Arena:
         self.documents = self.mongo[config.database]
         self.store = stack.enter_context(closing(Store(config.mongodb_uri, config.database)))
         self.store.prepare()
+        self.ports = [free_port() for _ in range(PORTS)]
         self.place = self._make_place(driver)
         self.driver: NodeDriver = stack.enter_context(closing(make_drivers(config)(self.node)))
         stack.callback(self._remove_everything)
@@ -289,7 +290,7 @@ def _ask_once(
         else:
             told.deployed.discard(name)
     try:
-        status, answer = _send(arena, session, url, act, name, lots.choice(PORTS))
+        status, answer = _send(arena, session, url, act, name, lots.choice(arena.ports))
     except requests.RequestException:
         status, answer = 0, {}
     with told.lock:

@@ -1,0 +1,28 @@
+"""A few rounds of the soak: what is acknowledged survives `kill -9`, whatever was under way."""
+
+import random
+
+import pytest
+
+from tests.soak.crash import Told, open_arena, play
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_acknowledged_is_lost_on_docker(processes):
+    """Documents, containers and what clients were told agree after every crash."""
+    assert [] == lose("docker", rounds=2, processes=processes)
+
+
+def test_nothing_acknowledged_is_lost_as_processes():
+    """The same where instances are child processes, which outlive who started them."""
+    assert [] == lose("process", rounds=2, processes=2)
+
+
+def lose(driver, *, rounds, processes):
+    """Play rounds of the soak, each with other choices than the last run's; list what was lost."""
+    told, lots = Told(), random.Random()
+    with open_arena(driver) as arena:
+        lost = [play(arena, told, lots, processes=processes).lost for _ in range(rounds)]
+    assert told.outcomes["deploy 201"]
+    return [thing for found in lost for thing in found]
