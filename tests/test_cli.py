@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -14,12 +15,15 @@ from click.testing import CliRunner
 
 from service import cli, instances, keys
 from service.config import describe_settings
+from service.drivers.memory import MemoryNodes
 from service.embedded import find_running
 from service.errors import Unauthorized
 from service.users import create as create_user
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually
+from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, an_order, eventually
 from tests.test_drivers import free_port
 
+KEY = "a-key-of-the-tests-own"
+FAR = NOON.replace(year=2999)
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 
 
@@ -414,3 +418,33 @@ def test_any_wsgi_server_will_do(programs):
     programs(SKYQUAY.with_name("waitress-serve"), f"--listen={listen}", "wsgi:app")
 
     assert {"status": "ready"} == answer_of(f"http://{listen}/readyz").json()
+
+
+def test_who_waits_is_answered_before_the_end(programs, store):
+    """SIGTERM ends the waiting, not the request; and what it waited for is kept."""
+    node = a_node(store, MemoryNodes(), name="away")
+    store.nodes.note_probe(node["_id"], {"status": "Offline", "probed_at": FAR})
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = programs(SKYQUAY, "serve", SKYQUAY_LISTEN=f"127.0.0.1:{port}", SKYQUAY_API_KEY=KEY)
+    assert 200 == answer_of(f"{url}/readyz").status_code
+    order = a_deploy(a_user(store), node, an_image(store), queue=True)
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(
+            requests.post,
+            f"{url}{DEPLOY}?wait=60",
+            json=order,
+            headers={"x-api-key": KEY},
+            timeout=50,
+        )
+        assert eventually(lambda: store.operations.list_newest({}, limit=1))
+        process.terminate()
+        answer = waiting.result()
+
+    assert (201, "INSTALLING", 0) == (
+        answer.status_code,
+        answer.json()["state"],
+        process.wait(30),
+    )
+    assert "pending" == store.operations.list_newest({}, limit=1)[0]["status"]

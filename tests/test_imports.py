@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "embedded": LEAVES,
     "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
-    "server": {"config", "worker"},
+    "server": {"config", "worker", "api"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
     "api": LEAVES | {"documents", "drivers", "use case", "api"},
     "app": KINDS,

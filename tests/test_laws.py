@@ -3,28 +3,31 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import instances
+from service import drift, instances, operations
 from service.drivers.memory import MemoryNodes
-from service.errors import NotFound, PortTaken
-from service.lifecycle import InstanceState, Power
+from service.errors import Conflict, NodeFailure, NotFound
+from service.lifecycle import InstanceState, NodeStatus, Power, PowerAction
 from service.ports import parse
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(
-    st.sampled_from(["deploy", "delete", "suspend", "unsuspend", "work", "fail", "silence"]),
-    max_size=12,
-)
+    st.sampled_from(
+        ["deploy", "delete", "forget", "suspend", "unsuspend", *PowerAction, "cancel", "retry",
+         "work", "die", "fail", "refuse", "silence", "return"]
+    ),
+    max_size=14,
+)  # fmt: skip
 
 
 @given(acts=ACTS)
 @settings(
-    max_examples=40,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_documents_and_containers_agree(store, acts):
     """
-    After any sequence of requests, failures and work, what runs is what should run.
+    After any sequence of requests, failures, crashes and work, nothing is lost or left over.
     """
     nodes = MemoryNodes()
     node = a_node(store, nodes)
@@ -34,38 +37,67 @@ def test_documents_and_containers_agree(store, acts):
 
     for act in acts:
         try:
-            match act:
-                case "deploy":
-                    known.append(instances.deploy(store, order, now=NOON)[0]["_id"])
-                case "delete" if known:
-                    instances.delete(store, known[-1], now=NOON)
-                case "suspend" | "unsuspend" if known:
-                    instances.set_suspended(store, known[-1], act == "suspend", now=NOON)
-                case "fail":
-                    here.fail_times(1)
-                case "silence":
-                    here.silence()
-                case "work":
-                    run_due(store, nodes)
-                    here.behave()
-        except (NotFound, PortTaken):
+            do(store, nodes, here, order, known, act)
+        except (Conflict, NodeFailure, NotFound):
             continue
 
     settle(store, nodes, here)
-    wanted = {
-        instance["_id"]: Power.STOPPED if instance["suspended"] else Power.RUNNING
-        for instance in store.instances.list_on(node["_id"])
-    }
-    assert wanted == {name: container.power for name, container in here.containers.items()}
-    assert {InstanceState.READY} >= {i["state"] for i in store.instances.list_on(node["_id"])}
-    assert len(wanted) == store.nodes.get(node["_id"])["allocated"]["instances"]
+    documents = {i["_id"]: i for i in store.instances.list_on(node["_id"])}
+    made = {name: i for name, i in documents.items() if i["state"] == InstanceState.READY}
+    powers = {name: container.power for name, container in here.containers.items()}
+    assert powers.keys() <= documents.keys()
+    assert {name: i["power"] for name, i in made.items()} == {n: powers[n] for n in made}
+    assert not {n for n, i in made.items() if i["suspended"] and powers[n] == Power.RUNNING}
+    assert {InstanceState.READY, InstanceState.FAILED} >= {i["state"] for i in documents.values()}
+    assert len(documents) == store.nodes.get(node["_id"])["allocated"]["instances"]
+
+
+def do(store, nodes, here, order, known, act):
+    """Do one act, to the newest instance there is."""
+    match act:
+        case "deploy":
+            known.append(instances.deploy(store, order, now=NOON))
+        case "work":
+            run_due(store, nodes)
+        case "die":
+            # A worker claims something, and is never heard of again.
+            store.operations.claim("the dead", lease_s=0.001)
+        case "fail":
+            here.fail_times(1)
+        case "refuse":
+            here.refuse()
+        case "silence":
+            here.silence()
+        case "return":
+            here.behave()
+        case _ if known:
+            instance, operation = known[-1]
+            do_to(store, instance["_id"], operation["_id"], act)
+
+
+def do_to(store, instance_id, operation_id, act):
+    """Do one act to this instance, or to the operation that deploys it."""
+    match act:
+        case "delete":
+            instances.delete(store, instance_id, now=NOON)
+        case "forget":
+            instances.delete_by_force(store, instance_id, now=NOON)
+        case "suspend" | "unsuspend":
+            instances.set_suspended(store, instance_id, act == "suspend", now=NOON)
+        case "cancel":
+            operations.cancel(store, operation_id, now=NOON)
+        case "retry":
+            operations.retry(store, operation_id, now=NOON)
+        case action:
+            instances.change_power(store, instance_id, action, now=NOON)
 
 
 def settle(store, nodes, here):
-    """Let the node behave and all pauses pass, and work until nothing is left to do."""
+    """Let the node behave and time pass, and work until nothing is left to do."""
     here.behave()
-    store.operations._collection.update_many(
-        {"next_attempt_at": {"$ne": None}}, {"$set": {"next_attempt_at": None}}
-    )
-    while run_due(store, nodes):
-        pass
+    for _ in range(3):
+        node = store.nodes.get(here.node_id)
+        store.nodes.note_probe(node["_id"], {"status": NodeStatus.ONLINE})
+        store.operations.hurry_on(node["_id"])
+        run_due(store, nodes)
+        drift.settle(store, nodes, node, now=NOON + 2 * drift.PURSUE_AGAIN_AFTER)

@@ -1,16 +1,26 @@
 """What many do at once, on the real database."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 
 from service import instances, nodes, users
-from service.errors import CapacityExceeded, Conflict, NodeNotEmpty, NotFound, PortTaken
+from service.errors import (
+    CapacityExceeded,
+    Conflict,
+    InvalidInput,
+    NodeNotEmpty,
+    NotFound,
+    PortTaken,
+)
+from service.lifecycle import Power
 from service.ports import parse
-from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 RACERS = 50
+NEVER = NOON.replace(year=2999)
 
 
 def race(work, *, racers=RACERS):
@@ -138,3 +148,85 @@ def test_suspend_unsuspend_and_delete_at_once_agree(store, memory_nodes, order, 
         o for o in outcomes if isinstance(o, Exception) and not isinstance(o, (NotFound, Conflict))
     ]
     assert [] == unexpected
+
+
+def test_a_user_is_not_deleted_under_a_deploy(store, order):
+    """Either the deploy is refused, or the user stays: no instance is without its owner."""
+
+    def deploy_or_delete(number):
+        if number % 2:
+            return users.delete(store, order["user_id"])
+        return instances.deploy(
+            store,
+            {**order, "ports": parse(f"80:{9000 + number}"), "primary": 9000 + number},
+            now=NOON,
+        )
+
+    outcomes = race(deploy_or_delete, racers=10)
+
+    unexpected = [
+        o for o in outcomes if isinstance(o, Exception) and not isinstance(o, InvalidInput)
+    ]
+    assert [] == unexpected
+    assert (store.users.find(order["user_id"]) is None) == (store.instances.list() == [])
+
+
+def test_cores_are_not_given_twice(store, memory_nodes):
+    """Deploys that together pass a node's cores stop exactly at them."""
+    node = a_node(store, memory_nodes, processor="4", cpu_overallocate=25)
+    order = an_order(a_user(store), node, an_image(store), cpu_milli=1000)
+
+    outcomes = race(
+        lambda n: instances.deploy(
+            store, {**order, "ports": parse(f"80:{9000 + n}"), "primary": 9000 + n}, now=NOON
+        ),
+        racers=20,
+    )
+
+    assert {"done": 5, CapacityExceeded.__name__: 15} == kinds(outcomes)
+
+
+@pytest.mark.parametrize("acts", [*itertools.permutations(["suspend", "unsuspend", "delete"])])
+def test_suspend_unsuspend_and_delete_converge(store, memory_nodes, order, worker, acts):
+    """Begun in any order and done at once, they leave neither a document nor a container."""
+    instance, _ = instances.deploy(store, order, now=NOON)
+    here = memory_nodes[order["node_id"]]
+
+    def act(number):
+        wish = acts[number]
+        if wish == "delete":
+            return instances.delete(store, instance["_id"], now=NOON)
+        return instances.set_suspended(store, instance["_id"], wish == "suspend", now=NOON)
+
+    outcomes = race(act, racers=3)
+
+    assert {"done", NotFound.__name__} >= kinds(outcomes).keys()
+    assert eventually(lambda: store.instances.find(instance["_id"]) is None)
+    assert ({}, 0) == (
+        here.containers,
+        store.nodes.get(order["node_id"])["allocated"]["instances"],
+    )
+
+
+def test_suspensions_at_once_agree_with_the_container(store, memory_nodes, order, worker):
+    """Of many who suspend and unsuspend, the last that was written down is what happens."""
+    instance, _ = instances.deploy(store, order, now=NOON)
+    container = memory_nodes[order["node_id"]].containers
+
+    race(
+        lambda n: instances.set_suspended(store, instance["_id"], bool(n % 2), now=NOON), racers=10
+    )
+
+    assert eventually(lambda: not store.operations.list_touched(order["node_id"], NEVER))
+    after = store.instances.get(instance["_id"])
+    wanted = Power.STOPPED if after["suspended"] else Power.RUNNING
+    assert (wanted, wanted) == (container[instance["_id"]].power, after["power"])
+
+
+def test_one_operation_has_one_worker(store, order):
+    """Of many who claim at the same moment one gets it."""
+    instances.deploy(store, order, now=NOON)
+
+    claimed = race(lambda n: store.operations.claim(f"worker-{n}", lease_s=30), racers=20)
+
+    assert 1 == len([operation for operation in claimed if operation])

@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import asdict
+from datetime import timedelta
 
 import mongomock
 import pymongo.errors as mongo
@@ -12,6 +13,7 @@ from service.embedded import find_mongod
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
 from service.lifecycle import InstanceState, OperationKind, OperationStatus
 from service.operations import draft
+from service.ports import parse
 from service.store import Store
 from service.store.collection import translate
 from service.store.users import Users
@@ -207,3 +209,75 @@ def test_the_embedded_database_can_be_used(mongod_uri):
 
     assert problem is None
     assert embedded.REPLICA_SET in mongod_uri
+
+
+@pytest.fixture
+def waiting(store, memory_nodes):
+    """Two operations that are due, the older one first."""
+    node, image = a_node(store, memory_nodes), an_image(store)
+    orders = [
+        an_order(a_user(store), node, image, ports=parse(f"80:{port}"), primary=str(port))
+        for port in (8080, 8081)
+    ]
+    return [instances.deploy(store, order, now=NOON)[1]["_id"] for order in orders]
+
+
+def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, config, waiting):
+    """What a process that died left in an open transaction is passed over until it is free."""
+    collection = mongo_client[config.database].operations
+    with mongo_client.start_session() as dead:
+        dead.start_transaction()
+        collection.update_one({"_id": waiting[0]}, {"$set": {"error": "locked"}}, session=dead)
+
+        claimed = store.operations.claim("a-token", lease_s=30)
+
+        dead.abort_transaction()
+    assert waiting[1] == claimed["_id"]
+    assert waiting[0] == store.operations.claim("a-token", lease_s=30)["_id"]
+
+
+def test_a_step_of_a_dead_worker_has_an_end(store, waiting):
+    """Who takes over ends the step that somebody began and never ended."""
+    store.operations.claim("dead", lease_s=0.001)
+    store.operations.begin_step(waiting[0], "dead", "create", now=NOON)
+
+    taken = eventually(lambda: store.operations.claim("alive", lease_s=30))
+
+    [step] = taken["steps"]
+    assert ("create", "The worker that did it went away.", True) == (
+        step["name"],
+        step["error"],
+        step["ended_at"] > NOON,
+    )
+
+
+@pytest.mark.parametrize("end", ["finish", "supersede", "cancel"])
+def test_operations_that_ended_expire(store, mongo_client, config, waiting, end):
+    """They are forgotten after a month, by the database itself."""
+    match end:
+        case "finish":
+            store.operations.claim("a-token", lease_s=30)
+            store.operations.finish(waiting[0], "a-token", OperationStatus.SUCCEEDED, now=NOON)
+        case "supersede":
+            instance_id = store.operations.get(waiting[0])["instance_id"]
+            store.transaction(
+                lambda session: store.operations.supersede_waiting(
+                    instance_id, now=NOON, session=session
+                )
+            )
+        case "cancel":
+            store.transaction(
+                lambda session: store.operations.cancel_waiting(
+                    waiting[0], now=NOON, session=session
+                )
+            )
+
+    left = store.operations.get(waiting[0])["expires_at"] - store.tell_time()
+    indexes = mongo_client[config.database].operations.index_information()
+    assert 30 == round(left / timedelta(days=1))
+    assert 0 == indexes["expires_at_1"]["expireAfterSeconds"]
+
+
+def test_what_is_open_does_not_expire(store, waiting):
+    """However long it waits."""
+    assert "expires_at" not in store.operations.get(waiting[0])

@@ -1,8 +1,8 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, TypeVar, cast
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo import IndexModel, MongoClient
@@ -101,7 +101,8 @@ class Store:
     @translated
     def tell_time(self) -> datetime:
         """Tell the time by the clock that leases and probes are measured by."""
-        return cast("datetime", self._client.admin.command("hello")["localTime"])
+        told: datetime = self._client.admin.command("hello")["localTime"]
+        return told.replace(tzinfo=UTC)
 
     def transaction(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` so that all its writes happen, with a majority, or none.

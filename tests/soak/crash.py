@@ -283,7 +283,7 @@ def _ask_once(
     with told.lock:
         # One thread at a time has an instance, so that the last thing told of it is known.
         mine = sorted(told.deployed - told.deleted - told.unsure)
-        act = lots.choice(["deploy", "deploy", "suspend", "unsuspend", "delete"])
+        act = lots.choice(["deploy", "suspend", "unsuspend", "delete"])
         name = lots.choice(mine) if mine else None
         if act == "deploy" or name is None:
             act, name = "deploy", None
