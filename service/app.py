@@ -15,8 +15,10 @@ from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
+from service.drivers.skyportd import Skyportd
 from service.errors import NodeUnreachable, StoreFailure
 from service.store import Store
+from service.vault import Vault
 from service.worker import Worker
 
 
@@ -48,6 +50,7 @@ def create_app(
         drivers=drivers or make_drivers(config),
         now=now,
         patience=Patience(config.threads),
+        vault=Vault(config.secret_key),
     )
     api.register(app, first=_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
     return app
@@ -95,6 +98,8 @@ def make_store(config: Config) -> Store:
 def make_drivers(config: Config) -> DriverFactory:
     """Make the function that finds a node's driver."""
 
+    vault = Vault(config.secret_key)
+
     def find(node: Node) -> NodeDriver:
         match node["driver"]:
             case "docker":
@@ -104,6 +109,16 @@ def make_drivers(config: Config) -> DriverFactory:
                     connect_timeout_s=config.connect_timeout_s,
                     read_timeout_s=config.read_timeout_s,
                 )
+            case "skyportd" if node["secret"] is not None:
+                return Skyportd(
+                    node["_id"],
+                    base_url=f"http://{_bracket(node['address'])}:{node['port'] or 3002}",
+                    key=vault.open(node["secret"]),
+                    connect_timeout_s=config.connect_timeout_s,
+                    read_timeout_s=config.read_timeout_s,
+                )
+            case "skyportd":
+                raise NodeUnreachable(node["_id"], "The node's daemon has not enrolled itself.")
             case "process" if config.allow_process:
                 return ProcessRunner(node["_id"], root=config.data_dir / "instances")
             case other:
@@ -132,8 +147,11 @@ def _docker_url(node: Node) -> str:
     address = node["address"]
     if address.startswith("unix://"):
         return address
-    host = f"[{address}]" if address.count(":") > 1 and "[" not in address else address
-    return f"tcp://{host}:{node['port'] or 2375}"
+    return f"tcp://{_bracket(address)}:{node['port'] or 2375}"
+
+
+def _bracket(address: str) -> str:
+    return f"[{address}]" if address.count(":") > 1 and "[" not in address else address
 
 
 _DESCRIPTION = """One API for users, instances (containers), images and nodes.

@@ -29,8 +29,10 @@ from service.config import Config, ConfigError, describe_settings
 from service.drivers import DRIVER_NAMES
 from service.embedded import EmbeddedError
 from service.errors import ServiceError
+from service.lifecycle import NodeStatus
 from service.server import Server, leave_on_signals, work
 from service.store import Store
+from service.vault import Vault
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -280,9 +282,13 @@ def nodes_group() -> None:
 @click.option("--disk", help="GB.")
 @click.option("--processor")
 @click.option("--tags")
+@click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
 @plainly
-def nodes_add(name: str, **options: str | None) -> None:
-    """Add a node, probe it, and print its id and status."""
+def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
+    """Add a node, probe it, and print its id and status.
+
+    For a skyportd node: and the command that enrols it, to be run in the daemon's folder.
+    """
     if options["driver"] == "docker" and options["address"] is None:
         options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
     order = CreateNode().load({"name": name, **options})
@@ -293,9 +299,16 @@ def nodes_add(name: str, **options: str | None) -> None:
             make_drivers(config),
             order,
             allow_process=config.allow_process,
+            vault=Vault(config.secret_key),
             now=utc_now(),
         )
         click.echo(f"{node['_id']}  {node['status']}")
+        if node["status"] == NodeStatus.UNCONFIGURED:
+            _, key = nodes.issue_configure_key(
+                store, node["_id"], lifetime_s=config.configure_key_s, now=utc_now()
+            )
+            panel = panel or f"http://{config.listen}"
+            click.echo(f"npm run configure -- --panel {panel} --key {key}")
         if node["probe_error"]:
             click.echo(node["probe_error"], err=True)
 

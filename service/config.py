@@ -64,6 +64,9 @@ class Config:
         30.0, "Seconds after which a silent worker's operation is taken over."
     )
     wait_s: float = _setting(10.0, "Seconds that delete, suspend and unsuspend wait for the node.")
+    configure_key_s: float = _setting(
+        3600.0, "Seconds for which a skyportd node may enrol itself with its configure key."
+    )
     operation_days: float = _setting(30.0, "Days for which operations that ended are kept.")
     max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")

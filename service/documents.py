@@ -68,6 +68,21 @@ class Capacity(TypedDict):
     cpu_milli: int | None
 
 
+class Deploying(TypedDict):
+    """Which deployment a node that bears one at a time is busy with, until when unless renewed."""
+
+    operation_id: str
+    instance_id: str
+    until: datetime
+
+
+class ConfigureKey(TypedDict):
+    """What a node's daemon enrols itself with, once."""
+
+    digest: str  # SHA-256 of the key, hex
+    expires_at: datetime
+
+
 class Allocated(TypedDict):
     """What a node's instances were promised, counted in the transaction that adds them."""
 
@@ -95,6 +110,10 @@ class Node(TypedDict):
     probed_at: datetime | None
     probe_error: str | None
     report: Report | None
+    secret: str | None  # the node's key, encrypted, like the next
+    pending_secret: str | None  # not yet seen in use
+    configure_key: ConfigureKey | None
+    deploying: Deploying | None
     capacity: Capacity
     allocated: Allocated
     created_at: datetime
@@ -130,10 +149,12 @@ class Instance(TypedDict):
     cmd: list[str] | str | None  # the image's when the instance was deployed, like the next two
     alt_images: list[str]
     stop_command: str | None
+    scripts: dict[str, Any]
     state: InstanceState
     suspended: bool  # what is wanted
     power: Power  # what was last seen
     container_id: str | None
+    node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
     created_at: datetime
     updated_at: datetime

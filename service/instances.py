@@ -102,6 +102,7 @@ def deploy(
         cmd=image["cmd"],
         alt_images=image["alt_images"],
         stop_command=image["stop_command"],
+        scripts=image["scripts"],
         state=InstanceState.INSTALLING,
         suspended=False,
         power=Power.UNKNOWN,
@@ -330,6 +331,7 @@ def adopt(
         cmd=list(spec.cmd) if isinstance(spec.cmd, tuple) else spec.cmd,
         alt_images=image["alt_images"] if image else [],
         stop_command=spec.stop_command,
+        scripts={},
         state=InstanceState.READY,
         suspended=False,
         power=status.power,
@@ -346,7 +348,12 @@ def observe(driver: NodeDriver, instance_id: str, status: ContainerStatus) -> di
     Where it tells why the container does not run, the last lines that it printed follow.
     """
     error = explain(driver, instance_id, status.reason) if status.reason else None
-    return {"container_id": status.container_id, "power": status.power, "error": error}
+    seen: dict[str, object] = {
+        "container_id": status.container_id,
+        "power": status.power,
+        "error": error,
+    }
+    return seen if status.env is None else {**seen, "node_env": list(status.env)}
 
 
 def explain(driver: NodeDriver, instance_id: str, reason: str) -> str:
@@ -372,6 +379,11 @@ def specify(instance: Instance) -> ContainerSpec:
         ports=ports,
         primary=next(mapping for mapping in ports if mapping.host == instance["primary_port"]),
         stop_command=instance["stop_command"],
+        variables=instance["variables"],
+        install=tuple(
+            (str(script["Uri"]), str(script["Path"]))
+            for script in instance["scripts"].get("Install") or ()
+        ),
     )
 
 

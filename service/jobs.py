@@ -7,8 +7,8 @@ its beginning. What was seen is written down as it is seen.
 import logging
 import random
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 
@@ -43,6 +43,13 @@ MAX_ATTEMPTS = 6
 
 MAX_DELAY_S = 60.0
 
+NOT_YET_S = 1.0
+"""How long to wait for another deployment on a node that bears one at a time."""
+
+
+class NotYet(ServiceError):
+    """Something else must end first. Nothing was tried."""
+
 
 def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> float:
     """Tell how long to wait before the next attempt: 1, 2, 4 ... seconds, a minute at the most.
@@ -67,6 +74,7 @@ class Job:
         self._renewed_at = time.monotonic()
         self._checked_at = 0.0
         self._lost = False
+        self._has_node = False
 
     @property
     def token(self) -> str:
@@ -80,8 +88,32 @@ class Job:
         asked_at = time.monotonic()
         if self.store.operations.renew(self.operation["_id"], self.token, lease_s=self._lease_s):
             self._renewed_at = asked_at
+            if self._has_node:
+                self.hold_node()
         else:
             self._lost = True
+
+    def hold_node(self, *, longer_s: float = 0) -> None:
+        """Be the only one who deploys on the node. Raises NotYet while somebody else is.
+
+        Twice a lease long, so that who takes the operation over finds the node still held.
+        """
+        self._has_node = self.store.nodes.lock_deploy(
+            self.operation["node_id"],
+            operation_id=self.operation["_id"],
+            instance_id=self.operation["instance_id"],
+            hold_s=2 * self._lease_s + longer_s,
+        )
+        if not self._has_node:
+            raise NotYet("Another instance is being deployed on the node.")
+
+    def let_node_go(self) -> None:
+        """Let others deploy on the node, unless somebody took the operation over."""
+        self._has_node = False
+        self.check_lease()
+        self.store.nodes.unlock_deploy(
+            self.operation["node_id"], operation_id=self.operation["_id"]
+        )
 
     def check_lease(self) -> None:
         """Raise OperationSuperseded when the lease may be somebody else's by now."""
@@ -159,10 +191,15 @@ class Job:
             self.operation["_id"], self.token, status, error=error, now=self.now()
         )
 
-    def put_off(self, *, delay_s: float, error: str | None = None) -> None:
-        """Let the operation be tried again in `delay_s` seconds, by whoever claims it then."""
+    def put_off(self, *, delay_s: float, error: str | None = None, tried: bool = False) -> None:
+        """Let the operation be done in `delay_s` seconds, by whoever claims it then."""
         self.store.operations.postpone(
-            self.operation["_id"], self.token, delay_s=delay_s, error=error, now=self.now()
+            self.operation["_id"],
+            self.token,
+            delay_s=delay_s,
+            error=error,
+            tried=tried,
+            now=self.now(),
         )
 
 
@@ -170,7 +207,9 @@ def deploy(job: Job, driver: NodeDriver) -> None:
     """Make the container, bring its power in line with what is wanted, and call it READY."""
 
     def create() -> None:
-        status = driver.create(instances.specify(job.read_instance()), checkpoint=job.checkpoint)
+        # A creation that may not be left half-way goes on when it is no longer wanted.
+        checkpoint = job.check_lease if driver.exclusive else job.checkpoint
+        status = driver.create(instances.specify(job.read_instance()), checkpoint=checkpoint)
         _note(job, driver, status)
 
     def settle() -> None:
@@ -189,7 +228,8 @@ def deploy(job: Job, driver: NodeDriver) -> None:
             if job.read_instance()["state"] != InstanceState.INSTALLING:
                 return
 
-    job.step("create", create)
+    with _one_at_a_time(job, driver):
+        job.step("create", create)
     job.step("start", settle)
     job.finish(OperationStatus.SUCCEEDED)
 
@@ -215,6 +255,8 @@ def delete(job: Job, driver: NodeDriver) -> None:
         instances.forget(job.store, instance, session=session)
 
     instance = job.read_instance()
+    if driver.exclusive and _is_being_made(job, instance["_id"]):
+        raise NotYet("Its deployment has not come to its end.")
     job.step("remove", remove)
     job.store.transaction(forget)
 
@@ -267,6 +309,8 @@ def carry_out(job: Job, drivers: DriverFactory) -> None:
         job.end(OperationStatus.SUPERSEDED, exc.message)
     except OperationCancelled as exc:
         _give_up(job, OperationStatus.CANCELLED, exc.message)
+    except NotYet as exc:
+        job.put_off(delay_s=NOT_YET_S, error=exc.message)
     except NodeFailure as failure:
         _settle_failure(job, failure)
     except ServiceError:
@@ -299,6 +343,32 @@ def _carry_out(job: Job, drivers: DriverFactory) -> None:
             raise type(failure)(node["_id"], reason) from failure
 
 
+@contextmanager
+def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
+    """Have the node for this deployment alone, where it bears no two at once."""
+    if not driver.exclusive:
+        yield
+        return
+    job.hold_node()
+    try:
+        yield
+    except NodeUnreachable:
+        # What became of the creation is not known: the node stays held until the next attempt.
+        job.hold_node(longer_s=MAX_DELAY_S)
+        raise
+    except BaseException:
+        job.let_node_go()
+        raise
+    job.let_node_go()
+
+
+def _is_being_made(job: Job, instance_id: str) -> bool:
+    return any(
+        node["deploying"] is not None and node["deploying"]["instance_id"] == instance_id
+        for node in job.store.nodes.list_deploying()
+    )
+
+
 def _clean_up(job: Job, driver: NodeDriver) -> None:
     """Remove what a deployment made although its instance was forgotten meanwhile.
 
@@ -323,7 +393,7 @@ def _settle_failure(job: Job, failure: NodeFailure) -> None:
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
     job.store.instances.note(job.operation["instance_id"], {"error": failure.reason})
-    job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason)
+    job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
 
 
 def _give_up(job: Job, status: OperationStatus, reason: str) -> None:

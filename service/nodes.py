@@ -1,19 +1,22 @@
 """What can be done with nodes."""
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict
 
-from service.documents import Allocated, Capacity, Node
+from service.documents import Allocated, Capacity, ConfigureKey, Node
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeFailure
 from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
 from service.store.collection import Session
+from service.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class NodeOrder(TypedDict):
     port: NotRequired[int | None]
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
+    api_key: NotRequired[str]  # of a skyportd node that is enrolled already
 
 
 def make_id() -> str:
@@ -50,6 +54,7 @@ def create(
     order: NodeOrder,
     *,
     allow_process: bool,
+    vault: Vault | None = None,
     now: datetime,
     new_id: Callable[[], str] = make_id,
 ) -> Node:
@@ -62,6 +67,7 @@ def create(
             "Nodes of the driver 'process' are not allowed here.",
             driver=["Needs the setting SKYQUAY_ALLOW_PROCESS=1."],
         )
+    secret = (vault or Vault("")).seal(order["api_key"]) if "api_key" in order else None
     ram, processor = order.get("ram", ""), order.get("processor", "")
     memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
     node = Node(
@@ -81,6 +87,10 @@ def create(
         probed_at=now,
         probe_error=None,
         report=None,
+        secret=secret,
+        pending_secret=None,
+        configure_key=None,
+        deploying=None,
         capacity=Capacity(
             memory_mib=_stretch(find_capacity_mib(ram), memory_over or 0),
             cpu_milli=_stretch(find_capacity_milli(processor), cpu_over),
@@ -89,7 +99,7 @@ def create(
         created_at=now,
         updated_at=now,
     )
-    if order["driver"] not in PROBED_WHEN_CREATED:
+    if order["driver"] not in PROBED_WHEN_CREATED and secret is None:
         store.nodes.add(node)
         return node
     node["status"] = NodeStatus.OFFLINE
@@ -102,22 +112,12 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
 
     Raises NotFound when the node was deleted meanwhile, never for what the node does.
     """
-    changes: dict[str, object]
-    try:
-        driver = drivers(node)
-        try:
-            report = driver.probe()
-        finally:
-            driver.close()
-    except NodeFailure as failure:
-        changes = {"status": NodeStatus.OFFLINE, "probe_error": failure.reason}
-    else:
-        changes = {
-            "status": NodeStatus.ONLINE,
-            "probe_error": None,
-            "report": asdict(report),
-            "last_seen_at": now,
-        }
+    changes = _look(drivers, node, now=now)
+    if node["pending_secret"] is not None:
+        enrolled: Node = {**node, "secret": node["pending_secret"]}
+        with_new_key = _look(drivers, enrolled, now=now)
+        if with_new_key["status"] == NodeStatus.ONLINE:
+            changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = store.nodes.note_probe(node["_id"], changes)
     if changes["status"] != node["status"]:
         reason = f": {changes['probe_error']}" if changes["probe_error"] else ""
@@ -125,6 +125,46 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
         if changes["status"] == NodeStatus.ONLINE:
             store.operations.hurry_on(node["_id"])
     return after
+
+
+def issue_configure_key(
+    store: Store, node_id: str, *, lifetime_s: float, now: datetime
+) -> tuple[Node, str]:
+    """Make the key that the node's daemon enrols itself with, once; the one before is worthless.
+
+    Raises NotFound, and InvalidInput for a node of another driver.
+    """
+    node = store.nodes.get(node_id, field="nodeId")
+    if node["driver"] != "skyportd":
+        raise InvalidInput(
+            "Only skyportd nodes are enrolled.", nodeId=[f"Is a {node['driver']} node."]
+        )
+    key = secrets.token_hex(32)
+    expires_at = now + timedelta(seconds=lifetime_s)
+    kept = ConfigureKey(digest=_digest(key), expires_at=expires_at)
+    return store.nodes.note_probe(node_id, {"configure_key": kept}), key
+
+
+def enroll(
+    store: Store, vault: Vault, *, configure_key: str, access_key: str, now: datetime
+) -> Node:
+    """Take the key that a daemon made for itself; it is used once the daemon answers to it.
+
+    Raises InvalidInput for a configure key that is wrong, used or expired.
+    """
+    node = store.nodes.take_configure_key(
+        _digest(configure_key),
+        changes={"pending_secret": vault.seal(access_key), "probed_at": None},
+        now=now,
+    )
+    if node is None:
+        raise InvalidInput(
+            "The configure key is not valid.", configureKey=["Is wrong, used or expired."]
+        )
+    if node["status"] == NodeStatus.UNCONFIGURED:
+        waits = {"status": NodeStatus.OFFLINE, "probe_error": "Restart the daemon."}
+        return store.nodes.note_probe(node["_id"], waits)
+    return node
 
 
 def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) -> int:
@@ -153,6 +193,24 @@ def list_warnings(node: Node) -> list[str]:
             f"Its cores are not limited: processor {node['processor']!r} is no number of cores."
         )
     return warnings
+
+
+def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, object]:
+    try:
+        with closing(drivers(node)) as driver:
+            report = driver.probe()
+    except NodeFailure as failure:
+        return {"status": NodeStatus.OFFLINE, "probe_error": failure.reason}
+    return {
+        "status": NodeStatus.ONLINE,
+        "probe_error": None,
+        "report": asdict(report),
+        "last_seen_at": now,
+    }
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _stretch(amount: int | None, overallocate: int | None) -> int | None:

@@ -129,6 +129,11 @@ class Worker:
             lease_s=self._lease_s,
             node_limit=self._node_operations,
             without_nodes=self._store.nodes.list_offline(),
+            deploying={
+                node["_id"]: node["deploying"]["operation_id"]
+                for node in self._store.nodes.list_deploying()
+                if node["deploying"]
+            },
         )
         if operation is None:
             return None

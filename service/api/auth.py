@@ -6,7 +6,14 @@ from service import keys
 from service.api.context import now, store
 
 OPEN_ENDPOINTS = frozenset(
-    {"home.home", "health.healthz", "health.readyz", "api-docs.openapi_json", "swagger_ui.show"}
+    {
+        "home.home",
+        "health.healthz",
+        "health.readyz",
+        "enrolment.configure",
+        "api-docs.openapi_json",
+        "swagger_ui.show",
+    }
 )
 """What answers without a key. Everything else, unknown paths included, needs one."""
 

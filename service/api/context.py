@@ -12,6 +12,7 @@ from service.api.patience import Patience
 from service.config import Config
 from service.drivers import DriverFactory
 from service.store import Store
+from service.vault import Vault
 
 EXTENSION = "skyquay"
 
@@ -25,6 +26,7 @@ class Context:
     drivers: DriverFactory
     now: Callable[[], datetime]
     patience: Patience
+    vault: Vault
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
 

@@ -68,7 +68,11 @@ _NEW_NODE = {
     "allocatedCpu": 0,
     "lastSeenAt": None,
 }
-CREATED_NODE = {**_NEW_NODE, "Message": _NEW_NODE}
+CONFIGURE_KEY = {
+    "configureKey": "9f2c...",
+    "configureCommand": "npm run configure -- --panel https://skyquay.example.org --key 9f2c...",
+}
+CREATED_NODE = {**_NEW_NODE, "Message": _NEW_NODE, **CONFIGURE_KEY}
 
 IMAGE: dict[str, Any] = {
     "Id": "0c7d1e2f3a4b5c6d",

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from flask import request
+
 from service import drift, nodes
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, origin, store
 from service.api.schemas.nodes import (
+    ConfigureKeyAnswer,
     CreatedNodeAnswer,
     CreateNode,
     DeletedNodeAnswer,
@@ -18,6 +21,7 @@ from service.api.schemas.nodes import (
     ResolveDrift,
 )
 from service.api.waiting import calling_a_node
+from service.lifecycle import NodeStatus
 
 blueprint = Blueprint(
     "nodes", __name__, url_prefix="/api/nodes", description="Machines that run instances."
@@ -47,12 +51,30 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
     """Add a node.
 
     A `docker` or `process` node is probed at once, and is Online or Offline; a `skyportd` node is
-    Unconfigured until it is enrolled.
+    Unconfigured until its daemon enrols itself with the key that is answered, once; unless its
+    `apiKey` is given.
     """
     allow_process = current().config.allow_process
     with calling_a_node() as drivers:
-        node = nodes.create(store(), drivers, order, allow_process=allow_process, now=now())
-    return wire.created_node(node), 201
+        node = nodes.create(
+            store(), drivers, order, allow_process=allow_process, vault=current().vault, now=now()
+        )
+    enrolment = _enrolment(node["_id"]) if node["status"] == NodeStatus.UNCONFIGURED else {}
+    return {**wire.created_node(node), **enrolment}, 201
+
+
+@blueprint.post("/<node_id>/configure-key")
+@blueprint.answers(
+    201,
+    ConfigureKeyAnswer,
+    400,
+    *ALWAYS,
+    example=examples.CONFIGURE_KEY,
+    description="The key, shown this once, and the command to run on the node.",
+)
+def make_configure_key(node_id: str) -> tuple[wire.Json, int]:
+    """Make a new key for a skyportd node to enrol itself with; the one before is worthless."""
+    return _enrolment(node_id), 201
 
 
 @blueprint.delete("/delete")
@@ -114,3 +136,11 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
     with calling_a_node() as drivers:
         done = drift.resolve(store(), drivers, node_id, resolution, **origin())
     return [wire.resolved(one) for one in done], 201
+
+
+def _enrolment(node_id: str) -> wire.Json:
+    here = current()
+    _, key = nodes.issue_configure_key(
+        here.store, node_id, lifetime_s=here.config.configure_key_s, now=now()
+    )
+    return wire.enrolment(key, request.host_url.rstrip("/"))

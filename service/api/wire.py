@@ -246,6 +246,14 @@ def resolved(done: Resolved) -> Json:
     }
 
 
+def enrolment(key: str, url: str) -> Json:
+    """Shape what an operator needs to enrol a node's daemon, shown this once."""
+    return {
+        "configureKey": key,
+        "configureCommand": f"npm run configure -- --panel {url} --key {key}",
+    }
+
+
 def cores(milli: int) -> int | float:
     """Print thousandths of a core as cores, whole where they are."""
     return milli // 1000 if milli % 1000 == 0 else milli / 1000

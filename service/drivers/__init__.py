@@ -8,7 +8,7 @@ be made again after any outcome: creating what exists adopts it, removing what i
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from service.documents import Node
@@ -39,6 +39,10 @@ class ContainerSpec:
     ports: tuple[PortMapping, ...]
     primary: PortMapping
     stop_command: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of `env` that were chosen for the instance; install scripts may name them."""
+    install: tuple[tuple[str, str], ...] = ()
+    """Files to fetch before the first start: where from, and what they are called."""
 
 
 def print_spec(spec: ContainerSpec) -> str:
@@ -56,6 +60,7 @@ def parse_spec(text: str) -> ContainerSpec:
             "cmd": tuple(cmd) if isinstance(cmd, list) else cmd,
             "ports": tuple(PortMapping(**pair) for pair in kept["ports"]),
             "primary": PortMapping(**kept["primary"]),
+            "install": tuple(tuple(script) for script in kept.get("install", ())),
         }
     )
 
@@ -70,6 +75,8 @@ class ContainerStatus:
     """Of a container that ran and stopped."""
     reason: str | None = None
     """Why it is not running, in plain words, where the node knows."""
+    env: tuple[str, ...] | None = None
+    """The environment that the node made of what it was told, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,9 @@ class NodeReport:
 
 class NodeDriver(Protocol):
     """One node, as the worker sees it."""
+
+    exclusive: bool
+    """Whether the node bears one creation at a time, which is not left before its end is known."""
 
     def probe(self) -> NodeReport:
         """Ask the node how it is. Answers or raises within the connect timeout plus a second."""

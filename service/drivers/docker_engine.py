@@ -52,6 +52,8 @@ _POLL_S = 0.1
 class DockerEngine:
     """One Docker Engine. See NodeDriver."""
 
+    exclusive = False
+
     def __init__(
         self, node_id: str, *, base_url: str, connect_timeout_s: float, read_timeout_s: float
     ) -> None:

@@ -30,6 +30,7 @@ class MemoryNode:
     """One node. Its containers can be looked at, and its manners changed at any time."""
 
     node_id: str
+    exclusive: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
     calls: int = 0
     """How many calls reached the node, answered or not."""

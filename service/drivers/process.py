@@ -79,6 +79,8 @@ class Record(TypedDict):
 class ProcessRunner:
     """This machine. See NodeDriver."""
 
+    exclusive = False
+
     def __init__(self, node_id: str, *, root: Path) -> None:
         """Keep the instances' folders in `root`, which is made when it is needed."""
         self._node_id = node_id

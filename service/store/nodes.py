@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import cast
 
 from pymongo import ReturnDocument
@@ -12,6 +13,8 @@ from service.lifecycle import NodeStatus
 from service.store.collection import Documents, Indexes, Session, translated
 
 INDEXES: Indexes = [{"keys": [("probed_at", 1)]}, {"keys": [("status", 1)]}]
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Nodes(Documents[Node]):
@@ -76,6 +79,50 @@ class Nodes(Documents[Node]):
         self._collection.update_one(
             {"_id": node_id, "status": NodeStatus.ONLINE}, {"$set": {"probed_at": None}}
         )
+
+    @translated
+    def lock_deploy(
+        self, node_id: str, *, operation_id: str, instance_id: str, hold_s: float
+    ) -> bool:
+        """Let this deployment be the node's only one for `hold_s` seconds. False while it is not.
+
+        Whoever has it extends it by asking again.
+        """
+        lock = {
+            "operation_id": operation_id,
+            "instance_id": instance_id,
+            "until": {"$add": ["$$NOW", int(hold_s * 1000)]},
+        }
+        free = {"$lt": [{"$ifNull": ["$deploying.until", _LONG_AGO]}, "$$NOW"]}
+        ours = {"$eq": ["$deploying.operation_id", operation_id]}
+        locked = self._collection.update_one(
+            {"_id": node_id, "$expr": {"$or": [free, ours]}}, [{"$set": {"deploying": lock}}]
+        )
+        return locked.matched_count == 1
+
+    @translated
+    def unlock_deploy(self, node_id: str, *, operation_id: str) -> None:
+        """Let the next deployment begin."""
+        self._collection.update_one(
+            {"_id": node_id, "deploying.operation_id": operation_id}, {"$set": {"deploying": None}}
+        )
+
+    @translated
+    def list_deploying(self) -> "builtins.list[Node]":
+        """Read the nodes on which only one deployment, which is under way, may run."""
+        return self._read_all({"$expr": {"$gt": ["$deploying.until", "$$NOW"]}})
+
+    @translated
+    def take_configure_key(
+        self, digest: str, *, changes: Mapping[str, object], now: datetime
+    ) -> Node | None:
+        """Make a configure key worthless and change its node. None for a key that is no good."""
+        node = self._collection.find_one_and_update(
+            {"configure_key.digest": digest, "configure_key.expires_at": {"$gt": now}},
+            {"$set": {**changes, "configure_key": None, "updated_at": now}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return cast("Node | None", node)
 
     @translated
     def claim_probe(self, *, interval_s: float) -> Node | None:

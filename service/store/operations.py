@@ -183,14 +183,17 @@ class Operations(Documents[Operation]):
         lease_s: float,
         node_limit: int = 1000,
         without_nodes: Iterable[str] = (),
+        deploying: Mapping[str, str] | None = None,
     ) -> Operation | None:
         """Take the oldest operation that is due, under a lease of `lease_s` seconds.
 
         One whose worker let its lease run out comes first. An operation waits while another of its
         instance runs, while `node_limit` others of its node run, and while its node is one of
-        `without_nodes`.
+        `without_nodes`. `deploying` names nodes that bear one deployment at a time, which is named.
         """
-        for candidate in self._list_orphans() + self._list_due(node_limit, without_nodes):
+        for candidate in self._list_orphans() + self._list_due(
+            node_limit, without_nodes, deploying or {}
+        ):
             try:
                 taken = self._take(candidate, token, lease_s)
             except DuplicateKeyError:
@@ -256,9 +259,12 @@ class Operations(Documents[Operation]):
         *,
         delay_s: float,
         error: str | None = None,
+        tried: bool = True,
         now: datetime,
     ) -> bool:
         """Put the operation back, to be tried again in `delay_s` seconds.
+
+        It counts as an attempt only if it was `tried`.
 
         When a newer operation of the instance waits already, this one ends superseded by it. False
         when the lease is no longer ours.
@@ -269,6 +275,7 @@ class Operations(Documents[Operation]):
             "error": {"$literal": error},
             "next_attempt_at": later,
             "lease": None,
+            "attempts": {"$subtract": ["$attempts", 0 if tried else 1]},
             "updated_at": "$$NOW",
         }
         try:
@@ -307,7 +314,7 @@ class Operations(Documents[Operation]):
         return [{**expired, "_id": operation["_id"]} for operation in found]
 
     def _list_due(
-        self, node_limit: int, without_nodes: Iterable[str]
+        self, node_limit: int, without_nodes: Iterable[str], deploying: Mapping[str, str]
     ) -> "builtins.list[Mapping[str, object]]":
         running = builtins.list(
             self._collection.find(
@@ -321,6 +328,13 @@ class Operations(Documents[Operation]):
                 "status": OperationStatus.PENDING,
                 "node_id": {"$nin": sorted(full.union(without_nodes))},
                 "instance_id": {"$nin": [operation["instance_id"] for operation in running]},
+                "$nor": [
+                    {
+                        "kind": OperationKind.DEPLOY,
+                        "node_id": {"$in": sorted(deploying)},
+                        "_id": {"$nin": sorted(deploying.values())},
+                    }
+                ],
                 # One that was never tried has no time yet, and nothing sorts before all times.
                 "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
             },

@@ -53,6 +53,15 @@ class CreateNode(Request):
             "`processor` is a number of them."
         },
     )
+    api_key = ma.fields.String(
+        data_key="apiKey",
+        allow_none=True,
+        load_default=None,
+        validate=ma.validate.Regexp(
+            r"[A-Za-z0-9_-]{16,128}$", error="Must have 16 to 128 letters and digits."
+        ),
+        metadata={"description": "The key of a skyportd node that is enrolled already."},
+    )
     driver = ma.fields.String(
         load_default="skyportd",
         validate=ma.validate.OneOf(DRIVER_NAMES),
@@ -79,6 +88,8 @@ class CreateNode(Request):
             "skyportd": ("tags", "ram", "disk", "processor", "address", "port"),
             "docker": ("address",),
         }.get(loaded["driver"], ())
+        if loaded.get("api_key") is not None and loaded["driver"] != "skyportd":
+            raise ma.ValidationError({"apiKey": ["Only skyportd nodes have one."]})
         missing = [name for name in needed if loaded.get(name) in (None, "")]
         if missing:
             raise ma.ValidationError(
@@ -147,6 +158,39 @@ class CreatedNodeAnswer(NodeAnswer):
     """The node that was added; once more under `Message`, where the older panel had it."""
 
     Message = ma.fields.Nested(NodeAnswer, required=True)
+    configureKey = ma.fields.String(
+        metadata={"description": "What the daemon enrols itself with, once. Shown only here."}
+    )
+    configureCommand = ma.fields.String(metadata={"description": "To run in the daemon's folder."})
+
+
+class ConfigureKeyAnswer(Answer):
+    """A new way for a daemon to enrol itself."""
+
+    configureKey = ma.fields.String(required=True)
+    configureCommand = ma.fields.String(required=True)
+
+
+class Configure(Request):
+    """What a daemon's own `configure` command sends, in the query."""
+
+    configure_key = fields.text(
+        data_key="configureKey", longest=128, description="The one-time key of the node."
+    )
+    access_key = ma.fields.String(
+        data_key="accessKey",
+        required=True,
+        validate=ma.validate.Regexp(
+            r"[A-Za-z0-9_-]{16,128}$", error="Must have 16 to 128 letters and digits."
+        ),
+        metadata={"description": "The key that the daemon made for itself."},
+    )
+
+
+class MessageAnswer(Answer):
+    """It is done."""
+
+    message = ma.fields.String(required=True)
 
 
 class ForceQuery(Request):

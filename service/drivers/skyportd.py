@@ -1,0 +1,504 @@
+"""A node that is skyportd, the node daemon of the older panel, over HTTP.
+
+The daemon keeps its states in a file that it rewrites without a lock, so two creations at once can
+end it: `exclusive` says so, and the worker lets in one at a time. What it says of an instance is a
+hint; what Docker says through it is the truth. A 404 of a container counts only when the daemon can
+list containers, because it answers the same when Docker is down.
+"""
+
+import builtins
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from service.drivers import (
+    ContainerSpec,
+    ContainerStatus,
+    NodeReport,
+)
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.lifecycle import Power, PowerAction
+from service.ports import PortMapping
+
+USER = "Skyport"
+DATA_FOLDER = "/app/data"
+INSTALL_TIMEOUT_S = 900.0
+"""How long a creation may take, with the image's pull and the install scripts."""
+
+APPEAR_TIMEOUT_S = 15.0
+"""How long the daemon may know nothing of what it was told to create."""
+
+STEADY_S = 1.0
+"""How long a program must run to count as started."""
+
+GLITCH_S = 2.0
+"""How long the daemon's state file may be unreadable while it is being written."""
+
+CHECKPOINT_EVERY_S = 1.0
+_POLL_S = 0.25
+_MAX_POLL_S = 2.0
+_GONE = 404
+_CONFLICT = 409
+_NOT_MODIFIED = 304
+_OK = range(200, 300)
+_INNER = re.compile(r"\(HTTP code (\d{3})\) [^-]*- (.*)", re.DOTALL)
+
+
+class Skyportd:
+    """One daemon. See NodeDriver."""
+
+    exclusive = True
+
+    def __init__(
+        self,
+        node_id: str,
+        *,
+        base_url: str,
+        key: str,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+    ) -> None:
+        """Remember where the daemon is, such as http://host:3002, and its key."""
+        self._node_id = node_id
+        self._base_url = base_url.rstrip("/")
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._session = requests.Session()  # which does not retry: some of its GETs delete
+        self._session.trust_env = False  # a node is never behind the proxy of our surroundings
+        self._session.auth = (USER, key)
+
+    def probe(self) -> NodeReport:
+        """Ask the daemon how it is. See NodeDriver."""
+        answer = self._call("GET", "/", read_timeout_s=self._connect_timeout_s)
+        body = self._require_object(answer)
+        docker = body.get("docker")
+        if not isinstance(docker, dict) or docker.get("status") != "running":
+            raise NodeFailure(self._node_id, "Docker is not running on the node.")
+        self._require_state_file()
+        system = docker.get("systemInfo")
+        system = system if isinstance(system, dict) else {}
+        return NodeReport(
+            version=str(body.get("versionRelease", "")).removeprefix("skyportd "),
+            engine=f"docker {system.get('ServerVersion', '')}".strip(),
+            memory_mib=_scale(system.get("MemTotal"), 1 / 2**20),
+            cpu_milli=_scale(system.get("NCPU"), 1000),
+        )
+
+    def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
+        """Have the container made and started, and wait for the end. See NodeDriver."""
+        body = self._describe_creation(spec)
+        self._require_state_file(spec.instance_id)  # a creation would end the daemon otherwise
+        container = self._find_earlier(spec.instance_id, checkpoint)
+        env = None
+        if container is None:
+            env = self._send_creation(body, checkpoint)
+        return self._reconcile(spec.instance_id, env, checkpoint)
+
+    def status(self, instance_id: str) -> ContainerStatus | None:
+        """Tell how the container is. See NodeDriver."""
+        container = self._inspect(instance_id)
+        return None if container is None else self._tell(container)
+
+    def list(self) -> Mapping[str, ContainerStatus]:
+        """Tell how all containers are that have a volume of the daemon's. See NodeDriver."""
+        found: dict[str, ContainerStatus] = {}
+        for container in self._list_containers():
+            name = _find_volume(container.get("Mounts"))
+            if name is not None and f"/{name}" in (container.get("Names") or ()):
+                running = container.get("State") in ("running", "paused")
+                found[name] = ContainerStatus(
+                    str(container.get("Id")), Power.RUNNING if running else Power.STOPPED
+                )
+        return found
+
+    def describe(self, instance_id: str) -> ContainerSpec | None:
+        """Tell what the container was made from, as far as Docker shows it. See NodeDriver."""
+        container = self._inspect(instance_id)
+        if container is None:
+            return None
+        config, host = container.get("Config") or {}, container.get("HostConfig") or {}
+        env = dict(line.partition("=")[::2] for line in config.get("Env") or ())
+        ports = _find_ports(host.get("PortBindings") or {})
+        primary = next((m for m in ports if str(m.host) == env.get("PRIMARY_PORT")), None)
+        if primary is None:
+            return None
+        return ContainerSpec(
+            instance_id=instance_id,
+            image=str(config.get("Image")),
+            cmd=tuple(config.get("Cmd") or ()) or None,
+            env={name: value for name, value in env.items() if name != "PRIMARY_PORT"},
+            memory_mib=int(host.get("Memory") or 0) // 2**20,
+            cpu_milli=int(host.get("CpuCount") or 0) * 1000,
+            ports=ports,
+            primary=primary,
+        )
+
+    def logs(self, instance_id: str, *, tail: int) -> str:  # noqa: ARG002 - it has no such call
+        """Read nothing: the daemon shows what a program prints over a WebSocket only."""
+        return ""
+
+    def power(
+        self,
+        instance_id: str,
+        action: PowerAction,
+        *,
+        stop_command: str | None = None,  # noqa: ARG002 - it has no such call
+        stop_timeout_s: int = 10,  # noqa: ARG002 - the daemon's own is ten seconds
+    ) -> ContainerStatus:
+        """Start, stop, restart or kill the container. See NodeDriver."""
+        container = self._inspect(instance_id)
+        if container is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        if action == PowerAction.START and container["State"].get("Paused"):
+            self._change_power(instance_id, "unpause")
+        self._change_power(instance_id, action.value)
+        after = self._inspect(instance_id)
+        if after is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        status = self._tell(after)
+        if action == PowerAction.START and after["State"].get("Status") == "created":
+            raise NodeRefused(self._node_id, status.reason or "The container does not start.")
+        return status
+
+    def remove(self, instance_id: str) -> None:
+        """Kill the container, empty its volume, and remove it. See NodeDriver.
+
+        The daemon says that it removes the volume, and does not.
+        """
+        if self._inspect(instance_id) is not None:
+            self._change_power(instance_id, "kill")
+        self._erase(instance_id)
+        deadline = time.monotonic() + self._read_timeout_s
+        while self._inspect(instance_id) is not None:
+            answer = self._call("GET", f"/instances/{_quote(instance_id)}/delete")
+            if answer.status_code not in _OK:
+                inner, reason = _explain(answer)
+                if inner not in (_GONE, _CONFLICT) or time.monotonic() > deadline:
+                    raise NodeFailure(self._node_id, reason)
+                time.sleep(_POLL_S)  # gone by now, or on its way out
+
+    def close(self) -> None:
+        """Close the connections. See NodeDriver."""
+        self._session.close()
+
+    # Creating
+
+    def _describe_creation(self, spec: ContainerSpec) -> dict[str, Any]:
+        """Make the body of a creation. What the daemon would never answer is refused here."""
+        mappings = [spec.primary, *(m for m in spec.ports if m != spec.primary)]
+        bindings = {
+            f"{mapping.container}/{protocol}": [{"HostPort": str(mapping.host)}]
+            for mapping in mappings  # the first one's host port becomes PRIMARY_PORT
+            for protocol in ("tcp", "udp")
+        }
+        body: dict[str, Any] = {
+            "Name": spec.instance_id,
+            "Id": spec.instance_id,
+            "Image": spec.image,
+            "Env": [f"{k}={v}" for k, v in spec.env.items() if k not in spec.variables],
+            "variables": dict(spec.variables),
+            "Memory": spec.memory_mib,
+            "Cpu": -(-spec.cpu_milli // 1000),  # whole ones; Linux does not heed it
+            "Ports": {port: {} for port in bindings},
+            "ExposedPorts": {port: {} for port in bindings},
+            "PortBindings": bindings,
+        }
+        if spec.cmd:
+            body["Cmd"] = ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd)
+        if spec.install:
+            for uri, path in spec.install:
+                if not uri.startswith("https://") or "/" in path or path in ("", ".", ".."):
+                    raise NodeRefused(self._node_id, f"The install script {path!r} is not allowed.")
+            body["Scripts"] = {"Install": [{"Uri": uri, "Path": p} for uri, p in spec.install]}
+        return body
+
+    def _send_creation(
+        self, body: Mapping[str, Any], checkpoint: Callable[[], None]
+    ) -> tuple[str, ...] | None:
+        """Send it, and wait for its answer, which comes when the image was pulled.
+
+        None when no answer came: what became of it has to be found out.
+        """
+        sent: Future[requests.Response] = Future()
+
+        def send() -> None:
+            try:
+                sent.set_result(
+                    self._call(
+                        "POST", "/instances/create", body=body, read_timeout_s=INSTALL_TIMEOUT_S
+                    )
+                )
+            except BaseException as exc:  # noqa: BLE001 - handed to the one who waits below
+                sent.set_exception(exc)
+
+        checkpoint()
+        threading.Thread(target=send, daemon=True, name=f"create {body['Id']}").start()
+        while not sent.done():
+            wait([sent], timeout=CHECKPOINT_EVERY_S)
+            checkpoint()
+            if not sent.done() and self._has_ended(str(body["Id"])):
+                return None  # some creations are never answered
+        answer = sent.result()
+        if answer.status_code in _OK:
+            env = self._require_object(answer).get("Env")
+            return tuple(map(str, env)) if isinstance(env, list) else None
+        inner, reason = _explain(answer)
+        kind = NodeRefused if inner in (400, _GONE) else NodeFailure
+        if inner == _GONE:
+            reason = f"Image {body['Image']} not found on the registry."
+        raise kind(self._node_id, reason)
+
+    def _has_ended(self, instance_id: str) -> bool:
+        """Tell whether the daemon has given up, or is done, although it answers nothing."""
+        try:
+            return self._read_state(instance_id) in ("READY", "FAILED")
+        except NodeFailure:
+            return False  # it may be busy
+
+    def _find_earlier(
+        self, instance_id: str, checkpoint: Callable[[], None]
+    ) -> dict[str, Any] | None:
+        """Find the container of an earlier creation, which perhaps still pulls the image."""
+        deadline = time.monotonic() + APPEAR_TIMEOUT_S
+        while True:
+            state = self._read_state(instance_id)  # before Docker, which may know more by then
+            container = self._inspect(instance_id)
+            if container is not None or state != "INSTALLING" or time.monotonic() > deadline:
+                return container
+            checkpoint()
+            time.sleep(_POLL_S)
+
+    def _reconcile(
+        self,
+        instance_id: str,
+        env: tuple[str, ...] | None,
+        checkpoint: Callable[[], None],
+    ) -> ContainerStatus:
+        """Find out what became of a creation: Docker's word counts, the daemon's is a hint."""
+        began, pause_s, running_since = time.monotonic(), _POLL_S, None
+        while True:
+            now = time.monotonic()
+            container = self._inspect(instance_id)
+            docker = container["State"].get("Status") if container else None
+            if container is not None and docker in ("running", "paused"):
+                running_since = running_since or now
+                if now - running_since >= STEADY_S:
+                    return self._tell(container, env)
+            else:
+                running_since = None
+                state = self._read_state(instance_id)
+                ended = docker in ("exited", "dead") and state != "INSTALLING"
+                if container is not None and ended:
+                    return self._tell(container, env)
+                self._check_progress(instance_id, state, container, now - began)
+            checkpoint()
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, STEADY_S if running_since else _MAX_POLL_S)
+
+    def _check_progress(
+        self,
+        instance_id: str,
+        state: str,
+        container: Mapping[str, Any] | None,
+        waited_s: float,
+    ) -> None:
+        """Raise when a container that is not up will not come up any more."""
+        if container is not None:
+            if state == "INSTALLING" and waited_s < INSTALL_TIMEOUT_S:
+                return  # its install scripts run
+            reason = str(container["State"].get("Error") or "The container did not start.")
+            self._call("GET", f"/instances/{_quote(instance_id)}/delete")
+            raise NodeRefused(self._node_id, reason)
+        if state == "FAILED":
+            raise NodeFailure(
+                self._node_id, "The node could not make the container; its own log says why."
+            )
+        patience_s = INSTALL_TIMEOUT_S if state == "INSTALLING" else APPEAR_TIMEOUT_S
+        if waited_s >= patience_s:
+            raise NodeFailure(self._node_id, "The node made no container.")
+
+    # Asking
+
+    def _inspect(self, instance_id: str) -> dict[str, Any] | None:
+        """Ask Docker about a container. None only when the daemon can list those that there are."""
+        answer = self._call("GET", f"/instances/{_quote(instance_id)}")
+        if answer.status_code in _OK:
+            container = self._require_object(answer)
+            if not isinstance(container.get("State"), dict):
+                raise NodeFailure(self._node_id, "What answers there is no skyportd.")
+            return container
+        if answer.status_code != _GONE:
+            raise NodeFailure(self._node_id, _explain(answer)[1])
+        self._list_containers()
+        return None
+
+    def _list_containers(self) -> builtins.list[dict[str, Any]]:
+        answer = self._call("GET", "/instances")
+        found = _read_json(answer)
+        if answer.status_code not in _OK or not isinstance(found, list):
+            raise NodeFailure(self._node_id, f"Docker is not there: {_explain(answer)[1]}")
+        return [container for container in found if isinstance(container, dict)]
+
+    def _read_state(self, instance_id: str) -> str:
+        answer = self._call("GET", f"/state/{_quote(instance_id)}")
+        body = _read_json(answer)
+        state = body.get("state") if isinstance(body, dict) else None
+        if answer.status_code not in _OK or not isinstance(state, str):
+            raise NodeFailure(self._node_id, _BROKEN)
+        return state
+
+    def _require_state_file(self, instance_id: str = "skyquay") -> None:
+        """Raise NodeFailure when the state file is broken, not when it is just being written."""
+        deadline = time.monotonic() + GLITCH_S
+        while True:
+            try:
+                self._read_state(instance_id)
+            except NodeUnreachable:
+                raise
+            except NodeFailure:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _change_power(self, instance_id: str, verb: str) -> None:
+        answer = self._call("POST", f"/instances/{_quote(instance_id)}/{verb}")
+        if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
+            return
+        inner, reason = _explain(answer)
+        if inner == _NOT_MODIFIED or (inner == _CONFLICT and "is not running" in reason):
+            return  # it is as it should be
+        if inner == _GONE:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        kind = NodeRefused if inner == 400 else NodeFailure
+        raise kind(self._node_id, reason)
+
+    def _erase(self, instance_id: str) -> None:
+        volume = f"/fs/{_quote(instance_id)}/files"
+        answer = self._call("GET", volume)
+        if answer.status_code not in _OK:
+            reason = _explain(answer)[1]
+            if "ENOENT" in reason and PurePosixPath(reason.rstrip("'")).name == instance_id:
+                return  # there is no volume
+            raise NodeFailure(self._node_id, f"Cannot empty the volume: {reason}")
+        for file in self._require_object(answer).get("files") or ():
+            gone = self._call("DELETE", f"{volume}/delete/{_quote(str(file['name']))}")
+            if gone.status_code not in _OK and "ENOENT" not in _explain(gone)[1]:
+                raise NodeFailure(self._node_id, f"Cannot empty the volume: {_explain(gone)[1]}")
+
+    def _tell(
+        self, container: Mapping[str, Any], env: tuple[str, ...] | None = None
+    ) -> ContainerStatus:
+        state = container["State"]
+        container_id = str(container.get("Id"))
+        if state.get("Running"):
+            return ContainerStatus(container_id, Power.RUNNING, env=env)
+        code = state.get("ExitCode") if state.get("Status") != "created" else None
+        return ContainerStatus(
+            container_id,
+            Power.STOPPED,
+            exit_code=code,
+            reason=_find_reason(state, code),
+            env=env,
+        )
+
+    def _require_object(self, answer: requests.Response) -> dict[str, Any]:
+        body = _read_json(answer)
+        if answer.status_code not in _OK or not isinstance(body, dict):
+            raise NodeFailure(self._node_id, _explain(answer)[1])
+        return body
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        read_timeout_s: float | None = None,
+    ) -> requests.Response:
+        """Send one request, once. Raises NodeUnreachable without an answer, NodeRefused for 401."""
+        try:
+            answer = self._session.request(
+                method,
+                f"{self._base_url}{path}",
+                json=body,
+                timeout=(self._connect_timeout_s, read_timeout_s or self._read_timeout_s),
+                allow_redirects=False,
+            )
+        except (requests.RequestException, OSError, ValueError) as exc:
+            raise NodeUnreachable(
+                self._node_id, f"The daemon does not answer: {type(exc).__name__}."
+            ) from exc
+        if answer.status_code == requests.codes.unauthorized:
+            raise NodeRefused(self._node_id, "The daemon does not accept the node's key.")
+        return answer
+
+
+_BROKEN = (
+    "The daemon's state file is broken. Stop the daemon, write {} into storage/states.json, and "
+    "start it again."
+)
+
+
+def _quote(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _read_json(answer: requests.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _explain(answer: requests.Response) -> tuple[int, str]:
+    """Read an error, whatever it is: Docker's own status where there is one, and the reason."""
+    body = _read_json(answer)
+    text = None
+    if isinstance(body, dict):
+        text = body.get("message") or body.get("error")
+    if not isinstance(text, str):
+        return answer.status_code, f"The daemon answered {answer.status_code}."
+    match = _INNER.match(text)
+    return (int(match[1]), match[2].strip()) if match else (answer.status_code, text.strip())
+
+
+def _find_reason(state: Mapping[str, Any], code: int | None) -> str | None:
+    if state.get("Error"):
+        return str(state["Error"])
+    if state.get("OOMKilled"):
+        return "It was killed because it used more memory than it may."
+    if code not in (None, 0, 130, 137, 143):
+        return f"It ended with exit code {code}."
+    return None
+
+
+def _find_volume(mounts: object) -> str | None:
+    """Find the volume of the daemon's that a container has: `.../volumes/<Id>` on /app/data."""
+    for mount in mounts if isinstance(mounts, list) else ():
+        source = PurePosixPath(str(mount.get("Source")))
+        if mount.get("Destination") == DATA_FOLDER and source.parent.name == "volumes":
+            return source.name
+    return None
+
+
+def _find_ports(bindings: Mapping[str, Any]) -> tuple[PortMapping, ...]:
+    found = {}
+    for port, hosts in bindings.items():
+        number, _, _ = port.partition("/")
+        host = str((hosts or [{}])[0].get("HostPort", ""))
+        if number.isdigit() and host.isdigit():
+            found[int(host)] = PortMapping(container=int(number), host=int(host))
+    return tuple(found.values())
+
+
+def _scale(amount: object, factor: float) -> int | None:
+    return int(amount * factor) if isinstance(amount, (int, float)) else None

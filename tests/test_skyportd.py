@@ -1,0 +1,588 @@
+"""The driver of skyportd against a double of the daemon, quirk by quirk."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from service import instances
+from service.app import make_drivers
+from service.drivers import ContainerSpec
+from service.drivers import skyportd as driver_module
+from service.drivers.skyportd import Skyportd
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
+from service.instances import make_id
+from service.lifecycle import InstanceState, OperationStatus, Power, PowerAction
+from service.ports import parse
+from service.vault import Vault
+from service.worker import Worker
+from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+
+SECRET_KEY = "a secret key of the tests"
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    """Wait for the daemon in tenths of seconds, not in minutes."""
+    monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
+    monkeypatch.setattr(driver_module, "APPEAR_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(driver_module, "GLITCH_S", 0.3)
+    monkeypatch.setattr(driver_module, "CHECKPOINT_EVERY_S", 0.1)
+    monkeypatch.setattr(driver_module, "_POLL_S", 0.02)
+
+
+@pytest.fixture
+def daemon():
+    """A daemon that is well."""
+    with FakeSkyportd() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def driver(daemon):
+    """Its driver."""
+    driver = Skyportd(
+        "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=1, read_timeout_s=2
+    )
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def spec():
+    """What should run."""
+    ports = parse("80:21001,443:21002")
+    return ContainerSpec(
+        instance_id=make_id(),
+        image="registry.example.org/java:21",
+        cmd=None,
+        env={"START": "java -jar server.jar", "Version": "1.21"},
+        memory_mib=512,
+        cpu_milli=1500,
+        ports=ports,
+        primary=ports[1],
+        variables={"Version": "1.21"},
+        install=(("https://files.example.org/{{Version}}.jar", "server.jar"),),
+    )
+
+
+def create(driver, spec, checkpoint=lambda: None):
+    """Create the instance."""
+    return driver.create(spec, checkpoint=checkpoint)
+
+
+# Creating
+
+
+def test_a_creation_says_what_should_run(daemon, driver, spec):
+    """The body has what the daemon reads, in its types, with the primary port first."""
+    create(driver, spec)
+
+    [body] = daemon.creations
+    assert {
+        "Name": spec.instance_id,
+        "Id": spec.instance_id,
+        "Image": spec.image,
+        "Env": ["START=java -jar server.jar"],
+        "variables": {"Version": "1.21"},
+        "Memory": 512,
+        "Cpu": 2,
+        "Scripts": {
+            "Install": [{"Uri": "https://files.example.org/{{Version}}.jar", "Path": "server.jar"}]
+        },
+    }.items() <= body.items()
+    assert ["443/tcp", "443/udp", "80/tcp", "80/udp"] == list(body["PortBindings"])
+    assert [{"HostPort": "21002"}] == body["PortBindings"]["443/tcp"]
+
+
+def test_the_environment_that_the_node_made_is_kept(driver, spec):
+    """What the daemon answers is what later calls need."""
+    created = create(driver, spec)
+
+    assert (
+        Power.RUNNING,
+        ("START=java -jar server.jar", "Version=1.21", "PRIMARY_PORT=21002"),
+    ) == (created.power, created.env)
+
+
+@pytest.mark.parametrize(("cmd", "sent"), [("run -x", ["sh", "-c", "run -x"]), (("a",), ["a"])])
+def test_a_command_is_a_list_of_words(daemon, driver, spec, cmd, sent):
+    """A line goes through a shell: the daemon takes a text for one program's name."""
+    create(driver, replace(spec, cmd=cmd))
+
+    assert sent == daemon.creations[0]["Cmd"]
+
+
+def test_no_command_and_no_scripts_are_not_sent(daemon, driver, spec):
+    """An empty list of scripts would have the daemon rewrite the volume's files."""
+    create(driver, replace(spec, install=()))
+
+    assert {"Cmd", "Scripts"}.isdisjoint(daemon.creations[0])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [("http://files.example.org/x", "x"), ("https://e.org/x", "a/b"), ("https://e.org/x", "..")],
+)
+def test_a_script_that_would_end_the_daemon_is_refused(daemon, driver, spec, script):
+    """A path with a folder ends the process, and only https is fetched: nothing is sent."""
+    with pytest.raises(NodeRefused):
+        create(driver, replace(spec, install=(script,)))
+
+    assert [] == daemon.creations
+
+
+def test_what_exists_is_adopted(daemon, driver, spec):
+    """A second creation is not even sent: the daemon would call the healthy instance FAILED."""
+    create(driver, spec)
+
+    again = create(driver, spec)
+
+    assert (Power.RUNNING, 1) == (again.power, len(daemon.creations))
+
+
+def test_an_image_that_does_not_exist_is_final(daemon, driver, spec):
+    """The daemon answers 500 and says INSTALLING for ever: the answer counts."""
+    daemon.pull_error = f"(HTTP code 404) unexpected - {MANIFEST.format(spec.image)} "
+
+    with pytest.raises(NodeRefused, match="not found on the registry"):
+        create(driver, spec)
+
+    assert "INSTALLING" == daemon.states[spec.instance_id]["state"]
+
+
+def test_a_registry_that_is_down_may_come_back(daemon, driver, spec):
+    """What Docker calls its own error is tried again."""
+    daemon.pull_error = '(HTTP code 500) server error - Get "http://r/v2/": connection refused '
+    with pytest.raises(NodeFailure) as first:
+        create(driver, spec)
+    daemon.pull_error = None
+
+    again = create(driver, spec)
+
+    assert (NodeFailure, Power.RUNNING) == (type(first.value), again.power)
+
+
+def test_a_pull_that_breaks_midway_is_tried_again(daemon, driver, spec):
+    """The daemon answers 202, and then FAILED without a container or a reason."""
+    daemon.pull_stream_error = True
+
+    with pytest.raises(NodeFailure, match="its own log says why"):
+        create(driver, spec)
+
+
+def test_a_start_that_fails_tells_docker_s_reason(daemon, driver, spec):
+    """The reason is in the container that stays behind, which is removed."""
+    daemon.start_error = 'exec: "/nosuch": no such file or directory: unknown'
+
+    with pytest.raises(NodeRefused, match="/nosuch"):
+        create(driver, spec)
+
+    assert {} == daemon.containers
+
+
+def test_a_program_that_ends_at_once_is_there(daemon, driver, spec):
+    """READY, and stopped with its exit code: deployed, but its program ended."""
+    daemon.exit_after_start = 3
+
+    created = create(driver, spec)
+
+    assert (Power.STOPPED, 3) == (created.power, created.exit_code)
+
+
+def test_a_lost_update_is_no_failure(daemon, driver, spec):
+    """INSTALLING for ever, and it runs: Docker's word counts."""
+    daemon.lose_update = True
+
+    assert Power.RUNNING == create(driver, spec).power
+
+
+def test_a_healthy_instance_that_is_called_failed_is_up(daemon, driver, spec):
+    """What a duplicate creation did to the state file changes nothing."""
+    create(driver, spec)
+    daemon.states[spec.instance_id] = {"state": "FAILED", "containerId": None}
+
+    assert Power.RUNNING == create(driver, spec).power
+
+
+def test_an_answer_that_never_comes_is_not_waited_for(daemon, driver, spec):
+    """The creation is carried out, and found out about."""
+    daemon.swallow_creations = True
+
+    created = create(driver, spec)
+
+    assert (Power.RUNNING, 1) == (created.power, len(daemon.creations))
+
+
+def test_a_creation_that_was_never_answered_is_not_sent_twice(daemon, driver, spec):
+    """A later attempt finds the daemon INSTALLING, and waits for what appears."""
+    daemon.pull_s = 0.2
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(create, driver, spec)
+        assert eventually(lambda: spec.instance_id in daemon.states)
+        second = create(driver, spec)
+        assert first.result().container_id == second.container_id
+
+    assert 1 == len(daemon.creations)
+
+
+def test_a_state_file_that_is_rubbish_is_not_touched(daemon, driver, spec):
+    """A creation would end the daemon: it is not sent, and the error says what to do."""
+    daemon.corrupt_states = True
+
+    with pytest.raises(NodeFailure, match=r"storage/states\.json"):
+        create(driver, spec)
+
+    assert ([], True) == (daemon.creations, daemon.is_alive)
+
+
+def test_a_state_file_that_is_being_written_is_read_again(daemon, driver, spec):
+    """A moment's 500 is no reason to give up."""
+    daemon.state_glitches = 2
+
+    assert Power.RUNNING == create(driver, spec).power
+
+
+def test_a_daemon_that_dies_under_a_creation_is_unreachable(daemon, driver, spec):
+    """What became of it is unknown; asking again is safe."""
+    daemon.crash_on_parallel = 1
+
+    with pytest.raises(NodeUnreachable):
+        create(driver, spec)
+
+
+def test_what_a_checkpoint_raises_ends_the_waiting(daemon, driver, spec):
+    """A worker that lost its lease does not wait for a long pull."""
+    daemon.pull_s = 5
+    calls = []
+
+    def lost():
+        calls.append(1)
+        if len(calls) > 2:
+            raise OperationSuperseded("The lease was lost.")
+
+    began = time.monotonic()
+    with pytest.raises(OperationSuperseded):
+        create(driver, spec, lost)
+
+    assert time.monotonic() - began < 3
+
+
+# Looking
+
+
+def test_a_404_counts_only_while_docker_is_up(daemon, driver, spec):
+    """With Docker down the daemon knows no container: no verdict."""
+    create(driver, spec)
+    daemon.docker_down = True
+
+    with pytest.raises(NodeFailure):
+        driver.status(spec.instance_id)
+
+
+def test_what_is_not_there_has_no_status(driver):
+    """A 404 while Docker can list its containers is certain."""
+    assert driver.status("inothing") is None
+
+
+def test_only_what_has_a_volume_of_the_daemon_s_is_listed(daemon, driver, spec):
+    """Other containers of the host are nobody's affair."""
+    create(driver, spec)
+    daemon.containers["postgres"] = Container("postgres", {"Id": "elsewhere"}, status="running")
+
+    assert [spec.instance_id] == list(driver.list())
+
+
+def test_the_report_has_no_password(driver):
+    """`GET /` shows the node's MySQL password: the report has four facts only."""
+    report = driver.probe()
+
+    assert ("0.3.0", "docker 20.10.24+dfsg1", 24105, 2000) == (
+        report.version,
+        report.engine,
+        report.memory_mib,
+        report.cpu_milli,
+    )
+
+
+def test_docker_down_is_no_health(daemon, driver):
+    """The daemon answers, and the node is not well."""
+    daemon.docker_down = True
+
+    with pytest.raises(NodeFailure, match="Docker is not running"):
+        driver.probe()
+
+
+def test_a_broken_state_file_is_no_health(daemon, driver):
+    """Nothing may be deployed on it."""
+    daemon.corrupt_states = True
+
+    with pytest.raises(NodeFailure, match="state file is broken"):
+        driver.probe()
+
+
+def test_a_wrong_key_is_said(daemon, driver):
+    """401 has no body at all."""
+    daemon.key = "another"
+
+    with pytest.raises(NodeRefused, match="does not accept the node's key"):
+        driver.probe()
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n7",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("call", ["probe", "status", "list", "power", "remove"])
+def test_rubbish_is_an_error_of_ours(daemon, driver, rubbish, call):
+    """Whatever answers there, nothing but our own errors comes out, and nobody is redirected."""
+    daemon.rubbish = rubbish
+    arguments = {"status": ["ix"], "power": ["ix", PowerAction.STOP], "remove": ["ix"]}
+
+    with pytest.raises(NodeFailure):
+        getattr(driver, call)(*arguments.get(call, []))
+
+
+def test_silence_ends(daemon, driver):
+    """A daemon that accepts and says nothing is waited for as long as the settings say."""
+    daemon.silent = True
+
+    with pytest.raises(NodeUnreachable):
+        driver.status("ix")
+
+
+# Power
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "after"),
+    [
+        ("running", PowerAction.START, Power.RUNNING),
+        ("paused", PowerAction.START, Power.RUNNING),
+        ("exited", PowerAction.START, Power.RUNNING),
+        ("running", PowerAction.STOP, Power.STOPPED),
+        ("paused", PowerAction.STOP, Power.STOPPED),
+        ("exited", PowerAction.STOP, Power.STOPPED),
+        ("running", PowerAction.KILL, Power.STOPPED),
+        ("paused", PowerAction.KILL, Power.STOPPED),
+        ("exited", PowerAction.KILL, Power.STOPPED),
+        ("running", PowerAction.RESTART, Power.RUNNING),
+        ("exited", PowerAction.RESTART, Power.RUNNING),
+    ],
+)
+def test_power_ends_where_it_should(daemon, driver, spec, before, action, after):
+    """304 without a body, 409 for what is not running: whatever the daemon says, it is so."""
+    create(driver, spec)
+    daemon.containers[spec.instance_id].status = before
+
+    assert after == driver.power(spec.instance_id, action).power
+
+
+def test_power_of_what_is_gone_is_refused(daemon, driver):
+    """The daemon says 500 with Docker's 404 inside."""
+    with pytest.raises(NodeRefused, match="There is no container"):
+        driver.power("inothing", PowerAction.STOP)
+
+
+# Removing
+
+
+def test_a_removal_empties_the_volume(daemon, driver, spec):
+    """The daemon says that it deletes the volume, and does not."""
+    create(driver, spec)
+    daemon.volumes[spec.instance_id] = {"world.dat": "x", "a b/ö.txt": "y"}
+
+    driver.remove(spec.instance_id)
+
+    assert ({}, {}) == (daemon.containers, daemon.volumes[spec.instance_id])
+
+
+def test_a_removal_goes_on_where_it_broke_off(daemon, driver, spec):
+    """Without a container, and even without a volume, removing is a success."""
+    driver.remove(spec.instance_id)
+    daemon.volumes[spec.instance_id] = {"left": "x"}
+
+    driver.remove(spec.instance_id)
+
+    assert {} == daemon.volumes[spec.instance_id]
+
+
+def test_a_volume_that_cannot_be_listed_is_not_called_empty(daemon, driver, spec):
+    """One dangling link hides all files: the removal fails, and says so."""
+    daemon.volumes[spec.instance_id] = {"link": "dangling symlink"}
+
+    with pytest.raises(NodeFailure, match="Cannot empty the volume"):
+        driver.remove(spec.instance_id)
+
+
+def test_nobody_ever_purges(daemon, driver, spec):
+    """One GET would remove every container of the host."""
+    create(driver, spec)
+    driver.power(spec.instance_id, PowerAction.STOP)
+    driver.list()
+    driver.remove(spec.instance_id)
+
+    assert [] == [path for _, path in daemon.calls if "purge" in path]
+
+
+# One at a time
+
+
+@pytest.fixture
+def settled(store, config, daemon):
+    """A node that is the daemon, with what deploys on it need, and its drivers."""
+    with_key = replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=2)
+    drivers = make_drivers(with_key)
+    node = a_node(
+        store,
+        drivers,
+        driver="skyportd",
+        address="127.0.0.1",
+        port=daemon.port,
+        api_key=daemon.key,
+        vault=Vault(SECRET_KEY),
+    )
+    return drivers, (a_user(store), node, an_image(store))
+
+
+def take_on(store, place, count):
+    """Take on some instances."""
+    return [
+        instances.deploy(
+            store, an_order(*place, ports=parse(f"80:{port}"), primary=port), now=NOON
+        )[0]["_id"]
+        for port in range(8080, 8080 + count)
+    ]
+
+
+def test_a_node_with_a_key_is_online(settled):
+    """A daemon that is enrolled already is probed when it is added."""
+    _, (_, node, _) = settled
+
+    assert ("Online", "0.3.0") == (node["status"], node["report"]["version"])
+
+
+def test_the_key_is_not_stored_in_clear(settled, look, daemon):
+    """The database has it encrypted."""
+    assert daemon.key not in str(look())
+
+
+def test_creations_come_one_at_a_time(store, config, settled, daemon):
+    """Two at once would end the daemon: whoever works, the second waits for the first's end."""
+    drivers, place = settled
+    daemon.crash_on_parallel = 2
+    daemon.pull_s = 0.1
+    ids = take_on(store, place, 4)
+    workers = [
+        Worker(
+            store, drivers, threads=4, node_operations=4, lease_s=5, probe_interval_s=60,
+            now=lambda: NOON,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for worker in workers:
+        worker.start()
+
+    done = eventually(
+        lambda: all(store.instances.get(i)["state"] == InstanceState.READY for i in ids),
+        timeout_s=40,
+    )
+
+    for worker in workers:
+        worker.stop()
+    assert (True, True) == (done, daemon.is_alive)
+
+
+def test_a_creation_is_not_in_the_way_of_another_s_deletion(store, settled, daemon):
+    """While one instance is being made, another goes."""
+    _, place = settled
+    first, _ = take_on(store, place, 2)
+    store.nodes.lock_deploy(
+        place[1]["_id"], operation_id="another", instance_id="another", hold_s=60
+    )
+    instances.delete(store, first, now=NOON)
+
+    claimed = store.operations.claim("t", lease_s=30, deploying={place[1]["_id"]: "another"})
+
+    assert ("delete", first) == (claimed["kind"], claimed["instance_id"])
+
+
+def test_a_deletion_waits_for_its_own_creation(store, settled, daemon):
+    """What is perhaps being made would appear after its removal."""
+    drivers, place = settled
+    [instance_id] = take_on(store, place, 1)
+    store.nodes.lock_deploy(
+        place[1]["_id"], operation_id="dead", instance_id=instance_id, hold_s=60
+    )
+    deletion = instances.delete(store, instance_id, now=NOON)
+
+    run_due(store, drivers)
+
+    after = store.operations.get(deletion["_id"])
+    assert (OperationStatus.PENDING, 0) == (after["status"], after["attempts"])
+
+
+def test_what_is_no_longer_wanted_is_made_to_its_end(store, settled, daemon):
+    """A creation cannot be left half-way; the deletion comes after it, and takes everything."""
+    drivers, place = settled
+    [instance_id] = take_on(store, place, 1)
+    daemon.pull_s = 1.5
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(run_due, store, drivers)
+        assert eventually(lambda: daemon.creations)
+        instances.delete(store, instance_id, now=NOON)
+        working.result()
+    run_due(store, drivers)
+
+    assert (None, {}) == (store.instances.find(instance_id), daemon.containers)
+
+
+def test_the_node_is_free_after_a_failure(store, settled, daemon):
+    """A creation that came to its end, whatever end, lets the next one in."""
+    drivers, place = settled
+    take_on(store, place, 1)
+    daemon.pull_error = f"(HTTP code 404) unexpected - {MANIFEST.format('x')} "
+
+    run_due(store, drivers)
+
+    assert store.nodes.get(place[1]["_id"])["deploying"] is None
+
+
+def test_the_node_is_held_while_a_creation_s_end_is_unknown(store, settled, daemon):
+    """The daemon may be in the middle of it: nobody else is let in."""
+    drivers, place = settled
+    [instance_id] = take_on(store, place, 1)
+    daemon.crash_on_parallel = 1
+
+    run_due(store, drivers)
+
+    assert instance_id == store.nodes.get(place[1]["_id"])["deploying"]["instance_id"]
+
+
+def test_a_daemon_that_died_is_used_again(store, settled, daemon):
+    """Once somebody repaired and started it, what waited is done."""
+    drivers, place = settled
+    [instance_id] = take_on(store, place, 1)
+    daemon.crash_on_parallel = 1
+    run_due(store, drivers)
+    daemon.crash_on_parallel = None
+    daemon.repair_states()
+    daemon.restart()
+    store.operations.hurry_on(place[1]["_id"])
+
+    run_due(store, drivers)
+
+    after = store.instances.get(instance_id)
+    assert (InstanceState.READY, f"PRIMARY_PORT={after['primary_port']}") == (
+        after["state"],
+        after["node_env"][-1],
+    )
