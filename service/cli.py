@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +14,7 @@ import click
 import marshmallow as ma
 from flask import Flask
 
-from service import bootstrap, embedded, keys, nodes, users
+from service import bootstrap, embedded, keys, moving_in, nodes, skyport_panel, users
 from service.api.schemas.nodes import CreateNode
 from service.api.schemas.users import CreateUser
 from service.app import (
@@ -311,6 +311,47 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
             click.echo(f"npm run configure -- --panel {panel} --key {key}")
         if node["probe_error"]:
             click.echo(node["probe_error"], err=True)
+
+
+@main.command("import-skyport")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--apply", is_flag=True, help="Do it; without, only tell what would be done.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write a report as JSON here.")
+@plainly
+def import_skyport(file: Path, apply: bool, report: Path | None) -> None:
+    """Bring users, nodes, images, instances and API keys from a Skyport panel's database.
+
+    Nothing is redeployed and nothing is stopped. It can be repeated: what is there already is left
+    as it is.
+    """
+    config = _read_config()
+    try:
+        panel = skyport_panel.read(file)
+    except skyport_panel.NoPanel as exc:
+        raise click.ClickException(str(exc)) from exc
+    with _any_store() as store:
+        mover = moving_in.Mover(store, Vault(config.secret_key), apply=apply, now=utc_now())
+        total = moving_in.count(panel)
+        with click.progressbar(length=total, label="Looking", file=sys.stderr) as bar:
+            for _ in mover.move(panel):
+                bar.update(1)
+    _print_report(mover.report)
+    if report is not None:
+        report.write_text(json.dumps(asdict(mover.report), indent=2) + "\n")
+
+
+def _print_report(report: moving_in.Report) -> None:
+    click.echo("Done." if report.applied else "A dry run: nothing was written. --apply does it.")
+    for kind in moving_in.KINDS:
+        new, there = len(report.new[kind]), len(report.there_already[kind])
+        click.echo(f"  {kind:<10} {new} new, {there} there already")
+    for title, entries in (("conflict", report.conflicts), ("damaged", report.damaged)):
+        for entry in entries:
+            click.echo(f"  {title}: {entry['what']}: {entry['why']}")
+    for instance_id in report.left_behind:
+        click.echo(f"  left behind by a deletion, not brought: instance {instance_id}")
+    for name in report.not_moved:
+        click.echo(f"  not brought: {name}")
 
 
 @main.command()

@@ -60,18 +60,31 @@ def create(
 ) -> Node:
     """Add a node, and probe it where that needs no enrolment. One that is down is added as well.
 
-    Raises InvalidInput for a `process` node where the settings do not allow them.
+    Raises InvalidInput for a `process` node where the settings do not allow them, NoSecretKey for a
+    node's key that cannot be encrypted.
     """
     if order["driver"] == "process" and not allow_process:
         raise InvalidInput(
             "Nodes of the driver 'process' are not allowed here.",
             driver=["Needs the setting SKYQUAY_ALLOW_PROCESS=1."],
         )
-    secret = (vault or Vault("")).seal(order["api_key"]) if "api_key" in order else None
+    node = draft(order, node_id=new_id(), now=now)
+    if "api_key" in order:
+        node["secret"] = (vault or Vault("")).seal(order["api_key"])
+    if order["driver"] not in PROBED_WHEN_CREATED and node["secret"] is None:
+        store.nodes.add(node)
+        return node
+    node["status"] = NodeStatus.OFFLINE
+    store.nodes.add(node)
+    return probe(store, drivers, node, now=now)
+
+
+def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
+    """Make the document of a node that nobody has talked to."""
     ram, processor = order.get("ram", ""), order.get("processor", "")
     memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
-    node = Node(
-        _id=new_id(),
+    return Node(
+        _id=node_id,
         name=order["name"],
         tags=order.get("tags", ""),
         ram=ram,
@@ -87,7 +100,7 @@ def create(
         probed_at=now,
         probe_error=None,
         report=None,
-        secret=secret,
+        secret=None,
         pending_secret=None,
         configure_key=None,
         deploying=None,
@@ -99,12 +112,6 @@ def create(
         created_at=now,
         updated_at=now,
     )
-    if order["driver"] not in PROBED_WHEN_CREATED and secret is None:
-        store.nodes.add(node)
-        return node
-    node["status"] = NodeStatus.OFFLINE
-    store.nodes.add(node)
-    return probe(store, drivers, node, now=now)
 
 
 def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) -> Node:

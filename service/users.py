@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 import argon2
+import bcrypt
 
 from service.documents import User
 from service.errors import InvalidInput, NotFound
@@ -16,6 +17,9 @@ UserKey = Literal["id", "email", "username"]
 """What a user can be looked up by."""
 
 _hasher = argon2.PasswordHasher()
+
+_BCRYPT_BYTES = 72
+"""All that bcrypt ever looked at."""
 
 
 def make_id() -> str:
@@ -66,6 +70,30 @@ def look_up(store: Store, key: UserKey, value: str) -> User:
             user = store.users.find_by_username(value)
     if user is None:
         raise NotFound("user", value, field="value")
+    return user
+
+
+def verify(store: Store, key: UserKey, value: str, password: str, *, now: datetime) -> User | None:
+    """Read the user whose password this is; None when it is not, or there is no such user.
+
+    A hash of bcrypt, from another panel, gives way to one of ours.
+    """
+    try:
+        user = look_up(store, key, value)
+    except NotFound:
+        return None
+    hashed = user["password_hash"]
+    if hashed.startswith("$2"):
+        if not bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode()):
+            return None
+    else:
+        try:
+            _hasher.verify(hashed, password)
+        except argon2.exceptions.VerifyMismatchError:
+            return None
+        if not _hasher.check_needs_rehash(hashed):
+            return user
+    store.users.set_password_hash(user["_id"], _hasher.hash(password), now=now)
     return user
 
 

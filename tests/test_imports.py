@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"config", "errors", "lifecycle", "ports", "quantities"}
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift"}
 SINGLE = LEAVES | {
-    "documents", "embedded", "vault", "jobs", "worker", "server", "bootstrap", "app", "cli"
+    "documents", "embedded", "vault", "jobs", "worker", "server", "bootstrap",
+    "moving_in", "skyport_panel", "app", "cli"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api"}
 
@@ -30,6 +31,8 @@ MAY_IMPORT = {
     "drivers": {"documents", "errors", "ports", "lifecycle"},
     "a driver": {"drivers", "documents", "errors", "ports", "lifecycle"},
     "vault": {"errors"},
+    "skyport_panel": set(),
+    "moving_in": LEAVES | {"documents", "store", "use case", "api", "vault", "skyport_panel"},
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
     "embedded": LEAVES,
     "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
@@ -59,7 +62,7 @@ OWNERS = {
     "flask": WIRING | {"api"},
     "werkzeug": WIRING | {"api"},
     "flask_smorest": WIRING | {"api"},
-    "marshmallow": WIRING | {"api"},
+    "marshmallow": WIRING | {"api", "moving_in"},
     "webargs": WIRING | {"api"},
     "apispec": WIRING | {"api"},
     "requests": WIRING | {"a driver"},
@@ -77,6 +80,7 @@ MAY_SPELL_THE_WIRE = {
     "service.api.schemas.instances",
     "service.api.wire",
     "service.drivers.skyportd",
+    "service.moving_in",
 }
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
