@@ -165,11 +165,16 @@ def keys_group() -> None:
 
 @keys_group.command("create")
 @click.option("--name", default="cli", show_default=True, help="What you call it.")
+@click.option(
+    "--compatibility",
+    type=click.Choice(keys.COMPATIBILITIES),
+    help="Answer it as that version of the older panel did, where it differs from its reference.",
+)
 @plainly
-def keys_create(name: str) -> None:
+def keys_create(name: str, compatibility: str | None) -> None:
     """Make an API key with all rights. It is printed now and never again."""
     with _any_store() as store:
-        document, key = keys.create(store, name=name, now=utc_now())
+        document, key = keys.create(store, name=name, compatibility=compatibility, now=utc_now())
         click.echo(key)
         click.echo(f"To revoke it: skyquay keys revoke {document['_id']}", err=True)
 
@@ -317,8 +322,13 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--apply", is_flag=True, help="Do it; without, only tell what would be done.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a report as JSON here.")
+@click.option(
+    "--compatibility",
+    type=click.Choice(keys.COMPATIBILITIES),
+    help="What the imported API keys' clients were written for; the API's reference if absent.",
+)
 @plainly
-def import_skyport(file: Path, apply: bool, report: Path | None) -> None:
+def import_skyport(file: Path, apply: bool, report: Path | None, compatibility: str | None) -> None:
     """Bring users, nodes, images, instances and API keys from a Skyport panel's database.
 
     Nothing is redeployed and nothing is stopped. It can be repeated: what is there already is left
@@ -330,7 +340,13 @@ def import_skyport(file: Path, apply: bool, report: Path | None) -> None:
     except skyport_panel.NoPanel as exc:
         raise click.ClickException(str(exc)) from exc
     with _any_store() as store:
-        mover = moving_in.Mover(store, Vault(config.secret_key), apply=apply, now=utc_now())
+        mover = moving_in.Mover(
+            store,
+            Vault(config.secret_key),
+            apply=apply,
+            compatibility=compatibility,
+            now=utc_now(),
+        )
         total = moving_in.count(panel)
         with click.progressbar(length=total, label="Looking", file=sys.stderr) as bar:
             for _ in mover.move(panel):

@@ -205,6 +205,7 @@ class Key(TypedDict):
     digest: str  # SHA-256 of the key, hex; unique
     name: str
     scopes: list[str]
+    compatibility: str | None  # the panel's version whose codes its holder reads; None: reference
     expires_at: datetime | None
     last_used_at: datetime | None
     created_at: datetime

@@ -14,6 +14,7 @@ PREFIX = "sq_"
 TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
 ALL_RIGHTS = ["*"]
+COMPATIBILITIES = ("0.3.0",)
 
 
 def make_key() -> str:
@@ -32,10 +33,13 @@ def create(
     name: str,
     now: datetime,
     key: str | None = None,
+    compatibility: str | None = None,
     expires_at: datetime | None = None,
     new_key: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Add a key with all rights; answer its document and the key, which is never seen again.
+
+    `compatibility` is one of COMPATIBILITIES; without it answers are as the API's reference says.
 
     Raises Conflict when there is a key of this value already.
     """
@@ -45,6 +49,7 @@ def create(
         digest=digest(key),
         name=name,
         scopes=ALL_RIGHTS,
+        compatibility=compatibility,
         expires_at=expires_at,
         last_used_at=None,
         created_at=now,

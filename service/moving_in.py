@@ -54,10 +54,19 @@ class Report:
 class Mover:
     """Brings records one by one. In a dry run it writes nothing, and finds the same."""
 
-    def __init__(self, store: Store, vault: Vault, *, apply: bool, now: datetime) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        *,
+        apply: bool,
+        compatibility: str | None = None,
+        now: datetime,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._apply = apply
+        self._compatibility = compatibility
         self._now = now
         self._seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self._ports: set[tuple[str, int]] = set()
@@ -261,7 +270,13 @@ class Mover:
         if self._store.keys.find_by_digest(keys.digest(key)) is not None:
             return False
         if self._apply:
-            keys.create(self._store, name="from the panel", key=key, now=self._now)
+            keys.create(
+                self._store,
+                name="from the panel",
+                key=key,
+                compatibility=self._compatibility,
+                now=self._now,
+            )
         return True
 
 

@@ -109,8 +109,9 @@ def _sort_instances(values: Record, panel: Panel) -> None:
     owned: dict[str, Record] = {}
     for name, value in values.items():
         if name.endswith("_instance") and isinstance(value, dict):
-            instance_id = name.removesuffix("_instance")
-            alone[instance_id] = {**value, "Id": instance_id}
+            # A panel of long ago named the key after the container.
+            instance_id = str(value.get("Id") or name.removesuffix("_instance"))
+            alone.setdefault(instance_id, {**value, "Id": instance_id})
         elif name.endswith("_instances"):
             for record in _records(value, name, "Id", panel):
                 owned.setdefault(record["Id"], record)

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.api import enrolment, health, home, images, instances, nodes, operations, users
 from service.api.auth import authenticate
+from service.api.compatibility import adapt
 from service.api.schemas.base import ErrorAnswer
 from service.errors import ServiceError
 
@@ -91,6 +92,7 @@ def register(app: Flask, *, first: Callable[[], None]) -> Api:
     app.before_request(first)
     app.before_request(authenticate)
     app.after_request(_sign_answer)
+    app.after_request(adapt)
     app.register_error_handler(ServiceError, render_service_error)
     app.register_error_handler(Exception, render_unknown)
     return api
@@ -114,6 +116,7 @@ def render_unknown(error: Exception) -> Response:
 
 def render(status: int, message: str, code: str, details: dict[str, Any]) -> Response:
     """Shape every error there is."""
+    g.error_code = code
     answer = jsonify({"error": message, "code": code, "details": details})
     answer.status_code = status
     return answer
