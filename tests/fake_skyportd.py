@@ -88,6 +88,7 @@ class FakeSkyportd:
         """The next READY is overwritten by somebody else's old file."""
         self.swallow_creations = False
         """Creations are carried out, and their answers never arrive."""
+        self.fs_error: str | None = None
         self.silent = False
         self.rubbish: bytes | None = None
         self._creating = 0
@@ -387,6 +388,8 @@ class FakeSkyportd:
         return None
 
     def _list_files(self, volume: str) -> Reply:
+        if self.fs_error is not None:
+            return _error(self.fs_error)
         if volume not in self.volumes:
             path = f"/daemon/volumes/{volume}"
             return _error(f"ENOENT: no such file or directory, scandir '{path}'")

@@ -199,6 +199,14 @@ def test_a_lost_update_is_no_failure(daemon, driver, spec):
     assert Power.RUNNING == create(driver, spec).power
 
 
+def test_a_lost_update_of_a_program_that_ended_is_no_failure(daemon, driver, spec):
+    """INSTALLING for ever, and it ran and ended: it is deployed, and stopped."""
+    daemon.lose_update = True
+    daemon.exit_after_start = 0
+
+    assert Power.STOPPED == create(driver, spec).power
+
+
 def test_a_healthy_instance_that_is_called_failed_is_up(daemon, driver, spec):
     """What a duplicate creation did to the state file changes nothing."""
     create(driver, spec)
@@ -416,11 +424,22 @@ def test_a_removal_goes_on_where_it_broke_off(daemon, driver, spec):
     assert {} == daemon.volumes[spec.instance_id]
 
 
-def test_a_volume_that_cannot_be_listed_is_not_called_empty(daemon, driver, spec):
-    """One dangling link hides all files: the removal fails, and says so."""
-    daemon.volumes[spec.instance_id] = {"link": "dangling symlink"}
+def test_dead_links_are_removed(daemon, driver, spec):
+    """One link to nowhere hides all files: its name is in the error, and it goes by that."""
+    daemon.volumes[spec.instance_id] = {
+        "a": "x", "link": "dangling symlink", "link 2": "dangling symlink",
+    }  # fmt: skip
 
-    with pytest.raises(NodeFailure, match="Cannot empty the volume"):
+    driver.remove(spec.instance_id)
+
+    assert {} == daemon.volumes[spec.instance_id]
+
+
+def test_a_volume_that_cannot_be_listed_is_not_called_empty(daemon, driver, spec):
+    """Files that cannot be seen are not gone: the removal fails, and says so."""
+    daemon.fs_error = "EACCES: permission denied, scandir '/daemon/volumes/x'"
+
+    with pytest.raises(NodeFailure, match="Cannot empty the volume: EACCES"):
         driver.remove(spec.instance_id)
 
 

@@ -10,7 +10,7 @@ import builtins
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,6 +41,7 @@ STEADY_S = 1.0
 GLITCH_S = 2.0
 """How long the daemon's state file may be unreadable while it is being written."""
 
+MAX_DEAD_LINKS = 1000
 CHECKPOINT_EVERY_S = 1.0
 _POLL_S = 0.25
 _MAX_POLL_S = 2.0
@@ -294,8 +295,9 @@ class Skyportd:
             else:
                 running_since = None
                 state = self._read_state(instance_id)
-                ended = docker in ("exited", "dead") and state != "INSTALLING"
-                if container is not None and ended:
+                # It ran, so it was made, even when the daemon's word of that was lost.
+                settled = state != "INSTALLING" or now - began >= APPEAR_TIMEOUT_S
+                if container is not None and docker in ("exited", "dead") and settled:
                     return self._tell(container, env)
                 self._check_progress(instance_id, state, container, now - began)
             checkpoint()
@@ -382,17 +384,32 @@ class Skyportd:
         raise kind(self._node_id, reason)
 
     def _erase(self, instance_id: str) -> None:
+        """Delete all files of the instance, which the daemon itself leaves behind."""
         volume = f"/fs/{_quote(instance_id)}/files"
-        answer = self._call("GET", volume)
-        if answer.status_code not in _OK:
-            reason = _explain(answer)[1]
-            if "ENOENT" in reason and PurePosixPath(reason.rstrip("'")).name == instance_id:
-                return  # there is no volume
-            raise NodeFailure(self._node_id, f"Cannot empty the volume: {reason}")
-        for file in self._require_object(answer).get("files") or ():
-            gone = self._call("DELETE", f"{volume}/delete/{_quote(str(file['name']))}")
+        for name in self._list_files(volume, instance_id):
+            gone = self._call("DELETE", f"{volume}/delete/{_quote(name)}")
             if gone.status_code not in _OK and "ENOENT" not in _explain(gone)[1]:
                 raise NodeFailure(self._node_id, f"Cannot empty the volume: {_explain(gone)[1]}")
+
+    def _list_files(self, volume: str, instance_id: str) -> Iterator[str]:
+        """List the files until there are none. A link to nowhere hides all others, one at a time.
+
+        The daemon's error names it, and it can be deleted by that name.
+        """
+        for _ in range(MAX_DEAD_LINKS):
+            answer = self._call("GET", volume)
+            if answer.status_code in _OK:
+                files = self._require_object(answer).get("files") or ()
+                yield from (str(file["name"]) for file in files)
+                return
+            reason = _explain(answer)[1]
+            path = PurePosixPath(reason.rstrip("'").rpartition("'")[2])
+            if "ENOENT" not in reason or instance_id not in (path.name, path.parent.name):
+                raise NodeFailure(self._node_id, f"Cannot empty the volume: {reason}")
+            if path.name == instance_id:
+                return  # there is no volume
+            yield path.name
+        raise NodeFailure(self._node_id, "Cannot empty the volume: too many dead links.")
 
     def _tell(
         self, container: Mapping[str, Any], env: tuple[str, ...] | None = None
