@@ -304,7 +304,7 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
             make_drivers(config),
             order,
             allow_process=config.allow_process,
-            vault=Vault(config.secret_key),
+            vault=Vault(_find_secret_key(config)),
             now=utc_now(),
         )
         click.echo(f"{node['_id']}  {node['status']}")
@@ -342,7 +342,7 @@ def import_skyport(file: Path, apply: bool, report: Path | None, compatibility: 
     with _any_store() as store:
         mover = moving_in.Mover(
             store,
-            Vault(config.secret_key),
+            Vault(_find_secret_key(config)),
             apply=apply,
             compatibility=compatibility,
             now=utc_now(),
@@ -381,6 +381,13 @@ def print_openapi(app: Flask) -> str:
     """Write the app's OpenAPI document as it is checked in."""
     answer = app.test_client().get("/openapi.json")
     return json.dumps(answer.get_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _find_secret_key(config: Config) -> str:
+    """Find the secret key of the database that commands use: the settings', or that of `up`."""
+    if config.secret_key or config.mongodb_uri:
+        return config.secret_key
+    return bootstrap.keep_secret_key(config.data_dir)
 
 
 def _read_config(**defaults: Any) -> Config:

@@ -149,6 +149,7 @@ class Mover:
         address, key = record.get("address"), record.get("apiKey")
         if not isinstance(address, str) or not address:
             raise Unusable("Has no address.")
+        secret = self._vault.seal(key) if isinstance(key, str) and key else None
         if self._apply:
             order: nodes.NodeOrder = {
                 "name": str(record.get("name") or record["id"]),
@@ -161,8 +162,8 @@ class Mover:
                 "port": int(record.get("port") or 3002),
             }
             node = nodes.draft(order, node_id=record["id"], now=self._now)
-            if isinstance(key, str) and key:
-                node["secret"] = self._vault.seal(key)
+            if secret is not None:
+                node["secret"] = secret
                 node["status"] = NodeStatus.OFFLINE
                 node["probe_error"] = "It was not probed since it was imported."
                 node["probed_at"] = None

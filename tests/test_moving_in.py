@@ -307,3 +307,14 @@ def test_the_file_is_not_changed(move_in, panel_file):
     move_in(path, "--apply")
 
     assert before == path.read_bytes()
+
+
+def test_node_keys_need_a_secret_key(config, store, monkeypatch, panel_file):
+    """Even a dry run says in a sentence that nothing could be encrypted."""
+    monkeypatch.setenv("SKYQUAY_MONGODB_URI", config.mongodb_uri)
+    monkeypatch.setenv("SKYQUAY_DATABASE", config.database)
+    monkeypatch.delenv("SKYQUAY_SECRET_KEY", raising=False)
+
+    outcome = CliRunner().invoke(cli.main, ["import-skyport", str(panel_file())])
+
+    assert (1, True) == (outcome.exit_code, "SKYQUAY_SECRET_KEY" in outcome.output)
