@@ -72,8 +72,11 @@ class Worker:
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Claim nothing more, and wait for what is under way, `timeout_s` at the most.
 
-        What is not done by then is handed over: another worker may take it up at once.
+        What is not done by then is handed over: another worker may take it up at once. Stopping
+        again does nothing.
         """
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         for taker in self._takers:
             if taker.is_alive():

@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
+import argon2
 import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
 
-from service import embedded
+from service import embedded, users
 from service.app import create_app, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
@@ -29,6 +30,15 @@ def mongo_client(mongod_uri):
     """A client of the shared mongod, for looking around and cleaning up."""
     with MongoClient(mongod_uri) as client:
         yield client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes():
+    """Hash passwords with little effort: thousands of users are made."""
+    before = users._hasher
+    users._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield
+    users._hasher = before
 
 
 @pytest.fixture

@@ -15,7 +15,14 @@ from tests.support import ApiClient
 
 def a_node_document(**over):
     """Make what of a node its driver needs."""
-    return {"_id": "node", "driver": "docker", "address": "10.0.0.1", "port": None, **over}
+    return {
+        "_id": "node",
+        "secret": None,
+        "driver": "docker",
+        "address": "10.0.0.1",
+        "port": None,
+        **over,
+    }
 
 
 def test_an_app_opens_no_connection_and_starts_no_thread():

@@ -49,7 +49,10 @@ MAY_IMPORT = {
 ALSO_MAY_IMPORT = {"service.api.context": {"store", "vault"}}
 
 # A driver in two modules: which one the other is a part of.
-PARTS = {"service.drivers.docker_client": "service.drivers.docker_engine"}
+PARTS = {
+    "service.drivers.docker_client": "service.drivers.docker_engine",
+    "service.drivers.process_tree": "service.drivers.process",
+}
 
 # The embedded mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.

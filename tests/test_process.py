@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,17 @@ import psutil
 import pytest
 
 from service.drivers import ContainerSpec
-from service.drivers.process import MARK, ROTATE_BYTES, ProcessRunner
+from service.drivers import process as process_module
+from service.drivers.process import ROTATE_BYTES, ProcessRunner
+from service.drivers.process_tree import MARK
 from service.errors import NodeRefused
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
 from tests.support import eventually
 from tests.test_drivers import free_port
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -257,7 +263,8 @@ def test_an_early_exit_code_is_remembered(runner, root, spec):
     """Another driver, which is not the program's parent, still tells how it ended."""
     run(runner, replace(spec, cmd="exit 3"))
 
-    assert 3 == ProcessRunner("node", root=root).status(spec.instance_id).exit_code
+    another = ProcessRunner("node", root=root)
+    assert 3 == eventually(lambda: another.status(spec.instance_id).exit_code)
 
 
 def test_a_probe_waits_for_nobody(runner, root, spec):
@@ -268,3 +275,108 @@ def test_a_probe_waits_for_nobody(runner, root, spec):
         runner.probe()
 
     assert time.monotonic() - began < 10
+
+
+def test_a_late_exit_code_is_remembered(runner, root, spec):
+    """An exit code is told once: whoever looks first writes it down for the others."""
+    run(runner, replace(spec, cmd="sleep 0.6; exit 5"))
+    assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
+
+    again = ProcessRunner("node", root=root).status(spec.instance_id)
+
+    assert (Power.STOPPED, 5) == (again.power, again.exit_code)
+
+
+def test_children_that_outlive_the_program_are_not_doubled(runner, spec):
+    """A start after the program ended ends what it left running, marked or not."""
+    child = "env -i sleep 298 & sleep 299 & exit 0"
+    run(runner, replace(spec, cmd=child))
+    assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
+    before = {p.pid for p in sleepers("298", "299")}
+
+    runner.power(spec.instance_id, PowerAction.START)
+
+    assert 2 == len(before)
+    assert before.isdisjoint(p.pid for p in sleepers("298", "299"))
+
+
+def sleepers(*seconds):
+    """List the processes that sleep for so long."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if words[:1] == ["sleep"] and words[1:] and words[1] in seconds:
+            found.append(process)
+    return found
+
+
+def test_a_record_that_is_rubbish_spoils_nobody_else_s(runner, root, spec):
+    """The node is well, the other instances are listed, and the broken one can be removed."""
+    run(runner, spec)
+    broken = root / "ibroken"
+    broken.mkdir()
+    (broken / "instance.json").write_text("{")
+
+    runner.probe()
+    listed = runner.list()
+    runner.remove("ibroken")
+
+    assert (Power.RUNNING, "Its record cannot be read.") == (
+        listed[spec.instance_id].power,
+        listed["ibroken"].reason,
+    )
+    assert not broken.exists()
+
+
+def test_a_removal_that_broke_off_is_finished(runner, root, spec):
+    """What an earlier removal left is removed by the next probe, and is in nobody's way."""
+    left = root / f".gone-{spec.instance_id}"
+    (left / "data").mkdir(parents=True)
+    run(runner, spec)
+
+    runner.remove(spec.instance_id)
+
+    assert [] == list(root.iterdir())
+
+
+@contextmanager
+def an_ordinary_user(folder):
+    """Be somebody to whom permissions mean something, and own the folder."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_folder_that_nobody_may_write_is_removed():
+    """A program may take rights away; an ordinary user's Skyquay removes it all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        locked = root / "ilocked" / "data" / "locked"
+        locked.mkdir(parents=True)
+        (locked / "file").write_text("x")
+        (root / "ilocked" / "instance.json").write_text("{")
+        locked.chmod(0o500)
+
+        with an_ordinary_user(root):
+            ProcessRunner("node", root=root).remove("ilocked")
+
+        assert [] == list(root.iterdir())
+
+
+def test_a_log_that_grows_while_it_runs_is_cut(runner, root, spec, monkeypatch):
+    """A probe puts aside what was printed, and the program goes on printing."""
+    monkeypatch.setattr(process_module, "CUT_BYTES", 100)
+    run(runner, replace(spec, cmd="while :; do echo 0123456789; sleep 0.01; done"))
+    assert eventually(lambda: len(read_log(root, spec)) > 200)
+
+    runner.probe()
+
+    assert eventually(lambda: 0 < len(read_log(root, spec)) < 200)
+    assert runner.logs(spec.instance_id, tail=500).count("0123456789") > 10

@@ -5,6 +5,7 @@ user may read, so only images run here that an operator has marked. Each instanc
 
     instance.json    what runs, whether it is wanted running, and which process it is
     lock             flock of who changes the instance right now
+    exit_code        of the process that ended last, written by who was told
     stdin            a FIFO that the program reads, for its stop command
     log              what the program printed; log.1 before that
     data/            its files, where it starts
@@ -15,6 +16,7 @@ is nobody we know; one that was started a moment before a crash is known by a va
 environment. Memory is limited for each process of an instance, not for all of them together.
 """
 
+import builtins
 import fcntl
 import json
 import logging
@@ -25,12 +27,10 @@ import secrets
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 import psutil
 
@@ -43,37 +43,33 @@ from service.drivers import (
     parse_spec,
     print_spec,
 )
+from service.drivers.process_tree import (
+    POLL_S,
+    Record,
+    await_end,
+    find,
+    identify,
+    list_members,
+    read_exit_code,
+    send,
+    spawn,
+)
 from service.errors import NodeFailure, NodeRefused
 from service.lifecycle import Power, PowerAction
 
 log = logging.getLogger(__name__)
 
-MARK = "SKYQUAY_INSTANCE"
 ROTATE_BYTES = 1024 * 1024
+CUT_BYTES = 16 * 1024 * 1024
+"""How long the log of a program may become while it runs."""
+
 LOCK_TIMEOUT_S = 30.0
+KILL_TIMEOUT_S = 10.0
+GONE = ".gone-"
 EARLY_DEATH_S = 0.3
 """How long a start looks whether the program ends at once."""
 
-_POLL_S = 0.02
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,63}", re.ASCII)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# In a shell, because nothing may run between fork and exec in a process that has threads.
-_LAUNCH = 'cd "$0" && ulimit -c 0 && ulimit -d "$1" && shift && exec "$@"'
-
-
-class Record(TypedDict):
-    """What instance.json holds."""
-
-    container_id: str
-    cmd: list[str]
-    env: dict[str, str]
-    memory_mib: int
-    port: int
-    wanted: bool  # to run
-    process: list[int | str] | None  # pid, start in ticks since boot, boot's id
-    exit_code: int | None
-    spec: NotRequired[str]  # what it was made from, as JSON text
 
 
 class ProcessRunner:
@@ -93,11 +89,14 @@ class ProcessRunner:
         runs again after the next probe.
         """
         with self._translated():
-            for folder in sorted(self._root.glob("*/instance.json")):
+            for folder in self._list_folders():
                 try:
-                    self._resume(folder.parent.name)
+                    with self._translated():
+                        _cut(folder / "log")
+                        self._resume(folder.name)
                 except NodeFailure as failure:
-                    log.warning("cannot resume %s: %s", folder.parent.name, failure.reason)
+                    log.warning("cannot resume %s: %s", folder.name, failure.reason)
+            self._sweep()
             return NodeReport(
                 version=platform.release(),
                 engine="process",
@@ -125,7 +124,6 @@ class ProcessRunner:
                         port=spec.primary.host,
                         wanted=False,
                         process=None,
-                        exit_code=None,
                         spec=print_spec(spec),
                     )
                     _write(folder, record)
@@ -142,10 +140,16 @@ class ProcessRunner:
         """Tell how all processes are. See NodeDriver."""
         found = {}
         with self._translated():
-            for path in sorted(self._root.glob("*/instance.json")):
-                record = _read(path.parent)
-                if record is not None and _ID.fullmatch(path.parent.name):
-                    found[path.parent.name] = self._tell(path.parent, record)
+            for folder in self._list_folders():
+                try:
+                    record = _read(folder)
+                except ValueError:
+                    found[folder.name] = ContainerStatus(
+                        folder.name, Power.STOPPED, reason="Its record cannot be read."
+                    )
+                else:
+                    if record is not None:
+                        found[folder.name] = self._tell(folder, record)
         return found
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
@@ -179,10 +183,11 @@ class ProcessRunner:
                 _write(folder, record)
                 if stop_command and action != PowerAction.KILL:
                     _command(folder, record, stop_command, patience_s)
-                _end(folder, record, patience_s)
+                self._end(folder, record, patience_s)
             if action in (PowerAction.START, PowerAction.RESTART):
                 record["wanted"] = True
                 self._start(folder, record)
+                _await_early_death(folder, record)
             return self._tell(folder, record)
 
     def remove(self, instance_id: str) -> None:
@@ -191,14 +196,17 @@ class ProcessRunner:
         with self._translated():
             if folder.exists():
                 with self._locked(instance_id):
-                    record = _read(folder)
+                    try:
+                        record = _read(folder)
+                    except ValueError:
+                        record = None  # what bears its mark is ended all the same
                     if record is not None:
                         record["wanted"] = False
                         _write(folder, record)
-                        _end(folder, record, 0)
+                    self._end(folder, record, 0)
                     # At once, so that no half of it is ever taken for an instance.
-                    folder.rename(self._root / f".gone-{instance_id}")
-            shutil.rmtree(self._root / f".gone-{instance_id}", ignore_errors=True)
+                    folder.rename(self._root / f"{GONE}{instance_id}-{secrets.token_hex(4)}")
+            self._sweep()
 
     def close(self) -> None:
         """Let go of nothing: the processes go on. See NodeDriver."""
@@ -207,34 +215,56 @@ class ProcessRunner:
         folder = self._folder(instance_id)
         with self._locked(instance_id, timeout_s=0):  # whoever changes it knows better than we
             record = self._require(folder)
-            if record["wanted"] and _find(folder, record) is None:
+            if record["wanted"] and find(folder, record) is None:
                 log.info("starting %s again", instance_id)
                 self._start(folder, record)
 
     def _start(self, folder: Path, record: Record) -> None:
-        if _find(folder, record) is not None:
+        if find(folder, record) is not None:
             _write(folder, record)
             return
+        self._end(folder, record, 0)  # children that outlived the program hold its port and files
         _require_free(self._node_id, record["port"])
         _rotate(folder / "log")
-        record["exit_code"] = None
+        (folder / "exit_code").unlink(missing_ok=True)
         _write(folder, record)
-        pid = _spawn(folder, record)
-        record["process"] = _identify(pid)
+        pid = spawn(folder, record)
+        record["process"] = identify(pid)
         _write(folder, record)
-        deadline = time.monotonic() + EARLY_DEATH_S
-        while time.monotonic() < deadline and _find(folder, record) is not None:
-            time.sleep(_POLL_S)
-        if record["exit_code"] is not None:
-            _write(folder, record)  # an exit code is told once, and only to the parent
+
+    def _end(self, folder: Path, record: Record | None, patience_s: float) -> None:
+        """Ask all processes of the instance to end, and kill them after `patience_s`."""
+        if patience_s > 0:
+            send(folder, record, signal.SIGTERM)
+            await_end(folder, record, patience_s)
+        deadline = time.monotonic() + KILL_TIMEOUT_S
+        while list_members(folder, record):
+            if time.monotonic() > deadline:
+                raise NodeFailure(self._node_id, "Processes of the instance cannot be killed.")
+            send(folder, record, signal.SIGKILL)
+            await_end(folder, record, POLL_S)
+
+    def _list_folders(self) -> builtins.list[Path]:
+        return sorted(
+            path.parent
+            for path in self._root.glob("*/instance.json")
+            if _ID.fullmatch(path.parent.name)
+        )
+
+    def _sweep(self) -> None:
+        """Remove the folders of instances that are gone, of earlier attempts too."""
+        for folder in self._root.glob(f"{GONE}*"):
+            _erase(folder)
 
     def _tell(self, folder: Path, record: Record) -> ContainerStatus:
-        if _find(folder, record) is not None:
+        if find(folder, record) is not None:
             return ContainerStatus(record["container_id"], Power.RUNNING)
         reason = None
         if record["wanted"] and record["process"] is not None:
             reason = "It ended by itself."
-        return ContainerStatus(record["container_id"], Power.STOPPED, record["exit_code"], reason)
+        return ContainerStatus(
+            record["container_id"], Power.STOPPED, read_exit_code(folder), reason
+        )
 
     def _folder(self, instance_id: str) -> Path:
         if not _ID.fullmatch(instance_id):
@@ -265,7 +295,7 @@ class ProcessRunner:
                     return
             if time.monotonic() > deadline:
                 raise NodeFailure(self._node_id, f"The instance {instance_id} is busy.")
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -301,136 +331,22 @@ def _write(folder: Path, record: Record) -> None:
     draft.rename(folder / "instance.json")
 
 
-def _spawn(folder: Path, record: Record) -> int:
-    env = {
-        "PATH": f"{_PATH}:{Path(sys.executable).parent}",
-        "HOME": str(folder / "data"),
-        "LANG": "C.UTF-8",
-        **record["env"],
-        "PRIMARY_PORT": str(record["port"]),
-        MARK: folder.name,
-    }
-    with suppress(FileExistsError):
-        os.mkfifo(folder / "stdin", mode=0o600)
-    limit_kib = str(record["memory_mib"] * 1024)
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]],
-        env,
-        file_actions=[
-            # For reading and writing, so that it never comes to an end.
-            (os.POSIX_SPAWN_OPEN, 0, str(folder / "stdin"), os.O_RDWR, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), appending, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        # Signals that we ignore would be ignored by the program too.
-        setsigdef=[signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM],
-    )
-
-
-def _find(folder: Path, record: Record) -> int | None:
-    """Find the pid of the instance's first process, if it lives; reap it if it does not."""
-    if record["process"] is not None:
-        pid = int(record["process"][0])
-        if _identify(pid) == record["process"] and not _reap(pid, record):
-            return pid
-    # A process that was started a moment before a crash is not in the record.
-    for pid in psutil.pids():
-        if _leads(pid) and _is_marked(pid, folder.name) and not _reap(pid, record):
-            record["process"] = _identify(pid)
-            return pid
-    return None
-
-
-def _reap(pid: int, record: Record) -> bool:
-    """Tell whether the process has ended, whoever its parent is."""
-    with suppress(ChildProcessError):
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            record["exit_code"] = os.waitstatus_to_exitcode(status)
-            return True
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+def _await_early_death(folder: Path, record: Record) -> None:
+    deadline = time.monotonic() + EARLY_DEATH_S
+    while time.monotonic() < deadline and find(folder, record) is not None:
+        time.sleep(POLL_S)
 
 
 def _command(folder: Path, record: Record, command: str, patience_s: float) -> None:
     """Tell the program to end in its own words, and wait for that."""
-    leader = _find(folder, record)
     if command.upper() == INTERRUPT:
-        _signal(folder, leader, signal.SIGINT)
+        send(folder, record, signal.SIGINT)
     else:
         with suppress(OSError):  # nobody reads it, or too much of it waits to be read
             descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
             with os.fdopen(descriptor, "wb", buffering=0) as stdin:
                 stdin.write(f"{command}\n".encode())
-    _await_end(folder, record, leader, patience_s)
-
-
-def _await_end(folder: Path, record: Record, leader: int | None, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline and _members(folder, leader):
-        _find(folder, record)
-        time.sleep(_POLL_S)
-
-
-def _end(folder: Path, record: Record, patience_s: float) -> None:
-    """Ask all processes of the instance to end, and kill them after `patience_s`."""
-    leader = _find(folder, record)
-    if patience_s > 0:
-        _signal(folder, leader, signal.SIGTERM)
-        _await_end(folder, record, leader, patience_s)
-    while _members(folder, leader):
-        _signal(folder, leader, signal.SIGKILL)
-        _find(folder, record)
-        time.sleep(_POLL_S)
-
-
-def _signal(folder: Path, leader: int | None, number: signal.Signals) -> None:
-    for pid in _members(folder, leader):
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _members(folder: Path, leader: int | None) -> list[int]:
-    """List the living processes of the instance: of its session, and those that bear its mark."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            ours = (leader is not None and os.getsid(process.pid) == leader) or _is_marked(
-                process.pid, folder.name
-            )
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
-
-
-def _identify(pid: int) -> list[int | str] | None:
-    try:
-        # The second field is the program's name in parentheses, which may hold anything.
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return [pid, ticks, boot]
-
-
-def _leads(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except ProcessLookupError:
-        return False
-
-
-def _is_marked(pid: int, instance_id: str) -> bool:
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"{MARK}={instance_id}".encode() in environ.split(b"\0")
+    await_end(folder, record, patience_s)
 
 
 def _require_free(node_id: str, port: int) -> None:
@@ -448,6 +364,25 @@ def _rotate(path: Path) -> None:
     with suppress(FileNotFoundError):
         if path.stat().st_size > ROTATE_BYTES:
             path.rename(path.with_name("log.1"))
+
+
+def _cut(path: Path) -> None:
+    """Put aside what a program that runs for long has printed. It appends, so it goes on at 0."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > CUT_BYTES:
+            path.with_name("log.1").write_bytes(_read_end(path))
+            os.truncate(path, 0)
+
+
+def _erase(folder: Path) -> None:
+    """Remove a folder, also where a program took the right to do so away."""
+    folder.chmod(0o700)
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder)
 
 
 def _read_end(path: Path) -> bytes:

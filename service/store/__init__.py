@@ -41,6 +41,22 @@ _INDEXES: dict[str, Indexes] = {
     "operations": operations.INDEXES,
 }
 
+_ADDED: dict[str, dict[str, object]] = {
+    "keys": {"compatibility": None},
+    "nodes": {
+        "memory_overallocate": None,
+        "cpu_overallocate": None,
+        "capacity.cpu_milli": None,
+        "secret": None,
+        "pending_secret": None,
+        "configure_key": None,
+        "deploying": None,
+    },
+    "instances": {"scripts": {"Install": []}},
+    "operations": {"cancel_requested": False},
+}
+"""Fields that documents of earlier versions do not have, and what they have instead."""
+
 
 class Store:
     """All collections of one database. Raises StoreUnavailable when it does not answer in time."""
@@ -74,9 +90,17 @@ class Store:
 
     @translated
     def prepare(self) -> None:
-        """Make the indexes. They are what keeps the promises, so nothing is served without them."""
+        """Make the indexes, and complete documents of earlier versions.
+
+        Indexes are what keeps the promises, so nothing is served without them.
+        """
         for collection, indexes in _INDEXES.items():
             self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
+        for collection, fields in _ADDED.items():
+            for field, value in fields.items():
+                self._database[collection].update_many(
+                    {field: {"$exists": False}}, {"$set": {field: value}}
+                )
 
     @translated
     def check_server(self) -> str | None:
