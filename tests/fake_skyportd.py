@@ -5,6 +5,7 @@ tests can look at and change. What it should do wrong is set by its knobs, the p
 """
 
 import base64
+import hashlib
 import json
 import secrets
 import threading
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 USER = "Skyport"
 MAX_BODY = 102_400
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NEVER = "0001-01-01T00:00:00Z"
 PAST = {
     "start": "started", "stop": "stoped", "restart": "restarted", "pause": "pauseed",
@@ -36,6 +38,19 @@ class Container:
     error: str = ""
     oom_killed: bool = False
     ignores_sigterm: bool = False
+    log: list[str] = field(default_factory=list)
+    """What the program printed, line by line."""
+    read: list[str] = field(default_factory=list)
+    """The lines that the program read."""
+    ends_at: str | None = None
+    """The line at which it ends by itself."""
+
+    def hear(self, line: str) -> None:
+        """Read a line, as a program does that runs."""
+        if self.status == "running":
+            self.read.append(line)
+            if line == self.ends_at:
+                self.exit(0)
 
     def exit(self, code: int) -> None:
         """End the program by itself."""
@@ -413,6 +428,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         daemon = self.daemon
         url = urlsplit(self.path)
+        if self.headers.get("Upgrade", "").lower() == "websocket":
+            daemon.calls.append(("WS", url.path))
+            self.close_connection = True
+            with suppress(OSError, EOFError):
+                self._converse(url.path)
+            return
         daemon.calls.append((self.command, url.path))
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
@@ -449,6 +470,71 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Basic {expected}":
             return Reply(401, "", "text/html", (("WWW-Authenticate", "Basic"),))
         return self.daemon.answer(self.command, path, body if isinstance(body, dict) else {})
+
+    def _converse(self, path: str) -> None:
+        """Speak WebSocket, without asking who is calling before the first frame."""
+        nonce = self.headers["Sec-WebSocket-Key"] + WEBSOCKET_GUID
+        accept = base64.b64encode(hashlib.sha1(nonce.encode()).digest()).decode()
+        self.send_response(101)
+        for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade"),
+                            ("Sec-WebSocket-Accept", accept)):  # fmt: skip
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.flush()
+        allowed = False
+        while (text := self._read_frame()) is not None:
+            try:
+                message = json.loads(text)
+            except ValueError:
+                if allowed:
+                    self.daemon.die()
+                    return
+                self._write_frame("Invalid JSON")
+                continue
+            if message is None:
+                self.daemon.die()
+                return
+            if message.get("event") == "auth" and "args" in message:
+                if message["args"][:1] != [self.daemon.key]:
+                    self._write_frame("Authentication failed")
+                    return
+                allowed = True
+                self._write_frame("\r\n\x1b[33m[skyportd] \x1b[0mconnected!\r\n")
+                container = self.daemon.find(unquote(path.split("/")[2]))
+                if container is None:
+                    self._write_frame("Container not found")
+                elif container.log:
+                    self._write_frame("".join(f"{line}\r\n" for line in container.log[-25:]))
+            elif not allowed:
+                self._write_frame("Unauthorized access")
+                return
+            elif message.get("command") and container is not None:
+                container.hear(message["command"])
+
+    def _read_frame(self) -> str | None:
+        head = self._read_exactly(2)
+        length = head[1] & 0x7F
+        if length == 126:
+            length = int.from_bytes(self._read_exactly(2), "big")
+        mask = self._read_exactly(4)
+        content = bytes(b ^ mask[i % 4] for i, b in enumerate(self._read_exactly(length)))
+        return content.decode() if head[0] & 0x0F == 1 else None
+
+    def _read_exactly(self, size: int) -> bytes:
+        content = self.rfile.read(size)
+        if len(content) < size:
+            raise EOFError
+        return content
+
+    def _write_frame(self, text: str) -> None:
+        content = text.encode()
+        size = (
+            bytes([len(content)])
+            if len(content) < 126
+            else b"\x7e" + len(content).to_bytes(2, "big")
+        )
+        self.wfile.write(b"\x81" + size + content)
+        self.wfile.flush()
 
     def _send(self, reply: Reply) -> None:
         text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)

@@ -52,6 +52,7 @@ ALSO_MAY_IMPORT = {"service.api.context": {"store", "vault"}}
 PARTS = {
     "service.drivers.docker_client": "service.drivers.docker_engine",
     "service.drivers.process_tree": "service.drivers.process",
+    "service.drivers.skyportd_console": "service.drivers.skyportd",
 }
 
 # The embedded mongod must be made a replica set before a Store can use it, and that takes two
@@ -70,6 +71,7 @@ OWNERS = {
     "apispec": WIRING | {"api"},
     "requests": WIRING | {"a driver"},
     "docker": WIRING | {"a driver"},
+    "websocket": {"a driver"},
 }
 
 # Names of the wire that nothing else could mean. `Id` and `Memory` are left out: Docker has them.

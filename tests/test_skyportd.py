@@ -8,7 +8,7 @@ import pytest
 
 from service import instances
 from service.app import make_drivers
-from service.drivers import ContainerSpec
+from service.drivers import ContainerSpec, skyportd_console
 from service.drivers import skyportd as driver_module
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
@@ -31,6 +31,7 @@ def hurry(monkeypatch):
     monkeypatch.setattr(driver_module, "GLITCH_S", 0.3)
     monkeypatch.setattr(driver_module, "CHECKPOINT_EVERY_S", 0.1)
     monkeypatch.setattr(driver_module, "_POLL_S", 0.02)
+    monkeypatch.setattr(skyportd_console, "QUIET_S", 0.1)
 
 
 @pytest.fixture
@@ -399,6 +400,64 @@ def test_power_of_what_is_gone_is_refused(daemon, driver):
     """The daemon says 500 with Docker's 404 inside."""
     with pytest.raises(NodeRefused, match="There is no container"):
         driver.power("inothing", PowerAction.STOP)
+
+
+# The console
+
+
+def test_the_last_lines_are_read(daemon, driver, spec):
+    """What the daemon shows when somebody connects, without its greeting."""
+    create(driver, spec)
+    daemon.containers[spec.instance_id].log = ["one", "two", "three"]
+
+    assert "two\nthree\n" == driver.logs(spec.instance_id, tail=2)
+
+
+def test_a_stop_command_is_written_to_the_console(daemon, driver, spec):
+    """The program ends at its own command, and is not asked in any other way."""
+    create(driver, spec)
+    container = daemon.containers[spec.instance_id]
+    container.ends_at = "save and stop"
+
+    stopped = driver.power(spec.instance_id, PowerAction.STOP, stop_command="save and stop")
+
+    assert (Power.STOPPED, 0, ["save and stop"]) == (
+        stopped.power,
+        stopped.exit_code,
+        container.read,
+    )
+
+
+def test_an_interrupt_goes_through_the_terminal(daemon, driver, spec):
+    """The container has a terminal, which makes a signal of this character."""
+    create(driver, spec)
+    container = daemon.containers[spec.instance_id]
+    container.ends_at = "\x03"
+
+    driver.power(spec.instance_id, PowerAction.STOP, stop_command="^C")
+
+    assert ["\x03"] == container.read
+
+
+def test_a_command_that_is_not_heard_stops_all_the_same(daemon, driver, spec):
+    """After a while the program is stopped as any other."""
+    create(driver, spec)
+
+    stopped = driver.power(
+        spec.instance_id, PowerAction.STOP, stop_command="stop", stop_timeout_s=0
+    )
+
+    assert (Power.STOPPED, 143) == (stopped.power, stopped.exit_code)
+
+
+@pytest.mark.parametrize("command", ["null", 'say "hi"', "{", "x\ny"])
+def test_no_command_ends_the_daemon(daemon, driver, spec, command):
+    """Whatever an image says, every frame that is sent is a JSON object of our own."""
+    create(driver, spec)
+
+    driver.power(spec.instance_id, PowerAction.STOP, stop_command=command, stop_timeout_s=0)
+
+    assert (True, [command]) == (daemon.is_alive, daemon.containers[spec.instance_id].read)
 
 
 # Removing

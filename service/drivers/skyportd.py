@@ -19,10 +19,13 @@ from urllib.parse import quote
 import requests
 
 from service.drivers import (
+    INTERRUPT,
+    MAX_LOG_BYTES,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
 )
+from service.drivers.skyportd_console import ConsoleError, read_last, write_line
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import Power, PowerAction
 from service.ports import PortMapping
@@ -71,6 +74,7 @@ class Skyportd:
         self._base_url = base_url.rstrip("/")
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._key = key
         self._session = requests.Session()  # which does not retry: some of its GETs delete
         self._session.trust_env = False  # a node is never behind the proxy of our surroundings
         self._session.auth = (USER, key)
@@ -141,17 +145,26 @@ class Skyportd:
             primary=primary,
         )
 
-    def logs(self, instance_id: str, *, tail: int) -> str:  # noqa: ARG002 - it has no such call
-        """Read nothing: the daemon shows what a program prints over a WebSocket only."""
-        return ""
+    def logs(self, instance_id: str, *, tail: int) -> str:
+        """Read the last lines, of which the daemon shows 25 at the most. See NodeDriver."""
+        if self._inspect(instance_id) is None:
+            return ""
+        try:
+            printed = read_last(
+                self._console_url(instance_id), self._key, timeout_s=self._connect_timeout_s
+            )
+        except ConsoleError as exc:
+            raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
+        lines = printed[-MAX_LOG_BYTES:].splitlines(keepends=True)
+        return "".join(lines[-tail:])
 
     def power(
         self,
         instance_id: str,
         action: PowerAction,
         *,
-        stop_command: str | None = None,  # noqa: ARG002 - it has no such call
-        stop_timeout_s: int = 10,  # noqa: ARG002 - the daemon's own is ten seconds
+        stop_command: str | None = None,
+        stop_timeout_s: int = 10,
     ) -> ContainerStatus:
         """Start, stop, restart or kill the container. See NodeDriver."""
         container = self._inspect(instance_id)
@@ -159,6 +172,8 @@ class Skyportd:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         if action == PowerAction.START and container["State"].get("Paused"):
             self._change_power(instance_id, "unpause")
+        if stop_command and action in (PowerAction.STOP, PowerAction.RESTART):
+            self._ask_to_stop(instance_id, stop_command, stop_timeout_s)
         self._change_power(instance_id, action.value)
         after = self._inspect(instance_id)
         if after is None:
@@ -188,6 +203,26 @@ class Skyportd:
     def close(self) -> None:
         """Close the connections. See NodeDriver."""
         self._session.close()
+
+    def _ask_to_stop(self, instance_id: str, command: str, timeout_s: float) -> None:
+        """Tell the program to end in its own words, and wait for that."""
+        # The container has a terminal, which makes an interrupt of this character.
+        line = "\x03" if command.upper() == INTERRUPT else command
+        try:
+            write_line(
+                self._console_url(instance_id), self._key, line, timeout_s=self._connect_timeout_s
+            )
+        except ConsoleError:
+            return  # it is stopped in the usual way
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            container = self._inspect(instance_id)
+            if container is None or not container["State"].get("Running"):
+                return
+            time.sleep(_POLL_S)
+
+    def _console_url(self, instance_id: str) -> str:
+        return f"ws{self._base_url.removeprefix('http')}/exec/{_quote(instance_id)}"
 
     # Creating
 

@@ -1,0 +1,67 @@
+"""The console of an instance on skyportd: what its program printed last, and a line for it to read.
+
+It is a WebSocket. Only frames that are made here are ever sent: one that is no JSON, or `null`,
+ends the whole daemon.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import websocket
+
+QUIET_S = 0.5
+"""How long nothing must come for the last lines to be complete, and the console to be ready."""
+
+MAX_READ_S = 3.0
+_GREETING = "connected!"
+
+
+class ConsoleError(Exception):
+    """There is no console to be had."""
+
+
+def read_last(url: str, key: str, *, timeout_s: float) -> str:
+    """Read what the program printed last: the daemon shows 25 lines. Raises ConsoleError."""
+    with closing(_open(url, key, timeout_s)) as console:
+        return "".join(_read_until_quiet(console)).replace("\r\n", "\n")
+
+
+def write_line(url: str, key: str, line: str, *, timeout_s: float) -> None:
+    """Have the program read a line. Raises ConsoleError.
+
+    The daemon listens for lines only once it has sent what was printed before.
+    """
+    with closing(_open(url, key, timeout_s)) as console:
+        for _ in _read_until_quiet(console):
+            pass
+        console.send(json.dumps({"event": "cmd", "command": line}))
+        for _ in _read_until_quiet(console):
+            pass  # it is on its way as long as the connection stands
+
+
+def _open(url: str, key: str, timeout_s: float) -> websocket.WebSocket:
+    try:
+        console = websocket.create_connection(
+            url, timeout=timeout_s, http_no_proxy=["*"], redirect_limit=0
+        )
+        console.send(json.dumps({"event": "auth", "args": [key]}))
+        greeting = console.recv()
+    except (websocket.WebSocketException, OSError, ValueError) as exc:
+        raise ConsoleError(type(exc).__name__) from exc
+    if _GREETING not in str(greeting):
+        console.close()
+        raise ConsoleError("The daemon does not let us in.")
+    return console
+
+
+def _read_until_quiet(console: websocket.WebSocket) -> Iterator[str]:
+    console.settimeout(QUIET_S)
+    deadline = time.monotonic() + MAX_READ_S
+    with suppress(websocket.WebSocketException, OSError):  # quiet, or closed
+        while time.monotonic() < deadline:
+            frame = console.recv()
+            if frame in ("", b""):
+                return
+            yield frame if isinstance(frame, str) else frame.decode(errors="replace")
