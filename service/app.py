@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from flask import Flask, request
+from flask import Flask
 
 from service import api, keys
-from service.api.auth import OPEN_ENDPOINTS
+from service.api.auth import is_open
 from service.api.context import EXTENSION, Context
 from service.api.patience import Patience
 from service.config import Config
@@ -81,7 +81,7 @@ class _Once:
         self._done = False
 
     def __call__(self) -> None:
-        if not self._done and request.endpoint not in OPEN_ENDPOINTS:
+        if not self._done and not is_open():
             self._work()
             self._done = True
 

@@ -183,6 +183,7 @@ class Operation(TypedDict):
     kind: OperationKind
     instance_id: str
     node_id: str
+    user_id: str | None  # the instance's owner; None: it was no instance
     status: OperationStatus
     steps: list[Step]
     attempts: int
@@ -198,14 +199,28 @@ class Operation(TypedDict):
     expires_at: NotRequired[datetime]  # when it is forgotten
 
 
+class RetiringKey(TypedDict):
+    """The value that a key had before it was rotated, and until when it still works."""
+
+    digest: str  # SHA-256 of the key, hex
+    until: datetime
+
+
 class Key(TypedDict):
     """An API key: its digest, never the key."""
 
     _id: str
     digest: str  # SHA-256 of the key, hex; unique
+    prefix: str  # how the key begins, to recognise it by
+    retiring: RetiringKey | None
     name: str
-    scopes: list[str]
+    scopes: list[str]  # as they were granted: "*", "users:*", "users:read"
+    user_id: str | None  # whose instances it is limited to; None: no limit, like the next three
+    instance_ids: list[str] | None
+    node_ids: list[str] | None
+    networks: list[str] | None  # where it may be used from
     compatibility: str | None  # the panel's version whose codes its holder reads; None: reference
     expires_at: datetime | None
     last_used_at: datetime | None
+    created_by: str | None  # key id; None: an operator, on the command line
     created_at: datetime

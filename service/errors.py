@@ -5,6 +5,7 @@
     │   ├── NotFound            400 <what>_not_found      what the request names does not exist
     │   └── NodeNotEmpty        400 node_not_empty
     ├── Unauthorized            401 unauthorized
+    ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
     │   ├── CapacityExceeded    409 capacity_exceeded
@@ -69,6 +70,13 @@ class Unauthorized(ServiceError):
 
     status = 401
     code = "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """The API key is valid, and may not do this. `details` has the scope that is missing."""
+
+    status = 403
+    code = "forbidden"
 
 
 class Conflict(ServiceError):

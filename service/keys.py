@@ -5,16 +5,32 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TypedDict
 
-from service.documents import Key
-from service.errors import Conflict, Unauthorized
+from service.access import SCOPES, Access, expand, parse_network
+from service.documents import Key, RetiringKey
+from service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
 from service.store import Store
 
 PREFIX = "sq_"
 TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
-ALL_RIGHTS = ["*"]
 COMPATIBILITIES = ("0.3.0",)
+
+_SHOWN = len(PREFIX) + 6
+"""How many characters of a key that we made are kept to recognise it by."""
+_SHOWN_OF_OTHERS = 4
+
+
+class Grant(TypedDict, total=False):
+    """What a new key may do; what is absent is not limited. The fields are those of Key."""
+
+    scopes: list[str]
+    user_id: str | None
+    instance_ids: list[str] | None
+    node_ids: list[str] | None
+    networks: list[str] | None
+    expires_at: datetime | None
 
 
 def make_key() -> str:
@@ -33,29 +49,72 @@ def create(
     name: str,
     now: datetime,
     key: str | None = None,
+    grant: Grant | None = None,
     compatibility: str | None = None,
-    expires_at: datetime | None = None,
+    created_by: str | None = None,
     new_key: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
-    """Add a key with all rights; answer its document and the key, which is never seen again.
+    """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
-    `compatibility` is one of COMPATIBILITIES; without it answers are as the API's reference says.
-
-    Raises Conflict when there is a key of this value already.
+    The key is never seen again. `compatibility` is one of COMPATIBILITIES; without it answers are
+    as the API's reference says. Raises Conflict when there is a key of this value already.
     """
     key = key or new_key()
+    granted = grant or {}
     document = Key(
         _id=secrets.token_hex(6),
         digest=digest(key),
+        prefix=_find_prefix(key),
+        retiring=None,
         name=name,
-        scopes=ALL_RIGHTS,
+        scopes=granted.get("scopes", ["*"]),
+        user_id=granted.get("user_id"),
+        instance_ids=granted.get("instance_ids"),
+        node_ids=granted.get("node_ids"),
+        networks=granted.get("networks"),
         compatibility=compatibility,
-        expires_at=expires_at,
+        expires_at=granted.get("expires_at"),
         last_used_at=None,
+        created_by=created_by,
         created_at=now,
     )
     store.keys.add(document)
     return document, key
+
+
+def delegate(
+    store: Store, by: Key, *, name: str, grant: Grant, compatibility: str | None, now: datetime
+) -> tuple[Key, str]:
+    """Add a key on behalf of another, which may do no more than that; limits pass on to it.
+
+    Raises Forbidden, with what the other one may not do itself, and InvalidInput for one that
+    would never work.
+    """
+    expires_at = grant.get("expires_at")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput("The key would never work.", expiresAt=["Must be in the future."])
+    inherited = Grant(
+        user_id=by["user_id"],
+        instance_ids=by["instance_ids"],
+        node_ids=by["node_ids"],
+        networks=by["networks"],
+        expires_at=by["expires_at"],
+    )
+    given = {name: value for name, value in grant.items() if value is not None}
+    wanted: Grant = {**inherited, **given}  # type: ignore[typeddict-item]
+    own, other = access_of(by), _access(wanted)
+    if not own.covers(other):
+        beyond = [scope for scope in SCOPES if other.may(scope) and not own.may(scope)]
+        why = f"It may not {', '.join(beyond)} itself." if beyond else "It is limited itself."
+        raise Forbidden("A key cannot make one that may do more than itself.", key=[why])
+    return create(
+        store,
+        name=name,
+        grant=wanted,
+        compatibility=compatibility,
+        created_by=by["_id"],
+        now=now,
+    )
 
 
 def ensure(store: Store, key: str, *, name: str, now: datetime) -> None:
@@ -65,19 +124,98 @@ def ensure(store: Store, key: str, *, name: str, now: datetime) -> None:
             create(store, name=name, key=key, now=now)
 
 
-def authenticate(store: Store, key: str, *, now: datetime) -> Key:
-    """Find whose key this is. Raises Unauthorized."""
-    document = store.keys.find_by_digest(digest(key)) if key else None
+def authenticate(store: Store, key: str, *, now: datetime, address: str | None = None) -> Key:
+    """Find whose key this is.
+
+    Raises Unauthorized, and Forbidden for one that may not be used from `address`.
+    """
+    hashed = digest(key)
+    document = store.keys.find_by_digest(hashed) if key else None
     if document is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
     if document["expires_at"] is not None and document["expires_at"] <= now:
         raise Unauthorized("This API key has expired.")
+    old = document["retiring"]
+    if hashed != document["digest"] and (old is None or old["until"] <= now):
+        raise Unauthorized("This API key was rotated, and its old value has expired.")
+    if address is not None and not access_of(document).admits(address):
+        raise Forbidden("This API key may not be used from this address.", address=[address])
     used = document["last_used_at"]
     if used is None or now - used >= TOUCH_EVERY:
-        store.keys.touch(document["_id"], now=now)
+        store.keys.touch(document["_id"], now=now, unless_since=now - TOUCH_EVERY)
     return document
+
+
+def access_of(key: Key) -> Access:
+    """Tell what a key may do."""
+    return _access(
+        Grant(
+            scopes=key["scopes"],
+            user_id=key["user_id"],
+            instance_ids=key["instance_ids"],
+            node_ids=key["node_ids"],
+            networks=key["networks"],
+            expires_at=key["expires_at"],
+        )
+    )
+
+
+def list_covered(store: Store, by: Key) -> list[Key]:
+    """Read the keys that may do no more than this one, itself among them, oldest first."""
+    own = access_of(by)
+    return [key for key in store.keys.list() if own.covers(access_of(key))]
+
+
+def get_covered(store: Store, by: Key, key_id: str) -> Key:
+    """Read a key that may do no more than this one. Raises NotFound for any other."""
+    key = store.keys.get(key_id)
+    if not access_of(by).covers(access_of(key)):
+        raise NotFound("key", key_id)
+    return key
+
+
+def rotate(
+    store: Store,
+    key: Key,
+    *,
+    overlap_s: float,
+    now: datetime,
+    new_key: Callable[[], str] = make_key,
+) -> tuple[Key, str]:
+    """Give a key a new value; the one before works `overlap_s` seconds more.
+
+    One that is older still is worthless at once. Raises Conflict when somebody else rotates it now.
+    """
+    value = new_key()
+    changes = {
+        "digest": digest(value),
+        "prefix": _find_prefix(value),
+        "retiring": RetiringKey(digest=key["digest"], until=now + timedelta(seconds=overlap_s)),
+    }
+    rotated = store.keys.rotate(key, changes)
+    if rotated is None:
+        raise Conflict("The key was rotated or revoked meanwhile.")
+    return rotated, value
 
 
 def revoke(store: Store, key_id: str) -> bool:
     """Make a key worthless from now on. False when there was none of this id."""
     return store.keys.remove(key_id)
+
+
+def _access(grant: Grant) -> Access:
+    instances, nodes, networks = (
+        grant["instance_ids"], grant["node_ids"], grant["networks"]
+    )  # fmt: skip
+    return Access(
+        scopes=expand(grant["scopes"]),
+        user_id=grant["user_id"],
+        instance_ids=None if instances is None else frozenset(instances),
+        node_ids=None if nodes is None else frozenset(nodes),
+        networks=None if networks is None else tuple(map(parse_network, networks)),
+        expires_at=grant["expires_at"],
+    )
+
+
+def _find_prefix(key: str) -> str:
+    return key[: _SHOWN if key.startswith(PREFIX) else _SHOWN_OF_OTHERS]

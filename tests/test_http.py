@@ -148,7 +148,7 @@ def test_a_key_expires(store, seconds_left, status):
     A key is good until its time, and worthless from then on.
     """
     _, key = keys.create(
-        store, name="k", now=NOON, expires_at=NOON + timedelta(seconds=seconds_left)
+        store, name="k", now=NOON, grant={"expires_at": NOON + timedelta(seconds=seconds_left)}
     )
     api = a_client(store, key=key, now=lambda: NOON)
 

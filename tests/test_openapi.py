@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from service import instances
 from service.api import wire
 from service.api.schemas import instances as instance_schemas
+from service.api.schemas import keys as key_schemas
 from service.api.schemas import nodes as node_schemas
 from service.api.schemas import users as user_schemas
 from service.app import create_app
@@ -47,7 +48,7 @@ REQUIRED = {
     "UserRef": {"userId"},
     "NodeRef": {"nodeId"},
 }
-REQUEST_SCHEMAS = (instance_schemas, node_schemas, user_schemas)
+REQUEST_SCHEMAS = (instance_schemas, key_schemas, node_schemas, user_schemas)
 OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/nodes/configure")}
 
 

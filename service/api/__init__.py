@@ -13,7 +13,7 @@ from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import enrolment, health, home, images, instances, nodes, operations, users
+from service.api import enrolment, health, home, images, instances, keys, nodes, operations, users
 from service.api.auth import authenticate
 from service.api.compatibility import adapt
 from service.api.schemas.base import ErrorAnswer
@@ -29,6 +29,7 @@ BLUEPRINTS = (
     nodes.blueprint,
     enrolment.blueprint,
     operations.blueprint,
+    keys.blueprint,
     health.blueprint,
 )
 

@@ -1,25 +1,44 @@
-"""Who is calling."""
+"""Who is calling, and whether they may."""
 
-from flask import g, request
+from typing import Any
+
+from flask import current_app, g, request
 
 from service import keys
-from service.api.context import now, store
+from service.api.context import current, now
+from service.errors import Forbidden
 
-OPEN_ENDPOINTS = frozenset(
-    {
-        "home.home",
-        "health.healthz",
-        "health.readyz",
-        "enrolment.configure",
-        "api-docs.openapi_json",
-        "swagger_ui.show",
-    }
-)
-"""What answers without a key. Everything else, unknown paths included, needs one."""
+_OF_OTHERS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
+"""Doors to the documentation, which are not ours to mark."""
 
 
 def authenticate() -> None:
-    """Find out whose key the request bears. Raises Unauthorized where one is needed."""
-    if request.endpoint in OPEN_ENDPOINTS or request.method == "OPTIONS":
+    """Find out whose key the request bears, and what of the store it may see.
+
+    Raises Unauthorized where a key is needed, and Forbidden when it may not do this.
+    """
+    if is_open() or request.method == "OPTIONS":
         return
-    g.key = keys.authenticate(store(), request.headers.get("x-api-key", ""), now=now())
+    whole = current().store
+    g.key = keys.authenticate(
+        whole, request.headers.get("x-api-key", ""), address=request.remote_addr, now=now()
+    )
+    access = keys.access_of(g.key)
+    if access.is_limited:
+        g.store = whole.within(
+            user_id=access.user_id, instance_ids=access.instance_ids, node_ids=access.node_ids
+        )
+    scope = find_mark("scope")
+    if scope is not None and not access.may(scope):
+        raise Forbidden(f"This API key may not do that: it needs {scope}.", scope=[scope])
+
+
+def is_open() -> bool:
+    """Tell whether the request's door needs no key. All that are not marked need one."""
+    return request.endpoint in _OF_OTHERS or bool(find_mark("is_open"))
+
+
+def find_mark(name: str) -> Any:
+    """Tell what the blueprint marked the request's door with; None where there is none."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, name, None)

@@ -22,14 +22,20 @@ MAX_DEPTH = 20
 REASONS = {
     400: ("Something in the request is wrong or unknown.", "invalid_input"),
     401: ("The API key is missing or not valid.", "unauthorized"),
+    403: ("The API key is valid, but may not do this.", "forbidden"),
     409: ("Somebody else has it already.", "conflict"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
+    429: ("Too many requests; try again after `Retry-After` seconds.", "too_many_requests"),
     500: ("Something went wrong on a node or in the service.", "node_failure"),
     503: ("The database does not answer, or too many wait; try again.", "database_unavailable"),
 }
-DETAILS = {400: {"memory": ["'abc' is not an amount of memory, like 512 or 512M or 2G."]}}
-ALWAYS = (401, 500, 503)
+DETAILS = {
+    400: {"memory": ["'abc' is not an amount of memory, like 512 or 512M or 2G."]},
+    403: {"scope": ["instances:write"]},
+}
+OPEN = (429, 500, 503)
+ALWAYS = (401, 403, *OPEN)
 WITH_BODY = (400, 413, 415)
 
 
@@ -69,6 +75,27 @@ class Blueprint(flask_smorest.Blueprint):
     """A resource. Its views answer plain objects, shaped by `wire`; the schemas document them."""
 
     ARGUMENTS_PARSER = Parser()
+
+    def needs(self, scope: str | None, *, changes: str | None = None) -> Callable[[View], View]:
+        """Open a door to keys with this scope only; None: to every key.
+
+        `changes` is the kind of what is changed, if anything is: that is recorded then.
+        """
+
+        return self._mark([{"apiKey": [scope] if scope else []}], scope=scope, changes=changes)
+
+    def opens(self, *, changes: str | None = None) -> Callable[[View], View]:
+        """Open a door to everybody; `changes` is as above."""
+        return self._mark([], scope=None, changes=changes)
+
+    def _mark(
+        self, security: list[dict[str, list[str]]], **marks: str | None
+    ) -> Callable[[View], View]:
+        def decorate(view: View) -> View:
+            vars(view).update(marks, is_open=not security)
+            return self.doc(security=security)(view)  # type: ignore[no-any-return]
+
+        return decorate
 
     def answers(
         self,

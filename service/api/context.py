@@ -45,8 +45,8 @@ def current() -> Context:
 
 
 def store() -> Store:
-    """Find the store of the current app."""
-    return current().store
+    """Find the store of the current app, or the part of it that the caller's key may see."""
+    return g.get("store") or current().store
 
 
 def now() -> datetime:

@@ -4,27 +4,25 @@ from typing import Any
 
 from service import nodes
 from service.api import wire
-from service.api.blueprint import Blueprint
-from service.api.context import current, now
+from service.api.blueprint import OPEN, Blueprint
+from service.api.context import current, now, store
 from service.api.schemas.nodes import Configure, MessageAnswer
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
 
 
 @blueprint.post("/nodes/configure")
-@blueprint.doc(security=[])
+@blueprint.opens(changes="node")
 @blueprint.arguments(Configure, location="query")
 @blueprint.answers(
     200,
     MessageAnswer,
     400,
-    500,
-    503,
+    *OPEN,
     example={"message": "Node configured successfully"},
     description="The daemon's new key is taken into use once it answers to it.",
 )
 def configure(keys: Any) -> wire.Json:
     """Enrol a daemon, as its own `configure` command does. Its keys are in the query."""
-    here = current()
-    nodes.enroll(here.store, here.vault, **keys, now=now())
+    nodes.enroll(store(), current().vault, **keys, now=now())
     return {"message": "Node configured successfully"}

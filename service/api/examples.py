@@ -220,3 +220,24 @@ HOME = {
     "version": "0.1.0",
     "links": {"docs": "/docs/", "openapi": "/openapi.json", "health": "/healthz"},
 }
+
+KEY: dict[str, Any] = {
+    "id": "a1b2c3d4e5f6",
+    "name": "Ada's bot",
+    "prefix": "sq_Xk3v9Q",
+    "scopes": ["instances:*", "images:read", "nodes:read"],
+    "user": USER["userId"],
+    "instances": None,
+    "nodes": None,
+    "networks": ["203.0.113.0/24"],
+    "compatibility": None,
+    "expiresAt": "2126-01-31T12:00:00.000Z",
+    "oldValueExpiresAt": None,
+    "lastUsedAt": _WHEN,
+    "createdBy": "3f6c2b1a09d8",
+    "createdAt": _WHEN,
+}
+CREATE_KEY = {name: KEY[name] for name in ("name", "scopes", "user", "networks", "expiresAt")}
+NEW_KEY = {**KEY, "key": "sq_Xk3v9Q..."}
+ROTATE_KEY = {"overlap": 3600}
+REVOKED_KEY = {"id": KEY["id"], "message": "The key is revoked."}

@@ -8,7 +8,7 @@ blueprint = Blueprint("health", __name__, description="How the service is.")
 
 
 @blueprint.get("/healthz")
-@blueprint.doc(security=[])
+@blueprint.opens()
 @blueprint.answers(200, HealthAnswer, example={"status": "ok"}, description="It runs.")
 def healthz() -> dict[str, str]:
     """Tell that the process runs."""
@@ -16,7 +16,7 @@ def healthz() -> dict[str, str]:
 
 
 @blueprint.get("/readyz")
-@blueprint.doc(security=[])
+@blueprint.opens()
 @blueprint.answers(
     200, HealthAnswer, 503, example={"status": "ready"}, description="It can do its work."
 )

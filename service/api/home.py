@@ -14,9 +14,9 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 
 
 @blueprint.get("/")
-@blueprint.doc(security=[])
+@blueprint.opens()
 @blueprint.alt_response(302, description="A browser is sent to the documentation.")
-@blueprint.answers(200, HomeAnswer, example=examples.HOME, description="What answers here.")
+@blueprint.answers(200, HomeAnswer, 429, example=examples.HOME, description="What answers here.")
 def home() -> dict[str, object] | Redirect:
     """Tell what answers here. A browser is sent to the documentation instead."""
     after_this_request(_vary)
@@ -30,6 +30,7 @@ def home() -> dict[str, object] | Redirect:
 
 
 @blueprint.get("/api/name")
+@blueprint.needs(None)
 @blueprint.answers(200, NameAnswer, *ALWAYS, example={"name": "Skyquay"}, description="The name.")
 def name() -> dict[str, str]:
     """Tell what this panel is called, a setting."""

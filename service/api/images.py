@@ -9,6 +9,7 @@ blueprint = Blueprint("images", __name__, url_prefix="/api", description="What m
 
 
 @blueprint.get("/images")
+@blueprint.needs("images:read")
 @blueprint.answers(
     200, ImageAnswer(many=True), *ALWAYS, example=[examples.IMAGE], description="All images."
 )

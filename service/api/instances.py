@@ -30,6 +30,7 @@ blueprint = Blueprint(
 
 
 @blueprint.get("/instances")
+@blueprint.needs("instances:read")
 @blueprint.answers(
     200,
     InstanceAnswer(many=True),
@@ -43,6 +44,7 @@ def list_instances() -> list[wire.Json]:
 
 
 @blueprint.post("/getInstance")
+@blueprint.needs("instances:read")
 @blueprint.arguments(InstanceRef, example={"id": examples.INSTANCE["Id"]})
 @blueprint.answers(
     200,
@@ -58,6 +60,7 @@ def get_instance(ref: dict[str, str]) -> wire.Json:
 
 
 @blueprint.post("/getUserInstance")
+@blueprint.needs("instances:read")
 @blueprint.arguments(UserRef, example={"userId": examples.USER["userId"]})
 @blueprint.answers(
     200,
@@ -74,6 +77,7 @@ def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
 
 
 @blueprint.post("/instances/deploy")
+@blueprint.needs("instances:deploy", changes="instance")
 @blueprint.arguments(Deploy, example=examples.DEPLOY)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
@@ -92,15 +96,15 @@ def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
     code `node_offline` when the node is down and `queue` is not true. Look at `InternalState` until
     it is READY or FAILED, or `wait` for it: a deployment that failed is a 201 with its `error`.
     """
-    here = current()
     instance, operation = instances.deploy(
-        here.store, order, allow_any_image=here.config.allow_any_image, **origin()
+        store(), order, allow_any_image=current().config.allow_any_image, **origin()
     )
     ended = wait_for(operation, query["wait"] or 0)
-    return wire.deployed(here.store.instances.find(instance["_id"]) or instance, ended), 201
+    return wire.deployed(store().instances.find(instance["_id"]) or instance, ended), 201
 
 
 @blueprint.delete("/instance/delete")
+@blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(Delete, example={"id": examples.INSTANCE["Id"]})
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
@@ -123,6 +127,7 @@ def delete_instance(ref: Any, query: Any) -> tuple[wire.Json, int]:
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
+@blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(InstancePathRef, required=False, example={})
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
@@ -140,6 +145,7 @@ def suspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
+@blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(InstancePathRef, required=False, example={})
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
@@ -158,6 +164,7 @@ def unsuspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
 
 def _add_power_door(action: PowerAction, summary: str) -> None:
     @blueprint.post(f"/instances/<instance_id>/{action}", endpoint=action.value)
+    @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
     @blueprint.arguments(InstancePathRef, required=False, example={})
     @blueprint.arguments(WaitQuery, location="query")
@@ -185,6 +192,7 @@ _add_power_door(PowerAction.KILL, "Stop an instance at once.")
 
 
 @blueprint.get("/instances/<instance_id>/logs")
+@blueprint.needs("instances:read")
 @blueprint.arguments(LogsQuery, location="query")
 @blueprint.answers(
     200,

@@ -29,6 +29,7 @@ blueprint = Blueprint(
 
 
 @blueprint.get("")
+@blueprint.needs("nodes:read")
 @blueprint.answers(
     200, NodeAnswer(many=True), *ALWAYS, example=[examples.NODE], description="All nodes."
 )
@@ -38,6 +39,7 @@ def list_nodes() -> list[wire.Json]:
 
 
 @blueprint.post("/create")
+@blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(CreateNode, example=examples.CREATE_NODE)
 @blueprint.answers(
     201,
@@ -64,6 +66,7 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
 
 
 @blueprint.post("/<node_id>/configure-key")
+@blueprint.needs("nodes:write", changes="node")
 @blueprint.answers(
     201,
     ConfigureKeyAnswer,
@@ -78,6 +81,7 @@ def make_configure_key(node_id: str) -> tuple[wire.Json, int]:
 
 
 @blueprint.delete("/delete")
+@blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(NodeRef, example={"nodeId": examples.NODE["id"]})
 @blueprint.arguments(ForceQuery, location="query")
 @blueprint.answers(
@@ -99,6 +103,7 @@ def delete_node(ref: Any, query: Any) -> tuple[wire.Json, int]:
 
 
 @blueprint.get("/<node_id>/drift")
+@blueprint.needs("nodes:write")
 @blueprint.answers(
     200,
     DriftAnswer,
@@ -117,6 +122,7 @@ def find_drift(node_id: str) -> wire.Json:
 
 
 @blueprint.post("/<node_id>/drift/resolve")
+@blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(ResolveDrift, example=examples.RESOLVE_DRIFT)
 @blueprint.answers(
     201,
@@ -139,8 +145,7 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
 
 
 def _enrolment(node_id: str) -> wire.Json:
-    here = current()
     _, key = nodes.issue_configure_key(
-        here.store, node_id, lifetime_s=here.config.configure_key_s, now=now()
+        store(), node_id, lifetime_s=current().config.configure_key_s, now=now()
     )
     return wire.enrolment(key, request.host_url.rstrip("/"))

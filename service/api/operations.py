@@ -17,6 +17,7 @@ blueprint = Blueprint(
 
 
 @blueprint.get("")
+@blueprint.needs("instances:read")
 @blueprint.arguments(OperationsQuery, location="query")
 @blueprint.answers(
     200,
@@ -34,6 +35,7 @@ def list_operations(query: Any) -> list[wire.Json]:
 
 
 @blueprint.get("/<operation_id>")
+@blueprint.needs("instances:read")
 @blueprint.answers(
     200,
     OperationAnswer,
@@ -48,6 +50,7 @@ def get_operation(operation_id: str) -> wire.Json:
 
 
 @blueprint.post("/<operation_id>/retry")
+@blueprint.needs("instances:write", changes="operation")
 @blueprint.answers(
     200,
     OperationAnswer,
@@ -66,6 +69,7 @@ def retry(operation_id: str) -> wire.Json:
 
 
 @blueprint.post("/<operation_id>/cancel")
+@blueprint.needs("instances:write", changes="operation")
 @blueprint.answers(
     200,
     OperationAnswer,

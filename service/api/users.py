@@ -12,6 +12,7 @@ blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who own
 
 
 @blueprint.get("/users")
+@blueprint.needs("users:read")
 @blueprint.answers(
     200, UserAnswer(many=True), *ALWAYS, example=[examples.USER], description="All users."
 )
@@ -21,6 +22,7 @@ def list_users() -> list[wire.Json]:
 
 
 @blueprint.post("/getUser")
+@blueprint.needs("users:read")
 @blueprint.arguments(LookUpUser, example=examples.LOOK_UP_USER)
 @blueprint.answers(
     201, UserAnswer, *WITH_BODY, *ALWAYS, example=examples.USER, description="The user."
@@ -34,6 +36,7 @@ def get_user(lookup: dict[str, Any]) -> tuple[wire.Json, int]:
 
 
 @blueprint.post("/auth/create-user")
+@blueprint.needs("users:write", changes="user")
 @blueprint.arguments(CreateUser, example=examples.CREATE_USER)
 @blueprint.answers(
     201,

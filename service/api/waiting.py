@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service import operations
-from service.api.context import current
+from service.api.context import current, store
 from service.documents import Operation
 from service.drivers import DriverFactory
 from service.lifecycle import NodeStatus
@@ -18,12 +18,12 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
     """
     here = current()
     if wait_s is None:
-        node = here.store.nodes.find(operation["node_id"])
+        node = store().nodes.find(operation["node_id"])
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
         wait_s = 0 if offline else here.config.wait_s
     with here.patience.try_slot() as may_wait:
         return operations.wait(
-            here.store,
+            store(),
             operation,
             timeout_s=wait_s if may_wait else 0,
             pause=here.stopping.wait,

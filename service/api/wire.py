@@ -6,7 +6,7 @@ Plain functions, because a thousand instances through marshmallow's `dump` take 
 from typing import Any
 
 from service import nodes
-from service.documents import Image, Instance, Node, Operation, User
+from service.documents import Image, Instance, Key, Node, Operation, User
 from service.drift import Drift, Resolved
 from service.lifecycle import OPEN, InstanceState, OperationStatus
 from service.ports import PortMapping, print_map
@@ -252,6 +252,32 @@ def enrolment(key: str, url: str) -> Json:
         "configureKey": key,
         "configureCommand": f"npm run configure -- --panel {url} --key {key}",
     }
+
+
+def key(document: Key) -> Json:
+    """Shape a key. Its digest stays here."""
+    retiring = document["retiring"]
+    return {
+        "id": document["_id"],
+        "name": document["name"],
+        "prefix": document["prefix"],
+        "scopes": document["scopes"],
+        "user": document["user_id"],
+        "instances": document["instance_ids"],
+        "nodes": document["node_ids"],
+        "networks": document["networks"],
+        "compatibility": document["compatibility"],
+        "expiresAt": document["expires_at"],
+        "oldValueExpiresAt": retiring["until"] if retiring else None,
+        "lastUsedAt": document["last_used_at"],
+        "createdBy": document["created_by"],
+        "createdAt": document["created_at"],
+    }
+
+
+def new_key(document: Key, value: str) -> Json:
+    """Shape a key with its value, for its holder, this once."""
+    return {**key(document), "key": value}
 
 
 def cores(milli: int) -> int | float:

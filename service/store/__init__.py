@@ -1,6 +1,7 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -42,7 +43,16 @@ _INDEXES: dict[str, Indexes] = {
 }
 
 _ADDED: dict[str, dict[str, object]] = {
-    "keys": {"compatibility": None},
+    "keys": {
+        "compatibility": None,
+        "prefix": "",
+        "retiring": None,
+        "user_id": None,
+        "instance_ids": None,
+        "node_ids": None,
+        "networks": None,
+        "created_by": None,
+    },
     "nodes": {
         "memory_overallocate": None,
         "cpu_overallocate": None,
@@ -53,9 +63,11 @@ _ADDED: dict[str, dict[str, object]] = {
         "deploying": None,
     },
     "instances": {"scripts": {"Install": []}},
-    "operations": {"cancel_requested": False},
+    "operations": {"cancel_requested": False, "user_id": None},
 }
 """Fields that documents of earlier versions do not have, and what they have instead."""
+
+_FIELD_OF_OPERATION = {"_id": "instance_id"}
 
 
 class Store:
@@ -86,7 +98,39 @@ class Store:
         self.keys = Keys(self._database["keys"])
         self.nodes = Nodes(self._database["nodes"])
         self.instances = Instances(self._database["instances"])
+        self._keep_operations_s = keep_operations_s
         self.operations = Operations(self._database["operations"], keep_ended_s=keep_operations_s)
+
+    def within(
+        self,
+        *,
+        user_id: str | None = None,
+        instance_ids: Collection[str] | None = None,
+        node_ids: Collection[str] | None = None,
+    ) -> "Store":
+        """Make a store of the same database in which only some documents can be read.
+
+        Those of one user, of some instances, of some nodes; None does not limit. Writing is not
+        limited: who changes something has read it here before.
+        """
+        limits = {
+            "user_id": user_id,
+            "_id": None if instance_ids is None else {"$in": sorted(instance_ids)},
+            "node_id": None if node_ids is None else {"$in": sorted(node_ids)},
+        }
+        only = {name: value for name, value in limits.items() if value is not None}
+        store = copy(self)
+        if user_id is not None:
+            store.users = Users(self._database["users"], only={"_id": user_id})
+        if node_ids is not None:
+            store.nodes = Nodes(self._database["nodes"], only={"_id": limits["node_id"]})
+        store.instances = Instances(self._database["instances"], only=only)
+        store.operations = Operations(
+            self._database["operations"],
+            keep_ended_s=self._keep_operations_s,
+            only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
+        )
+        return store
 
     @translated
     def prepare(self) -> None:

@@ -57,13 +57,20 @@ def translated(
 
 
 class Documents(Generic[Document]):
-    """One collection. `get` raises NotFound, `find` returns None."""
+    """One collection, or the part of it that somebody may see.
+
+    `get` raises NotFound, `find` returns None; both pass over what may not be seen.
+    """
 
     what: ClassVar[str]
     """The noun for error messages."""
 
-    def __init__(self, collection: Collection[dict[str, Any]]) -> None:
+    def __init__(
+        self, collection: Collection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
+    ) -> None:
         self._collection = collection
+        self._only = only
+        """What documents have that can be read here; None: all can be."""
 
     @translated
     def find(self, document_id: str, *, session: Session | None = None) -> Document | None:
@@ -98,14 +105,18 @@ class Documents(Generic[Document]):
         return self._read_all({})
 
     def _read(self, query: dict[str, Any], *, session: Session | None = None) -> Document | None:
-        return cast("Document | None", self._collection.find_one(query, session=session))
+        found = self._collection.find_one(self._within(query), session=session)
+        return cast("Document | None", found)
 
     def _read_all(
         self, query: dict[str, Any], *, session: Session | None = None
     ) -> "builtins.list[Document]":
-        cursor = self._collection.find(query, session=session)
+        cursor = self._collection.find(self._within(query), session=session)
         cursor.sort([("created_at", 1), ("_id", 1)])
         return cast("builtins.list[Document]", builtins.list(cursor))
+
+    def _within(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        return {"$and": [query, self._only]} if self._only else dict(query)
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         return Conflict(f"This {self.what} exists already.", **_duplicate_fields(exc))

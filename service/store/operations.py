@@ -32,6 +32,7 @@ INDEXES: Indexes = [
     {"keys": [("status", 1), ("created_at", 1)]},
     {"keys": [("instance_id", 1), ("created_at", 1)]},
     {"keys": [("node_id", 1), ("status", 1), ("updated_at", 1)]},
+    {"keys": [("user_id", 1), ("created_at", 1)]},
     {"keys": [("created_at", 1)]},
     {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
@@ -68,16 +69,21 @@ class Operations(Documents[Operation]):
 
     what = "operation"
 
-    def __init__(self, collection: Collection[dict[str, Any]], *, keep_ended_s: float) -> None:
-        super().__init__(collection)
+    def __init__(
+        self,
+        collection: Collection[dict[str, Any]],
+        *,
+        keep_ended_s: float,
+        only: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(collection, only=only)
         self._keep_ended_s = keep_ended_s
 
     @translated
     def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> "builtins.list[Operation]":
         """Read the newest `limit` operations with these values of `instance_id` and the like."""
-        cursor = (
-            self._collection.find(dict(wanted)).sort([("created_at", -1), ("_id", -1)]).limit(limit)
-        )
+        cursor = self._collection.find(self._within(wanted))
+        cursor.sort([("created_at", -1), ("_id", -1)]).limit(limit)
         return cast("builtins.list[Operation]", builtins.list(cursor))
 
     @translated

@@ -1,0 +1,110 @@
+"""What an API key may do: scopes say what, limits say on what, from where and until when."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeVar
+
+SCOPES = (
+    "users:read",
+    "users:write",
+    "users:verify",
+    "instances:read",
+    "instances:write",
+    "instances:deploy",
+    "images:read",
+    "nodes:read",
+    "nodes:write",
+    "keys:read",
+    "keys:write",
+    "audit:read",
+)
+"""Each door needs one of these, or none but a key."""
+
+GRANTS = ("*", *dict.fromkeys(f"{scope.partition(':')[0]}:*" for scope in SCOPES), *SCOPES)
+"""What a key can be given: scopes, all those of a resource, all there are."""
+
+BEYOND_LIMITS = frozenset({"users:write", "users:verify", "nodes:write", "audit:read"})
+"""What a key that is limited to some documents never may: there is no such part of it."""
+
+Network = IPv4Network | IPv6Network
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one key may do. A limit that is None limits nothing."""
+
+    scopes: frozenset[str]  # single ones
+    user_id: str | None = None  # whose instances
+    instance_ids: frozenset[str] | None = None
+    node_ids: frozenset[str] | None = None
+    networks: tuple[Network, ...] | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Tell whether it sees some documents only."""
+        return any(limit is not None for limit in (self.user_id, self.instance_ids, self.node_ids))
+
+    def may(self, scope: str) -> bool:
+        """Tell whether it may do what needs `scope`, to the documents that it sees."""
+        if self.is_limited and scope in BEYOND_LIMITS:
+            return False
+        if self.instance_ids is not None and scope == "instances:deploy":
+            return False  # a new instance would be none of those
+        return scope in self.scopes
+
+    def admits(self, address: str) -> bool:
+        """Tell whether it may be used from this IP address."""
+        if self.networks is None:
+            return True
+        try:
+            told = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        here = getattr(told, "ipv4_mapped", None) or told
+        return any(here in network for network in self.networks)
+
+    def covers(self, other: "Access") -> bool:
+        """Tell whether `other` may do nothing that this one may not."""
+        return (
+            {scope for scope in SCOPES if other.may(scope)}
+            <= {scope for scope in SCOPES if self.may(scope)}
+            and self.user_id in (None, other.user_id)
+            and _within(other.instance_ids, self.instance_ids)
+            and _within(other.node_ids, self.node_ids)
+            and (
+                self.networks is None
+                or (other.networks is not None and _inside(other.networks, self.networks))
+            )
+            and (
+                self.expires_at is None
+                or (other.expires_at is not None and other.expires_at <= self.expires_at)
+            )
+        )
+
+
+def expand(grants: Iterable[str]) -> frozenset[str]:
+    """List the single scopes that are meant. Grants that mean none are passed over."""
+    wanted = set(grants)
+    return frozenset(
+        scope for scope in SCOPES if wanted & {"*", f"{scope.partition(':')[0]}:*", scope}
+    )
+
+
+def parse_network(text: str) -> Network:
+    """Read an address or a network, like 10.1.0.0/16. Raises ValueError."""
+    return ip_network(text.strip(), strict=False)
+
+
+def _within(inner: Collection[Item] | None, outer: Collection[Item] | None) -> bool:
+    return outer is None or (inner is not None and set(inner) <= set(outer))
+
+
+def _inside(inner: tuple[Network, ...], outer: tuple[Network, ...]) -> bool:
+    return all(
+        any(a.version == b.version and a.subnet_of(b) for b in outer)  # type: ignore[arg-type]
+        for a in inner
+    )

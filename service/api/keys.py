@@ -1,0 +1,88 @@
+"""Doors to API keys. A key sees, makes and revokes none that may do more than itself."""
+
+from typing import Any
+
+from flask import g
+
+from service import keys
+from service.api import examples, wire
+from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
+from service.api.context import now, store
+from service.api.schemas.keys import (
+    CreateKey,
+    KeyAnswer,
+    NewKeyAnswer,
+    RevokedKeyAnswer,
+    RotateKey,
+)
+
+blueprint = Blueprint("keys", __name__, url_prefix="/api/keys", description="Who may do what.")
+
+
+@blueprint.get("")
+@blueprint.needs("keys:read")
+@blueprint.answers(
+    200, KeyAnswer(many=True), *ALWAYS, example=[examples.KEY], description="The keys."
+)
+def list_keys() -> list[wire.Json]:
+    """List the API keys that may do no more than yours, which is among them."""
+    return [wire.key(key) for key in keys.list_covered(store(), g.key)]
+
+
+@blueprint.post("")
+@blueprint.needs("keys:write", changes="key")
+@blueprint.arguments(CreateKey, example=examples.CREATE_KEY)
+@blueprint.answers(
+    201,
+    NewKeyAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    example=examples.NEW_KEY,
+    description="The key, with its value, which is shown this once.",
+)
+def create_key(fields: Any) -> tuple[wire.Json, int]:
+    """Make an API key, which may do no more than yours: 403 otherwise.
+
+    What limits yours limits the new one too. A limited key has no scope that cannot be limited:
+    `users:write`, `users:verify`, `nodes:write` and `audit:read`.
+    """
+    name, compatibility = fields.pop("name"), fields.pop("compatibility")
+    made = keys.delegate(
+        store(), g.key, name=name, grant=fields, compatibility=compatibility, now=now()
+    )
+    return wire.new_key(*made), 201
+
+
+@blueprint.post("/<key_id>/rotate")
+@blueprint.needs("keys:write", changes="key")
+@blueprint.arguments(RotateKey, required=False, example=examples.ROTATE_KEY)
+@blueprint.answers(
+    201,
+    NewKeyAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    example=examples.NEW_KEY,
+    description="The key, with its new value, which is shown this once.",
+)
+def rotate_key(fields: Any, key_id: str) -> tuple[wire.Json, int]:
+    """Give an API key a new value. The old one works beside it for a while, an hour by default."""
+    key = keys.get_covered(store(), g.key, key_id)
+    rotated = keys.rotate(store(), key, overlap_s=fields.get("overlap", 3600.0), now=now())
+    return wire.new_key(*rotated), 201
+
+
+@blueprint.delete("/<key_id>")
+@blueprint.needs("keys:write", changes="key")
+@blueprint.answers(
+    200,
+    RevokedKeyAnswer,
+    400,
+    *ALWAYS,
+    example=examples.REVOKED_KEY,
+    description="The key is worthless from now on.",
+)
+def revoke_key(key_id: str) -> wire.Json:
+    """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""
+    keys.revoke(store(), keys.get_covered(store(), g.key, key_id)["_id"])
+    return {"id": key_id, "message": "The key is revoked."}
