@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, keys
 from service.api.auth import is_open
 from service.api.context import EXTENSION, Context
 from service.api.patience import Patience
+from service.brake import Brake
 from service.config import Config
 from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
@@ -44,15 +46,22 @@ def create_app(
         API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
         MAX_CONTENT_LENGTH=config.max_body_bytes,
     )
+    store = store or make_store(config)
     app.extensions[EXTENSION] = Context(
         config=config,
-        store=store or make_store(config),
+        store=store,
         drivers=drivers or make_drivers(config),
         now=now,
         patience=Patience(config.threads),
         vault=Vault(config.secret_key),
+        brake=Brake(store, limit=config.failure_rate),
     )
-    api.register(app, first=_Once(lambda: prepare(config, app.extensions[EXTENSION].store)))
+    if config.trusted_proxies:
+        proxied = ProxyFix(
+            app.wsgi_app, x_for=config.trusted_proxies, x_proto=config.trusted_proxies
+        )
+        app.wsgi_app = proxied  # type: ignore[method-assign]
+    api.register(app, config, first=_Once(lambda: prepare(config, store)))
     return app
 
 

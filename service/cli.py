@@ -15,7 +15,7 @@ import click
 import marshmallow as ma
 from flask import Flask
 
-from service import bootstrap, embedded, keys, moving_in, nodes, skyport_panel, users
+from service import audit, bootstrap, embedded, keys, moving_in, nodes, skyport_panel, users
 from service.access import GRANTS, parse_network
 from service.api.schemas.nodes import CreateNode
 from service.api.schemas.users import CreateUser
@@ -145,8 +145,11 @@ def serve(no_worker: bool) -> None:
         drivers = make_drivers(config)
         server = Server(create_app(config, store, drivers), config)
         click.echo(f"Skyquay serves {server.url}")
+        if not config.secret_key:
+            click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
         sys.stdout.flush()
-        server.run(None if no_worker else make_worker(config, store, drivers))
+        works = config.secret_key and not no_worker
+        server.run(make_worker(config, store, drivers) if works else None)
 
 
 @main.command(epilog=_settings_epilog())
@@ -155,6 +158,8 @@ def worker() -> None:
     """Carry out operations and probe nodes, without serving."""
     leave_on_signals()
     config = _read_production_config()
+    if not config.secret_key:
+        raise ConfigError(WITHOUT_KEY)
     with _usable_store(config) as store:
         click.echo("Skyquay works.")
         sys.stdout.flush()
@@ -195,7 +200,7 @@ def keys_create(name: str, days: float | None, compatibility: str | None, **opti
         parse_network(network)
     if days:
         limits["expires_at"] = utc_now() + timedelta(days=days)
-    with _any_store() as store:
+    with _any_store("key") as store:
         document, key = keys.create(
             store, name=name, grant=limits, compatibility=compatibility, now=utc_now()
         )
@@ -242,7 +247,7 @@ def _describe_access(key: Key) -> str:
 @plainly
 def keys_rotate(key_id: str, overlap: float) -> None:
     """Give an API key a new value. It is printed now and never again."""
-    with _any_store() as store:
+    with _any_store("key", key_id) as store:
         _, value = keys.rotate(store, store.keys.get(key_id), overlap_s=overlap, now=utc_now())
         click.echo(value)
 
@@ -252,7 +257,7 @@ def keys_rotate(key_id: str, overlap: float) -> None:
 @plainly
 def keys_revoke(key_id: str) -> None:
     """Make an API key worthless at once."""
-    with _any_store() as store:
+    with _any_store("key", key_id) as store:
         if not keys.revoke(store, key_id):
             raise click.ClickException(f"There is no key {key_id!r}.")
         click.echo("Revoked.")
@@ -274,7 +279,7 @@ def users_create(username: str, email: str, password: str, **options: Any) -> No
     """Add a user and print the id."""
     fields = {"username": username, "email": email, "password": password,
               "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
-    with _any_store() as store:
+    with _any_store("user") as store:
         click.echo(users.create(store, **CreateUser().load(fields), now=utc_now())["_id"])
 
 
@@ -283,7 +288,7 @@ def users_create(username: str, email: str, password: str, **options: Any) -> No
 @plainly
 def users_delete(user_id: str) -> None:
     """Delete a user who owns no instances."""
-    with _any_store() as store:
+    with _any_store("user", user_id) as store:
         users.delete(store, user_id)
         click.echo("Deleted.")
 
@@ -294,7 +299,7 @@ def users_delete(user_id: str) -> None:
 @plainly
 def users_set_password(user_id: str, password: str) -> None:
     """Replace a user's password."""
-    with _any_store() as store:
+    with _any_store("user", user_id) as store:
         users.set_password(store, user_id, password, now=utc_now())
         click.echo("The password is set.")
 
@@ -312,7 +317,7 @@ def images_import(path: Path) -> None:
 
     A document that says `"process": true` may run as a process of a machine: read it first.
     """
-    with _any_store() as store:
+    with _any_store("image") as store:
         for image in bootstrap.import_images(store, path, now=utc_now()):
             click.echo(f"{image['_id']}  {image['name']}")
 
@@ -353,7 +358,7 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
         options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
     order = CreateNode().load({"name": name, **options})
     config = _read_config()
-    with _any_store() as store:
+    with _any_store("node") as store:
         node = nodes.create(
             store,
             make_drivers(config),
@@ -371,6 +376,24 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
             click.echo(f"npm run configure -- --panel {panel} --key {key}")
         if node["probe_error"]:
             click.echo(node["probe_error"], err=True)
+
+
+@main.group("secrets")
+def secrets_group() -> None:
+    """Rotate the secret key."""
+
+
+@secrets_group.command("rotate")
+@plainly
+def secrets_rotate() -> None:
+    """Encrypt all secrets with the first key of SKYQUAY_SECRET_KEY, so that the others can go.
+
+    Set the new key before the old one, apart by a comma, everywhere; then run this.
+    """
+    config = _read_config()
+    with _any_store("secrets") as store:
+        count = nodes.reseal(store, Vault(_find_secret_key(config)))
+        click.echo(f"{count} secrets are encrypted with the first key now.")
 
 
 @main.command("import-skyport")
@@ -394,7 +417,7 @@ def import_skyport(file: Path, apply: bool, report: Path | None, compatibility: 
         panel = skyport_panel.read(file)
     except skyport_panel.NoPanel as exc:
         raise click.ClickException(str(exc)) from exc
-    with _any_store() as store:
+    with _any_store("panel" if apply else None) as store:
         mover = moving_in.Mover(
             store,
             Vault(_find_secret_key(config)),
@@ -445,6 +468,23 @@ def _find_secret_key(config: Config) -> str:
     return bootstrap.keep_secret_key(config.data_dir)
 
 
+WITHOUT_KEY = (
+    "SKYQUAY_SECRET_KEY is not set, which encrypts the secrets of nodes: make one with "
+    "`openssl rand -base64 32`, and keep a copy."
+)
+
+
+def _check_secrets(config: Config, store: Store) -> None:
+    """Raise ConfigError when there is a secret key that is not the database's."""
+    vault = Vault(config.secret_key)
+    if config.secret_key and (unreadable := nodes.list_unreadable(store, vault)):
+        raise ConfigError(
+            "SKYQUAY_SECRET_KEY does not open the secrets of the nodes "
+            f"{', '.join(node['name'] for node in unreadable)}: set the key that encrypted them, "
+            "also behind a new one, apart by a comma."
+        )
+
+
 def _read_config(**defaults: Any) -> Config:
     config = Config.from_env(os.environ, **defaults)
     config.set_up_logging()
@@ -463,14 +503,18 @@ def _usable_store(config: Config) -> Iterator[Store]:
     store = make_store(config)
     try:
         prepare(config, store)
+        _check_secrets(config, store)
         yield store
     finally:
         store.close()
 
 
 @contextmanager
-def _any_store() -> Iterator[Store]:
-    """Open the configured database, or the private one of a Skyquay that runs now."""
+def _any_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
+    """Open the configured database, or the private one of a Skyquay that runs now.
+
+    That the command changes something of the kind `changes` is recorded.
+    """
     config = _read_config()
     if not config.mongodb_uri:
         mongod = embedded.find_running(config.data_dir)
@@ -480,5 +524,27 @@ def _any_store() -> Iterator[Store]:
                 f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
             )
         config = replace(config, mongodb_uri=mongod.uri)
-    with _usable_store(config) as store:
+    with _usable_store(config) as store, ExitStack() as stack:
+        if changes is not None:
+            stack.enter_context(_recorded(config, store, changes, target_id))
         yield store
+
+
+@contextmanager
+def _recorded(config: Config, store: Store, kind: str, target_id: str | None) -> Iterator[None]:
+    """Write into the record of changes what a command tries, and how that ends."""
+    path = click.get_current_context().command_path.split()
+    entry = audit.begin(
+        store,
+        action=".".join(["cli", *path[1:]]),
+        target_kind=kind,
+        target_id=target_id,
+        keep_s=config.audit_days * 86400,
+        now=utc_now(),
+    )
+    try:
+        yield
+    except ServiceError as exc:
+        audit.finish(store, entry, status=exc.status, code=exc.code)
+        raise
+    audit.finish(store, entry, status=200)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 MIN_API_KEY_LENGTH = 16
+MIN_SECRET_KEY_LENGTH = 16
+
+_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "trusted_proxies"}
 
 
 class ConfigError(ValueError):
@@ -41,7 +44,8 @@ class Config:
     )
     secret_key: str = _setting(
         "",
-        "Encrypts the secrets of nodes at rest. `up` keeps one in the data folder if unset.",
+        "Encrypts the secrets of nodes at rest: several, apart by commas, to rotate it. "
+        "`up` keeps one in the data folder if unset.",
         secret=True,
     )
     name: str = _setting("Skyquay", "What GET /api/name answers.")
@@ -68,19 +72,40 @@ class Config:
         3600.0, "Seconds for which a skyportd node may enrol itself with its configure key."
     )
     operation_days: float = _setting(30.0, "Days for which operations that ended are kept.")
+    key_rate: int = _setting(30_000, "Requests a minute that one key may send; 0: any number.")
+    address_rate: int = _setting(60_000, "The same for one address.")
+    failure_rate: int = _setting(
+        30, "Failed authentications a minute for one address, or one user's name; 0: any number."
+    )
+    rate_storage: str = _setting(
+        "", "Where requests are counted, like redis://...; each process counts its own if unset."
+    )
+    trusted_proxies: int = _setting(
+        0, "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    )
+    cors_origins: str = _setting(
+        "", "Origins of web pages that may call the API from browsers, apart by spaces."
+    )
+    audit_days: float = _setting(365.0, "Days for which the record of changes is kept.")
     max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
         if self.api_key and len(self.api_key) < MIN_API_KEY_LENGTH:
             raise ConfigError(f"SKYQUAY_API_KEY needs at least {MIN_API_KEY_LENGTH} characters.")
+        if any(
+            len(key.strip()) < MIN_SECRET_KEY_LENGTH for key in self.secret_key.split(",") if key
+        ):
+            raise ConfigError(
+                f"SKYQUAY_SECRET_KEY needs at least {MIN_SECRET_KEY_LENGTH} characters a key."
+            )
         _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
         _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
         for setting in fields(self):
             value = getattr(self, setting.name)
             if isinstance(value, (int, float)) and not 0 <= value < math.inf:  # NaN fails too
                 raise ConfigError(f"{variable(setting.name)} must be a number, and not negative.")
-            if value == 0 and not isinstance(value, bool) and setting.name != "wait_s":
+            if value == 0 and not isinstance(value, bool) and setting.name not in _MAY_BE_ZERO:
                 raise ConfigError(f"{variable(setting.name)} must be more than 0.")
         self.listen_address()
 

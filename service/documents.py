@@ -28,6 +28,7 @@ class Variable(TypedDict):
     type: str  # "text" and whatever else a form may show
     default: str | None
     required: bool
+    secret: NotRequired[bool]  # its values are never answered
 
 
 class Image(TypedDict):
@@ -145,6 +146,7 @@ class Instance(TypedDict):
     primary: str | int  # as it was sent
     primary_port: int  # host side
     variables: dict[str, str]
+    secret_variables: list[str]  # names of variables whose values are never answered
     env: list[str]  # "KEY=value": the image's, then the variables
     cmd: list[str] | str | None  # the image's when the instance was deployed, like the next two
     alt_images: list[str]
@@ -224,3 +226,22 @@ class Key(TypedDict):
     last_used_at: datetime | None
     created_by: str | None  # key id; None: an operator, on the command line
     created_at: datetime
+
+
+class AuditEntry(TypedDict):
+    """One change that was tried, or one request that was not let."""
+
+    _id: str  # grows with the time
+    at: datetime
+    action: str  # the door's name, like "instances.deploy", or "cli.keys.create"
+    target_kind: str | None  # user, instance, node, operation, key
+    target_id: str | None
+    key_id: str | None  # None: no key, or the command line
+    address: str | None
+    request_id: str | None
+    before: dict[str, Any] | None  # what changed, as it was; without secrets, like the next
+    after: dict[str, Any] | None
+    outcome: str | None  # done, refused, failed; None: under way, or cut off
+    status: int | None  # HTTP's
+    code: str | None  # of the error
+    expires_at: datetime

@@ -198,7 +198,7 @@ def _note_change(store: Store, driver: NodeDriver, changed: Changed, *, now: dat
         _pursue(store, instance, OperationKind.SUSPEND, now=now)
     store.instances.note(
         instance["_id"],
-        instances.observe(driver, instance["_id"], status),
+        instances.observe(driver, instance, status),
         only_if={"state": instance["state"], "power": instance["power"]},
     )
 
@@ -262,7 +262,7 @@ def _draft_adopted(
         user_id=user["_id"],
         node_id=node["_id"],
         name=adoption["name"] or spec.instance_id,
-        images=store.images.list_matching(spec.image),
+        candidates=store.images.list_matching(spec.image),
         now=now,
     )
 

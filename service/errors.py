@@ -12,6 +12,7 @@
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
+    ├── Throttled               429 too_many_requests     too many failed attempts; wait
     ├── NodeFailure             500 node_failure          a node could not do its part; try again
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
@@ -34,7 +35,7 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "internal_error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, message: str, /, **details: object) -> None:
         super().__init__(message)
@@ -114,6 +115,18 @@ class WrongStatus(Conflict):
     """The operation has ended, or is of a kind that this cannot be done to."""
 
     code = "wrong_status"
+
+
+class Throttled(ServiceError):
+    """Too many attempts failed lately. Wait as long as `Retry-After` says."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, limit: int, retry_after_s: int) -> None:
+        super().__init__(message, retryAfter=[retry_after_s])
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class NodeFailure(ServiceError):

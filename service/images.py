@@ -1,7 +1,7 @@
 """What can be done with the catalogue of images."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +73,12 @@ def choose_variables(image: Image, given: Mapping[str, str]) -> dict[str, str]:
             variables={name: ["This variable is required."] for name in missing},
         )
     return chosen
+
+
+def list_secret(image: Image, names: Iterable[str]) -> list[str]:
+    """Tell which of these variables the image calls secret."""
+    variables = image["variables"]
+    return sorted(name for name in names if name in variables and variables[name].get("secret"))
 
 
 def outside_catalogue(reference: str) -> Image:

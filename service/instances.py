@@ -30,6 +30,9 @@ _WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.
 LAST_LINES = 10
 """How many lines of its output tell why a container ended."""
 
+SHORTEST_SECRET = 4
+"""Shorter values of secret variables are left in what programs print: they are part of words."""
+
 
 class Order(TypedDict):
     """An instance as somebody asks for it."""
@@ -98,6 +101,7 @@ def deploy(
         primary=order["primary"],
         primary_port=primary.host,
         variables=variables,
+        secret_variables=images.list_secret(image, variables),
         env=[*image["env"], *(f"{name}={value}" for name, value in variables.items())],
         cmd=image["cmd"],
         alt_images=image["alt_images"],
@@ -282,7 +286,7 @@ def read_logs(
     node = store.nodes.get(instance["node_id"])
     _check_online(node)
     with closing(drivers(node)) as driver:
-        return instance, driver.logs(instance["_id"], tail=tail)
+        return instance, _hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
 
 
 def forget(store: Store, instance: Instance, *, session: Session) -> None:
@@ -303,14 +307,16 @@ def adopt(
     user_id: str,
     node_id: str,
     name: str,
-    images: Sequence[Image],
+    candidates: Sequence[Image],
     now: datetime,
 ) -> Instance:
     """Make the document of an instance whose container is there already.
 
-    `images` are those of the catalogue that run its container image; only one of them is certain.
+    `candidates` are the images of the catalogue that run its container image; only one of them
+    is certain.
     """
-    image = images[0] if len(images) == 1 else None
+    secret = {name for each in candidates for name in images.list_secret(each, spec.env)}
+    image = candidates[0] if len(candidates) == 1 else None
     return Instance(
         _id=spec.instance_id,
         name=name,
@@ -327,6 +333,7 @@ def adopt(
         primary=str(spec.primary.host),
         primary_port=spec.primary.host,
         variables={},
+        secret_variables=sorted(secret),
         env=[f"{name}={value}" for name, value in spec.env.items()],
         cmd=list(spec.cmd) if isinstance(spec.cmd, tuple) else spec.cmd,
         alt_images=image["alt_images"] if image else [],
@@ -342,12 +349,12 @@ def adopt(
     )
 
 
-def observe(driver: NodeDriver, instance_id: str, status: ContainerStatus) -> dict[str, object]:
+def observe(driver: NodeDriver, instance: Instance, status: ContainerStatus) -> dict[str, object]:
     """Put what a driver says of a container into the fields of its instance.
 
     Where it tells why the container does not run, the last lines that it printed follow.
     """
-    error = explain(driver, instance_id, status.reason) if status.reason else None
+    error = explain(driver, instance, status.reason) if status.reason else None
     seen: dict[str, object] = {
         "container_id": status.container_id,
         "power": status.power,
@@ -356,13 +363,23 @@ def observe(driver: NodeDriver, instance_id: str, status: ContainerStatus) -> di
     return seen if status.env is None else {**seen, "node_env": list(status.env)}
 
 
-def explain(driver: NodeDriver, instance_id: str, reason: str) -> str:
+def explain(driver: NodeDriver, instance: Instance, reason: str) -> str:
     """Add the last lines that the container printed, where there are any, to a reason."""
     try:
-        printed = driver.logs(instance_id, tail=LAST_LINES).strip()
+        printed = driver.logs(instance["_id"], tail=LAST_LINES).strip()
     except NodeFailure:
         return reason
-    return f"{reason}\nIts last lines:\n{printed}" if printed else reason
+    lines = _hide_secrets(instance, printed)
+    return f"{reason}\nIts last lines:\n{lines}" if lines else reason
+
+
+def _hide_secrets(instance: Instance, text: str) -> str:
+    """Replace the values of secret variables, but for those too short to be told from text."""
+    secret = (instance["variables"].get(name, "") for name in instance["secret_variables"])
+    for value in sorted(secret, key=len, reverse=True):
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, "********")
+    return text
 
 
 def specify(instance: Instance) -> ContainerSpec:

@@ -220,7 +220,7 @@ def deploy(job: Job, driver: NodeDriver) -> None:
                 instance["_id"],
                 InstanceState.READY,
                 now=job.now(),
-                changes=instances.observe(driver, instance["_id"], status),
+                changes=instances.observe(driver, instance, status),
                 # Somebody who suspends it meanwhile makes us look again.
                 only_if={"suspended": instance["suspended"]},
             ):
@@ -339,7 +339,10 @@ def _carry_out(job: Job, drivers: DriverFactory) -> None:
         except NodeFailure as failure:
             if not _is_final(job, failure):
                 raise
-            reason = instances.explain(driver, job.operation["instance_id"], failure.reason)
+            instance = job.store.instances.find(job.operation["instance_id"])
+            reason = failure.reason
+            if instance is not None:
+                reason = instances.explain(driver, instance, reason)
             raise type(failure)(node["_id"], reason) from failure
 
 
@@ -428,8 +431,9 @@ def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
 
 
 def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
-    instance_id = job.operation["instance_id"]
-    job.store.instances.note(instance_id, instances.observe(driver, instance_id, status))
+    instance = job.store.instances.find(job.operation["instance_id"])
+    if instance is not None:
+        job.store.instances.note(instance["_id"], instances.observe(driver, instance, status))
 
 
 def _log_outcome(job: Job) -> None:

@@ -246,6 +246,7 @@ class Mover:
             primary=record.get("Primary") or str(primary.host),
             primary_port=primary.host,
             variables={},
+            secret_variables=[],
             env=[line for line in env if not line.startswith("PRIMARY_PORT=")],
             cmd=image["cmd"] if image else None,
             alt_images=[a for a in record.get("AltImages") or () if isinstance(a, str)],

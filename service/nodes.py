@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 PROBED_WHEN_CREATED = frozenset({"docker", "process", "memory"})
 """Drivers that need nothing but an address. A skyportd node must be enrolled first."""
 
+SEALED = ("secret", "pending_secret")
+"""The fields that are encrypted."""
+
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
 
@@ -200,6 +203,37 @@ def list_warnings(node: Node) -> list[str]:
             f"Its cores are not limited: processor {node['processor']!r} is no number of cores."
         )
     return warnings
+
+
+def list_unreadable(store: Store, vault: Vault) -> list[Node]:
+    """Read the nodes that have a secret which none of the secret keys opens."""
+    return [
+        node
+        for node in store.nodes.list()
+        if not all(vault.can_open(sealed) for sealed in _sealed(node).values())
+    ]
+
+
+def reseal(store: Store, vault: Vault) -> int:
+    """Encrypt the secrets of all nodes with the first secret key; tell how many those are.
+
+    Raises StoreFailure for one that no key opens; those before it are done, and repeating is safe.
+    """
+    count = 0
+    for node in store.nodes.list():
+        for field, sealed in _sealed(node).items():
+            anew = {field: vault.seal_anew(sealed)}
+            # One that was replaced meanwhile was sealed with the first key already.
+            count += store.nodes.replace_secret(node["_id"], anew, only_if={field: sealed})
+    return count
+
+
+def _sealed(node: Node) -> dict[str, str]:
+    return {
+        field: str(sealed)
+        for field in SEALED
+        if (sealed := node[field]) is not None  # type: ignore[literal-required]
+    }
 
 
 def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, object]:

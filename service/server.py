@@ -38,6 +38,8 @@ class Server:
             sockets=[listener],
             threads=config.threads,
             ident=None,
+            # The app itself believes as many proxies as the settings say.
+            clear_untrusted_proxy_headers=False,
             # The app has the last word on a body that is too large, because its answer is JSON;
             # what is far too large is not even read.
             max_request_body_size=config.max_body_bytes * 64,

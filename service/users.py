@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Literal
 
 import argon2
@@ -76,15 +77,19 @@ def look_up(store: Store, key: UserKey, value: str) -> User:
 def verify(store: Store, key: UserKey, value: str, password: str, *, now: datetime) -> User | None:
     """Read the user whose password this is; None when it is not, or there is no such user.
 
-    A hash of bcrypt, from another panel, gives way to one of ours.
+    It takes as long in all three cases, whatever kind of hash there is: one of bcrypt, from another
+    panel, gives way to one of ours.
     """
     try:
         user = look_up(store, key, value)
     except NotFound:
-        return None
-    hashed = user["password_hash"]
-    if hashed.startswith("$2"):
-        if not bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode()):
+        user = None
+    hashed = user["password_hash"] if user else ""
+    of_bcrypt = hashed.startswith("$2")
+    matches = _check_bcrypt(hashed if of_bcrypt else _nobodys_hash(), password)
+    if of_bcrypt or user is None:
+        fresh = _hasher.hash(password)
+        if user is None or not matches:
             return None
     else:
         try:
@@ -93,8 +98,19 @@ def verify(store: Store, key: UserKey, value: str, password: str, *, now: dateti
             return None
         if not _hasher.check_needs_rehash(hashed):
             return user
-    store.users.set_password_hash(user["_id"], _hasher.hash(password), now=now)
+        fresh = _hasher.hash(password)
+    store.users.set_password_hash(user["_id"], fresh, now=now)
     return user
+
+
+@cache
+def _nobodys_hash() -> str:
+    """Make a hash that no password has, of the cost that the older panel used."""
+    return bcrypt.hashpw(secrets.token_bytes(16).hex().encode(), bcrypt.gensalt(10)).decode()
+
+
+def _check_bcrypt(hashed: str, password: str) -> bool:
+    return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode())
 
 
 def set_password(store: Store, user_id: str, password: str, *, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from service.errors import ServiceError, StoreFailure
 
@@ -16,12 +16,12 @@ class NoSecretKey(ServiceError):
 
 
 class Vault:
-    """Encrypts with the settings' secret key."""
+    """Encrypts with the first of the settings' secret keys, and decrypts with any of them."""
 
-    def __init__(self, secret_key: str) -> None:
-        # Whatever was set, a word or a key of Fernet's own, becomes 256 bits.
-        digest = hashlib.sha256(secret_key.encode()).digest()
-        self._fernet = Fernet(base64.urlsafe_b64encode(digest)) if secret_key else None
+    def __init__(self, secret_keys: str) -> None:
+        """Take the keys, apart by commas: the newest first, so that they can be rotated."""
+        fernets = [_make_fernet(key) for key in map(str.strip, secret_keys.split(",")) if key]
+        self._fernet = MultiFernet(fernets) if fernets else None
 
     def seal(self, text: str) -> str:
         """Encrypt. Raises NoSecretKey."""
@@ -32,9 +32,33 @@ class Vault:
         try:
             return self._require().decrypt(sealed.encode()).decode()
         except InvalidToken as exc:
-            raise StoreFailure("A secret was encrypted with another SKYQUAY_SECRET_KEY.") from exc
+            raise _sealed_by_another() from exc
 
-    def _require(self) -> Fernet:
+    def seal_anew(self, sealed: str) -> str:
+        """Encrypt with the first key what any of them sealed. Raises like `open`."""
+        try:
+            return self._require().rotate(sealed.encode()).decode()
+        except InvalidToken as exc:
+            raise _sealed_by_another() from exc
+
+    def can_open(self, sealed: str) -> bool:
+        """Tell whether one of the keys sealed it."""
+        try:
+            self.open(sealed)
+        except (NoSecretKey, StoreFailure):
+            return False
+        return True
+
+    def _require(self) -> MultiFernet:
         if self._fernet is None:
             raise NoSecretKey("Nodes with a key need the setting SKYQUAY_SECRET_KEY.")
         return self._fernet
+
+
+def _make_fernet(key: str) -> Fernet:
+    # Whatever was set, a word or a key of Fernet's own, becomes 256 bits.
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
+
+
+def _sealed_by_another() -> StoreFailure:
+    return StoreFailure("A secret was encrypted with another SKYQUAY_SECRET_KEY.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import argon2
+import bcrypt
 import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
@@ -35,10 +36,12 @@ def mongo_client(mongod_uri):
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashes():
     """Hash passwords with little effort: thousands of users are made."""
-    before = users._hasher
+    before = users._hasher, users._nobodys_hash
     users._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    cheap = bcrypt.hashpw(b"nobody", bcrypt.gensalt(4)).decode()
+    users._nobodys_hash = lambda: cheap
     yield
-    users._hasher = before
+    users._hasher, users._nobodys_hash = before
 
 
 @pytest.fixture
@@ -60,6 +63,7 @@ def config(mongod_uri, database_name, tmp_path):
         allow_process=True,
         wait_s=0,
         probe_interval_s=1,
+        failure_rate=0,
     )
 
 

@@ -28,6 +28,7 @@ DOORS = {
     ("GET", "/api/users"): "users:read",
     ("POST", "/api/getUser"): "users:read",
     ("POST", "/api/auth/create-user"): "users:write",
+    ("POST", "/api/auth/verify"): "users:verify",
     ("GET", "/api/instances"): "instances:read",
     ("POST", "/api/getInstance"): "instances:read",
     ("POST", "/api/getUserInstance"): "instances:read",
@@ -55,6 +56,7 @@ DOORS = {
     ("POST", "/api/keys"): "keys:write",
     ("POST", "/api/keys/{key_id}/rotate"): "keys:write",
     ("DELETE", "/api/keys/{key_id}"): "keys:write",
+    ("GET", "/api/audit"): "audit:read",
 }
 """What each door needs, written down once more: the spec and the app must agree with it."""
 

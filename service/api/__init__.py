@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,26 @@ from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import enrolment, health, home, images, instances, keys, nodes, operations, users
+from service.api import (
+    audit,
+    enrolment,
+    headers,
+    health,
+    home,
+    images,
+    instances,
+    keys,
+    nodes,
+    operations,
+    recording,
+    throttle,
+    users,
+)
 from service.api.auth import authenticate
 from service.api.compatibility import adapt
 from service.api.schemas.base import ErrorAnswer
-from service.errors import ServiceError
+from service.config import Config
+from service.errors import ServiceError, Throttled
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +46,7 @@ BLUEPRINTS = (
     enrolment.blueprint,
     operations.blueprint,
     keys.blueprint,
+    audit.blueprint,
     health.blueprint,
 )
 
@@ -68,7 +85,7 @@ class Api(flask_smorest.Api):
         return answer
 
 
-def register(app: Flask, *, first: Callable[[], None]) -> Api:
+def register(app: Flask, config: Config, *, first: Callable[[], None]) -> Api:
     """Give the app its doors: paths, documentation, authentication and errors.
 
     `first` is called before each request, when the request has its id and before its key is read.
@@ -86,14 +103,24 @@ def register(app: Flask, *, first: Callable[[], None]) -> Api:
         get_swaggerui_blueprint(
             "/docs",
             "/openapi.json",
-            config={"app_name": "Skyquay API", "persistAuthorization": True, "validatorUrl": None},
+            config={
+                "app_name": "Skyquay API",
+                "persistAuthorization": True,
+                "validatorUrl": None,
+                "oauth2RedirectUrl": "",  # else the page would tell what it was asked for as
+            },
         )
     )
     app.before_request(_name_request)
     app.before_request(first)
     app.before_request(authenticate)
+    throttle.register(app, config)
+    app.before_request(recording.begin)
+    # Answers pass these from the last to the first.
     app.after_request(_sign_answer)
+    headers.register(app, config)
     app.after_request(adapt)
+    app.after_request(recording.finish)
     app.register_error_handler(ServiceError, render_service_error)
     app.register_error_handler(Exception, render_unknown)
     return api
@@ -106,6 +133,8 @@ def render_service_error(error: ServiceError) -> Response:
     answer = render(error.status, error.message, error.code, error.details)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Throttled):
+        throttle.tell(answer, limit=error.limit, remaining=0, wait_s=error.retry_after_s or 1)
     return answer
 
 
@@ -125,6 +154,7 @@ def render(status: int, message: str, code: str, details: dict[str, Any]) -> Res
 
 def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
+    g.began_at = time.time()
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 

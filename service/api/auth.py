@@ -6,7 +6,7 @@ from flask import current_app, g, request
 
 from service import keys
 from service.api.context import current, now
-from service.errors import Forbidden
+from service.errors import Forbidden, Unauthorized
 
 _OF_OTHERS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
 """Doors to the documentation, which are not ours to mark."""
@@ -15,14 +15,20 @@ _OF_OTHERS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
 def authenticate() -> None:
     """Find out whose key the request bears, and what of the store it may see.
 
-    Raises Unauthorized where a key is needed, and Forbidden when it may not do this.
+    Raises Unauthorized where a key is needed, Forbidden when it may not do this, and Throttled for
+    who sent too many wrong ones.
     """
     if is_open() or request.method == "OPTIONS":
         return
-    whole = current().store
-    g.key = keys.authenticate(
-        whole, request.headers.get("x-api-key", ""), address=request.remote_addr, now=now()
-    )
+    whole, brake = current().store, current().brake
+    value, address = request.headers.get("x-api-key", ""), request.remote_addr or ""
+    brake.check(address, value, now=now())
+    try:
+        g.key = keys.authenticate(whole, value, address=address, now=now())
+    except Unauthorized:
+        brake.fail(address, now=now())
+        raise
+    brake.remember(address, value)
     access = keys.access_of(g.key)
     if access.is_limited:
         g.store = whole.within(

@@ -19,6 +19,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 MAX_DEPTH = 20
 """How deep a body's objects and lists may be nested."""
 
+MAX_VALUES = 5000
+"""How many values all of a body's objects and lists may have."""
+
 REASONS = {
     400: ("Something in the request is wrong or unknown.", "invalid_input"),
     401: ("The API key is missing or not valid.", "unauthorized"),
@@ -56,8 +59,11 @@ class Parser(FlaskParser):
             raise InvalidInput("The body is not valid JSON.", body=[str(exc)]) from exc
         if not isinstance(loaded, dict):
             raise InvalidInput("The body is not valid.", body=["Must be a JSON object."])
-        if _depth(loaded) > MAX_DEPTH:
+        depth, size = _measure(loaded)
+        if depth > MAX_DEPTH:
             raise InvalidInput("The body is not valid.", body=["Is nested too deeply."])
+        if size > MAX_VALUES:
+            raise InvalidInput("The body is not valid.", body=["Has too many values."])
         return loaded
 
     def handle_error(
@@ -124,15 +130,17 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
 
-def _depth(value: dict[str, Any]) -> int:
-    deepest = 0
+def _measure(value: dict[str, Any]) -> tuple[int, int]:
+    """Count how deep objects and lists are nested, and how many values there are in them."""
+    depth = size = 0
     layer: list[Any] = [value]
     while layer:
-        deepest += 1
+        depth += 1
+        size += sum(map(len, layer))
         layer = [
             inner
             for outer in layer
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, (dict, list))
         ]
-    return deepest
+    return depth, size

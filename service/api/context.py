@@ -9,6 +9,7 @@ from typing import TypedDict, cast
 from flask import current_app, g
 
 from service.api.patience import Patience
+from service.brake import Brake
 from service.config import Config
 from service.drivers import DriverFactory
 from service.store import Store
@@ -27,6 +28,7 @@ class Context:
     now: Callable[[], datetime]
     patience: Patience
     vault: Vault
+    brake: Brake
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
 

@@ -6,6 +6,7 @@ from service import nodes
 from service.api import wire
 from service.api.blueprint import OPEN, Blueprint
 from service.api.context import current, now, store
+from service.api.recording import name_target
 from service.api.schemas.nodes import Configure, MessageAnswer
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
@@ -24,5 +25,6 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
 )
 def configure(keys: Any) -> wire.Json:
     """Enrol a daemon, as its own `configure` command does. Its keys are in the query."""
-    nodes.enroll(store(), current().vault, **keys, now=now())
+    node = nodes.enroll(store(), current().vault, **keys, now=now())
+    name_target(node["_id"])
     return {"message": "Node configured successfully"}

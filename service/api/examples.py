@@ -20,6 +20,8 @@ CREATE_USER = {
     "password": "correct horse battery staple",
     "userId": USER["userId"],
 }
+VERIFY_PASSWORD = {name: CREATE_USER[name] for name in ("email", "password")}
+VERIFIED = {"valid": True, "user": USER}
 
 NODE: dict[str, Any] = {
     "id": "5f2b8a90c1d4e7f3",
@@ -124,6 +126,7 @@ INSTANCE: dict[str, Any] = {
     },
     "Env": [],
     "Variables": {},
+    "secretVariables": [],
     "InternalState": "READY",
     "suspended": False,
     "power": "running",
@@ -241,3 +244,24 @@ CREATE_KEY = {name: KEY[name] for name in ("name", "scopes", "user", "networks",
 NEW_KEY = {**KEY, "key": "sq_Xk3v9Q..."}
 ROTATE_KEY = {"overlap": 3600}
 REVOKED_KEY = {"id": KEY["id"], "message": "The key is revoked."}
+
+AUDIT = {
+    "entries": [
+        {
+            "id": "019bf2a4d8001f2e3d4c5b6a",
+            "at": _WHEN,
+            "action": "instances.suspend",
+            "targetKind": "instance",
+            "target": INSTANCE["Id"],
+            "key": KEY["id"],
+            "address": "203.0.113.7",
+            "requestId": OPERATION["requestId"],
+            "before": {"suspended": False, "power": "running"},
+            "after": {"suspended": True, "power": "stopped"},
+            "outcome": "done",
+            "status": 200,
+            "code": None,
+        }
+    ],
+    "next": "019bf2a4d8001f2e3d4c5b6a",
+}

@@ -34,6 +34,7 @@ class ImageVariable(Request):
     type = ma.fields.String(load_default="text")
     default = fields.as_text(allow_none=True, load_default=None, empty=True)
     required = ma.fields.Boolean(load_default=False)
+    secret = ma.fields.Boolean()  # stored only where an image says so
 
 
 class ImageFile(Request):

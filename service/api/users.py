@@ -5,8 +5,16 @@ from typing import Any
 from service import users
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import now, store
-from service.api.schemas.users import CreatedUserAnswer, CreateUser, LookUpUser, UserAnswer
+from service.api.context import current, now, store
+from service.api.recording import note_refusal
+from service.api.schemas.users import (
+    CreatedUserAnswer,
+    CreateUser,
+    LookUpUser,
+    UserAnswer,
+    VerifiedAnswer,
+    VerifyPassword,
+)
 
 blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who owns instances.")
 
@@ -53,3 +61,29 @@ def create_user(fields: dict[str, Any]) -> tuple[wire.Json, int]:
     409 when the e-mail address, the name (in any letter case) or the `userId` is taken.
     """
     return wire.created_user(users.create(store(), **fields, now=now())), 201
+
+
+@blueprint.post("/auth/verify")
+@blueprint.needs("users:verify")
+@blueprint.arguments(VerifyPassword, example=examples.VERIFY_PASSWORD)
+@blueprint.answers(
+    200,
+    VerifiedAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    example=examples.VERIFIED,
+    description="Whether it is, and then the user.",
+)
+def verify_password(fields: Any) -> wire.Json:
+    """Check a user's password, for dashboards where users log in.
+
+    It takes as long for a user who does not exist. 429 after too many failures for one name.
+    """
+    by: users.UserKey = "email" if fields["username"] is None else "username"
+    brake, subject = current().brake, f"{by} {fields[by].casefold()}"
+    brake.check(subject, now=now())
+    user = users.verify(store(), by, fields[by], fields["password"], now=now())
+    if user is None:
+        note_refusal()
+        brake.fail(subject, now=now())
+    return wire.verified(user)

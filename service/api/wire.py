@@ -6,7 +6,7 @@ Plain functions, because a thousand instances through marshmallow's `dump` take 
 from typing import Any
 
 from service import nodes
-from service.documents import Image, Instance, Key, Node, Operation, User
+from service.documents import AuditEntry, Image, Instance, Key, Node, Operation, User, Variable
 from service.drift import Drift, Resolved
 from service.lifecycle import OPEN, InstanceState, OperationStatus
 from service.ports import PortMapping, print_map
@@ -17,6 +17,11 @@ _DEPLOYED = {
     InstanceState.READY: "The instance is deployed.",
     InstanceState.FAILED: "The deployment failed.",
 }
+
+_NOT_RECORDED = frozenset(
+    {"Env", "Variables", "Node", "PortBindings", "ExposedPorts", "steps", "lastUsedAt", "updatedAt"}
+)
+"""What may bear a secret, is said by something else, or moves by itself."""
 
 
 def user(document: User) -> Json:
@@ -38,6 +43,11 @@ def created_user(document: User) -> Json:
     }
 
 
+def verified(document: User | None) -> Json:
+    """Shape whether a password was right."""
+    return {"valid": document is not None, "user": None if document is None else user(document)}
+
+
 def instance(document: Instance, node: Node | None) -> Json:
     """Shape an instance with a summary of its node."""
     ports = [PortMapping(**pair) for pair in document["port_map"]]
@@ -46,6 +56,7 @@ def instance(document: Instance, node: Node | None) -> Json:
         for mapping in ports
         for protocol in ("tcp", "udp")
     }
+    secret = document["secret_variables"]
     shaped: Json = {
         "Id": document["_id"],
         "VolumeId": document["_id"],
@@ -63,8 +74,11 @@ def instance(document: Instance, node: Node | None) -> Json:
         "Primary": document["primary"],
         "ExposedPorts": {port: {} for port in bindings},
         "PortBindings": bindings,
-        "Env": document["env"],
-        "Variables": document["variables"],
+        "Env": [entry for entry in document["env"] if entry.partition("=")[0] not in secret],
+        "Variables": {
+            name: value for name, value in document["variables"].items() if name not in secret
+        },
+        "secretVariables": secret,
         "InternalState": document["state"],
         "suspended": document["suspended"],
         "power": document["power"],
@@ -158,7 +172,9 @@ def image(document: Image) -> Json:
         "Env": document["env"],
         "Cmd": document["cmd"],
         "Scripts": document["scripts"],
-        "Variables": document["variables"],
+        "Variables": {
+            name: _image_variable(variable) for name, variable in document["variables"].items()
+        },
         "StopCommand": document["stop_command"],
         "Description": document["description"],
         "Author": document["author"],
@@ -280,9 +296,43 @@ def new_key(document: Key, value: str) -> Json:
     return {**key(document), "key": value}
 
 
+def audit(entries: list[AuditEntry], *, more: bool) -> Json:
+    """Shape a page of the record of changes."""
+    return {
+        "entries": [
+            {
+                "id": entry["_id"],
+                "at": entry["at"],
+                "action": entry["action"],
+                "targetKind": entry["target_kind"],
+                "target": entry["target_id"],
+                "key": entry["key_id"],
+                "address": entry["address"],
+                "requestId": entry["request_id"],
+                "before": entry["before"],
+                "after": entry["after"],
+                "outcome": entry["outcome"],
+                "status": entry["status"],
+                "code": entry["code"],
+            }
+            for entry in entries
+        ],
+        "next": entries[-1]["_id"] if more else None,
+    }
+
+
+def recorded(shaped: Json) -> Json:
+    """Leave out of an answer what does not belong into the record of changes."""
+    return {name: value for name, value in shaped.items() if name not in _NOT_RECORDED}
+
+
 def cores(milli: int) -> int | float:
     """Print thousandths of a core as cores, whole where they are."""
     return milli // 1000 if milli % 1000 == 0 else milli / 1000
+
+
+def _image_variable(variable: Variable) -> Json:
+    return {**variable, "default": None} if variable.get("secret") else dict(variable)
 
 
 def _summary(document: Instance, node: Node | None) -> Json:

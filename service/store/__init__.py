@@ -12,8 +12,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from service.errors import StoreFailure
-from service.store import images, instances, keys, nodes, operations, users
+from service.store import audit, failures, images, instances, keys, nodes, operations, users
+from service.store.audit import Audit
 from service.store.collection import Indexes, Session, translate, translated
+from service.store.failures import Failures
 from service.store.images import Images
 from service.store.instances import Instances
 from service.store.keys import Keys
@@ -40,6 +42,8 @@ _INDEXES: dict[str, Indexes] = {
     "nodes": nodes.INDEXES,
     "instances": instances.INDEXES,
     "operations": operations.INDEXES,
+    "audit": audit.INDEXES,
+    "failures": failures.INDEXES,
 }
 
 _ADDED: dict[str, dict[str, object]] = {
@@ -62,7 +66,7 @@ _ADDED: dict[str, dict[str, object]] = {
         "configure_key": None,
         "deploying": None,
     },
-    "instances": {"scripts": {"Install": []}},
+    "instances": {"scripts": {"Install": []}, "secret_variables": []},
     "operations": {"cancel_requested": False, "user_id": None},
 }
 """Fields that documents of earlier versions do not have, and what they have instead."""
@@ -98,6 +102,8 @@ class Store:
         self.keys = Keys(self._database["keys"])
         self.nodes = Nodes(self._database["nodes"])
         self.instances = Instances(self._database["instances"])
+        self.failures = Failures(self._database["failures"])
+        self.audit = Audit(self._database["audit"])
         self._keep_operations_s = keep_operations_s
         self.operations = Operations(self._database["operations"], keep_ended_s=keep_operations_s)
 

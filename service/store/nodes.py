@@ -157,6 +157,14 @@ class Nodes(Documents[Node]):
         return cast("Node", node)
 
     @translated
+    def replace_secret(
+        self, node_id: str, secret: Mapping[str, str], *, only_if: Mapping[str, str]
+    ) -> bool:
+        """Write an encrypted field anew. False when it is not as `only_if` says any more."""
+        replaced = self._collection.update_one({**only_if, "_id": node_id}, {"$set": dict(secret)})
+        return replaced.matched_count == 1
+
+    @translated
     def remove(self, node_id: str, *, only_if_empty: bool = True, session: Session) -> None:
         """Forget the node. Raises NodeNotEmpty while instances live on it, NotFound for no node."""
         empty = {"allocated.instances": 0} if only_if_empty else {}

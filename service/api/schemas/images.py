@@ -23,7 +23,8 @@ class ImageAnswer(Answer):
     )
     Scripts = ma.fields.Dict(required=True)
     Variables = ma.fields.Dict(
-        required=True, metadata={"description": "By name: `{type, default, required}`."}
+        required=True,
+        metadata={"description": "By name: `{type, default, required}`, and `secret` for some."},
     )
     StopCommand = ma.fields.String(required=True, allow_none=True)
     Description = ma.fields.String(required=True)

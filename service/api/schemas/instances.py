@@ -147,7 +147,14 @@ class InstanceAnswer(Answer):
     ExposedPorts = ma.fields.Dict(required=True)
     PortBindings = ma.fields.Dict(required=True)
     Env = ma.fields.List(ma.fields.String(), required=True)
-    Variables = ma.fields.Dict(required=True)
+    Variables = ma.fields.Dict(
+        required=True, metadata={"description": "Without those that the image calls secret."}
+    )
+    secretVariables = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "The names of those whose values are never answered."},
+    )
     InternalState = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf(["INSTALLING", "READY", "FAILED", "DELETING"]),

@@ -44,6 +44,22 @@ class CreateUser(Request):
         return {**loaded, "admin": bool(loaded["admin"])}
 
 
+class VerifyPassword(Request):
+    """Whose password is checked: a user by name or by e-mail address, one of them."""
+
+    username = fields.text(required=False, load_default=None, longest=64, description="The name.")
+    email = fields.text(
+        required=False, load_default=None, longest=320, description="The e-mail address."
+    )
+    password = fields.text(longest=1024, description="Neither stored nor logged.")
+
+    @ma.validates_schema
+    def check_one(self, loaded: dict[str, Any], **kwargs: Any) -> None:
+        """Raise unless one of the two is given."""
+        if (loaded.get("username") is None) == (loaded.get("email") is None):
+            raise ma.ValidationError({"username": ["Either this or 'email' is required."]})
+
+
 class UserAnswer(Answer):
     """A user. Never with a password, hashed or not."""
 
@@ -62,3 +78,15 @@ class CreatedUserAnswer(Answer):
     username = ma.fields.String(required=True)
     email = ma.fields.String(required=True)
     admin = ma.fields.Boolean(required=True)
+
+
+class VerifiedAnswer(Answer):
+    """Whether the password is the user's."""
+
+    valid = ma.fields.Boolean(required=True)
+    user = ma.fields.Nested(
+        UserAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null: there is no such user, or the password is wrong."},
+    )

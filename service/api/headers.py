@@ -1,0 +1,54 @@
+"""What every answer says to browsers and caches, and which web pages may call."""
+
+import base64
+import hashlib
+import re
+
+from flask import Flask, Response, request
+from flask_cors import CORS
+
+from service.config import Config
+
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_DOCS = (
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Swagger UI styles its elements one by one, and has one script in its page, named by its hash."""
+
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def register(app: Flask, config: Config) -> None:
+    """Add headers to all answers; let the pages of the settings' origins call, and no others."""
+    app.after_request(_protect)
+    origins = config.cors_origins.split()
+    if origins:
+        CORS(
+            app,
+            origins=origins,
+            allow_headers=["Content-Type", "x-api-key", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "Retry-After", "RateLimit-Limit",
+                            "RateLimit-Remaining", "RateLimit-Reset"],
+            max_age=600,
+            send_wildcard=origins == ["*"],
+        )  # fmt: skip
+
+
+def _protect(answer: Response) -> Response:
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    if request.endpoint == "swagger_ui.show":
+        scripts = _SCRIPT.findall(answer.get_data()) if answer.mimetype == "text/html" else []
+        answer.headers["Content-Security-Policy"] = _DOCS.format(
+            scripts=" ".join(map(_name_by_hash, scripts))
+        )
+    else:
+        answer.headers["Content-Security-Policy"] = _NOTHING
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _name_by_hash(script: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"

@@ -1,0 +1,100 @@
+"""A brake on guessing: who fails too often to prove who they are must wait.
+
+Failures are counted in the database, so that all processes share the count; a process learns that
+somebody is to wait when that somebody fails there. A database that is away counts nothing: the
+process then counts alone. Who proved who they are a moment ago is not kept out by others who guess
+from the same address.
+"""
+
+import hashlib
+import logging
+from collections import OrderedDict
+from datetime import UTC, datetime
+from threading import Lock
+from typing import TypeVar
+
+from service.errors import StoreUnavailable, Throttled
+from service.store import Store
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+WINDOW_S = 60
+MOST_REMEMBERED = 10_000
+"""How many subjects, and how many proofs, one process keeps in mind."""
+
+
+class Brake:
+    """Keeps in mind who is to wait, and who proved who they are."""
+
+    def __init__(self, store: Store, *, limit: int) -> None:
+        """Allow `limit` failures a minute for each subject; 0: as many as they like."""
+        self._store = store
+        self._limit = limit
+        self._lock = Lock()
+        self._counts: OrderedDict[str, int] = OrderedDict()  # by subject and window
+        self._proofs: OrderedDict[str, None] = OrderedDict()
+
+    def check(self, subject: str, proof: str | None = None, *, now: datetime) -> None:
+        """Raise Throttled while the subject is to wait, unless this proof was good before."""
+        name = _name(subject, now)
+        with self._lock:
+            waits = self._limit and self._counts.get(name, 0) > self._limit
+            if not waits or (proof is not None and _hash(subject, proof) in self._proofs):
+                return
+        raise self._throttled(now)
+
+    def fail(self, subject: str, *, now: datetime) -> None:
+        """Count a failure. Raises Throttled when there are too many."""
+        if not self._limit:
+            return
+        shared = self._count_shared(subject, now)
+        name = _name(subject, now)
+        with self._lock:
+            count = max(self._counts.get(name, 0) + 1, shared)
+            _keep(self._counts, name, count)
+        if count > self._limit:
+            raise self._throttled(now)
+
+    def remember(self, subject: str, proof: str) -> None:
+        """Note that the proof was good."""
+        with self._lock:
+            _keep(self._proofs, _hash(subject, proof), None)
+
+    def _count_shared(self, subject: str, now: datetime) -> int:
+        try:
+            return self._store.failures.count_one(
+                _hash(subject), window=_window(now), ends_at=_end(now)
+            )
+        except StoreUnavailable as exc:
+            log.warning("failures are counted by this process alone: %s", exc.message)
+            return 0
+
+    def _throttled(self, now: datetime) -> Throttled:
+        wait_s = max(1, round((_end(now) - now).total_seconds()))
+        return Throttled("Too many failed attempts.", limit=self._limit, retry_after_s=wait_s)
+
+
+def _keep(kept: "OrderedDict[str, Value]", name: str, value: Value) -> None:
+    kept[name] = value
+    kept.move_to_end(name)
+    if len(kept) > MOST_REMEMBERED:
+        kept.popitem(last=False)
+
+
+def _name(subject: str, now: datetime) -> str:
+    return f"{_hash(subject)}@{_window(now)}"
+
+
+def _window(now: datetime) -> str:
+    return str(int(now.timestamp()) // WINDOW_S)
+
+
+def _end(now: datetime) -> datetime:
+    return datetime.fromtimestamp((int(now.timestamp()) // WINDOW_S + 1) * WINDOW_S, tz=UTC)
+
+
+def _hash(*parts: str) -> str:
+    # What was sent may be a secret, or very long: neither is kept.
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
