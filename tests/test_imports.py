@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LEAVES = {"config", "errors", "lifecycle", "ports", "quantities"}
+LEAVES = {"config", "errors", "key_files", "lifecycle", "ports", "quantities"}
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift"}
 SINGLE = LEAVES | {
     "documents", "embedded", "vault", "jobs", "worker", "server", "bootstrap",
