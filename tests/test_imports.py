@@ -51,6 +51,7 @@ ALSO_MAY_IMPORT = {"service.api.context": {"store", "vault"}}
 # A driver in two modules: which one the other is a part of.
 PARTS = {
     "service.drivers.docker_client": "service.drivers.docker_engine",
+    "service.drivers.landlock": "service.drivers.process",
     "service.drivers.process_tree": "service.drivers.process",
     "service.drivers.skyportd_console": "service.drivers.skyportd",
 }
