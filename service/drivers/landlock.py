@@ -37,7 +37,10 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 # Who is root could reach a disk through a device file of its own.
 _WRITE = ~(_MAKE_CHAR | _MAKE_BLOCK)
-_SET_NO_NEW_PRIVS = 38
+_SET_NO_NEW_PRIVS, _DROP_CAPABILITY = 38, 24
+# Of the capabilities of root, those that containers of a `docker` node have too.
+_CHOWN, _DAC_OVERRIDE, _FOWNER, _KILL, _SETGID, _SETUID, _BIND = 0, 1, 3, 5, 6, 7, 10
+_KEPT = {_CHOWN, _DAC_OVERRIDE, _FOWNER, _KILL, _SETGID, _SETUID, _BIND}
 
 _DEV = Path("/dev")
 _FOR_ALL = [
@@ -97,11 +100,22 @@ def _confine(hidden: Path, writable: Iterable[Path]) -> None:
             _allow(ruleset, path, rights & _READ)
         for path in (*_list_for_all(hidden), *writable):
             _allow(ruleset, path, rights & _WRITE)
+        _drop_capabilities()
         if _libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+def _drop_capabilities() -> None:
+    """Take from root what Landlock does not rule, such as to load modules and to read memory.
+
+    Whoever is not root has nothing to lose, and is told so by the kernel.
+    """
+    for capability in range(64):
+        if capability not in _KEPT:
+            _libc.prctl(_DROP_CAPABILITY, capability, 0, 0, 0)
 
 
 def _list_around(hidden: Path) -> Iterator[Path]:
