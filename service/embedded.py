@@ -335,9 +335,17 @@ def _lead(server: EmbeddedMongod) -> bool:
 
 
 def _admit(client: MongoClient[dict[str, Any]], key: str) -> None:
-    """Let the user in with this key, and with no other one that was used before."""
-    known = client.admin.command("usersInfo", USER)["users"]
-    client.admin.command("updateUser" if known else "createUser", USER, pwd=key, roles=["root"])
+    """Let the user in with this key, and nobody else.
+
+    An earlier version asked nobody for a key, so that everybody could make users.
+    """
+    told = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
+    known = {(each["db"], each["user"]) for each in told}
+    ours = ("admin", USER)
+    command = "updateUser" if ours in known else "createUser"
+    client.admin.command(command, USER, pwd=key, roles=["root"])
+    for database, name in known - {ours}:
+        client[database].command("dropUser", name)
 
 
 def _keep_key(data_dir: Path) -> str:

@@ -118,9 +118,16 @@ def a_mongod_of_an_earlier_version(data_dir):
         yield old
 
 
-def a_stranger(mongod):
-    """A client that knows no password."""
-    return MongoClient("127.0.0.1", mongod.port, directConnection=True)
+def a_stranger(mongod, username=None, password=None, database="admin"):
+    """A client that does not know the password."""
+    return MongoClient(
+        "127.0.0.1",
+        mongod.port,
+        directConnection=True,
+        username=username,
+        password=password,
+        authSource=database,
+    )
 
 
 def listens(port):
@@ -376,6 +383,20 @@ def test_a_folder_without_a_password_is_taken_over(tmp_path):
             stranger.list_database_names()
 
         assert [{"_id": 1}] == list(client.a.b.find())
+
+
+def test_users_that_somebody_made_are_removed(tmp_path):
+    """
+    Whoever made a user for himself while nobody was asked for a password is not let in by it.
+    """
+    with a_mongod_of_an_earlier_version(tmp_path) as old, a_stranger(old) as stranger:
+        stranger.a.command("createUser", "me", pwd="mine", roles=["dbOwner"])
+
+    with embedded.start(tmp_path) as mongod, a_stranger(mongod, "me", "mine", "a") as stranger:
+        with pytest.raises(OperationFailure) as raised:
+            stranger.a.b.find_one()
+
+        assert AUTHENTICATION_FAILED == raised.value.code
 
 
 def test_a_mongod_that_asks_for_no_password_is_replaced(tmp_path):
