@@ -51,7 +51,6 @@ _FOR_ALL = [
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 @cache
@@ -101,8 +100,7 @@ def _confine(hidden: Path, writable: Iterable[Path]) -> None:
         for path in (*_list_for_all(hidden), *writable):
             _allow(ruleset, path, rights & _WRITE)
         _drop_capabilities()
-        if _libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        _prctl(_SET_NO_NEW_PRIVS, 1)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -111,11 +109,11 @@ def _confine(hidden: Path, writable: Iterable[Path]) -> None:
 def _drop_capabilities() -> None:
     """Take from root what Landlock does not rule, such as to load modules and to read memory.
 
-    Whoever is not root has nothing to lose, and is told so by the kernel.
+    Whoever is not root has nothing to lose, which is how the kernel refuses it.
     """
-    for capability in range(64):
-        if capability not in _KEPT:
-            _libc.prctl(_DROP_CAPABILITY, capability, 0, 0, 0)
+    for capability in set(range(64)) - _KEPT:
+        with suppress(OSError):  # nor has anybody what this kernel does not know
+            _prctl(_DROP_CAPABILITY, capability)
 
 
 def _list_around(hidden: Path) -> Iterator[Path]:
@@ -152,7 +150,15 @@ def _allow(ruleset: int, path: Path, rights: int) -> None:
 def _call(number: int, *arguments: int | bytes) -> int:
     """Make a system call. Bytes are handed over by their address."""
     words = [each if isinstance(each, bytes) else ctypes.c_long(each) for each in arguments]
-    answer: int = _libc.syscall(ctypes.c_long(number), *words)
+    return _check(_libc.syscall(ctypes.c_long(number), *words))
+
+
+def _prctl(option: int, argument: int) -> None:
+    none = ctypes.c_ulong(0)
+    _check(_libc.prctl(option, ctypes.c_ulong(argument), none, none, none))
+
+
+def _check(answer: int) -> int:
     if answer < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return answer
