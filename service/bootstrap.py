@@ -1,6 +1,5 @@
 """What `skyquay up` finds or makes, so that somebody new has something to call."""
 
-import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import orjson
 from cryptography.fernet import Fernet
 
-from service import images, keys, nodes, users
+from service import images, key_files, keys, nodes, users
 from service.api.image_files import ImageFile
 from service.config import Config
 from service.documents import Image, Node
@@ -27,16 +26,7 @@ FIRST_USER = "admin"
 
 def keep_secret_key(data_dir: Path) -> str:
     """Read the secret key from the data folder; make one, for its owner only, if need be."""
-    path = data_dir / "secret.key"
-    if not path.exists():
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(Fernet.generate_key() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    return path.read_text().strip()
+    return key_files.keep(data_dir / "secret.key", lambda: Fernet.generate_key().decode())
 
 
 def find_or_make_key(store: Store, *, now: datetime) -> str | None:

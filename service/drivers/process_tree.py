@@ -35,7 +35,17 @@ class Record(TypedDict):
     spec: NotRequired[str]  # what it was made from, as JSON text
 
 
+def make_console(folder: Path) -> list[Path]:
+    """Make the files that are the program's input and output. Answers both."""
+    stdin, output = folder / "stdin", folder / "log"
+    with suppress(FileExistsError):
+        os.mkfifo(stdin, mode=0o600)
+    output.touch(mode=0o600)
+    return [stdin, output]
+
+
 def spawn(folder: Path, record: Record) -> int:
+    """Start the program in its folder, on its console. Answers its pid."""
     env = {
         "PATH": f"{_PATH}:{Path(sys.executable).parent}",
         "HOME": str(folder / "data"),
@@ -44,10 +54,7 @@ def spawn(folder: Path, record: Record) -> int:
         "PRIMARY_PORT": str(record["port"]),
         MARK: folder.name,
     }
-    with suppress(FileExistsError):
-        os.mkfifo(folder / "stdin", mode=0o600)
     limit_kib = str(record["memory_mib"] * 1024)
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         "/bin/sh",
         ["sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]],
@@ -55,7 +62,7 @@ def spawn(folder: Path, record: Record) -> int:
         file_actions=[
             # For reading and writing, so that it never comes to an end.
             (os.POSIX_SPAWN_OPEN, 0, str(folder / "stdin"), os.O_RDWR, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), appending, 0o600),
+            (os.POSIX_SPAWN_OPEN, 1, str(folder / "log"), os.O_WRONLY | os.O_APPEND, 0),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
