@@ -243,7 +243,7 @@ def _check_tls(order: NodeOrder, ips: list[str], *, allow_plain: bool) -> None:
 
 
 def _resolve(address: str) -> list[str]:
-    """Look up the IP addresses. Empty for a name without any, which it may have later, or a path."""
+    """Look up the IP addresses. Empty for a name that has none, as yet, or a path."""
     try:
         found = socket.getaddrinfo(address.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

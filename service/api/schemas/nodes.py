@@ -113,8 +113,8 @@ class CreateNode(Request):
         allow_none=True,
         load_default=None,
         metadata={
-            "description": "For `docker` by address: ca, cert and key. For `skyportd`: it is called "
-            "over HTTPS, with a `ca` of yours or, as {}, one that the system trusts."
+            "description": "For `docker` by address: ca, cert and key. For `skyportd`, which is "
+            "called over HTTPS then: a `ca` of yours, or {} for one that the system trusts."
         },
     )
     driver = ma.fields.String(
