@@ -332,7 +332,8 @@ class DockerEngine:
         attached = self._engine.attach_socket(instance_id, params={"stdin": 1, "stream": 1})
         # What docker-py hands out for plain connections is made for reading only.
         stdin = getattr(attached, "_sock", attached)
-        with closing(stdin), closing(attached):
+        # The response is closed first: over TLS its hold on the socket would leave that open.
+        with closing(stdin), closing(attached), closing(attached._response):
             stdin.sendall(f"{command}\n".encode())
 
     def _is_running(self, instance_id: str) -> bool:
