@@ -82,6 +82,7 @@ class Client(docker.APIClient):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Raise for a redirect: it would have us call what is no node."""
         if resp.is_redirect:
+            resp.close()
             raise requests.TooManyRedirects(response=resp)
 
     def _require_socket(self) -> None:
