@@ -8,6 +8,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
 def check_certificates(text: str) -> None:
     """Raise ValueError, with a sentence, unless the text is one certificate or more."""
     try:
@@ -31,7 +34,7 @@ def check_pair(cert: str, key: str) -> None:
     try:
         make_context(cert=cert, key=key)
     except ssl.SSLError as exc:
-        if exc.reason == "KEY_VALUES_MISMATCH":
+        if exc.reason in _MISMATCHES:
             raise ValueError("Is not the key of the certificate.") from exc
         raise ValueError(f"Cannot be used with the certificate: {exc.reason}.") from exc
 

@@ -36,5 +36,7 @@ class Vault:
 
     def _require(self) -> Fernet:
         if self._fernet is None:
-            raise NoSecretKey("Nodes with a key need the setting SKYQUAY_SECRET_KEY.")
+            raise NoSecretKey(
+                "Nodes with a key or certificates need the setting SKYQUAY_SECRET_KEY."
+            )
         return self._fernet

@@ -13,12 +13,15 @@ from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 SERVER = x509.SubjectAlternativeName(
     [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("node.test")]
 )
+
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,16 @@ class Authority:
         basic = x509.BasicConstraints(ca=True, path_length=None)
         self.pem = _print(self._sign(self._name, self._key.public_key(), basic))
 
-    def issue(self, *extensions: x509.ExtensionType) -> Pair:
+    def issue(self, *extensions: x509.ExtensionType, key: Key | None = None) -> Pair:
         """Sign a certificate for somebody."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
         return Pair(_print(self._sign(name, key.public_key(), *extensions)), print_key(key))
 
     def _sign(
         self,
         name: x509.Name,
-        key: ec.EllipticCurvePublicKey,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         *extensions: x509.ExtensionType,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
@@ -64,7 +67,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-def print_key(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> str:
+def print_key(key: Key, password: bytes | None = None) -> str:
     """Write a key as PEM."""
     secrecy = (
         serialization.BestAvailableEncryption(password)
