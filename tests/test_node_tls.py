@@ -9,8 +9,11 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from service import certificates, cli
+from service.addresses import trust
 from service.app import create_app, make_drivers
 from service.drivers.docker_engine import DockerEngine
+from service.drivers.guarded import Guard
+from service.drivers.skyportd_console import ConsoleError, read_last
 from service.errors import NodeUnreachable
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
@@ -351,6 +354,26 @@ def test_a_daemon_may_have_a_certificate_that_everybody_trusts(
     )
 
     assert (201, "Online") == (answer.status, answer.json["status"])
+
+
+@pytest.mark.parametrize(
+    ("ca", "host"),
+    [
+        pytest.param(STRANGER.pem, "127.0.0.1", id="another authority"),
+        pytest.param(AUTHORITY.pem, "localhost", id="another name"),
+    ],
+)
+def test_a_console_that_is_not_known_gets_no_key(daemon, ca, host):
+    """
+    The WebSocket asks for the same certificate, and for the same name.
+    """
+    behind, proxy = daemon
+    guard = Guard("node", trust, certificates.make_context(ca=ca))
+
+    with pytest.raises(ConsoleError):
+        read_last(guard, f"wss://{host}:{proxy.port}/exec/i1", behind.key, timeout_s=1)
+
+    assert [] == behind.calls
 
 
 # On the command line
