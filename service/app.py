@@ -1,13 +1,17 @@
 """The only place that wires things: settings, store, drivers and doors become an app."""
 
+import json
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import api, keys
+from service import api, certificates, keys
+from service.addresses import LOOPBACK, refusal, trust
 from service.api.auth import is_open
 from service.api.context import EXTENSION, Context
 from service.api.patience import Patience
@@ -108,23 +112,31 @@ def make_drivers(config: Config) -> DriverFactory:
     """Make the function that finds a node's driver."""
 
     vault = Vault(config.secret_key)
+    picky = partial(refusal, allow_loopback=config.allow_loopback_nodes)
 
     def find(node: Node) -> NodeDriver:
+        refuse = trust if node["trusted_address"] else picky
         match node["driver"]:
+            case "docker" if node["address"].startswith("unix://") and refuse("127.0.0.1"):
+                raise NodeUnreachable(node["_id"], f"The node's address is refused. {LOOPBACK}")
             case "docker":
                 return DockerEngine(
                     node["_id"],
                     base_url=_docker_url(node),
                     connect_timeout_s=config.connect_timeout_s,
                     read_timeout_s=config.read_timeout_s,
+                    refuse=refuse,
+                    tls=_open_tls(vault, node),
                 )
             case "skyportd" if node["secret"] is not None:
                 return Skyportd(
                     node["_id"],
-                    base_url=f"http://{_bracket(node['address'])}:{node['port'] or 3002}",
+                    base_url=_skyportd_url(node),
                     key=vault.open(node["secret"]),
                     connect_timeout_s=config.connect_timeout_s,
                     read_timeout_s=config.read_timeout_s,
+                    refuse=refuse,
+                    tls=_open_tls(vault, node),
                 )
             case "skyportd":
                 raise NodeUnreachable(node["_id"], "The node's daemon has not enrolled itself.")
@@ -156,7 +168,18 @@ def _docker_url(node: Node) -> str:
     address = node["address"]
     if address.startswith("unix://"):
         return address
-    return f"tcp://{_bracket(address)}:{node['port'] or 2375}"
+    return f"tcp://{_bracket(address)}:{node['port'] or (2376 if node['tls'] else 2375)}"
+
+
+def _skyportd_url(node: Node) -> str:
+    scheme = "https" if node["tls"] else "http"
+    return f"{scheme}://{_bracket(node['address'])}:{node['port'] or 3002}"
+
+
+def _open_tls(vault: Vault, node: Node) -> ssl.SSLContext | None:
+    if node["tls"] is None:
+        return None
+    return certificates.make_context(**json.loads(vault.open(node["tls"])))
 
 
 def _bracket(address: str) -> str:

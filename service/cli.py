@@ -83,7 +83,7 @@ def up(no_worker: bool) -> None:
     `local`. Starting it again finds everything as it was.
     """
     leave_on_signals()
-    config = _read_config(allow_process=True)
+    config = _read_config(allow_process=True, allow_loopback_nodes=True)
     with ExitStack() as stack:
         stack.enter_context(embedded.lock(config.data_dir))
         if not config.secret_key:
@@ -342,18 +342,27 @@ def nodes_group() -> None:
 @click.option(
     "--address", help="Host name, address or unix:///path. Default for docker: its socket."
 )
-@click.option("--port", help="For docker 2375, for skyportd 3002.")
+@click.option("--port", help="For docker 2376, without TLS 2375; for skyportd 3002.")
 @click.option("--ram", help="GB, or with a unit; what the node may give away.")
 @click.option("--disk", help="GB.")
 @click.option("--processor")
 @click.option("--tags")
+@click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
+@click.option("--tls-ca", type=click.File(), help="Who signed the node's certificate, PEM.")
+@click.option("--tls-cert", type=click.File(), help="Our certificate for the node, PEM.")
+@click.option("--tls-key", type=click.File(), help="Its private key, PEM.")
 @click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
 @plainly
-def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
+def nodes_add(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     """Add a node, probe it, and print its id and status.
 
-    For a skyportd node: and the command that enrols it, to be run in the daemon's folder.
+    For a skyportd node: and the command that enrols it, to be run in the daemon's folder. A Docker
+    Engine by address needs all three --tls files. Here, unlike in the API, any address is allowed.
     """
+    files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
+    given = {part: file.read() for part, file in files.items() if file is not None}
+    if tls or given:
+        options["tls"] = given
     if options["driver"] == "docker" and options["address"] is None:
         options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
     order = CreateNode().load({"name": name, **options})
@@ -364,6 +373,8 @@ def nodes_add(name: str, panel: str | None, **options: str | None) -> None:
             make_drivers(config),
             order,
             allow_process=config.allow_process,
+            allow_plain_docker=config.allow_plain_docker,
+            trusted_address=True,
             vault=Vault(_find_secret_key(config)),
             now=utc_now(),
         )

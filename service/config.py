@@ -55,6 +55,12 @@ class Config:
     allow_process: bool = _setting(
         False, "Allow nodes of the driver `process`, which run images marked `process`. `up`: 1."
     )
+    allow_plain_docker: bool = _setting(
+        False, "Allow `docker` nodes by address without TLS: who reaches such a port is root there."
+    )
+    allow_loopback_nodes: bool = _setting(
+        False, "Allow that the API adds nodes on this machine: loopback, `unix:///`. `up`: 1."
+    )
     allow_any_image: bool = _setting(
         False, "Allow deploys of container images that are not in the catalogue."
     )

@@ -113,6 +113,8 @@ class Node(TypedDict):
     report: Report | None
     secret: str | None  # the node's key, encrypted, like the next
     pending_secret: str | None  # not yet seen in use
+    tls: str | None  # JSON with ca, cert and key, as far as it has them; encrypted. None: plain
+    trusted_address: bool  # the operator said it on the machine: it may be anything
     configure_key: ConfigureKey | None
     deploying: Deploying | None
     capacity: Capacity

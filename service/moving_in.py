@@ -162,6 +162,7 @@ class Mover:
                 "port": int(record.get("port") or 3002),
             }
             node = nodes.draft(order, node_id=record["id"], now=self._now)
+            node["trusted_address"] = True
             if secret is not None:
                 node["secret"] = secret
                 node["status"] = NodeStatus.OFFLINE

@@ -1,14 +1,17 @@
 """What can be done with nodes."""
 
 import hashlib
+import json
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict
 
+from service.addresses import LOOPBACK, is_loopback, refusal
 from service.documents import Allocated, Capacity, ConfigureKey, Node
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeFailure
@@ -23,8 +26,10 @@ log = logging.getLogger(__name__)
 PROBED_WHEN_CREATED = frozenset({"docker", "process", "memory"})
 """Drivers that need nothing but an address. A skyportd node must be enrolled first."""
 
-SEALED = ("secret", "pending_secret")
+SEALED = ("secret", "pending_secret", "tls")
 """The fields that are encrypted."""
+
+CALLED_BY_ADDRESS = frozenset({"docker", "skyportd"})
 
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
@@ -44,6 +49,7 @@ class NodeOrder(TypedDict):
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
+    tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
 
 
 def make_id() -> str:
@@ -57,23 +63,35 @@ def create(
     order: NodeOrder,
     *,
     allow_process: bool,
+    allow_plain_docker: bool = False,
+    allow_loopback: bool = False,
+    trusted_address: bool = False,
     vault: Vault | None = None,
     now: datetime,
     new_id: Callable[[], str] = make_id,
 ) -> Node:
     """Add a node, and probe it where that needs no enrolment. One that is down is added as well.
 
-    Raises InvalidInput for a `process` node where the settings do not allow them, NoSecretKey for a
-    node's key that cannot be encrypted.
+    Raises InvalidInput for a `process` node, an engine without TLS or an address where the settings
+    do not allow them, NoSecretKey for what cannot be encrypted. A `trusted_address` may be any.
     """
     if order["driver"] == "process" and not allow_process:
         raise InvalidInput(
             "Nodes of the driver 'process' are not allowed here.",
             driver=["Needs the setting SKYQUAY_ALLOW_PROCESS=1."],
         )
+    if order["driver"] in CALLED_BY_ADDRESS:
+        ips = _resolve(order.get("address", ""))
+        if not trusted_address:
+            _check_address(order, ips, allow_loopback=allow_loopback)
+        _check_tls(order, ips, allow_plain=allow_plain_docker)
+    vault = vault or Vault("")
     node = draft(order, node_id=new_id(), now=now)
+    node["trusted_address"] = trusted_address
     if "api_key" in order:
-        node["secret"] = (vault or Vault("")).seal(order["api_key"])
+        node["secret"] = vault.seal(order["api_key"])
+    if "tls" in order:
+        node["tls"] = vault.seal(json.dumps(order["tls"]))
     if order["driver"] not in PROBED_WHEN_CREATED and node["secret"] is None:
         store.nodes.add(node)
         return node
@@ -105,6 +123,8 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         report=None,
         secret=None,
         pending_secret=None,
+        tls=None,
+        trusted_address=False,
         configure_key=None,
         deploying=None,
         capacity=Capacity(
@@ -234,6 +254,39 @@ def _sealed(node: Node) -> dict[str, str]:
         for field in SEALED
         if (sealed := node[field]) is not None  # type: ignore[literal-required]
     }
+
+
+def _check_address(order: NodeOrder, ips: list[str], *, allow_loopback: bool) -> None:
+    reasons = [refusal(ip, allow_loopback=allow_loopback) for ip in ips]
+    if _is_socket(order) and not allow_loopback:
+        reasons = [LOOPBACK]
+    found = next((reason for reason in reasons if reason), None)
+    if found is not None:
+        raise InvalidInput("No node may have this address.", address=[found])
+
+
+def _check_tls(order: NodeOrder, ips: list[str], *, allow_plain: bool) -> None:
+    """Raise InvalidInput for an engine that everybody on its network could use."""
+    if order["driver"] != "docker" or "tls" in order or _is_socket(order):
+        return
+    if not allow_plain and not (ips and all(map(is_loopback, ips))):
+        raise InvalidInput(
+            "A Docker Engine is called over TLS, with a client certificate.",
+            tls=["Needs ca, cert and key, or the setting SKYQUAY_ALLOW_PLAIN_DOCKER=1."],
+        )
+
+
+def _resolve(address: str) -> list[str]:
+    """Look up the IP addresses. Empty for a name that has none, as yet, or a path."""
+    try:
+        found = socket.getaddrinfo(address.strip("[]"), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(target[0]) for *_, target in found]
+
+
+def _is_socket(order: NodeOrder) -> bool:
+    return order.get("address", "").startswith("unix://")
 
 
 def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, object]:

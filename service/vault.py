@@ -51,7 +51,9 @@ class Vault:
 
     def _require(self) -> MultiFernet:
         if self._fernet is None:
-            raise NoSecretKey("Nodes with a key need the setting SKYQUAY_SECRET_KEY.")
+            raise NoSecretKey(
+                "Nodes with a key or certificates need the setting SKYQUAY_SECRET_KEY."
+            )
         return self._fernet
 
 

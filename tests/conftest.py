@@ -61,6 +61,7 @@ def config(mongod_uri, database_name, tmp_path):
         data_dir=tmp_path,
         listen="127.0.0.1:0",
         allow_process=True,
+        allow_loopback_nodes=True,
         wait_s=0,
         probe_interval_s=1,
         failure_rate=0,

@@ -67,7 +67,9 @@ def a_node(store: Store, drivers: DriverFactory, **over: Any) -> Node:
     """Add a node that is Online when its driver answers."""
     vault = over.pop("vault", None)
     order = {"name": "node", "driver": "memory", **over}
-    return nodes.create(store, drivers, order, allow_process=True, vault=vault, now=NOON)
+    return nodes.create(
+        store, drivers, order, allow_process=True, allow_loopback=True, vault=vault, now=NOON
+    )
 
 
 def a_key(store: Store) -> str:

@@ -21,6 +21,8 @@ def a_node_document(**over):
         "driver": "docker",
         "address": "10.0.0.1",
         "port": None,
+        "tls": None,
+        "trusted_address": True,
         **over,
     }
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 import pytest
 import requests
 
+from service.certificates import make_context
 from service.drivers import ContainerSpec
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.memory import MemoryNode
@@ -22,6 +23,7 @@ from service.ports import parse
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import eventually
+from tests.tls import Authority, TlsProxy
 
 SERVE = (
     'echo "$GREETING from $PRIMARY_PORT" > index.html; exec python3 -m http.server $PRIMARY_PORT'
@@ -50,6 +52,25 @@ def on_docker(tmp_path):
 
 
 @contextmanager
+def on_docker_over_tls(tmp_path):
+    """The same, over TCP with certificates."""
+    with closing(require_engine()) as client:
+        image = ensure_image(client, "skyquay-test/python:1")
+    authority = Authority()
+    ours = authority.issue()
+    with TlsProxy(authority, SOCKET) as proxy:
+        engine = DockerEngine(
+            "node",
+            base_url=f"tcp://127.0.0.1:{proxy.port}",
+            connect_timeout_s=3,
+            read_timeout_s=30,
+            tls=make_context(ca=authority.pem, cert=ours.cert, key=ours.key),
+        )
+        with closing(engine):
+            yield engine, image
+
+
+@contextmanager
 def as_process(tmp_path):
     """Processes of this machine."""
     yield ProcessRunner("node", root=tmp_path / "instances"), "any"
@@ -66,13 +87,35 @@ def on_skyportd(tmp_path):
             yield driver, "any"
 
 
+@contextmanager
+def on_skyportd_over_tls(tmp_path):
+    """The double of a node daemon, behind HTTPS."""
+    authority = Authority()
+    with (
+        FakeSkyportd() as daemon,
+        TlsProxy(authority, ("127.0.0.1", daemon.port), ask_client=False) as proxy,
+    ):
+        driver = Skyportd(
+            "node",
+            base_url=f"https://127.0.0.1:{proxy.port}",
+            key=daemon.key,
+            connect_timeout_s=3,
+            read_timeout_s=5,
+            tls=make_context(ca=authority.pem),
+        )
+        with closing(driver):
+            yield driver, "any"
+
+
 DRIVERS = [
     pytest.param(in_memory, id="memory"),
     pytest.param(on_skyportd, id="skyportd"),
+    pytest.param(on_skyportd_over_tls, id="skyportd over TLS"),
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
+    pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
     pytest.param(as_process, id="process"),
 ]
-REAL = DRIVERS[2:]
+REAL = DRIVERS[3:]
 
 
 class Subject:

@@ -33,6 +33,7 @@ NODE: dict[str, Any] = {
     "address": "unix:///var/run/docker.sock",
     "port": None,
     "driver": "docker",
+    "tls": False,
     "status": "Online",
     "error": None,
     "version": "27.3.1",

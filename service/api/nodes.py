@@ -54,12 +54,20 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
 
     A `docker` or `process` node is probed at once, and is Online or Offline; a `skyportd` node is
     Unconfigured until its daemon enrols itself with the key that is answered, once; unless its
-    `apiKey` is given.
+    `apiKey` is given. A Docker Engine that is not on the machine itself needs `tls`. Link-local,
+    metadata and loopback addresses are refused, now and whenever the node is called.
     """
-    allow_process = current().config.allow_process
+    here = current()
     with calling_a_node() as drivers:
         node = nodes.create(
-            store(), drivers, order, allow_process=allow_process, vault=current().vault, now=now()
+            store(),
+            drivers,
+            order,
+            allow_process=here.config.allow_process,
+            allow_plain_docker=here.config.allow_plain_docker,
+            allow_loopback=here.config.allow_loopback_nodes,
+            vault=here.vault,
+            now=now(),
         )
     enrolment = _enrolment(node["_id"]) if node["status"] == NodeStatus.UNCONFIGURED else {}
     return {**wire.created_node(node), **enrolment}, 201

@@ -186,7 +186,7 @@ def image(document: Image) -> Json:
 
 
 def node(document: Node) -> Json:
-    """Shape a node. Its key stays here."""
+    """Shape a node. Its keys and certificates stay here."""
     report = document["report"]
     cpu_milli = document["capacity"]["cpu_milli"]
     return {
@@ -199,6 +199,7 @@ def node(document: Node) -> Json:
         "address": document["address"],
         "port": document["port"],
         "driver": document["driver"],
+        "tls": document["tls"] is not None,
         "status": document["status"],
         "error": document["probe_error"],
         "version": report["version"] if report else None,

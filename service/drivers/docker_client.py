@@ -13,6 +13,7 @@ import urllib3
 from docker.errors import APIError, DockerException, InvalidVersion
 from docker.transport import UnixHTTPAdapter
 
+from service.drivers.guarded import Guard, GuardedAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 
 
@@ -24,6 +25,8 @@ def translate(node_id: str, exc: Exception) -> NodeFailure | None:
     if isinstance(exc, APIError):
         kind = NodeRefused if exc.is_client_error() else NodeFailure
         return kind(node_id, explain(exc))
+    if isinstance(exc, requests.TooManyRedirects):
+        return NodeFailure(node_id, "What answers there redirects elsewhere. It is not followed.")
     if isinstance(exc, InvalidVersion):
         return NodeFailure(node_id, f"The Docker Engine is too old: {exc}")
     if isinstance(exc, (ValueError, LookupError, TypeError, AttributeError)):
@@ -43,7 +46,7 @@ def translate(node_id: str, exc: Exception) -> NodeFailure | None:
 
 
 class Client(docker.APIClient):
-    """docker-py's client with the timeouts that it has no arguments for, and no proxy.
+    """docker-py's client with what it has no arguments for: timeouts, a guard, no proxy.
 
     The API's version is what the engine speaks, which has to be asked after the proxy is off.
     """
@@ -51,6 +54,7 @@ class Client(docker.APIClient):
     def __init__(
         self,
         base_url: str,
+        guard: Guard,
         connect_timeout_s: float,
         read_timeout_s: float,
         patience_s: float | None = None,
@@ -58,7 +62,15 @@ class Client(docker.APIClient):
         """Connect. With `patience_s`, all calls together get that long, whatever each one may."""
         self._connect_timeout_s = connect_timeout_s
         self._deadline = None if patience_s is None else time.monotonic() + patience_s
-        super().__init__(base_url, version="1.41", timeout=math.ceil(read_timeout_s))
+        super().__init__(
+            base_url,
+            version="1.41",
+            timeout=math.ceil(read_timeout_s),
+            tls=guard.tls is not None,
+        )
+        if not base_url.startswith("unix://"):
+            self.mount("http://", GuardedAdapter(guard))
+            self.mount("https://", GuardedAdapter(guard))
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
         try:
             self._require_socket()
@@ -66,6 +78,12 @@ class Client(docker.APIClient):
         except BaseException:
             self.close()
             raise
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Raise for a redirect: it would have us call what is no node."""
+        if resp.is_redirect:
+            resp.close()
+            raise requests.TooManyRedirects(response=resp)
 
     def _require_socket(self) -> None:
         # docker-py leaves its socket open when it cannot connect to the engine's.

@@ -1,5 +1,6 @@
 """A node that is a Docker Engine, on a local socket or over TCP."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ import requests
 from docker.errors import APIError, NotFound
 from docker.types import LogConfig
 
+from service.addresses import Refuse, trust
 from service.drivers import (
     INTERRUPT,
     MAX_LOG_BYTES,
@@ -22,6 +24,7 @@ from service.drivers import (
     print_spec,
 )
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
+from service.drivers.guarded import Guard
 from service.errors import NodeFailure, NodeRefused
 from service.lifecycle import Power, PowerAction
 
@@ -55,11 +58,22 @@ class DockerEngine:
     exclusive = False
 
     def __init__(
-        self, node_id: str, *, base_url: str, connect_timeout_s: float, read_timeout_s: float
+        self,
+        node_id: str,
+        *,
+        base_url: str,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        refuse: Refuse = trust,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375."""
+        """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375.
+
+        `refuse` is asked about every address that is connected to over TCP.
+        """
         self._node_id = node_id
         self._base_url = base_url
+        self._guard = Guard(node_id, refuse, tls)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._client: docker.APIClient | None = None
@@ -190,12 +204,12 @@ class DockerEngine:
         """Make a client for which all calls together may take so long, not each."""
         patience_s = self._connect_timeout_s + beyond_connecting_s
         with closing(
-            Client(self._base_url, self._connect_timeout_s, patience_s, patience_s)
+            Client(self._base_url, self._guard, self._connect_timeout_s, patience_s, patience_s)
         ) as client:
             yield client
 
     def _connect(self) -> Client:
-        return Client(self._base_url, self._connect_timeout_s, self._read_timeout_s)
+        return Client(self._base_url, self._guard, self._connect_timeout_s, self._read_timeout_s)
 
     def _fetch_image(self, image: str, checkpoint: Callable[[], None]) -> None:
         """Pull the image if it is missing; in a thread, as a registry may say nothing for long.
@@ -318,7 +332,8 @@ class DockerEngine:
         attached = self._engine.attach_socket(instance_id, params={"stdin": 1, "stream": 1})
         # What docker-py hands out for plain connections is made for reading only.
         stdin = getattr(attached, "_sock", attached)
-        with closing(stdin), closing(attached):
+        # The response is closed first: over TLS its hold on the socket would leave that open.
+        with closing(stdin), closing(attached), closing(attached._response):
             stdin.sendall(f"{command}\n".encode())
 
     def _is_running(self, instance_id: str) -> bool:

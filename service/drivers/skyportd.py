@@ -1,4 +1,4 @@
-"""A node that is skyportd, the node daemon of the older panel, over HTTP.
+"""A node that is skyportd, the node daemon of the older panel, over HTTP or HTTPS.
 
 The daemon keeps its states in a file that it rewrites without a lock, so two creations at once can
 end it: `exclusive` says so, and the worker lets in one at a time. What it says of an instance is a
@@ -8,6 +8,7 @@ list containers, because it answers the same when Docker is down.
 
 import builtins
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import requests
 
+from service.addresses import Refuse, trust
 from service.drivers import (
     INTERRUPT,
     MAX_LOG_BYTES,
@@ -25,6 +27,7 @@ from service.drivers import (
     ContainerStatus,
     NodeReport,
 )
+from service.drivers.guarded import Guard, GuardedAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import Power, PowerAction
@@ -68,8 +71,13 @@ class Skyportd:
         key: str,
         connect_timeout_s: float,
         read_timeout_s: float,
+        refuse: Refuse = trust,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Remember where the daemon is, such as http://host:3002, and its key."""
+        """Remember where the daemon is, such as http://host:3002, and its key.
+
+        `refuse` is asked about every address that is connected to.
+        """
         self._node_id = node_id
         self._base_url = base_url.rstrip("/")
         self._connect_timeout_s = connect_timeout_s
@@ -78,6 +86,9 @@ class Skyportd:
         self._session = requests.Session()  # which does not retry: some of its GETs delete
         self._session.trust_env = False  # a node is never behind the proxy of our surroundings
         self._session.auth = (USER, key)
+        self._guard = Guard(node_id, refuse, tls)
+        self._session.mount("http://", GuardedAdapter(self._guard))
+        self._session.mount("https://", GuardedAdapter(self._guard))
 
     def probe(self) -> NodeReport:
         """Ask the daemon how it is. See NodeDriver."""
@@ -151,7 +162,10 @@ class Skyportd:
             return ""
         try:
             printed = read_last(
-                self._console_url(instance_id), self._key, timeout_s=self._connect_timeout_s
+                self._guard,
+                self._console_url(instance_id),
+                self._key,
+                timeout_s=self._connect_timeout_s,
             )
         except ConsoleError as exc:
             raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
@@ -210,7 +224,11 @@ class Skyportd:
         line = "\x03" if command.upper() == INTERRUPT else command
         try:
             write_line(
-                self._console_url(instance_id), self._key, line, timeout_s=self._connect_timeout_s
+                self._guard,
+                self._console_url(instance_id),
+                self._key,
+                line,
+                timeout_s=self._connect_timeout_s,
             )
         except ConsoleError:
             return  # it is stopped in the usual way

@@ -8,8 +8,11 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from urllib.parse import urlsplit
 
 import websocket
+
+from service.drivers.guarded import Guard
 
 QUIET_S = 0.5
 """How long nothing must come for the last lines to be complete, and the console to be ready."""
@@ -22,18 +25,18 @@ class ConsoleError(Exception):
     """There is no console to be had."""
 
 
-def read_last(url: str, key: str, *, timeout_s: float) -> str:
+def read_last(guard: Guard, url: str, key: str, *, timeout_s: float) -> str:
     """Read what the program printed last: the daemon shows 25 lines. Raises ConsoleError."""
-    with closing(_open(url, key, timeout_s)) as console:
+    with closing(_open(guard, url, key, timeout_s)) as console:
         return "".join(_read_until_quiet(console)).replace("\r\n", "\n")
 
 
-def write_line(url: str, key: str, line: str, *, timeout_s: float) -> None:
+def write_line(guard: Guard, url: str, key: str, line: str, *, timeout_s: float) -> None:
     """Have the program read a line. Raises ConsoleError.
 
     The daemon listens for lines only once it has sent what was printed before.
     """
-    with closing(_open(url, key, timeout_s)) as console:
+    with closing(_open(guard, url, key, timeout_s)) as console:
         for _ in _read_until_quiet(console):
             pass
         console.send(json.dumps({"event": "cmd", "command": line}))
@@ -41,10 +44,13 @@ def write_line(url: str, key: str, line: str, *, timeout_s: float) -> None:
             pass  # it is on its way as long as the connection stands
 
 
-def _open(url: str, key: str, timeout_s: float) -> websocket.WebSocket:
+def _open(guard: Guard, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
+    where = urlsplit(url)
+    host, port = where.hostname or "", where.port or 0
     try:
+        connection = guard.secure(guard.connect(host, port, timeout_s), host)
         console = websocket.create_connection(
-            url, timeout=timeout_s, http_no_proxy=["*"], redirect_limit=0
+            url, timeout=timeout_s, socket=connection, redirect_limit=0
         )
         console.send(json.dumps({"event": "auth", "args": [key]}))
         greeting = console.recv()

@@ -63,6 +63,8 @@ _ADDED: dict[str, dict[str, object]] = {
         "capacity.cpu_milli": None,
         "secret": None,
         "pending_secret": None,
+        "tls": None,
+        "trusted_address": True,
         "configure_key": None,
         "deploying": None,
     },

@@ -104,7 +104,12 @@ class Arena:
             "address": f"unix://{SOCKET}",
         }
         node = nodes.create(
-            self.store, make_drivers(self.config), order, allow_process=True, now=now
+            self.store,
+            make_drivers(self.config),
+            order,
+            allow_process=True,
+            trusted_address=True,
+            now=now,
         )
         image: dict[str, Any] = {
             "name": "sleeper", "image": IMAGE, "alt_images": [IMAGE], "env": [], "cmd": SLEEP,

@@ -1,15 +1,61 @@
 """Nodes on the wire."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import marshmallow as ma
 
+from service import certificates
 from service.api import fields
 from service.api.schemas.base import Answer, Request
 from service.drivers import DRIVER_NAMES
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
+_MISSING = "Missing data for required field."
+
+
+MAX_PEM = 65536
+
+
+def _pem(description: str) -> ma.fields.String:
+    return ma.fields.String(
+        validate=ma.validate.Length(max=MAX_PEM), metadata={"description": f"PEM. {description}"}
+    )
+
+
+class NodeTls(Request):
+    """How a node is called over TLS."""
+
+    ca = _pem("Who signed the node's certificate; whom the system trusts if absent.")
+    cert = _pem("Our certificate for this node.")
+    key = _pem("Its private key, without a password. Kept encrypted, and never answered.")
+
+    @ma.validates("ca", "cert")
+    def check_certificates(self, text: str, **kwargs: Any) -> None:
+        """Raise for what is no certificate."""
+        _check(certificates.check_certificates, text)
+
+    @ma.validates("key")
+    def check_key(self, text: str, **kwargs: Any) -> None:
+        """Raise for what is no private key."""
+        _check(certificates.check_key, text)
+
+    @ma.validates_schema
+    def check_pair(self, loaded: dict[str, str], **kwargs: Any) -> None:
+        """Raise for a key that is not the certificate's, and for one without the other."""
+        missing = {"cert", "key"} - loaded.keys()
+        if len(missing) == 1:
+            raise ma.ValidationError({missing.pop(): [_MISSING]})
+        if not missing:
+            _check(certificates.check_pair, loaded["cert"], loaded["key"], field="key")
+
+
+def _check(check: Callable[..., None], *texts: str, field: str = "_schema") -> None:
+    try:
+        check(*texts)
+    except ValueError as exc:
+        raise ma.ValidationError(str(exc), field) from exc
 
 
 class CreateNode(Request):
@@ -62,6 +108,15 @@ class CreateNode(Request):
         ),
         metadata={"description": "The key of a skyportd node that is enrolled already."},
     )
+    tls = ma.fields.Nested(
+        NodeTls,
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "For `docker` by address: ca, cert and key. For `skyportd`, which is "
+            "called over HTTPS then: a `ca` of yours, or {} for one that the system trusts."
+        },
+    )
     driver = ma.fields.String(
         load_default="skyportd",
         validate=ma.validate.OneOf(DRIVER_NAMES),
@@ -92,9 +147,18 @@ class CreateNode(Request):
             raise ma.ValidationError({"apiKey": ["Only skyportd nodes have one."]})
         missing = [name for name in needed if loaded.get(name) in (None, "")]
         if missing:
-            raise ma.ValidationError(
-                {name: ["Missing data for required field."] for name in missing}
-            )
+            raise ma.ValidationError({name: [_MISSING] for name in missing})
+        self._check_tls(loaded)
+
+    def _check_tls(self, loaded: dict[str, Any]) -> None:
+        """Raise for certificates that would not be used, and for too few."""
+        if loaded.get("tls") is None or loaded["driver"] == "skyportd":
+            return
+        if loaded["driver"] != "docker" or loaded["address"].startswith("unix://"):
+            raise ma.ValidationError({"tls": ["Only nodes that are called by address have it."]})
+        missing = [name for name in ("ca", "cert", "key") if name not in loaded["tls"]]
+        if missing:
+            raise ma.ValidationError({"tls": {name: [_MISSING] for name in missing}})
 
     @ma.post_load
     def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -109,7 +173,7 @@ class NodeRef(Request):
 
 
 class NodeAnswer(Answer):
-    """A node. Never with its key."""
+    """A node. Never with its keys or certificates."""
 
     id = ma.fields.String(required=True)
     name = ma.fields.String(required=True)
@@ -122,6 +186,9 @@ class NodeAnswer(Answer):
     address = ma.fields.String(required=True)
     port = ma.fields.Integer(required=True, allow_none=True)
     driver = ma.fields.String(required=True)
+    tls = ma.fields.Boolean(
+        required=True, metadata={"description": "Whether it is called over TLS."}
+    )
     status = ma.fields.String(
         required=True, validate=ma.validate.OneOf(["Unconfigured", "Online", "Offline"])
     )
