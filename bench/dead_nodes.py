@@ -161,6 +161,7 @@ def main(dead: int, requests_each: int, phases: int) -> None:
             **os.environ, "SKYQUAY_MONGODB_URI": mongod.uri, "SKYQUAY_DATABASE": "bench",
             "SKYQUAY_LISTEN": listen_on, "SKYQUAY_API_KEY": KEY, "SKYQUAY_LOG_LEVEL": "ERROR",
             "SKYQUAY_PROBE_INTERVAL_S": "5", "SKYQUAY_DATA_DIR": str(folder),
+            "SKYQUAY_SECRET_KEY": "a secret key of the bench",
         }  # fmt: skip
         process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
         stack.callback(process.wait, 60)

@@ -29,11 +29,16 @@ def keep_secret_key(data_dir: Path) -> str:
     return key_files.keep(data_dir / "secret.key", lambda: Fernet.generate_key().decode())
 
 
-def find_or_make_key(store: Store, *, now: datetime) -> str | None:
-    """Make the first API key. None when there is one: nobody but its holder knows it."""
+def find_or_make_key(store: Store, *, keep_in: Path | None, now: datetime) -> str | None:
+    """Make the first API key. None when there is one: nobody but its holder knows it.
+
+    With `keep_in` it is written into this file, which only its owner can read, before it is worth
+    anything: a crash in between loses no key.
+    """
     if store.keys.list():
         return None
-    return keys.create(store, name="first", now=now)[1]
+    key = None if keep_in is None else key_files.keep(keep_in, keys.make_key)
+    return keys.create(store, name="first", key=key, now=now)[1]
 
 
 def find_or_make_user(store: Store, *, now: datetime) -> str:

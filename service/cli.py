@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -95,12 +96,16 @@ def up(no_worker: bool) -> None:
         drivers = make_drivers(config)
         server = Server(create_app(config, store, drivers), config)
         now = utc_now()
-        key = bootstrap.find_or_make_key(store, now=now)
+        key_file = config.data_dir.resolve() / "api-key"
+        # Whatever is no terminal may be a log, which keeps what it gets.
+        kept = None if sys.stdout.isatty() else key_file
+        key = bootstrap.find_or_make_key(store, keep_in=kept, now=now)
         user_id = bootstrap.find_or_make_user(store, now=now)
         image = bootstrap.find_or_import_images(store, now=now)
         node = bootstrap.find_or_make_node(store, drivers, config, now=now)
         click.echo(f"\nSkyquay serves {server.url}")
-        click.echo(f"  API key      {key or _explain_key(config)}")
+        shown, key_for_shell = _show_key(config, key, key_file)
+        click.echo(f"  API key      {shown}")
         click.echo(f"  Swagger UI   {server.url}/docs/")
         if node is not None:
             click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")
@@ -118,7 +123,7 @@ def up(no_worker: bool) -> None:
             click.echo(
                 f"\nDeploy a first instance, which then answers on http://127.0.0.1:{port}\n\n"
                 f"curl -X POST {server.url}/api/instances/deploy"
-                f' -H "x-api-key: {key or "$SKYQUAY_API_KEY"}"'
+                f' -H "x-api-key: {key_for_shell}"'
                 f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'\n"
             )
         sys.stdout.flush()
@@ -126,11 +131,17 @@ def up(no_worker: bool) -> None:
         click.echo("Stopped. What runs on the nodes goes on running.")
 
 
-def _explain_key(config: Config) -> str:
+def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str]:
+    """Say where the first API key is, and how a shell gets it."""
     if config.api_key:
-        return "yours, from SKYQUAY_API_KEY"
+        return "yours, from SKYQUAY_API_KEY", "$SKYQUAY_API_KEY"
+    if key_file.exists():
+        return f"in {key_file}", f"$(cat {shlex.quote(str(key_file))})"
+    if key is not None:
+        return key, key
     return (
-        "made at the first start; `skyquay keys create` makes another (put it in SKYQUAY_API_KEY)"
+        "made at the first start; `skyquay keys create` makes another (put it in SKYQUAY_API_KEY)",
+        "$SKYQUAY_API_KEY",
     )
 
 

@@ -184,7 +184,9 @@ class Worker:
         try:
             return work(*args, **kwargs)
         except ServiceError as exc:
-            log.warning("%s: %s %s", getattr(work, "__name__", work), exc.message, exc.__cause__)
+            # Not the arguments of what was to be done: a node's document is among them.
+            function = work.func if isinstance(work, partial) else work
+            log.warning("%s: %s %s", function.__name__, exc.message, exc.__cause__)
         except Exception:
             # A bug must not end the worker: the lease runs out, and the operation is tried again.
             log.exception("unexpected error")

@@ -13,12 +13,14 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from service import cli, instances, keys
+from service import cli, instances, keys, nodes
 from service.config import describe_settings
 from service.drivers.memory import MemoryNodes
 from service.embedded import find_running
 from service.errors import Unauthorized
+from service.nodes import NodeOrder
 from service.users import create as create_user
+from service.vault import Vault
 from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, an_order, eventually
 from tests.test_drivers import free_port
 
@@ -34,8 +36,8 @@ def skyquay(config, store, monkeypatch):
     monkeypatch.setenv("SKYQUAY_DATABASE", config.database)
     monkeypatch.setenv("SKYQUAY_DATA_DIR", str(config.data_dir))
 
-    def run(*words, typed=None):
-        return CliRunner().invoke(cli.main, words, input=typed)
+    def run(*words, typed=None, env=None):
+        return CliRunner().invoke(cli.main, words, input=typed, env=env)
 
     return run
 
@@ -282,9 +284,10 @@ def test_up_leaves_in_order(tmp_path, number):
 
 
 def test_a_second_start_finds_everything_as_it_was(tmp_path):
-    """The key is printed once, and nothing is made twice."""
+    """The first key stays, and nothing is made twice."""
     first = Up(tmp_path / "data")
-    key = next(word for word in first.printed().split() if word.startswith("sq_"))
+    first.printed()
+    key = (tmp_path / "data" / "api-key").read_text().strip()
     first.end(signal.SIGTERM)
 
     second = Up(tmp_path / "data")
@@ -293,8 +296,105 @@ def test_a_second_start_finds_everything_as_it_was(tmp_path):
     images = subprocess.check_output([SKYQUAY, "images", "list"], env=env, text=True)
     second.end(signal.SIGTERM)
 
-    assert key not in printed
+    assert key == (tmp_path / "data" / "api-key").read_text().strip()
+    assert str(tmp_path / "data" / "api-key") in printed
     assert len(set(images.splitlines())) == len(images.splitlines()) == 5
+
+
+def test_the_first_key_is_no_part_of_a_log(tmp_path):
+    """What is no terminal gets the name of a file that only its owner reads, and a curl of it."""
+    up = Up(tmp_path / "data")
+    printed = up.printed()
+    curl = next(line for line in printed.splitlines() if line.startswith("curl"))
+
+    deployed = subprocess.run(
+        ["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True
+    )
+
+    up.end(signal.SIGTERM)
+    path = tmp_path / "data" / "api-key"
+    assert "INSTALLING" in deployed.stdout
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert path.read_text().strip() not in printed
+
+
+def test_a_key_of_the_command_line_may_less(skyquay, store):
+    """Scopes, limits and an end can be given; the list tells them. What is no network is told."""
+    skyquay("keys", "create", "--name", "bot", "--scope", "users:read", "--user", "ada",
+            "--network", "10.0.0.0/8", "--days", "7")  # fmt: skip
+    wrong = skyquay("keys", "create", "--network", "everywhere")
+
+    [key] = store.keys.list()
+    told = skyquay("keys", "list").output
+    assert (["users:read"], "ada", ["10.0.0.0/8"]) == (
+        key["scopes"],
+        key["user_id"],
+        key["networks"],
+    )
+    assert "users:read; user ada; from 10.0.0.0/8; until " in told
+    assert (1, True) == (wrong.exit_code, "everywhere" in wrong.output)
+
+
+def test_a_key_is_rotated_on_the_command_line(skyquay, store):
+    """The new value works, and the old one as long as was said."""
+    document, old = keys.create(store, name="bot", now=NOON)
+
+    new = skyquay("keys", "rotate", document["_id"], "--overlap", "0").stdout.strip()
+
+    assert document["_id"] == keys.authenticate(store, new, now=FAR)["_id"]
+    with pytest.raises(Unauthorized):
+        keys.authenticate(store, old, now=FAR)
+
+
+def test_what_commands_change_is_recorded(skyquay, store):
+    """Commands that change something leave entries, refusals included, and the others none."""
+    skyquay("keys", "create")
+    skyquay("keys", "list")
+    skyquay("users", "delete", "nobody")
+
+    entries = store.audit.list_newest({}, since=None, before=None, limit=9)
+    assert [("cli.users.delete", "nobody", "refused"), ("cli.keys.create", None, "done")] == [
+        (entry["action"], entry["target_id"], entry["outcome"]) for entry in entries
+    ]
+
+
+def test_a_worker_needs_a_secret_key(programs):
+    """Without one a worker ends and says why, and `serve` says that it does no work."""
+    worker = programs(SKYQUAY, "worker", SKYQUAY_SECRET_KEY="")
+
+    assert 1 == worker.wait(30)
+
+
+def test_serve_without_a_secret_key_works_not(store, config, tmp_path):
+    """The API is served; what is taken on waits for a worker that has a key."""
+    port = free_port()
+    with (tmp_path / "serve.log").open("w") as log:
+        serve = subprocess.Popen(
+            [SKYQUAY, "serve"],
+            env={**os.environ, "SKYQUAY_MONGODB_URI": config.mongodb_uri,
+                 "SKYQUAY_DATABASE": config.database, "SKYQUAY_LISTEN": f"127.0.0.1:{port}"},
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        assert 200 == answer_of(f"http://127.0.0.1:{port}/readyz").status_code
+    finally:
+        serve.terminate()
+        serve.wait(30)
+    assert "It does no work on nodes" in (tmp_path / "serve.log").read_text()
+
+
+def test_the_secret_key_is_rotated(skyquay, store):
+    """Secrets are encrypted with the new key, so that the old one can go; a wrong one is told."""
+    node = nodes.draft(NodeOrder(name="n", driver="skyportd"), node_id="n", now=NOON)
+    store.nodes.add({**node, "secret": Vault("old key of the tests").seal("sesame")})
+
+    wrong = skyquay("secrets", "rotate", env={"SKYQUAY_SECRET_KEY": "wrong key of the tests"})
+    both = "new key of the tests, old key of the tests"
+    done = skyquay("secrets", "rotate", env={"SKYQUAY_SECRET_KEY": both})
+
+    assert (1, True) == (wrong.exit_code, "does not open the secrets" in wrong.output)
+    assert (0, True) == (done.exit_code, done.output.startswith("1 secrets"))
+    assert "sesame" == Vault("new key of the tests").open(store.nodes.get("n")["secret"])
 
 
 def test_the_secret_key_is_its_owner_s_only(tmp_path):
@@ -360,6 +460,7 @@ def programs(config, tmp_path):
                 "SKYQUAY_DATABASE": config.database,
                 "SKYQUAY_DATA_DIR": str(tmp_path / "data"),
                 "SKYQUAY_ALLOW_PROCESS": "1",
+                "SKYQUAY_SECRET_KEY": "a secret key of the tests",
                 **env,
             },
             stdout=log,

@@ -23,7 +23,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 NGINX_FILES = ROOT / "deploy" / "nginx"
-SECRETS = {"SKYQUAY_API_KEY": "key-of-sixteen-characters", "SKYQUAY_SECRET_KEY": "a-secret-key"}
+SECRETS = {
+    "SKYQUAY_API_KEY": "key-of-sixteen-characters",
+    "SKYQUAY_SECRET_KEY": "a-secret-key-of-tests",
+}
 
 NGINX_CONF = """
 user {user};

@@ -91,6 +91,7 @@ def seen(tmp_path_factory):
             "SKYQUAY_DATA_DIR": str(folder),
             "SKYQUAY_LISTEN": f"127.0.0.1:{port}",
             "SKYQUAY_API_KEY": KEY,
+            "SKYQUAY_SECRET_KEY": "a secret key of the tests",
             "SKYQUAY_ALLOW_PROCESS": "1",
             "SKYQUAY_LEASE_S": "5",
             "SKYQUAY_PROBE_INTERVAL_S": "2",

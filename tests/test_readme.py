@@ -1,6 +1,7 @@
 """What the README and the pages of ``docs/`` say, compared with what is so."""
 
 import os
+import pty
 import re
 import signal
 import socket
@@ -137,7 +138,7 @@ def find_free_port() -> int:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
-    """A Skyquay that was started as `make run` does: what it printed until it served."""
+    """A Skyquay that was started as `make run` does: what its terminal showed until it served."""
     environ = {name: text for name, text in os.environ.items() if not name.startswith("SKYQUAY_")}
     data_dir = tmp_path_factory.mktemp("up")
     settings = {
@@ -145,22 +146,24 @@ def up(tmp_path_factory):
         "SKYQUAY_LISTEN": "127.0.0.1:0",
         "SKYQUAY_LOCAL_NODE": "process",
     }
+    terminal, screen = pty.openpty()
     with (
         data_dir.joinpath("skyquay.log").open("w") as log,
         subprocess.Popen(
             [Path(sys.executable).with_name("skyquay"), "up"],
             env={**environ, **settings},
-            stdout=subprocess.PIPE,
+            stdout=screen,
             stderr=log,
-            text=True,
         ) as process,
+        open(terminal, closefd=True) as shown,
     ):
         printed = ""
-        while not printed.endswith("'\n\n") and (line := process.stdout.readline()):
+        while not printed.endswith("'\n\n") and (line := shown.readline()):
             printed += line
         yield printed
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=40)
+        process.wait(timeout=40)
+    os.close(screen)
     # Instances outlive Skyquay; one is left only when a block of the README failed.
     for left in psutil.process_iter(["cwd"]):
         if (left.info["cwd"] or "").startswith(str(data_dir)):

@@ -128,6 +128,7 @@ class Arena:
             "SKYQUAY_DATA_DIR": str(self.config.data_dir),
             "SKYQUAY_LISTEN": f"127.0.0.1:{port}",
             "SKYQUAY_API_KEY": KEY,
+            "SKYQUAY_SECRET_KEY": "a secret key of the tests",
             "SKYQUAY_ALLOW_PROCESS": "1",
             "SKYQUAY_LEASE_S": "3",
             "SKYQUAY_PROBE_INTERVAL_S": "2",
