@@ -1,7 +1,7 @@
 # What a person types. `make run` needs Python 3.11 or later and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock openapi clean
+.PHONY: help run test fuzz lint lock openapi clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -22,6 +22,10 @@ test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests.
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTHON) -m pytest --cov --cov-fail-under=90 || status=1; \
 	exit $$status
+
+fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
+	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
+		$(PYTHON) -m pytest -s --timeout=3600 tests/test_fuzz.py
 
 lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
 	@status=0; \
