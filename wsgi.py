@@ -2,10 +2,11 @@
 
 import os
 
+from service import logs
 from service.app import create_app
 from service.config import Config
 
 config = Config.from_env(os.environ)
 config.require_mongodb()
-config.set_up_logging()
+logs.set_up(config)
 app = create_app(config)

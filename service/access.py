@@ -19,13 +19,16 @@ SCOPES = (
     "keys:read",
     "keys:write",
     "audit:read",
+    "metrics:read",
 )
 """Each door needs one of these, or none but a key."""
 
 GRANTS = ("*", *dict.fromkeys(f"{scope.partition(':')[0]}:*" for scope in SCOPES), *SCOPES)
 """What a key can be given: scopes, all those of a resource, all there are."""
 
-BEYOND_LIMITS = frozenset({"users:write", "users:verify", "nodes:write", "audit:read"})
+BEYOND_LIMITS = frozenset(
+    {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
+)
 """What a key that is limited to some documents never may: there is no such part of it."""
 
 Network = IPv4Network | IPv6Network

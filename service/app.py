@@ -10,7 +10,7 @@ from importlib.metadata import version
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import api, certificates, keys
+from service import api, certificates, keys, metrics
 from service.addresses import LOOPBACK, refusal, trust
 from service.api.auth import is_open
 from service.api.context import EXTENSION, Context
@@ -105,6 +105,7 @@ def make_store(config: Config) -> Store:
         config.mongodb_uri or "mongodb://127.0.0.1:27017",
         config.database,
         keep_operations_s=config.operation_days * 86400,
+        note_command=metrics.note_command,
     )
 
 

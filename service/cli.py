@@ -16,7 +16,7 @@ import click
 import marshmallow as ma
 from flask import Flask
 
-from service import audit, bootstrap, embedded, keys, moving_in, nodes, skyport_panel, users
+from service import audit, bootstrap, embedded, keys, logs, moving_in, nodes, skyport_panel, users
 from service.access import GRANTS, parse_network
 from service.api.schemas.nodes import CreateNode
 from service.api.schemas.users import CreateUser
@@ -509,7 +509,7 @@ def _check_secrets(config: Config, store: Store) -> None:
 
 def _read_config(**defaults: Any) -> Config:
     config = Config.from_env(os.environ, **defaults)
-    config.set_up_logging()
+    logs.set_up(config)
     return config
 
 

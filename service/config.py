@@ -1,6 +1,5 @@
 """Every setting, with its default and its meaning. The only reader of the environment."""
 
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -95,6 +94,9 @@ class Config:
     audit_days: float = _setting(365.0, "Days for which the record of changes is kept.")
     max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = _setting(
+        "auto", "json, text, or auto: text on a terminal, else a JSON object a line."
+    )
 
     def __post_init__(self) -> None:
         if self.api_key and len(self.api_key) < MIN_API_KEY_LENGTH:
@@ -107,6 +109,7 @@ class Config:
             )
         _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
         _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
+        _check_choice("SKYQUAY_LOG_FORMAT", self.log_format, ("auto", "json", "text"))
         for setting in fields(self):
             value = getattr(self, setting.name)
             if isinstance(value, (int, float)) and not 0 <= value < math.inf:  # NaN fails too
@@ -127,12 +130,6 @@ class Config:
             if text:
                 values[setting.name] = _read(setting, text)
         return cls(**values)
-
-    def set_up_logging(self) -> None:
-        """Log to standard error."""
-        logging.basicConfig(
-            level=self.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
 
     def require_mongodb(self) -> None:
         """Raise ConfigError unless there is a MongoDB to use."""

@@ -194,7 +194,8 @@ def _note_change(store: Store, driver: NodeDriver, changed: Changed, *, now: dat
     instance = changed.instance
     status = driver.status(instance["_id"]) or changed.status
     if instance["suspended"] and status.power == Power.RUNNING:
-        log.info("%s is suspended and runs; it is stopped", instance["_id"])
+        told = {"instance_id": instance["_id"]}
+        log.info("a suspended instance runs; it is stopped", extra=told)
         _pursue(store, instance, OperationKind.SUSPEND, now=now)
     store.instances.note(
         instance["_id"],

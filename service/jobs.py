@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 
-from service import instances, operations
+from service import instances, metrics, operations
 from service.documents import Instance, Operation
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
 from service.errors import (
@@ -24,6 +24,7 @@ from service.errors import (
     ServiceError,
 )
 from service.lifecycle import (
+    ENDED,
     InstanceState,
     NodeStatus,
     OperationKind,
@@ -317,7 +318,7 @@ def carry_out(job: Job, drivers: DriverFactory) -> None:
         # The database is away. The lease runs out, and somebody takes the operation over.
         raise
     except Exception:
-        log.exception("operation %s met an unexpected error", job.operation["_id"])
+        log.exception("unexpected error")
         unknown = NodeFailure(job.operation["node_id"], "Unexpected error; see Skyquay's log.")
         _settle_failure(job, unknown)
     _log_outcome(job)
@@ -379,7 +380,7 @@ def _clean_up(job: Job, driver: NodeDriver) -> None:
     """
     instance_id = job.operation["instance_id"]
     if job.operation["kind"] == OperationKind.DEPLOY and not job.store.instances.find(instance_id):
-        log.info("removing what was made of %s, which is gone", instance_id)
+        log.info("removing what was left of an instance", extra={"instance_id": instance_id})
         driver.remove(instance_id)
 
 
@@ -439,13 +440,18 @@ def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
 def _log_outcome(job: Job) -> None:
     ended = job.store.operations.find(job.operation["_id"])
     if ended is not None:
+        outcome = ended["status"]
+        if outcome in ENDED:
+            took_s = (ended["updated_at"] - ended["created_at"]).total_seconds()
+            metrics.OPERATIONS.labels(ended["kind"], outcome).observe(took_s)
         log.info(
-            "%s of %s on node %s: %s%s (operation %s, request %s)",
-            ended["kind"],
-            ended["instance_id"],
-            ended["node_id"],
-            ended["status"],
-            f", {ended['error']}" if ended["error"] else "",
-            ended["_id"],
-            ended["request_id"],
+            "operation",
+            extra={
+                "kind": ended["kind"],
+                "instance_id": ended["instance_id"],
+                "node_id": ended["node_id"],
+                "status": outcome,
+                "attempts": ended["attempts"],
+                "error": ended["error"],
+            },
         )

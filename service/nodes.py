@@ -150,8 +150,15 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = store.nodes.note_probe(node["_id"], changes)
     if changes["status"] != node["status"]:
-        reason = f": {changes['probe_error']}" if changes["probe_error"] else ""
-        log.info("node %s is %s%s", node["_id"], changes["status"], reason)
+        log.info(
+            "node changed",
+            extra={
+                "node_id": node["_id"],
+                "node": node["name"],
+                "status": changes["status"],
+                "error": changes["probe_error"],
+            },
+        )
         if changes["status"] == NodeStatus.ONLINE:
             store.operations.hurry_on(node["_id"])
     return after

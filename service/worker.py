@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+import structlog
+
 from service import drift, nodes
 from service.documents import Node
 from service.drivers import DriverFactory
@@ -146,8 +148,10 @@ class Worker:
         return partial(self._carry_out, job)
 
     def _carry_out(self, job: Job) -> None:
+        context = {"operation_id": job.operation["_id"], "request_id": job.operation["request_id"]}
         try:
-            carry_out(job, self._drivers)
+            with structlog.contextvars.bound_contextvars(**context):
+                carry_out(job, self._drivers)
         finally:
             with self._jobs_lock:
                 del self._jobs[job.token]
@@ -186,7 +190,8 @@ class Worker:
         except ServiceError as exc:
             # Not the arguments of what was to be done: a node's document is among them.
             function = work.func if isinstance(work, partial) else work
-            log.warning("%s: %s %s", function.__name__, exc.message, exc.__cause__)
+            told = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
+            log.warning(exc.message, extra=told)
         except Exception:
             # A bug must not end the worker: the lease runs out, and the operation is tried again.
             log.exception("unexpected error")

@@ -23,7 +23,9 @@ from tests.support import (
     told,
 )
 
+UNDOCUMENTED = {("GET", "/metrics"): "metrics:read"}  # not JSON
 DOORS = {
+    **UNDOCUMENTED,
     ("GET", "/api/name"): None,
     ("GET", "/api/users"): "users:read",
     ("POST", "/api/getUser"): "users:read",
@@ -60,16 +62,12 @@ DOORS = {
 }
 """What each door needs, written down once more: the spec and the app must agree with it."""
 
+WHOLE = {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
 LIMITS = {
-    "user": ({"user_id": "ada"}, {"users:write", "users:verify", "nodes:write", "audit:read"}),
-    "instances": (
-        {"instance_ids": ["i1"]},
-        {"users:write", "users:verify", "nodes:write", "audit:read", "instances:deploy"},
-    ),
-    "nodes": (
-        {"node_ids": ["n1"]}, {"users:write", "users:verify", "nodes:write", "audit:read"}
-    ),
-}  # fmt: skip
+    "user": ({"user_id": "ada"}, WHOLE),
+    "instances": ({"instance_ids": ["i1"]}, WHOLE | {"instances:deploy"}),
+    "nodes": ({"node_ids": ["n1"]}, WHOLE),
+}
 """Kinds of limits, and the scopes that go with them."""
 
 KINDS = [(grant, limit) for grant in GRANTS for limit in (None, *LIMITS)]
@@ -105,7 +103,7 @@ def test_every_door_is_in_the_matrix():
         if method != "parameters" and operation.get("security") != []
     }
 
-    assert DOORS == documented
+    assert DOORS == documented | UNDOCUMENTED
 
 
 @pytest.mark.parametrize(("grant", "limit"), KINDS)

@@ -498,7 +498,7 @@ def test_what_nobody_foresaw_is_a_500_without_details(caplog):
         for answer in answers
     }
     assert not [answer for answer in answers if "secret" in str(answer.json)]
-    assert ("req-1" in caplog.text, "a secret" in caplog.text) == (True, True)
+    assert "a secret" in caplog.text
 
 
 @pytest.mark.parametrize(

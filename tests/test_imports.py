@@ -21,7 +21,7 @@ USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "dri
              "audit", "brake"}  # fmt: skip
 SINGLE = LEAVES | {
     "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "bootstrap",
-    "moving_in", "skyport_panel", "app", "cli"
+    "moving_in", "skyport_panel", "logs", "metrics", "app", "cli"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api"}
 
@@ -35,14 +35,16 @@ MAY_IMPORT = {
     "vault": {"errors"},
     "certificates": set(),
     "skyport_panel": set(),
+    "logs": {"config"},
+    "metrics": {"errors", "store"},
     "moving_in": LEAVES | {"documents", "store", "use case", "api", "vault", "skyport_panel"},
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
     "embedded": LEAVES,
-    "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
+    "jobs": LEAVES | {"documents", "store", "drivers", "use case", "metrics"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
     "server": {"config", "worker", "api"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
-    "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates"},
+    "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates", "metrics"},
     "app": KINDS,
     "cli": KINDS,
 }

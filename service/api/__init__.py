@@ -9,6 +9,7 @@ from typing import Any
 
 import flask_smorest
 import orjson
+import structlog
 from flask import Flask, Response, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -28,6 +29,7 @@ from service.api import (
     recording,
     throttle,
     users,
+    watching,
 )
 from service.api.auth import authenticate
 from service.api.compatibility import adapt
@@ -111,6 +113,7 @@ def register(app: Flask, config: Config, *, first: Callable[[], None]) -> Api:
             },
         )
     )
+    watching.register(app)
     app.before_request(_name_request)
     app.before_request(first)
     app.before_request(authenticate)
@@ -129,7 +132,7 @@ def register(app: Flask, config: Config, *, first: Callable[[], None]) -> Api:
 def render_service_error(error: ServiceError) -> Response:
     """Answer an error of ours."""
     if error.status >= 500:
-        log.warning("%s: %s (request %s)", error.code, error.message, g.get("request_id"))
+        log.warning(error.message, extra={"code": error.code})
     answer = render(error.status, error.message, error.code, error.details)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
@@ -140,7 +143,7 @@ def render_service_error(error: ServiceError) -> Response:
 
 def render_unknown(error: Exception) -> Response:
     """Answer what nobody foresaw: logged with the request's id, and no details for the client."""
-    log.error("unexpected error (request %s)", g.get("request_id"), exc_info=error)
+    log.error("unexpected error", exc_info=error)
     return render(500, "Unexpected error; the operator finds it in the log.", "internal_error", {})
 
 
@@ -156,6 +159,7 @@ def _name_request() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.began_at = time.time()
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
 def _sign_answer(answer: Response) -> Response:

@@ -21,7 +21,7 @@ def authenticate() -> None:
     if is_open() or request.method == "OPTIONS":
         return
     whole, brake = current().store, current().brake
-    value, address = request.headers.get("x-api-key", ""), request.remote_addr or ""
+    value, address = _find_value(), request.remote_addr or ""
     brake.check(address, value, now=now())
     try:
         g.key = keys.authenticate(whole, value, address=address, now=now())
@@ -37,6 +37,13 @@ def authenticate() -> None:
     scope = find_mark("scope")
     if scope is not None and not access.may(scope):
         raise Forbidden(f"This API key may not do that: it needs {scope}.", scope=[scope])
+
+
+def _find_value() -> str:
+    """Find the key that was sent, also where programs that know no header of ours put it."""
+    bearer = request.authorization
+    token = bearer.token if bearer is not None and bearer.type == "bearer" else None
+    return request.headers.get("x-api-key") or token or ""
 
 
 def is_open() -> bool:

@@ -44,7 +44,7 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
     """Make an API key, which may do no more than yours: 403 otherwise.
 
     What limits yours limits the new one too. A limited key has no scope that cannot be limited:
-    `users:write`, `users:verify`, `nodes:write` and `audit:read`.
+    `users:write`, `users:verify`, `nodes:write`, `audit:read`, `metrics:read`.
     """
     name, compatibility = fields.pop("name"), fields.pop("compatibility")
     made = keys.delegate(

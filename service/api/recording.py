@@ -68,7 +68,7 @@ def finish(answer: Response) -> Response:
         _finish(entry, answer)
     except ServiceError as exc:
         # What was changed is changed and must be answered. The entry is there, without an outcome.
-        log.error("the audit entry of %s has no end: %s", g.request_id, exc.message)
+        log.error("the audit entry has no end", extra={"reason": exc.message})
     return answer
 
 

@@ -8,6 +8,12 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import IndexModel, MongoClient
 from pymongo.errors import InvalidURI, PyMongoError
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -24,6 +30,9 @@ from service.store.operations import Operations
 from service.store.users import Users
 
 Result = TypeVar("Result")
+
+NoteCommand = Callable[[str, str, float], None]
+"""Takes a command's name, how it ended (ok, failed), and its seconds."""
 
 TRANSACTION_TIMEOUT_S = 10
 """How long a transaction is tried again. pymongo itself would go on for two minutes."""
@@ -76,15 +85,39 @@ _ADDED: dict[str, dict[str, object]] = {
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
 
 
+class _Commands(CommandListener):
+    """Tells how long each command took, and never what was in it."""
+
+    def __init__(self, note: NoteCommand) -> None:
+        self._note = note
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Wait for the end."""
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Note a command that succeeded."""
+        self._note(event.command_name, "ok", event.duration_micros / 1e6)
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Note a command that failed."""
+        self._note(event.command_name, "failed", event.duration_micros / 1e6)
+
+
 class Store:
     """All collections of one database. Raises StoreUnavailable when it does not answer in time."""
 
     def __init__(
-        self, uri: str, database: str, *, keep_operations_s: float = KEEP_OPERATIONS_S
+        self,
+        uri: str,
+        database: str,
+        *,
+        keep_operations_s: float = KEEP_OPERATIONS_S,
+        note_command: NoteCommand | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
-        Operations are forgotten `keep_operations_s` seconds after their end.
+        Operations are forgotten `keep_operations_s` seconds after their end. `note_command` is told
+        of each command.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -95,6 +128,7 @@ class Store:
                 w="majority",
                 timeoutMS=CALL_TIMEOUT_S * 1000,
                 serverSelectionTimeoutMS=5000,
+                event_listeners=[_Commands(note_command)] if note_command else [],
             )
         except (InvalidURI, pymongo.errors.ConfigurationError) as exc:
             raise StoreFailure(f"The MongoDB address cannot be used: {exc}") from exc

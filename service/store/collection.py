@@ -100,6 +100,14 @@ class Documents(Generic[Document]):
         return self._collection.estimated_document_count()
 
     @translated
+    def count_by(self, field: str) -> dict[str, int]:
+        """Count the documents by the values of a field."""
+        groups = self._collection.aggregate(
+            [{"$group": {"_id": f"${field}", "count": {"$sum": 1}}}]
+        )
+        return {str(group["_id"]): group["count"] for group in groups}
+
+    @translated
     def list(self) -> "builtins.list[Document]":
         """Read all documents, oldest first."""
         return self._read_all({})

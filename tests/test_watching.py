@@ -1,0 +1,296 @@
+"""What is seen from outside: log lines and metrics."""
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import keys, logs, metrics
+from service.app import create_app
+from service.config import Config
+from service.errors import StoreUnavailable
+from service.store import Store
+from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, run_due
+
+
+@pytest.fixture
+def lines():
+    """What is logged as JSON, line by line; the logging is as it was afterwards."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.set_up(Config(log_format="json", log_level="DEBUG"))
+    written = io.StringIO()
+    root.handlers[0].setStream(written)
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def measure(api):
+    """Read the metrics: {(name, labels): value}."""
+    text = api.flask.get("/metrics", headers={"x-api-key": api.key}).get_data(as_text=True)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def find(measured, name, **labels):
+    """Find one value; 0 where nothing was counted."""
+    return measured.get((name, frozenset(labels.items())), 0)
+
+
+# Logs
+
+
+def test_a_request_is_one_line(api, store, lines):
+    """
+    With its id, key, route, status and duration; the id in the path and the query are not in it.
+    """
+    api.get("/api/instances/secret-looking/logs?tail=5&x=sesame", headers={"X-Request-Id": "r-1"})
+
+    [line] = [line for line in lines() if line["event"] == "request"]
+    key = store.keys.find_by_digest(keys.digest(api.key))
+    assert ("r-1", key["_id"], "GET", "/api/instances/<instance_id>/logs", 400, "info") == (
+        line["request_id"], line["key_id"], line["method"], line["route"], line["status"],
+        line["level"],
+    )  # fmt: skip
+    assert line["ms"] > 0
+    assert "secret-looking" not in str(lines())
+    assert "sesame" not in str(lines())
+
+
+def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, place, lines, worker):
+    """
+    What a worker logs of an operation has the id of the request that asked for it.
+    """
+    api.post(f"{DEPLOY}?wait=20", a_deploy(*place), headers={"X-Request-Id": "r-2"})
+
+    [line] = [line for line in lines() if line["event"] == "operation"]
+    assert ("r-2", "deploy", "succeeded") == (line["request_id"], line["kind"], line["status"])
+    assert line["operation_id"]
+
+
+def test_health_is_not_told_of(api, lines):
+    """
+    Those who watch over us leave no line above DEBUG.
+    """
+    api.get("/healthz")
+
+    assert {"debug"} == {line["level"] for line in lines() if line["event"] == "request"}
+
+
+def test_an_unexpected_error_is_a_line_with_its_traceback(api, store, lines, monkeypatch):
+    """
+    A mistake of ours is one JSON object too.
+    """
+    monkeypatch.setattr(store.users, "list", lambda: 1 / 0)
+
+    answer = api.get("/api/users")
+
+    [line] = [line for line in lines() if line["event"] == "unexpected error"]
+    assert answer.headers["X-Request-Id"] == line["request_id"]
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_libraries_do_not_tell_documents(api, lines):
+    """
+    Even at DEBUG no command of the database is logged, with the hash of a password in it.
+    """
+    api.post(
+        "/api/auth/create-user", {"username": "a", "email": "a@example.org", "password": "sesame"}
+    )
+
+    assert "argon2" not in str(lines())
+    assert "sesame" not in str(lines())
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_json"), [({}, True), ({"SKYQUAY_LOG_FORMAT": "text"}, False)]
+)
+def test_what_is_no_terminal_gets_json(settings, is_json):
+    """
+    Without a terminal a line is a JSON object, unless text is asked for.
+    """
+    code = (
+        "import os, logging; from service import logs; from service.config import Config;"
+        "logs.set_up(Config.from_env(os.environ)); logging.getLogger('x').warning('hello %s', 1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**settings, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "hello 1" in done.stderr
+    assert is_json == done.stderr.startswith("{")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_tracebacks_do_not_show_values(log_format, monkeypatch, capsys):
+    """
+    What a variable holds when a mistake is met may be a key.
+    """
+    root = logging.getLogger()
+    before = root.handlers[:]
+    logs.set_up(Config(log_format=log_format))
+    try:
+        key = "sesame".upper()
+        1 / len(key[99:])
+    except ZeroDivisionError:
+        logging.getLogger("x").exception("a mistake")
+    finally:
+        root.handlers[:] = before
+
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told
+    assert "SESAME" not in told
+
+
+# Metrics
+
+
+def test_requests_are_measured(api):
+    """
+    By method, route and status, and those that were not let by their reason.
+    """
+    before = measure(api)
+
+    api.get("/api/users")
+    replace(api, key="wrong").get("/api/users")
+    replace(api, key="wrong").get("/nope-1")
+
+    after = measure(api)
+    name = "skyquay_request_duration_seconds_count"
+    for route, method, status in [
+        ("/api/users", "GET", "200"), ("/api/users", "GET", "401"), ("(none)", "(any)", "401")
+    ]:  # fmt: skip
+        labels = {"method": method, "route": route, "status": status}
+        assert 1 == find(after, name, **labels) - find(before, name, **labels)
+    name = "skyquay_refused_requests_total"
+    assert 2 == find(after, name, code="unauthorized") - find(before, name, code="unauthorized")
+
+
+def test_operations_are_measured(api, store, memory_nodes, place):
+    """
+    By kind and outcome, with how long they took; and the queue while they wait.
+    """
+    labels = {"kind": "deploy", "outcome": "succeeded"}
+    name = "skyquay_operation_duration_seconds_count"
+    before = measure(api)
+    api.post(DEPLOY, a_deploy(*place))
+    waiting = measure(api)
+    run_due(store, memory_nodes)
+    after = measure(api)
+
+    assert 1 == find(after, name, **labels) - find(before, name, **labels)
+    assert (1, 0) == tuple(
+        find(each, "skyquay_queue", status="pending") for each in (waiting, after)
+    )
+    assert find(waiting, "skyquay_queue_oldest_seconds") > 0
+
+
+def test_what_the_database_knows_is_measured(api, store, memory_nodes, place):
+    """
+    Nodes by status, instances by state, and how long the database takes.
+    """
+    api.post(DEPLOY, a_deploy(*place))
+    run_due(store, memory_nodes)
+
+    measured = measure(api)
+
+    assert 1 == find(measured, "skyquay_nodes", status="Online")
+    assert 1 == find(measured, "skyquay_instances", state="READY")
+    assert 1 == find(measured, "skyquay_database_up")
+
+
+def test_commands_of_the_database_are_measured(config, store, memory_nodes):
+    """
+    Each command counts, by its name and how it ended.
+    """
+    told = []
+    watched = Store(
+        config.mongodb_uri, config.database, note_command=lambda *note: told.append(note)
+    )
+    watched.users.list()
+    watched.close()
+
+    assert ("find", "ok") in {(command, outcome) for command, outcome, _ in told}
+    assert all(seconds >= 0 for *_, seconds in told)
+
+
+def test_a_database_that_is_away_is_told(api, store, monkeypatch):
+    """
+    The metrics are there without a database, and say that it is away.
+    """
+
+    def fail(*args):
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store.nodes, "count_by", fail)
+
+    text = metrics.render(store).decode()
+
+    assert "skyquay_database_up 0.0" in text
+    assert "skyquay_queue" not in text
+
+
+def test_prometheus_shows_its_key_as_a_bearer(config, store, memory_nodes):
+    """
+    A key of the scope alone reads the metrics, in the header that Prometheus has for it.
+    """
+    _, value = keys.create(store, name="p", grant={"scopes": ["metrics:read"]}, now=NOON)
+    api = ApiClient(create_app(config, store, memory_nodes).test_client(), None)
+
+    allowed = api.get("/metrics", headers={"Authorization": f"Bearer {value}"})
+    refused = api.get("/api/users", headers={"Authorization": f"Bearer {value}"})
+
+    assert (200, 403) == (allowed.status, refused.status)
+    assert allowed.headers["Content-Type"].startswith("text/plain")
+
+
+def test_processes_are_added_up(tmp_path):
+    """
+    What two processes counted in one folder is told as one count.
+    """
+    code = (
+        "from service import metrics; metrics.REFUSED.labels('unauthorized').inc();"
+        "from tests.test_watching import Away; print(metrics.render(Away()).decode())"
+    )
+    environ = {
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+    }
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+
+    assert [
+        f'skyquay_refused_requests_total{{code="unauthorized"}} {count}.0' in text
+        for count, text in enumerate(printed, start=1)
+    ] == [True, True]
+
+
+class Away:
+    """A store whose database is away."""
+
+    def __getattr__(self, name):
+        raise StoreUnavailable("away")
+
+
+def test_a_key_without_the_scope_reads_no_metrics(api, store):
+    """
+    The metrics are not for everybody.
+    """
+    assert 401 == replace(api, key=None).get("/metrics").status
+    assert 200 == replace(api, key=a_key(store)).get("/metrics").status
