@@ -203,6 +203,8 @@ def run_upstream(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[U
     with Upstream(answer) as upstream:
         thread = threading.Thread(target=upstream.serve_forever, args=(0.05,))
         thread.start()
-        yield upstream
-        upstream.shutdown()
-        thread.join()
+        try:
+            yield upstream
+        finally:
+            upstream.shutdown()
+            thread.join()
