@@ -11,14 +11,17 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from waitress.adjustments import Adjustments
 
 from service.api.schemas.base import MAX_WAIT_S
+from service.server import AnswerTask
 from tests.nginx import (
     FILES,
     answer_ok,
@@ -28,7 +31,6 @@ from tests.nginx import (
     write_files,
 )
 from tests.support import a_key, eventually
-from tests.test_drivers import free_port
 
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 
@@ -463,29 +465,21 @@ def test_a_write_that_was_not_sent_is_tried_on_the_other_process(tmp_path, upstr
 
 
 @contextmanager
-def run_api(config) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run `skyquay serve --no-worker` on the test's database; tell where, once it is ready."""
-    address = f"127.0.0.1:{free_port()}"
+def run_api(config) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `skyquay serve --no-worker` on the test's database; tell where, once it serves."""
     environ = {
         **os.environ,
         "SKYQUAY_MONGODB_URI": config.mongodb_uri,
         "SKYQUAY_DATABASE": config.database,
-        "SKYQUAY_LISTEN": address,
+        "SKYQUAY_SECRET_KEY": "a-secret-key-of-tests",
+        "SKYQUAY_LISTEN": "127.0.0.1:0",
     }
     command = [SKYQUAY, "serve", "--no-worker"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert eventually(lambda: is_ready(address))
-            yield address, process
+            yield urlsplit(process.stdout.readline().split()[-1]).netloc, process
         finally:
             process.kill()
-
-
-def is_ready(address):
-    """Tell whether a Skyquay at this address is ready."""
-    with suppress(requests.ConnectionError):
-        return requests.get(f"http://{address}/readyz", timeout=10).ok
-    return False
 
 
 class Readers:
@@ -521,6 +515,24 @@ class Readers:
                 answer = ask.get(self._url, headers=self._headers, timeout=30)
                 with self._lock:
                     self.statuses[answer.status_code] += 1
+
+
+def test_an_answer_is_sent_whole():
+    """
+    What Skyquay answers leaves it in one piece: a killed process has sent all of it or nothing,
+    and nginx cannot ask again once it has some.
+    """
+    sent = []
+    task = AnswerTask(
+        SimpleNamespace(write_soon=sent.append, server=SimpleNamespace(adj=Adjustments())),
+        SimpleNamespace(version="1.1", headers={}, command="GET"),
+    )
+    task.complete, task.status, task.content_length = True, "200 OK", 2
+    task.write(b"{}")
+
+    assert [True] == [
+        piece.startswith(b"HTTP/1.1 200 OK") and piece.endswith(b"\r\n\r\n{}") for piece in sent
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
