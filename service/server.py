@@ -5,10 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from flask import Flask
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
+from waitress.task import WSGITask
 from waitress.wasyncore import dispatcher
 
 from service.api.context import EXTENSION
@@ -44,6 +47,7 @@ class Server:
             # what is far too large is not even read.
             max_request_body_size=config.max_body_bytes * 64,
         )
+        cast(Any, self._server).channel_class = _Channel
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping
         self.url = f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
 
@@ -83,6 +87,28 @@ class Server:
             channel.requests or channel.request or channel.total_outbufs_len
             for channel in list(self._server.active_channels.values())
         )
+
+
+class AnswerTask(WSGITask):
+    """Sends the head of an answer together with the first piece of its body.
+
+    waitress sends them one after the other. Of a process that is killed in between, a proxy has the
+    head already, and cannot ask another process any more.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send at once what waitress sends for this piece."""
+        channel, pieces = self.channel, list[bytes]()
+        self.channel = cast(Any, SimpleNamespace(server=channel.server, write_soon=pieces.append))
+        try:
+            super().write(data)
+        finally:
+            self.channel = channel
+        channel.write_soon(b"".join(pieces))
+
+
+class _Channel(HTTPChannel):
+    task_class = AnswerTask
 
 
 def work(worker: Worker) -> None:
