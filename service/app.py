@@ -12,7 +12,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service import api, certificates, keys, metrics
 from service.addresses import LOOPBACK, refusal, trust
-from service.api.auth import is_open
 from service.api.context import EXTENSION, Context
 from service.api.patience import Patience
 from service.brake import Brake
@@ -59,13 +58,14 @@ def create_app(
         patience=Patience(config.threads),
         vault=Vault(config.secret_key),
         brake=Brake(store, limit=config.failure_rate),
+        prepare=_Once(lambda: prepare(config, store)),
     )
     if config.trusted_proxies:
         proxied = ProxyFix(
             app.wsgi_app, x_for=config.trusted_proxies, x_proto=config.trusted_proxies
         )
         app.wsgi_app = proxied  # type: ignore[method-assign]
-    api.register(app, config, first=_Once(lambda: prepare(config, store)))
+    api.register(app, config)
     return app
 
 
@@ -94,7 +94,7 @@ class _Once:
         self._done = False
 
     def __call__(self) -> None:
-        if not self._done and not is_open():
+        if not self._done:
             self._work()
             self._done = True
 

@@ -20,6 +20,7 @@
     ├── OperationSuperseded     500 operation_superseded  no longer ours to do; never on the wire
     ├── OperationCancelled      500 operation_cancelled   somebody asked to stop; never on the wire
     ├── Busy                    503 busy                  too many others wait already; ask again
+    ├── Unready                 503 not_ready             something that it needs is not there
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
     └── StoreFailure            500 database_error        the database said no: our mistake
 
@@ -176,6 +177,14 @@ class Busy(ServiceError):
     status = 503
     code = "busy"
     retry_after_s = 1
+
+
+class Unready(ServiceError):
+    """The service cannot do its work yet. `details` has what is missing."""
+
+    status = 503
+    code = "not_ready"
+    retry_after_s = 5
 
 
 class StoreUnavailable(ServiceError):

@@ -86,6 +86,7 @@ class FakeSkyportd:
         self.creations: list[dict[str, Any]] = []
         """The bodies of all creations that arrived."""
         self.calls: list[tuple[str, str]] = []
+        self.request_ids: set[str | None] = set()
         # Knobs
         self.pull_s = 0.0
         self.pull_error: str | None = None
@@ -435,6 +436,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._converse(url.path)
             return
         daemon.calls.append((self.command, url.path))
+        daemon.request_ids.add(self.headers.get("X-Request-Id"))
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             if daemon.silent:

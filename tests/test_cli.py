@@ -376,7 +376,8 @@ def test_serve_without_a_secret_key_works_not(store, config, tmp_path):
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        assert 200 == answer_of(f"http://127.0.0.1:{port}/readyz").status_code
+        assert 200 == answer_of(f"http://127.0.0.1:{port}/healthz").status_code
+        assert 503 == requests.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code
     finally:
         serve.terminate()
         serve.wait(30)

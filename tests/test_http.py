@@ -541,6 +541,36 @@ def test_a_database_that_is_away_is_a_503_in_time(away):
     assert CALL_TIMEOUT_S + 1 > time.monotonic() - started
 
 
+def test_readyz_makes_ready(config):
+    """
+    A process whose first request it is makes the indexes, since nothing else may come before.
+    """
+    store = Store(config.mongodb_uri, config.database)
+
+    answer = a_client(store, config=config).get("/readyz")
+
+    assert (200, []) == (answer.status, store.list_missing_indexes())
+    store.close()
+
+
+@pytest.mark.parametrize("over", [{}, {"secret_key": ""}])
+def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
+    """
+    Without indexes or a secret key it is a 503 that names them.
+    """
+    api = a_client(store, config=replace(config, **over))
+    api.get("/readyz")
+    mongo_client[config.database]["users"].drop_indexes()
+
+    answer = api.get("/readyz")
+
+    assert (503, "not_ready", ["indexes", *(["secretKey"] if over else [])]) == (
+        answer.status,
+        answer.json["code"],
+        sorted(answer.json["details"]),
+    )
+
+
 def test_readyz_tells_that_the_database_is_away(away):
     """
     /readyz is a 503 with Retry-After within seconds; /healthz is not concerned.

@@ -5,17 +5,21 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import keys, logs, metrics
 from service.app import create_app
 from service.config import Config
+from service.drivers.skyportd import Skyportd
 from service.errors import StoreUnavailable
 from service.store import Store
+from tests.fake_skyportd import FakeSkyportd
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, run_due
 
 
@@ -76,6 +80,22 @@ def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, pla
     [line] = [line for line in lines() if line["event"] == "operation"]
     assert ("r-2", "deploy", "succeeded") == (line["request_id"], line["kind"], line["status"])
     assert line["operation_id"]
+
+
+def test_the_id_of_a_request_goes_to_the_node():
+    """
+    A daemon is told in which request an operation was asked for, and nothing otherwise.
+    """
+    with FakeSkyportd() as daemon:
+        for context in ({"request_id": "r-3"}, {}):
+            with structlog.contextvars.bound_contextvars(**context):
+                driver = Skyportd(
+                    "n", base_url=daemon.url, key=daemon.key, connect_timeout_s=1, read_timeout_s=5
+                )
+                with closing(driver):
+                    driver.probe()
+
+        assert {"r-3", None} == daemon.request_ids
 
 
 def test_health_is_not_told_of(api, lines):

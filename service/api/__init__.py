@@ -31,8 +31,9 @@ from service.api import (
     users,
     watching,
 )
-from service.api.auth import authenticate
+from service.api.auth import authenticate, is_open
 from service.api.compatibility import adapt
+from service.api.context import current
 from service.api.schemas.base import ErrorAnswer
 from service.config import Config
 from service.errors import ServiceError, Throttled
@@ -87,11 +88,8 @@ class Api(flask_smorest.Api):
         return answer
 
 
-def register(app: Flask, config: Config, *, first: Callable[[], None]) -> Api:
-    """Give the app its doors: paths, documentation, authentication and errors.
-
-    `first` is called before each request, when the request has its id and before its key is read.
-    """
+def register(app: Flask, config: Config) -> Api:
+    """Give the app its doors: paths, documentation, authentication and errors."""
     app.json = OrjsonProvider(app)
     app.url_map.strict_slashes = False
     api = Api(app)
@@ -115,7 +113,7 @@ def register(app: Flask, config: Config, *, first: Callable[[], None]) -> Api:
     )
     watching.register(app)
     app.before_request(_name_request)
-    app.before_request(first)
+    app.before_request(_prepare)
     app.before_request(authenticate)
     throttle.register(app, config)
     app.before_request(recording.begin)
@@ -153,6 +151,12 @@ def render(status: int, message: str, code: str, details: dict[str, Any]) -> Res
     answer = jsonify({"error": message, "code": code, "details": details})
     answer.status_code = status
     return answer
+
+
+def _prepare() -> None:
+    # Doors that need no key answer without the database.
+    if not is_open():
+        current().prepare()
 
 
 def _name_request() -> None:

@@ -29,6 +29,8 @@ class Context:
     patience: Patience
     vault: Vault
     brake: Brake
+    prepare: Callable[[], None]
+    """Makes the database ready for use, unless that is done. Raises StoreFailure."""
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
 

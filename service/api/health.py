@@ -1,8 +1,9 @@
 """Doors that tell how the service is. They need no key."""
 
 from service.api.blueprint import Blueprint
-from service.api.context import store
+from service.api.context import current
 from service.api.schemas.service import HealthAnswer
+from service.errors import StoreFailure, Unready
 
 blueprint = Blueprint("health", __name__, description="How the service is.")
 
@@ -21,6 +22,21 @@ def healthz() -> dict[str, str]:
     200, HealthAnswer, 503, example={"status": "ready"}, description="It can do its work."
 )
 def readyz() -> dict[str, str]:
-    """Tell whether the database answers."""
-    store().ping()
+    """Tell whether it can do its work: a primary of the database answers, its indexes are there.
+
+    And there is a secret key, without which no node can be worked on. 503 when not.
+    """
+    here = current()
+    here.store.ping()
+    reasons: dict[str, list[str]] = {}
+    try:
+        here.prepare()
+    except StoreFailure as exc:
+        reasons["database"] = [exc.message]
+    if missing := here.store.list_missing_indexes():
+        reasons["indexes"] = [f"The collection {name} lacks some." for name in missing]
+    if not here.config.secret_key:
+        reasons["secretKey"] = ["SKYQUAY_SECRET_KEY is not set."]
+    if reasons:
+        raise Unready("Skyquay cannot do its work yet.", **reasons)
     return {"status": "ready"}

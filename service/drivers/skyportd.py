@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+import structlog
 
 from service.addresses import Refuse, trust
 from service.drivers import (
@@ -86,6 +87,9 @@ class Skyportd:
         self._session = requests.Session()  # which does not retry: some of its GETs delete
         self._session.trust_env = False  # a node is never behind the proxy of our surroundings
         self._session.auth = (USER, key)
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        if request_id:  # who asked for the operation that this is a part of
+            self._session.headers["X-Request-Id"] = request_id
         self._guard = Guard(node_id, refuse, tls)
         self._session.mount("http://", GuardedAdapter(self._guard))
         self._session.mount("https://", GuardedAdapter(self._guard))

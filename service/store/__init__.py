@@ -189,6 +189,18 @@ class Store:
                 )
 
     @translated
+    def list_missing_indexes(self) -> list[str]:
+        """Name the collections that lack an index, within two seconds."""
+        with pymongo.timeout(2):
+            return [
+                name
+                for name, indexes in _INDEXES.items()
+                if not {str(list(index["keys"])) for index in indexes}
+                <= {str(found["key"]) for found in
+                    self._database[name].index_information().values()}
+            ]  # fmt: skip
+
+    @translated
     def check_server(self) -> str | None:
         """Tell in a sentence why this database cannot be used; None when it can."""
         hello = self._client.admin.command("hello")
