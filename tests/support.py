@@ -1,12 +1,15 @@
 """Factories and helpers for tests: documents with sensible contents, and a way to wait."""
 
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from service import images, keys, nodes, users
@@ -31,6 +34,16 @@ def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return seen
+
+
+def need(program: str) -> str:
+    """Find a program; without it the test is skipped, or fails where everything must be tested."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if path is None and os.environ.get("SKYQUAY_REQUIRE_DOCKER") == "1":
+        pytest.fail(f"{program} is not installed")
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
 
 
 def a_user(store: Store, **over: Any) -> User:
