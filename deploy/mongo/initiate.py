@@ -70,7 +70,7 @@ def _make_set(members: list[str], name: str, key: str) -> None:
         "settings": {"electionTimeoutMillis": ELECTION_TIMEOUT_MS},
     }
     try:
-        if not any([_knows_a_set(member, key) for member in members]):
+        if not any(_knows_a_set(member, key) for member in members):
             with _connect(members[:1], key, directConnection=True) as client:
                 client.admin.command("replSetInitiate", config)
             print(f"Made the replica set {name} of {', '.join(members)}.", flush=True)
