@@ -208,7 +208,7 @@ def test_long_running_services_come_back(services):
     """
     policies = {name: service["restart"] for name, service in services.items()}
 
-    assert "on-failure" == policies.pop("mongo-init")
+    assert "on-failure:3" == policies.pop("mongo-init")
     assert {"unless-stopped"} == set(policies.values())
 
 

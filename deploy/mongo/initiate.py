@@ -30,7 +30,7 @@ def initiate(uri: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
     """
     parsed = parse_uri(uri)
     members = [f"{host}:{port}" for host, port in parsed["nodelist"]]
-    name = parsed["options"]["replicaset"]
+    name = parsed["options"]["replicaSet"]
     deadline = time.monotonic() + timeout_s
     while True:
         try:
