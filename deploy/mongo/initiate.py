@@ -16,8 +16,13 @@ from pymongo.uri_parser import parse_uri
 
 DATABASE = "skyquay"
 TIMEOUT_S = 120.0
-# Half of MongoDB's own: on one machine there is no slow network to be patient with.
-ELECTION_TIMEOUT_MS = 5000
+SETTINGS = {
+    # Half of MongoDB's own: on one machine there is no slow network to be patient with.
+    "electionTimeoutMillis": 5000,
+    # A new primary waits that long for what only the old one knows, and so for a container that is
+    # gone. It can wait in vain only: what Skyquay acknowledges is known to most of the members.
+    "catchUpTimeoutMillis": 1000,
+}
 
 _NOT_YET_INITIALIZED = 94
 _USER_EXISTS = 51003
@@ -67,7 +72,7 @@ def _make_set(members: list[str], name: str, key: str) -> None:
     config = {
         "_id": name,
         "members": [{"_id": number, "host": host} for number, host in enumerate(members)],
-        "settings": {"electionTimeoutMillis": ELECTION_TIMEOUT_MS},
+        "settings": SETTINGS,
     }
     try:
         if not any(_knows_a_set(member, key) for member in members):
