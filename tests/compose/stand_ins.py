@@ -46,6 +46,7 @@ DOCKERFILES = {
 
 def ensure_stand_ins(client: docker.DockerClient, folder: Path) -> list[str]:
     """Make the images that are missing, and tell which names have a stand-in."""
+    client.api.timeout = BUILD_TIMEOUT_S
     for name, dockerfile in DOCKERFILES.items():
         if not _has(client, name):
             _ensure_base(client, folder)
@@ -53,17 +54,16 @@ def ensure_stand_ins(client: docker.DockerClient, folder: Path) -> list[str]:
             context.mkdir()
             if "mongod" in dockerfile:
                 shutil.copy(find_mongod(), context / "mongod")
-            _build(name, f"FROM {BASE}\n{dockerfile}", context)
+            _build(client, name, f"FROM {BASE}\n{dockerfile}", context)
     return [name for name in DOCKERFILES if client.images.get(name).labels.get("stand-in")]
 
 
-def ensure_instance_image(client: docker.DockerClient, folder: Path) -> str:
+def ensure_instance_image(client: docker.DockerClient, folder: Path) -> None:
     """Make the image of an instance, which runs until it is told to stop."""
     parent = ensure_image(client, "skyquay-test/python:1")
     context = folder / "instance"
     context.mkdir()
-    _build(INSTANCE, f'FROM {parent}\nCMD ["httpd", "-f", "-p", "8080"]', context)
-    return INSTANCE
+    _build(client, INSTANCE, f'FROM {parent}\nCMD ["httpd", "-f", "-p", "8080"]', context)
 
 
 def _has(client: docker.DockerClient, name: str) -> bool:
@@ -87,15 +87,11 @@ def _ensure_base(client: docker.DockerClient, folder: Path) -> None:
     if Path("/", CERTIFICATES).exists():
         shutil.copy(Path("/", CERTIFICATES), root / CERTIFICATES)
     (root / "etc/pip.conf").write_text(_read_pip_settings())
-    with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as tar:
-        subprocess.run(
-            ["docker", "import", "--change", "LABEL stand-in=yes", "-", BASE],
-            stdin=tar.stdout,
-            stdout=subprocess.DEVNULL,
-            check=True,
-            timeout=BUILD_TIMEOUT_S,
-        )
+    packed = shutil.make_archive(str(root), "tar", root)
     shutil.rmtree(root)
+    repository, _, tag = BASE.partition(":")
+    client.api.import_image_from_file(packed, repository, tag, changes=["LABEL stand-in=yes"])
+    Path(packed).unlink()
 
 
 def _read_pip_settings() -> str:
@@ -111,12 +107,6 @@ def _read_pip_settings() -> str:
     return "".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())])
 
 
-def _build(name: str, dockerfile: str, context: Path) -> None:
+def _build(client: docker.DockerClient, name: str, dockerfile: str, context: Path) -> None:
     (context / "Dockerfile").write_text(dockerfile)
-    subprocess.run(
-        ["docker", "build", "--quiet", "--network=none", "--tag", name, context],
-        check=True,
-        timeout=BUILD_TIMEOUT_S,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "DOCKER_BUILDKIT": "0"},  # Debian's engine comes without buildx
-    )
+    client.images.build(path=str(context), tag=name, network_mode="none", rm=True)

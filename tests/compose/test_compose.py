@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.compose.stand_ins import ensure_instance_image, ensure_stand_ins
+from tests.compose.stand_ins import INSTANCE, ensure_instance_image, ensure_stand_ins
 from tests.docker_images import SOCKET, require_engine
 from tests.support import DEPLOY, eventually, need
 from tests.test_drivers import free_port
@@ -44,6 +44,7 @@ with pymongo.MongoClient(uri) as client:
 class Stack:
     """The services of one project."""
 
+    client: Any
     project: str
     url: str
     environ: dict[str, str]
@@ -60,19 +61,16 @@ class Stack:
         assert 0 == result.returncode, f"{' '.join(words)}:\n{result.stdout}{result.stderr}"
         return result.stdout
 
-    def docker(self, command: str, service: str) -> None:
-        """Do something to the container of a service, behind the back of Compose."""
-        container = self.compose("ps", "-q", service).strip()
-        subprocess.run(["docker", command, container], check=True, timeout=60, capture_output=True)
+    def find_container(self, service: str) -> Any:
+        """Find the container of a service, as it is now."""
+        return self.client.containers.get(self.compose("ps", "-a", "-q", service).strip())
 
     def await_health(self, service: str) -> None:
         """Wait until the service's container is healthy."""
-        container = self.compose("ps", "-q", service).strip()
-        look = ["docker", "inspect", "-f", "{{.State.Health.Status}}", container]
 
         def is_healthy() -> bool:
-            told = subprocess.run(look, check=True, timeout=60, capture_output=True, text=True)
-            return told.stdout.strip() == "healthy"
+            health = self.find_container(service).attrs["State"]["Health"]
+            return bool(health["Status"] == "healthy")
 
         assert eventually(is_healthy, timeout_s=90), f"{service} is not healthy"
 
@@ -110,14 +108,15 @@ def seen(tmp_path_factory) -> Seen:
     folder = tmp_path_factory.mktemp("compose")
     with closing(require_engine()) as client, ExitStack() as stack:
         seen = Seen(stand_ins=ensure_stand_ins(client, folder))
-        instance_image = ensure_instance_image(client, folder)
-        running = prepare(folder)
+        ensure_instance_image(client, folder)
+        stack.callback(remove_instances, client)
+        running = prepare(client, folder)
         running.compose("build", "worker", timeout_s=BUILD_TIMEOUT_S)
         base = client.images.get("python:3.13-slim-bookworm").attrs["Size"]
         seen.image_mb = (client.images.get(IMAGE).attrs["Size"] - base) / 1e6
         stack.callback(running.compose, "down", "-v", "--timeout", "30")
         try:
-            use(running, seen, client, instance_image)
+            use(running, seen)
         except BaseException:
             print(running.compose("ps"), running.compose("logs", "--no-color", "--tail=40"))
             raise
@@ -132,7 +131,7 @@ def seen(tmp_path_factory) -> Seen:
     return seen
 
 
-def prepare(folder: Path) -> Stack:
+def prepare(client: Any, folder: Path) -> Stack:
     """Make secrets, and choose names, a port and a subnet that nobody else has."""
     subprocess.run([ROOT / "deploy/make-secrets", folder / "secrets"], check=True, timeout=60)
     published = f"127.0.0.1:{free_port()}"
@@ -144,25 +143,26 @@ def prepare(folder: Path) -> Stack:
         "SKYQUAY_SUBNET": f"10.213.{random.randrange(128, 256)}",
         "SKYQUAY_ALLOW_ANY_IMAGE": "1",
         "DOCKER_GROUP": str(os.stat(SOCKET).st_gid),
-        "DOCKER_BUILDKIT": "0",
     }
-    stack = Stack(f"skyquay-test-{secrets.token_hex(3)}", f"http://{published}", environ)
+    project = f"skyquay-test-{secrets.token_hex(3)}"
+    stack = Stack(client, project, f"http://{published}", environ)
     stack.api.headers["x-api-key"] = folder.joinpath("secrets/api_key").read_text().strip()
     return stack
 
 
-def use(stack: Stack, seen: Seen, client: Any, image: str) -> None:
+def use(stack: Stack, seen: Seen) -> None:
     """Start everything, deploy an instance, kill an API and a primary, and delete the instance."""
     began = time.monotonic()
     stack.compose("up", "-d")
-    instance_id = deploy(stack, image)
+    instance_id = deploy(stack)
     seen.first_ready_s = time.monotonic() - began
-    seen.published = find_published(client, stack.project)
+    seen.published = find_published(stack)
 
     with readers(stack, seen, "an API was killed"):
-        stack.docker("kill", "api-1")
+        victim = stack.find_container("api-1")
+        victim.kill()
         time.sleep(5)
-        stack.docker("start", "api-1")
+        victim.start()
         stack.await_health("api-1")
     with readers(stack, seen, "an API was made anew"):
         stack.compose("up", "-d", "--no-deps", "--force-recreate", "api-2")
@@ -175,18 +175,18 @@ def use(stack: Stack, seen: Seen, client: Any, image: str) -> None:
         lost = fail_over(stack, seen)
     # A start with a member away makes nothing anew.
     stack.compose("run", "--rm", "--no-deps", "mongo-init")
-    stack.docker("start", lost)
+    stack.find_container(lost).start()
     stack.await_health(lost)
     seen.member_returned = True
 
     seen.state_after = ask_state(stack, instance_id)
     seen.users = {user["userId"] for user in stack.send("GET", "/api/users").json()}
     stack.send("DELETE", "/api/instance/delete", json={"id": instance_id}).raise_for_status()
-    eventually(lambda: not list_containers(client, instance_id), timeout_s=60)
-    seen.left = list_containers(client, instance_id)
+    eventually(lambda: not list_instances(stack.client), timeout_s=60)
+    seen.left = [each.name for each in list_instances(stack.client)]
 
 
-def deploy(stack: Stack, image: str) -> str:
+def deploy(stack: Stack) -> str:
     """Add a user and the engine of this machine, deploy an instance, and wait until it is READY."""
     create_user(stack, "owner").raise_for_status()
     order = {"name": "here", "driver": "docker", "address": f"unix://{SOCKET}"}
@@ -194,7 +194,7 @@ def deploy(stack: Stack, image: str) -> str:
     assert (201, "Online") == (node.status_code, node.json().get("status")), node.text
     port = free_port()
     body = {
-        "name": "first", "user": "owner", "nodeId": node.json()["id"], "image": image,
+        "name": "first", "user": "owner", "nodeId": node.json()["id"], "image": INSTANCE,
         "memory": 64, "cpu": 1, "ports": f"8080:{port}", "primary": port,
     }  # fmt: skip
     deployed = stack.send("POST", DEPLOY, json=body)
@@ -278,9 +278,10 @@ def fail_over(stack: Stack, seen: Seen) -> str:
                 seen.refused[str(answer.status_code)] += 1
 
     primary = stack.find_primary()
+    victim = stack.find_container(primary)
     with run_threads([write], over):
         assert eventually(lambda: len(made_at) >= 10, timeout_s=60)
-        stack.docker("kill", primary)
+        victim.kill()
         killed_at = time.monotonic()
         # One that was on its way may be acknowledged still, so several must follow.
         assert eventually(lambda: len([at for at in made_at if at > killed_at]) >= 10, timeout_s=90)
@@ -290,19 +291,25 @@ def fail_over(stack: Stack, seen: Seen) -> str:
     return primary
 
 
-def find_published(client: Any, project: str) -> set[str]:
+def find_published(stack: Stack) -> set[str]:
     """Tell the services of which a port is open on this machine."""
-    containers = client.containers.list(filters={"label": f"com.docker.compose.project={project}"})
+    ours = {"label": f"com.docker.compose.project={stack.project}"}
     return {
         each.labels["com.docker.compose.service"]
-        for each in containers
+        for each in stack.client.containers.list(filters=ours)
         if any(each.attrs["NetworkSettings"]["Ports"].values())
     }
 
 
-def list_containers(client: Any, instance_id: str) -> list[str]:
-    """List the containers of an instance, running or not."""
-    return [each.name for each in client.containers.list(all=True) if instance_id in each.name]
+def list_instances(client: Any) -> list[Any]:
+    """List the containers that were deployed, running or not."""
+    return list(client.containers.list(all=True, filters={"ancestor": INSTANCE}))
+
+
+def remove_instances(client: Any) -> None:
+    """Remove what a run that failed left."""
+    for each in list_instances(client):
+        each.remove(force=True, v=True)
 
 
 def test_an_instance_is_ready_soon(seen):
