@@ -1,4 +1,4 @@
-# The one image of Skyquay. It serves the API; `docker run ... skyquay worker` runs a worker.
+# The one image of Skyquay. It serves the API; with the command `skyquay worker` it works.
 
 # The tag follows security fixes of Python 3.13; pass `python@sha256:...` for the same bytes always.
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
@@ -21,13 +21,9 @@ FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/skyquay/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin skyquay
 COPY --from=build /opt/skyquay /opt/skyquay
-WORKDIR /app
-COPY wsgi.py ./
 USER 10001:10001
+ENV SKYQUAY_LISTEN=0.0.0.0:8000
 EXPOSE 8000
-# Python as process 1 ignores SIGTERM; on SIGINT waitress finishes what it is answering.
-STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-# Delete waits up to 10 s for a node, so there are more threads than waitress's four.
-CMD ["waitress-serve", "--listen=0.0.0.0:8000", "--threads=16", "wsgi:app"]
+CMD ["skyquay", "serve", "--no-worker"]

@@ -1,7 +1,7 @@
 # What a person types. `make run` needs Python 3.11 or later and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint lock openapi clean
+.PHONY: help run test test-compose fuzz lint lock openapi clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 
 help: ## Say what can be made.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: $(INSTALLED) ## Run Skyquay on this machine, with a private database.
 	@exec $(VENV)/bin/skyquay up
@@ -22,6 +22,9 @@ test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests.
 	$(MAKE) --no-print-directory lint || status=1; \
 	$(PYTHON) -m pytest --cov --cov-fail-under=90 || status=1; \
 	exit $$status
+
+test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kill parts of it.
+	@$(PYTHON) -m pytest -s --timeout=1800 tests/compose/test_compose.py
 
 fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \

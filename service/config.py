@@ -18,7 +18,7 @@ class ConfigError(ValueError):
 
 
 def _setting(default: Any, help_text: str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"help": help_text})
+    return field(default=default, repr=not secret, metadata={"help": help_text, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,18 @@ class Config:
     def from_env(cls, environ: Mapping[str, str], **defaults: Any) -> "Config":
         """Read the settings; what is unset or empty is as in `defaults`, else as declared above.
 
-        Raises ConfigError with the variable's name for a value that cannot be read.
+        A secret may stand in a file, which SKYQUAY_<NAME>_FILE names. Raises ConfigError with the
+        variable's name for a value that cannot be read.
         """
         values = dict(defaults)
         for setting in fields(cls):
-            text = environ.get(variable(setting.name), "").strip()
+            name = variable(setting.name)
+            text = environ.get(name, "").strip()
+            path = environ.get(f"{name}_FILE", "").strip()
+            if path and setting.metadata["secret"]:
+                if text:
+                    raise ConfigError(f"Set {name} or {name}_FILE, not both.")
+                text = _read_file(f"{name}_FILE", path)
             if text:
                 values[setting.name] = _read(setting, text)
         return cls(**values)
@@ -161,6 +168,17 @@ def describe_settings() -> list[tuple[str, str, str]]:
 
 def _print_default(default: object) -> str:
     return str(int(default)) if isinstance(default, bool) else str(default)
+
+
+def _read_file(name: str, path: str) -> str:
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as exc:  # ValueError: bytes that are no text, or a path with NUL
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise ConfigError(f"{name} names {path!r}, which cannot be read: {reason}.") from exc
+    if not text:
+        raise ConfigError(f"{name} names {path!r}, which is empty.")
+    return text
 
 
 def _read(setting: "Field[Any]", text: str) -> Any:

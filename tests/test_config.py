@@ -11,6 +11,7 @@ from service.config import Config, ConfigError, describe_settings, variable
 
 NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
 MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "trusted_proxies"}
+SECRETS = [setting.name for setting in fields(Config) if setting.metadata["secret"]]
 POSITIVE = [name for name in NUMBERS if name not in MAY_BE_ZERO]
 
 
@@ -53,6 +54,50 @@ def test_an_empty_variable_is_unset(text):
     config = Config.from_env({"SKYQUAY_THREADS": text, "SKYQUAY_NAME": text})
 
     assert Config() == config
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_may_stand_in_a_file(tmp_path, name):
+    """
+    SKYQUAY_<NAME>_FILE names a file with the value, whose last line end does not count.
+    """
+    file = tmp_path / "secret"
+    file.write_text("a-secret-of-some-length\n")
+
+    config = Config.from_env({f"{variable(name)}_FILE": str(file)})
+
+    assert "a-secret-of-some-length" == getattr(config, name)
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_file_without_a_secret_is_refused_by_name(tmp_path, name, content):
+    """
+    A file that is missing, empty or no text is an error: without it Skyquay would run unprotected.
+    """
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=f"{variable(name)}_FILE"):
+        Config.from_env({f"{variable(name)}_FILE": str(file)})
+
+
+def test_a_secret_stands_in_one_place(tmp_path):
+    """
+    A value and a file for the same secret are refused: one of them must be out of date.
+    """
+    environ = {"SKYQUAY_API_KEY": "k" * 16, "SKYQUAY_API_KEY_FILE": str(tmp_path / "secret")}
+
+    with pytest.raises(ConfigError, match="not both"):
+        Config.from_env(environ)
+
+
+def test_only_secrets_stand_in_files():
+    """
+    What is no secret has one variable, and one ending in _FILE is not ours.
+    """
+    assert Config() == Config.from_env({"SKYQUAY_NAME_FILE": "/nowhere"})
 
 
 def test_a_command_has_defaults_of_its_own():

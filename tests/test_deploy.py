@@ -2,28 +2,29 @@
 
 import os
 import re
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from pymongo.uri_parser import parse_uri
 
+from service.config import Config
 from tests.support import need
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRETS = {
-    "SKYQUAY_API_KEY": "key-of-sixteen-characters",
-    "SKYQUAY_SECRET_KEY": "a-secret-key-of-tests",
-}
+APIS = {"api-1", "api-2"}
+MEMBERS = {"mongo-1", "mongo-2", "mongo-3"}
 
 
-def run_compose_config(env_file: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Let Compose check and print docker-compose.yml, with an empty `.env` and these settings."""
+def run_compose_config(env_file: Path) -> subprocess.CompletedProcess[str]:
+    """Let Compose check and print docker-compose.yml, with nothing set."""
     env_file.write_text("")
     return subprocess.run(
         [need("docker-compose"), "--env-file", str(env_file), "-f", "docker-compose.yml", "config"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
         capture_output=True,
         text=True,
         timeout=60,
@@ -31,32 +32,114 @@ def run_compose_config(env_file: Path, environ: dict[str, str]) -> subprocess.Co
     )
 
 
+def make_secrets(folder: Path) -> dict[str, str]:
+    """Run deploy/make-secrets, and read what is in the folder then."""
+    subprocess.run(
+        [ROOT / "deploy" / "make-secrets", folder], check=True, timeout=60, capture_output=True
+    )
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
 @pytest.fixture(scope="module")
-def services(tmp_path_factory):
-    """The services of docker-compose.yml as Compose understands them."""
-    result = run_compose_config(tmp_path_factory.mktemp("compose") / "env", SECRETS)
+def compose(tmp_path_factory):
+    """What docker-compose.yml says, as Compose understands it."""
+    result = run_compose_config(tmp_path_factory.mktemp("compose") / "env")
     assert 0 == result.returncode, result.stderr
-    return yaml.safe_load(result.stdout)["services"]
+    return yaml.safe_load(result.stdout)
+
+
+@pytest.fixture
+def services(compose):
+    """The services of docker-compose.yml."""
+    return compose["services"]
 
 
 def test_compose_file_is_valid(services):
     """
     Compose accepts the file, and it has the services that the operations page names.
     """
-    assert {"nginx", "api", "worker", "mongo", "mongo-init"} == set(services)
+    assert {"nginx", "worker", "mongo-init", *APIS, *MEMBERS} == set(services)
 
 
-@pytest.mark.parametrize("missing", sorted(SECRETS))
-def test_compose_names_a_missing_secret(tmp_path, missing):
+def test_nginx_knows_each_api(services):
     """
-    Without one of the secrets nothing starts, and the message says which one to set.
+    nginx is told the address that each API has.
     """
-    environ = {name: value for name, value in SECRETS.items() if name != missing}
+    told = dict(host.split(":") for host in services["nginx"]["extra_hosts"])
+    given = {name: services[name]["networks"]["outside"]["ipv4_address"] for name in APIS}
+    upstream = ROOT.joinpath("deploy/nginx/upstream.compose.conf").read_text()
 
-    result = run_compose_config(tmp_path / "env", environ)
+    assert given == told
+    assert APIS == set(re.findall(r"^ +server ([a-z0-9-]+):8000", upstream, re.MULTILINE))
 
-    assert 0 != result.returncode
-    assert f"Set {missing}" in result.stderr
+
+def test_no_secret_is_in_the_environment(services):
+    """
+    Whoever may inspect a container sees its environment, so it only names the files with secrets.
+    """
+    names = {
+        name
+        for service in services.values()
+        for name in service.get("environment", {})
+        if re.search("KEY|URI|PASSWORD", name)
+    }
+
+    assert [] == [name for name in names if not name.endswith("_FILE")]
+
+
+def test_make_secrets_makes_what_compose_names(compose, tmp_path):
+    """
+    The script makes each file that docker-compose.yml mounts, in the folder beside it.
+    """
+    made = make_secrets(tmp_path / "secrets")
+
+    assert made.keys() == compose["secrets"].keys()
+    assert {str(ROOT / "secrets" / name) for name in made} == {
+        secret["file"] for secret in compose["secrets"].values()
+    }
+
+
+def test_make_secrets_makes_settings_that_are_taken(tmp_path):
+    """
+    The secrets that it makes are long enough, and the URI names all members.
+    """
+    made = make_secrets(tmp_path / "secrets")
+
+    config = Config.from_env(
+        {f"SKYQUAY_{name.upper()}_FILE": str(tmp_path / "secrets" / name)
+         for name in made if name != "mongodb_key"}
+    )  # fmt: skip
+
+    uri = parse_uri(config.mongodb_uri)
+    assert MEMBERS == {host for host, _ in uri["nodelist"]}
+    assert (64, 64, 64, 512) == tuple(
+        map(len, (config.api_key, config.secret_key, uri["password"], made["mongodb_key"]))
+    )
+
+
+def test_make_secrets_leaves_alone_what_exists(tmp_path):
+    """
+    A second run changes nothing, and makes a file that is missing.
+    """
+    before = make_secrets(tmp_path / "secrets")
+    (tmp_path / "secrets" / "api_key").unlink()
+
+    after = make_secrets(tmp_path / "secrets")
+
+    assert before.pop("api_key") != after.pop("api_key")
+    assert before == after
+
+
+def test_secrets_are_for_the_owner_and_the_containers(tmp_path):
+    """
+    Any user of a container reads the files, but on the machine nobody else gets into the folder.
+    """
+    folder = tmp_path / "secrets"
+    make_secrets(folder)
+
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+    assert (0o700, {0o444}) == (stat.S_IMODE(folder.stat().st_mode), modes)
 
 
 def test_only_nginx_is_published(services):
@@ -80,8 +163,20 @@ def test_the_database_is_on_a_network_of_its_own(services):
     """
     nginx cannot reach the database, and the database cannot reach the world.
     """
-    assert {"database"} == set(services["mongo"]["networks"])
+    assert [{"database"}] * 3 == [set(services[member]["networks"]) for member in MEMBERS]
     assert "database" not in services["nginx"]["networks"]
+
+
+def test_services_have_few_rights_and_bounds(services):
+    """
+    Every container has a file system that it cannot change, no rights that it does not need, and a
+    limit of memory.
+    """
+    for service in services.values():
+        assert (True, ["ALL"]) == (service["read_only"], service["cap_drop"])
+        assert ["no-new-privileges:true"] == service["security_opt"]
+        assert service["mem_limit"]
+    assert {"nginx"} == {name for name, service in services.items() if "cap_add" in service}
 
 
 def test_no_service_is_given_the_docker_socket(services):
@@ -113,7 +208,7 @@ def test_long_running_services_come_back(services):
     """
     policies = {name: service["restart"] for name, service in services.items()}
 
-    assert "on-failure" == policies.pop("mongo-init")
+    assert "on-failure:3" == policies.pop("mongo-init")
     assert {"unless-stopped"} == set(policies.values())
 
 
