@@ -162,8 +162,7 @@ class Supervisor:
                 place.child.process.pid, place.words[0], place.child.process.returncode,
             )  # fmt: skip
             place.early_ends = 0 if place.child.age_s > STEADY_S else place.early_ends + 1
-            delay_s = min(2.0 ** (place.early_ends - 2), MAX_DELAY_S) if place.early_ends > 1 else 0
-            place.start_at = time.monotonic() + delay_s
+            place.start_at = time.monotonic() + tell_delay(place.early_ends)
             place.child, place.successor = place.successor, None
         if place.child is None and time.monotonic() >= place.start_at:
             place.is_outdated = False
@@ -216,6 +215,11 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+
+
+def tell_delay(early_ends: int) -> float:
+    """Tell the seconds to wait before a start, when so many in a row have ended early."""
+    return 0.0 if early_ends < 2 else min(2.0 ** min(early_ends - 2, 10), MAX_DELAY_S)
 
 
 def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
