@@ -3,7 +3,8 @@
 Run `python -m bench.servers`; it needs `wrk`, and has granian take part where that is installed.
 All serve the same instances of one real mongod, and are asked in turn, round after round, so that
 what else the machine does strikes each alike. What counts is the ratio to the first, round by
-round: its median, and the spread.
+round: its median, and the spread. The time that a request takes of a core, in the servers alone,
+says what a machine with more cores could do.
 """
 
 import importlib.util
@@ -19,6 +20,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
+import psutil
 import requests
 
 from service import embedded, images, instances, nodes, users
@@ -75,7 +77,8 @@ def fill(store: Store, count: int) -> None:
             store,
             {
                 "name": "one", "user_id": user["_id"], "node_id": node["_id"],
-                "image": image["_id"], "image_name": None, "memory_mib": 64, "cpu_milli": 100, "disk_gb": None,
+                "image": image["_id"], "image_name": None, "memory_mib": 64, "cpu_milli": 100,
+                "disk_gb": None,
                 "ports": parse(f"80:{8000 + number}"), "primary": 8000 + number, "variables": {},
             },
             now=now,
@@ -97,6 +100,12 @@ def ask(url: str, *, seconds: int, connections: int) -> tuple[float, str]:
     )
 
 
+def tell_cpu_s(process: psutil.Process) -> float:
+    """Tell the seconds of a core that a process and its children have used."""
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
 @click.command(help=__doc__)
 @click.option("--processes", default=count_cores(), show_default=True)
 @click.option("--instances", "count", default=20, show_default=True, help="In each answer.")
@@ -109,7 +118,7 @@ def main(processes: int, count: int, connections: int, seconds: int, rounds: int
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mongod = stack.enter_context(embedded.start(folder))
         fill(stack.enter_context(closing(Store(mongod.uri, "bench"))), count)
-        urls = {}
+        urls, trees = {}, {}
         for name in list_ways(processes, 0):
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]
@@ -126,7 +135,7 @@ def main(processes: int, count: int, connections: int, seconds: int, rounds: int
             )
             stack.callback(process.wait, 60)
             stack.callback(process.terminate)
-            urls[name] = f"http://127.0.0.1:{port}"
+            urls[name], trees[name] = f"http://127.0.0.1:{port}", psutil.Process(process.pid)
         for url in urls.values():
             while True:
                 try:
@@ -136,9 +145,13 @@ def main(processes: int, count: int, connections: int, seconds: int, rounds: int
                     time.sleep(0.1)
             ask(url, seconds=1, connections=connections)
         seen: dict[str, list[tuple[float, str]]] = {name: [] for name in urls}
+        used: dict[str, list[float]] = {name: [] for name in urls}
         for number in range(rounds):
             for name, url in urls.items():
+                before_s = tell_cpu_s(trees[name])
                 seen[name].append(ask(url, seconds=seconds, connections=connections))
+                spent_s = tell_cpu_s(trees[name]) - before_s
+                used[name].append(1000 * spent_s / (seen[name][-1][0] * seconds))
             click.echo(f"round {number + 1} of {rounds}", err=True)
         first = next(iter(seen.values()))
         for name, answers in seen.items():
@@ -146,6 +159,7 @@ def main(processes: int, count: int, connections: int, seconds: int, rounds: int
             click.echo(
                 f"{name:40} {statistics.median(ratios):5.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
                 f"  {statistics.median(rate for rate, _ in answers):6.0f}/s"
+                f"  {statistics.median(used[name]):5.2f} ms of a core each"
                 f"  p99 {', '.join(p99 for _, p99 in answers)}"
             )
 
