@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
+from socket import socket
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -34,8 +35,9 @@ from service.drivers import DRIVER_NAMES
 from service.embedded import EmbeddedError
 from service.errors import ServiceError
 from service.lifecycle import NodeStatus
-from service.server import Server, leave_on_signals, work
+from service.server import Server, bind, leave_on_signals, name_url, work
 from service.store import Store
+from service.supervisor import Lifeline, Supervisor, count_cores
 from service.vault import Vault
 
 Params = ParamSpec("Params")
@@ -94,7 +96,7 @@ def up(no_worker: bool) -> None:
             config = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(_usable_store(config))
         drivers = make_drivers(config)
-        server = Server(create_app(config, store, drivers), config)
+        server = Server(create_app(config, store, drivers), config, bind(config))
         now = utc_now()
         key_file = config.data_dir.resolve() / "api-key"
         # Whatever is no terminal may be a log, which keeps what it gets.
@@ -147,33 +149,61 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
 
 @main.command(epilog=_settings_epilog())
 @click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@click.option(
+    "--processes",
+    type=click.IntRange(0),
+    help="Processes that answer; 0: one for each core. Default: SKYQUAY_PROCESSES.",
+)
+@click.option("--listener", type=int, hidden=True)
+@click.option("--lifeline", type=Lifeline, hidden=True)
 @plainly
-def serve(no_worker: bool) -> None:
-    """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes."""
-    leave_on_signals()
+def serve(
+    no_worker: bool, processes: int | None, listener: int | None, lifeline: Lifeline | None
+) -> None:
+    """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes.
+
+    With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
+    all, one after the other, without a request being refused.
+    """
+    leave_on_signals(is_child=lifeline is not None)
     config = _read_production_config()
+    works = bool(config.secret_key) and not no_worker
     with _usable_store(config) as store:
-        drivers = make_drivers(config)
-        server = Server(create_app(config, store, drivers), config)
-        click.echo(f"Skyquay serves {server.url}")
+        if lifeline is not None:
+            server = Server(create_app(config, store), config, socket(fileno=listener))
+            lifeline.tell_ready()
+            server.run(None, is_child=True)
+            return
+        bound = bind(config)
+        click.echo(f"Skyquay serves {name_url(config, bound)}")
         if not config.secret_key:
             click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
         sys.stdout.flush()
-        works = config.secret_key and not no_worker
-        server.run(make_worker(config, store, drivers) if works else None)
+        count = (config.processes if processes is None else processes) or count_cores()
+        if count == 1:
+            drivers = make_drivers(config)
+            server = Server(create_app(config, store, drivers), config, bound)
+            server.run(make_worker(config, store, drivers) if works else None)
+            return
+    # Only now: this process needs the database no more.
+    Supervisor(bound, processes=count, works=works).run()
 
 
 @main.command(epilog=_settings_epilog())
+@click.option("--lifeline", type=Lifeline, hidden=True)
 @plainly
-def worker() -> None:
+def worker(lifeline: Lifeline | None) -> None:
     """Carry out operations and probe nodes, without serving."""
-    leave_on_signals()
+    leave_on_signals(is_child=lifeline is not None)
     config = _read_production_config()
     if not config.secret_key:
         raise ConfigError(WITHOUT_KEY)
     with _usable_store(config) as store:
-        click.echo("Skyquay works.")
-        sys.stdout.flush()
+        if lifeline is None:
+            click.echo("Skyquay works.")
+            sys.stdout.flush()
+        else:
+            lifeline.tell_ready()
         work(make_worker(config, store, make_drivers(config)))
 
 

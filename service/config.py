@@ -10,7 +10,8 @@ from typing import Any
 MIN_API_KEY_LENGTH = 16
 MIN_SECRET_KEY_LENGTH = 16
 
-_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "trusted_proxies"}
+_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes",
+                "trusted_proxies"}  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -63,7 +64,8 @@ class Config:
     allow_any_image: bool = _setting(
         False, "Allow deploys of container images that are not in the catalogue."
     )
-    threads: int = _setting(16, "Threads that answer requests.")
+    processes: int = _setting(0, "Processes of `serve` that answer; 0: one for each core.")
+    threads: int = _setting(16, "Threads of each process that answer requests.")
     worker_threads: int = _setting(16, "Operations that one worker carries out at a time.")
     node_operations: int = _setting(4, "Operations that are carried out on one node at a time.")
     probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")

@@ -21,19 +21,34 @@ from service.worker import Worker
 DRAIN_TIMEOUT_S = 10.0
 """How long requests that are under way may take once the process is to end."""
 
+LINGER_S = 5.0
+"""How long a process that is replaced leaves its connections open for one more request each."""
+
+BACKLOG = 1024
+"""How many connections may wait to be accepted; waitress's own number."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Server:
-    """A bound socket, which is served until a signal comes. Raises ConfigError when it is taken."""
+def bind(config: Config) -> socket.socket:
+    """Listen where the settings say. Raises ConfigError when that is taken."""
+    host, port = config.listen_address()
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as exc:
+        raise ConfigError(f"Cannot serve on {config.listen}: {exc.strerror}.") from exc
 
-    def __init__(self, app: Flask, config: Config) -> None:
-        host, port = config.listen_address()
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.create_server((host, port), family=family)
-        except OSError as exc:
-            raise ConfigError(f"Cannot serve on {config.listen}: {exc.strerror}.") from exc
+
+def name_url(config: Config, listener: socket.socket) -> str:
+    """Name the address that is served, with the port that the system chose for port 0."""
+    return f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
+
+
+class Server:
+    """A listening socket, which is served until a signal comes."""
+
+    def __init__(self, app: Flask, config: Config, listener: socket.socket) -> None:
         self._map: dict[int, Any] = {}
         self._server: Any = create_server(
             app,
@@ -49,27 +64,41 @@ class Server:
         )
         cast(Any, self._server).channel_class = _Channel
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping
-        self.url = f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
+        self._linger_until = 0.0
+        self.url = name_url(config, listener)
 
-    def run(self, worker: Worker | None) -> None:
+    def run(self, worker: Worker | None, *, is_child: bool = False) -> None:
         """Serve, and work, until a signal says to leave; then finish what is under way.
 
-        Nothing is accepted from then on. Requests that wait for a node are answered at once.
+        Nothing is accepted from then on. Requests that wait for a node are answered at once. To a
+        child SIGHUP says that others serve on: each of its connections may still bring a request,
+        which is answered with `Connection: close`.
         """
         if worker is not None:
             worker.start()
         try:
-            _on_signals(self._stop)
+            on_signals(self._stop)
+            if is_child:
+                signal.signal(signal.SIGHUP, self._retire)
             while not self._stopping.is_set():
                 self._turn()
             self._drain()
         finally:
-            self._server.task_dispatcher.shutdown(timeout=0)
+            self._server.task_dispatcher.shutdown(timeout=1)
             self._server.asyncore.close_all(self._map)
             if worker is not None:
                 worker.stop()
 
+    def _retire(self, *_: object) -> None:
+        if not self._stopping.is_set():
+            self._linger_until = time.monotonic() + LINGER_S
+            self._leave()
+
     def _stop(self) -> None:
+        self._linger_until = 0.0
+        self._leave()
+
+    def _leave(self) -> None:
         self._stopping.set()
         self._server.pull_trigger()  # ends the turn that waits for something to happen
 
@@ -78,6 +107,8 @@ class Server:
 
     def _drain(self) -> None:
         dispatcher.close(self._server)  # the listening socket only: answers must still get out
+        while self._server.active_channels and time.monotonic() < self._linger_until:
+            self._turn(0.05)
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while self._is_busy() and time.monotonic() < deadline:
             self._turn(0.05)
@@ -106,6 +137,12 @@ class AnswerTask(WSGITask):
             self.channel = channel
         channel.write_soon(b"".join(pieces))
 
+    def build_response_header(self) -> bytes:
+        """Have clients of a process that leaves send their next request to whoever serves then."""
+        if not self.channel.server.accepting:
+            self.request.headers["CONNECTION"] = "close"  # type: ignore[attr-defined]
+        return super().build_response_header()
+
 
 class _Channel(HTTPChannel):
     task_class = AnswerTask
@@ -120,16 +157,23 @@ def work(worker: Worker) -> None:
         worker.stop()
 
 
-def leave_on_signals() -> None:
-    """Have SIGTERM and Ctrl-C unwind the command in order, once: what follows is bounded."""
-    _on_signals(_leave)
+def leave_on_signals(*, is_child: bool = False) -> None:
+    """Have SIGTERM and Ctrl-C unwind the command in order, once: what follows is bounded.
+
+    And SIGHUP in a child, by which its parent replaces it.
+    """
+    on_signals(_leave)
+    if is_child:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
 
 
 def _leave() -> None:
     raise SystemExit(0)
 
 
-def _on_signals(act: Callable[[], None]) -> None:
+def on_signals(act: Callable[[], None]) -> None:
+    """Act at the first SIGTERM or Ctrl-C, and ignore those that follow."""
+
     def handle(*_: object) -> None:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -20,8 +20,8 @@ LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
              "audit", "brake"}  # fmt: skip
 SINGLE = LEAVES | {
-    "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "bootstrap",
-    "moving_in", "skyport_panel", "logs", "metrics", "app", "cli"
+    "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "supervisor",
+    "bootstrap", "moving_in", "skyport_panel", "logs", "metrics", "app", "cli"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api"}
 
@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "jobs": LEAVES | {"documents", "store", "drivers", "use case", "metrics"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
     "server": {"config", "worker", "api"},
+    "supervisor": {"server"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
     "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates", "metrics"},
     "app": KINDS,

@@ -1,0 +1,314 @@
+"""`skyquay serve` with several processes: what dies is replaced, what is replaced drops nothing."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from service import nodes
+from service.drivers.memory import MemoryNodes
+from service.nodes import NodeOrder
+from service.supervisor import MAX_DELAY_S, count_cores, tell_delay
+from service.vault import Vault
+from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually
+from tests.test_drivers import free_port
+
+KEY = "a-key-of-the-tests-own"
+SKYQUAY = Path(sys.executable).with_name("skyquay")
+PROCESSES = 2
+
+
+class Served:
+    """A `skyquay serve` with its children."""
+
+    def __init__(self, config, folder, *words, **env):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "serve.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [SKYQUAY, "serve", *words],
+                env={
+                    **os.environ,
+                    "SKYQUAY_MONGODB_URI": config.mongodb_uri,
+                    "SKYQUAY_DATABASE": config.database,
+                    "SKYQUAY_LISTEN": f"127.0.0.1:{self.port}",
+                    "SKYQUAY_API_KEY": KEY,
+                    "SKYQUAY_SECRET_KEY": "a secret key of the tests",
+                    "SKYQUAY_PROCESSES": str(PROCESSES),
+                    **env,
+                },
+                stdout=log,
+                stderr=log,
+            )
+        self.seen = set()
+
+    def list_children(self, role="serve"):
+        """List the children that do this, and note that they were there."""
+        found = set()
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children():
+                with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                    if role in child.cmdline() and "--lifeline" in child.cmdline():
+                        found.add(child)
+        self.seen |= found
+        return found
+
+    def is_ready(self):
+        """Ask whether somebody answers."""
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.url}/readyz", timeout=10).status_code == 200
+        return False
+
+    def end(self):
+        """Whatever the test did, leave nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(60)
+        for child in self.seen:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+@pytest.fixture
+def serve(config, store, tmp_path):
+    """Start a `skyquay serve` on the test's database, and wait until all of it is there."""
+    started = []
+
+    def start(*words, **env):
+        served = Served(config, tmp_path, *words, **env)
+        started.append(served)
+        assert eventually(served.is_ready, timeout_s=60), served.log.read_text()
+        return served
+
+    yield start
+    for served in started:
+        served.end()
+
+
+def has_ended(process):
+    """Tell whether a process has ended; whoever inherits it may leave it a zombie."""
+    with suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def wait_for_all(served):
+    """Wait until each of the serving children answers; list them."""
+    assert eventually(lambda: len(served.list_children()) == PROCESSES)
+    children = served.list_children()
+    # A child connects to the database when it is about to serve.
+    assert eventually(
+        lambda: all(len(child.net_connections("tcp")) > 1 for child in children), timeout_s=60
+    )
+    return children
+
+
+def ask(served):
+    """Ask once, on a connection of its own; tell the status."""
+    return requests.get(
+        f"{served.url}/api/users", headers={"x-api-key": KEY}, timeout=20
+    ).status_code
+
+
+def test_a_process_that_dies_is_replaced(serve):
+    """
+    Who is left answers, and soon there are as many as before.
+    """
+    served = serve()
+    before = wait_for_all(served)
+    victim = next(iter(before))
+
+    victim.kill()
+
+    assert {200} == {ask(served) for _ in range(20)}
+    after = eventually(lambda: len(now := served.list_children()) == PROCESSES and now)
+    assert PROCESSES - 1 == len(before & after)
+
+
+def test_a_worker_that_dies_is_replaced(serve):
+    """
+    One process works, and another when it dies.
+    """
+    served = serve()
+    [worker] = eventually(lambda: served.list_children("worker"))
+
+    worker.kill()
+
+    assert eventually(lambda: len(served.list_children("worker") - {worker}) == 1)
+
+
+def test_without_worker_no_process_works(serve):
+    """
+    With `--no-worker` all children serve.
+    """
+    served = serve("--no-worker")
+    wait_for_all(served)
+
+    assert set() == served.list_children("worker")
+
+
+def test_one_process_has_no_children(serve):
+    """
+    With one process all is in that one.
+    """
+    served = serve("--processes", "1")
+
+    assert (200, []) == (ask(served), psutil.Process(served.process.pid).children())
+
+
+def test_sigterm_answers_what_is_under_way(serve, store):
+    """
+    A request that waits is answered, the exit code is 0, and nobody is left.
+    """
+    served = serve()
+    wait_for_all(served)
+    served.list_children("worker")
+    node = a_node(store, MemoryNodes(), name="away")
+    store.nodes.note_probe(node["_id"], {"status": "Offline", "probed_at": NOON.replace(year=2999)})
+    order = a_deploy(a_user(store), node, an_image(store), queue=True)
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(
+            requests.post,
+            f"{served.url}{DEPLOY}?wait=60",
+            json=order,
+            headers={"x-api-key": KEY},
+            timeout=50,
+        )
+        assert eventually(lambda: store.operations.list_newest({}, limit=1))
+        served.process.terminate()
+        answer = waiting.result()
+
+    assert (201, 0) == (answer.status_code, served.process.wait(40))
+    assert [] == [child for child in served.seen if not has_ended(child)]
+
+
+class Load:
+    """Clients that ask all the time, and take no failure for an answer."""
+
+    def __init__(self, port, threads, *, keep_alive):
+        self.port = port
+        self.keep_alive = keep_alive
+        self.answers = Counter()
+        self.over = threading.Event()
+        self.running = [threads.submit(self.ask) for _ in range(3)]
+
+    def ask(self):
+        """Ask, over one connection as long as the server keeps it, or each time over a new one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        while not self.over.is_set():
+            try:
+                connection.request("GET", "/api/users", headers={"x-api-key": KEY})
+                answer = connection.getresponse()
+                answer.read()
+                self.answers[answer.status] += 1
+            except (OSError, http.client.HTTPException) as exc:
+                self.answers[repr(exc)] += 1
+                connection.close()
+            if not self.keep_alive:
+                connection.close()
+        connection.close()
+
+    def has_asked(self, more):
+        """Wait until so many more were answered."""
+        enough = self.answers.total() + more
+        assert eventually(lambda: self.answers.total() >= enough, timeout_s=60)
+
+
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_sighup_drops_no_request(serve, keep_alive):
+    """
+    While every process is replaced under load, each request is answered as ever.
+    """
+    served = serve()
+    before = wait_for_all(served)
+
+    with ThreadPoolExecutor(3) as threads:
+        load = Load(served.port, threads, keep_alive=keep_alive)
+        try:
+            load.has_asked(100)
+            served.process.send_signal(signal.SIGHUP)
+            replaced = eventually(lambda: all(map(has_ended, before)), timeout_s=90)
+            load.has_asked(200)
+        finally:
+            load.over.set()
+
+    assert (True, {200}) == (replaced, set(load.answers)), load.answers
+    assert PROCESSES == len(served.list_children())
+
+
+def test_a_worker_is_replaced_by_sighup(serve):
+    """
+    SIGHUP brings a new worker too.
+    """
+    served = serve()
+    [worker] = eventually(lambda: served.list_children("worker"))
+
+    served.process.send_signal(signal.SIGHUP)
+
+    assert eventually(lambda: has_ended(worker), timeout_s=60)
+    assert 1 == len(served.list_children("worker"))
+
+
+def test_new_processes_that_cannot_start_replace_nobody(serve, store):
+    """
+    When SIGHUP's first new process ends at once, the old ones serve on.
+    """
+    served = serve()
+    before = wait_for_all(served)
+    node = nodes.draft(NodeOrder(name="n", driver="skyportd"), node_id="n", now=NOON)
+    store.nodes.add({**node, "secret": Vault("a key that nobody set").seal("sesame")})
+
+    served.process.send_signal(signal.SIGHUP)
+
+    assert eventually(lambda: "The old ones stay" in served.log.read_text(), timeout_s=60)
+    assert (before, 200) == (served.list_children(), ask(served))
+
+
+def test_children_end_with_their_parent(serve):
+    """
+    When the parent is killed, nobody serves or works on, and the port is free.
+    """
+    served = serve()
+    wait_for_all(served)
+    eventually(lambda: served.list_children("worker"))
+
+    served.process.kill()
+    served.process.wait(20)
+
+    assert eventually(lambda: all(map(has_ended, served.seen)), timeout_s=40)
+    socket.create_server(("127.0.0.1", served.port)).close()
+
+
+def test_who_ends_early_again_and_again_is_started_later_and_later():
+    """
+    The first death costs no time, those that follow more and more, up to a bound.
+    """
+    delays = [tell_delay(number) for number in (1, 2, 3, 4, 100, 100_000)]
+
+    assert [0.0, 1.0, 2.0, 4.0, MAX_DELAY_S, MAX_DELAY_S] == delays
+
+
+@pytest.mark.parametrize(
+    ("share", "cores"),
+    [("max 100000", None), ("100000 100000", 1), ("5000 100000", 1), ("x", None)],
+)
+def test_a_container_s_share_counts(tmp_path, share, cores):
+    """
+    There are no more cores than the container has a share of, rounded up.
+    """
+    tmp_path.joinpath("cpu.max").write_text(share)
+
+    assert (cores or len(os.sched_getaffinity(0))) == count_cores(tmp_path)
