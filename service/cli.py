@@ -32,7 +32,7 @@ from service.config import Config, ConfigError, describe_settings
 from service.documents import Key
 from service.drivers import DRIVER_NAMES
 from service.embedded import EmbeddedError
-from service.errors import ServiceError
+from service.errors import ServiceError, StoreFailure
 from service.lifecycle import NodeStatus
 from service.server import Server, leave_on_signals, work
 from service.store import Store
@@ -471,6 +471,25 @@ def _print_report(report: moving_in.Report) -> None:
 
 
 @main.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@plainly
+def migrate(dry_run: bool) -> None:
+    """Bring the documents of earlier versions up to date, as every start of Skyquay does."""
+    config = _read_config()
+    with _opened_store(config) as store:
+        changes = store.plan_migrations() if dry_run else store.migrate()
+        if not dry_run:
+            prepare(config, store)
+    for change in changes:
+        counts = ", ".join(f"{count} {name}" for name, count in change.counts.items() if count)
+        click.echo(f"{change.number}  {change.sentence} ({counts or 'no documents'})")
+    if not changes:
+        click.echo("The database is up to date.")
+    elif dry_run:
+        click.echo("A dry run: nothing was written.")
+
+
+@main.command()
 @plainly
 def openapi() -> None:
     """Print the OpenAPI document."""
@@ -532,20 +551,37 @@ def _usable_store(config: Config) -> Iterator[Store]:
 
 
 @contextmanager
+def _opened_store(config: Config) -> Iterator[Store]:
+    """Open the database that commands use, as it is: nothing is made ready."""
+    store = make_store(_find_database(config))
+    try:
+        if problem := store.check_server():
+            raise StoreFailure(problem)
+        yield store
+    finally:
+        store.close()
+
+
+def _find_database(config: Config) -> Config:
+    """Fill in the private database of a Skyquay that runs now, where none is configured."""
+    if config.mongodb_uri:
+        return config
+    mongod = embedded.find_running(config.data_dir)
+    if mongod is None:
+        raise ConfigError(
+            "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
+            f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
+        )
+    return replace(config, mongodb_uri=mongod.uri)
+
+
+@contextmanager
 def _any_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
     """Open the configured database, or the private one of a Skyquay that runs now.
 
     That the command changes something of the kind `changes` is recorded.
     """
-    config = _read_config()
-    if not config.mongodb_uri:
-        mongod = embedded.find_running(config.data_dir)
-        if mongod is None:
-            raise ConfigError(
-                "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
-                f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
-            )
-        config = replace(config, mongodb_uri=mongod.uri)
+    config = _find_database(_read_config())
     with _usable_store(config) as store, ExitStack() as stack:
         if changes is not None:
             stack.enter_context(_recorded(config, store, changes, target_id))

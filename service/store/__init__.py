@@ -12,13 +12,24 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from service.errors import StoreFailure
-from service.store import audit, failures, images, instances, keys, nodes, operations, users
+from service.store import (
+    audit,
+    failures,
+    images,
+    instances,
+    keys,
+    migrations,
+    nodes,
+    operations,
+    users,
+)
 from service.store.audit import Audit
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failures import Failures
 from service.store.images import Images
 from service.store.instances import Instances
 from service.store.keys import Keys
+from service.store.migrations import Change
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.users import Users
@@ -45,33 +56,6 @@ _INDEXES: dict[str, Indexes] = {
     "audit": audit.INDEXES,
     "failures": failures.INDEXES,
 }
-
-_ADDED: dict[str, dict[str, object]] = {
-    "keys": {
-        "compatibility": None,
-        "prefix": "",
-        "retiring": None,
-        "user_id": None,
-        "instance_ids": None,
-        "node_ids": None,
-        "networks": None,
-        "created_by": None,
-    },
-    "nodes": {
-        "memory_overallocate": None,
-        "cpu_overallocate": None,
-        "capacity.cpu_milli": None,
-        "secret": None,
-        "pending_secret": None,
-        "tls": None,
-        "trusted_address": True,
-        "configure_key": None,
-        "deploying": None,
-    },
-    "instances": {"scripts": {"Install": []}, "secret_variables": []},
-    "operations": {"cancel_requested": False, "user_id": None},
-}
-"""Fields that documents of earlier versions do not have, and what they have instead."""
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
 
@@ -142,17 +126,24 @@ class Store:
 
     @translated
     def prepare(self) -> None:
-        """Make the indexes, and complete documents of earlier versions.
+        """Bring documents of earlier versions up to date, and make the indexes.
 
-        Indexes are what keeps the promises, so nothing is served without them.
+        Indexes are what keeps the promises, so nothing is served without them. Raises StoreFailure
+        for a database that a newer version migrated.
         """
+        migrations.migrate(self._database)
         for collection, indexes in _INDEXES.items():
             self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
-        for collection, fields in _ADDED.items():
-            for field, value in fields.items():
-                self._database[collection].update_many(
-                    {field: {"$exists": False}}, {"$set": {field: value}}
-                )
+
+    @translated
+    def plan_migrations(self) -> list[Change]:
+        """Tell which migrations are pending, with the documents that need them; write nothing."""
+        return migrations.plan(self._database)
+
+    @translated
+    def migrate(self) -> list[Change]:
+        """Do the migrations that are pending, and tell which those were."""
+        return migrations.migrate(self._database)
 
     @translated
     def check_server(self) -> str | None:
