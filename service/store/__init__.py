@@ -22,6 +22,7 @@ from service.store import (
     nodes,
     operations,
     users,
+    validators,
 )
 from service.store.audit import Audit
 from service.store.collection import Indexes, Session, translate, translated
@@ -126,12 +127,13 @@ class Store:
 
     @translated
     def prepare(self) -> None:
-        """Bring documents of earlier versions up to date, and make the indexes.
+        """Bring documents of earlier versions up to date; make the validators and the indexes.
 
         Indexes are what keeps the promises, so nothing is served without them. Raises StoreFailure
         for a database that a newer version migrated.
         """
         migrations.migrate(self._database)
+        validators.apply(self._database)
         for collection, indexes in _INDEXES.items():
             self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
 
