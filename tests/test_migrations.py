@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from click.testing import CliRunner
+from pymongo import MongoClient
 
 from service import cli, instances, keys
 from service.api import wire
@@ -202,6 +203,20 @@ def test_a_lease_is_renewed_while_a_migration_lasts(old, database, monkeypatch):
     migrations.migrate(database, lease_s=0.3)
 
     assert seen.is_set()
+
+
+def test_a_migration_may_take_longer_than_a_call(old, config, monkeypatch):
+    """The bound on calls is for requests."""
+
+    def slow(database, *, write):
+        database["users"].find_one({"$where": "sleep(600) || true"})
+        return {"users": 1}
+
+    monkeypatch.setattr(migrations, "MIGRATIONS", [migrations.Migration(1, "Slow.", slow)])
+    with MongoClient(config.mongodb_uri, timeoutMS=300) as hasty:
+        changes = migrations.migrate(hasty[config.database])
+
+    assert [{"users": 1}] == [change.counts for change in changes]
 
 
 def test_a_late_migration_does_not_turn_the_number_back(old, store, database):

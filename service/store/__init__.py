@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from copy import copy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pymongo
@@ -14,6 +15,7 @@ from pymongo.write_concern import WriteConcern
 from service.errors import StoreFailure
 from service.store import (
     audit,
+    backup,
     failures,
     images,
     instances,
@@ -25,6 +27,7 @@ from service.store import (
     validators,
 )
 from service.store.audit import Audit
+from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failures import Failures
 from service.store.images import Images
@@ -146,6 +149,22 @@ class Store:
     def migrate(self) -> list[Change]:
         """Do the migrations that are pending, and tell which those were."""
         return migrations.migrate(self._database)
+
+    @translated
+    def back_up(self, path: Path) -> Contents:
+        """Write all documents, as they are at one moment, to a file. Raises BackupError."""
+        return backup.write(self._database, path)
+
+    @translated
+    def restore(self, path: Path, *, replace: bool = False) -> Contents:
+        """Read all documents from a backup, and make them ready for this version.
+
+        Raises BackupError for a file that is not whole, or a database that has documents already
+        unless `replace` deletes them; nothing was written then. No other process may use it.
+        """
+        contents = backup.restore(self._database, path, replace=replace)
+        self.prepare()
+        return contents
 
     @translated
     def check_server(self) -> str | None:

@@ -20,6 +20,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.errors import StoreFailure, StoreUnavailable
+from service.store.collection import UNHURRIED_S
 
 LEASE_S = 30.0
 WAIT_S = 60.0
@@ -27,6 +28,9 @@ WAIT_S = 60.0
 
 SCHEMA = {"_id": "schema"}
 """The document of `meta` with {version, migrated_at, lock: {token, until} | None}."""
+
+RESTORING = {"_id": "restoring"}
+"""The document of `meta` that is there while a backup is being restored."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _POLL_S = 0.1
@@ -129,7 +133,7 @@ def read_version(database: Database[dict[str, Any]]) -> int:
 
 def plan(database: Database[dict[str, Any]]) -> list[Change]:
     """Tell what `migrate` would do now, and write nothing. Raises StoreFailure like it."""
-    with pymongo.timeout(None):
+    with pymongo.timeout(UNHURRIED_S):
         return [
             Change(number, sentence, work(database, write=False))
             for number, sentence, work in _list_pending(database)
@@ -158,6 +162,10 @@ def migrate(
 
 
 def _list_pending(database: Database[dict[str, Any]]) -> list[Migration]:
+    if database["meta"].find_one(RESTORING):
+        raise StoreFailure(
+            "A backup was not restored to its end: run `skyquay restore --replace` again."
+        )
     version, latest = read_version(database), MIGRATIONS[-1].number
     if version > latest:
         raise StoreFailure(
@@ -168,7 +176,7 @@ def _list_pending(database: Database[dict[str, Any]]) -> list[Migration]:
 
 
 def _apply(database: Database[dict[str, Any]], migration: Migration) -> Change:
-    with pymongo.timeout(None):
+    with pymongo.timeout(UNHURRIED_S):
         counts = migration.work(database, write=True)
     # Whoever lost its lease in the middle comes late: the number never goes back.
     done = {"version": {"$max": ["$version", migration.number]}, "migrated_at": "$$NOW"}
