@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import wraps
@@ -16,7 +16,17 @@ import click
 import marshmallow as ma
 from flask import Flask
 
-from service import audit, bootstrap, embedded, keys, moving_in, nodes, skyport_panel, users
+from service import (
+    audit,
+    bootstrap,
+    doctor,
+    embedded,
+    keys,
+    moving_in,
+    nodes,
+    skyport_panel,
+    users,
+)
 from service.access import GRANTS, parse_network
 from service.api.schemas.nodes import CreateNode
 from service.api.schemas.users import CreateUser
@@ -534,6 +544,41 @@ def restore(file: Path, anew: bool) -> None:
 
 def _describe_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@plainly
+def examine(as_json: bool) -> None:
+    """Look for what is wrong, and say what to do about it. Ends with 1 when something fails."""
+    findings = list(_examine(_read_config()))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            said = " ".join(filter(None, (finding.found, finding.remedy)))
+            click.echo(f"{finding.level:<5} {finding.subject}: {said}")
+    if any(finding.level == doctor.Level.FAIL for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def _examine(config: Config) -> Iterator[doctor.Finding]:
+    try:
+        there = _find_database(config)
+    except ConfigError as exc:
+        yield doctor.Finding(doctor.Level.FAIL, "settings", str(exc), "Set it, or start `up`.")
+        return
+    if not config.mongodb_uri:
+        there = replace(there, allow_process=True, allow_loopback_nodes=True)  # as `up` has it
+    secret_key = _find_secret_key(config)
+    with closing(make_store(there)) as store:
+        yield from doctor.examine(
+            store,
+            make_drivers(replace(there, secret_key=secret_key)),
+            Vault(secret_key),
+            data_dir=config.data_dir,
+            now=utc_now,
+        )
 
 
 @main.command()

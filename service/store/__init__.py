@@ -18,6 +18,7 @@ from service.store import (
     backup,
     failures,
     images,
+    inspection,
     instances,
     keys,
     migrations,
@@ -31,6 +32,7 @@ from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failures import Failures
 from service.store.images import Images
+from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
 from service.store.migrations import Change
@@ -179,6 +181,16 @@ class Store:
                 "mongod with --replSet rs0 and run rs.initiate()) or a sharded cluster."
             )
         return None
+
+    @translated
+    def inspect(self) -> Inspection:
+        """Look at the database as a whole, without changing it."""
+        return inspection.inspect(self._database, _INDEXES)
+
+    @translated
+    def look_at_queue(self) -> Queue:
+        """Look at the operations that have not ended; none of a node that is down is due."""
+        return inspection.look_at_queue(self._database, without_nodes=self.nodes.list_offline())
 
     @translated
     def ping(self) -> None:
