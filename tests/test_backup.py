@@ -8,8 +8,9 @@ import tracemalloc
 import bson
 import pytest
 from click.testing import CliRunner
+from pymongo import MongoClient
 
-from service import audit, cli, instances, keys
+from service import audit, cli, embedded, instances, keys
 from service.errors import StoreFailure
 from service.lifecycle import OperationStatus
 from service.ports import parse
@@ -435,3 +436,30 @@ def test_the_command_refuses_in_a_sentence(full, skyquay, file):
     outcome = skyquay("restore", file)
 
     assert (1, True) == (outcome.exit_code, "--replace deletes them first" in outcome.output)
+
+
+def test_a_private_database_is_restored_into(full, skyquay, file, tmp_path, database):
+    """It is started for that, and has everything when `up` starts it the next time."""
+    folder = tmp_path / "new"
+    skyquay("backup", file)
+    private = {"SKYQUAY_MONGODB_URI": "", "SKYQUAY_DATA_DIR": str(folder)}
+
+    outcome = skyquay("restore", file, env=private)
+
+    assert 0 == outcome.exit_code, outcome.output
+    assert embedded.find_running(folder) is None
+    with embedded.start(folder) as mongod, MongoClient(mongod.uri) as client:
+        there = read_all(client[database.name])
+    assert {**read_all(database), "audit": there["audit"]} == there
+
+
+def test_nothing_is_restored_while_up_runs(full, skyquay, file, tmp_path):
+    """It would go on with documents that are gone."""
+    folder = tmp_path / "new"
+    skyquay("backup", file)
+
+    with embedded.lock(folder):
+        private = {"SKYQUAY_MONGODB_URI": "", "SKYQUAY_DATA_DIR": str(folder)}
+        outcome = skyquay("restore", file, env=private)
+
+    assert (1, True) == (outcome.exit_code, "Another Skyquay is running" in outcome.output)

@@ -136,21 +136,45 @@ def test_a_refused_document_is_our_mistake(store):
         store.users.add({"_id": "broken", "email_key": "e", "username_key": "u"})
 
 
-def test_who_may_not_set_validators_goes_on_without(mongo_client, config, caplog):
-    """A user of the database with the role readWrite can prepare it, and is told what lacks."""
-    database = mongo_client[config.database]
-    database.create_collection("users")
+@pytest.fixture
+def small(config, database):
+    """A store whose user of the database has the role readWrite and no other."""
     database.command("createUser", "small", pwd="small", roles=["readWrite"])
     host = config.mongodb_uri.partition("@")[2].partition("/")[0]
-    uri = f"mongodb://small:small@{host}/{config.database}?replicaSet=skyquay"
-
-    store = Store(uri, config.database)
-    store.prepare()
-    store.close()
+    small = Store(f"mongodb://small:small@{host}/{config.database}?replicaSet=skyquay",
+                  config.database)  # fmt: skip
+    yield small
+    small.close()
     database.command("dropUser", "small")
+
+
+def test_who_may_not_set_validators_goes_on_without(small, database, caplog):
+    """Skyquay starts, and says what lacks."""
+    database.create_collection("users")
+
+    small.prepare()
 
     assert ["users"] == validators.list_missing(database)
     assert "the validator of users cannot be set" in caplog.text
+
+
+def test_who_may_not_look_at_the_set_sees_the_rest(small):
+    """What the database does not tell is None, and the members are those that it names."""
+    small.prepare()
+
+    seen = small.inspect()
+
+    assert (1, None, None) == (seen.members, seen.members_up, seen.transaction_lifetime_s)
+
+
+def test_the_smallest_role_is_enough_for_a_backup(small, store, tmp_path):
+    """And for its restoration."""
+    a_user(store)
+    small.back_up(tmp_path / "file")
+
+    small.restore(tmp_path / "file", replace=True)
+
+    assert 1 == len(small.users.list())
 
 
 class Inner(TypedDict):
