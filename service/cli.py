@@ -4,8 +4,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import wraps
@@ -17,7 +17,18 @@ import click
 import marshmallow as ma
 from flask import Flask
 
-from service import audit, bootstrap, embedded, keys, logs, moving_in, nodes, skyport_panel, users
+from service import (
+    audit,
+    bootstrap,
+    doctor,
+    embedded,
+    keys,
+    logs,
+    moving_in,
+    nodes,
+    skyport_panel,
+    users,
+)
 from service.access import GRANTS, parse_network
 from service.api.schemas.nodes import CreateNode
 from service.api.schemas.users import CreateUser
@@ -33,7 +44,7 @@ from service.config import Config, ConfigError, describe_settings
 from service.documents import Key
 from service.drivers import DRIVER_NAMES
 from service.embedded import EmbeddedError
-from service.errors import ServiceError
+from service.errors import ServiceError, StoreFailure
 from service.lifecycle import NodeStatus
 from service.server import Server, bind, leave_on_signals, name_url, work
 from service.store import Store
@@ -501,6 +512,107 @@ def _print_report(report: moving_in.Report) -> None:
 
 
 @main.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@plainly
+def migrate(dry_run: bool) -> None:
+    """Bring the documents of earlier versions up to date, as every start of Skyquay does."""
+    config = _read_config()
+    with _opened_store(config) as store:
+        changes = store.plan_migrations() if dry_run else store.migrate()
+        if not dry_run:
+            prepare(config, store)
+    for change in changes:
+        click.echo(f"{change.number}  {change.sentence} ({_describe_counts(change.counts)})")
+    if not changes:
+        click.echo("The database is up to date.")
+    elif dry_run:
+        click.echo("A dry run: nothing was written.")
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@plainly
+def backup(file: Path) -> None:
+    """Write all documents to FILE, as they are at one moment. Skyquay may go on meanwhile.
+
+    The secrets in it are encrypted with the secret key, which is not in it. Neither is what the
+    instances keep on their nodes.
+    """
+    with _opened_store(_read_config()) as store:
+        contents = store.back_up(file)
+    click.echo(f"{file} has {_describe_counts(contents.counts)}.")
+    click.echo("Keep the secret key as well, elsewhere: its secrets open with no other.", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--replace", "anew", is_flag=True, help="Delete first what the database has.")
+@plainly
+def restore(file: Path, anew: bool) -> None:
+    """Read all documents from a backup into an empty database. Stop all of Skyquay first.
+
+    Without SKYQUAY_MONGODB_URI: into the private database, which is started for that.
+    """
+    config = _read_config()
+    with ExitStack() as stack:
+        there = config
+        if not config.mongodb_uri:
+            stack.enter_context(embedded.lock(config.data_dir))
+            mongod = stack.enter_context(embedded.start(config.data_dir))
+            there = replace(config, mongodb_uri=mongod.uri)
+        store = stack.enter_context(_opened_store(there))
+        contents = store.restore(file, replace=anew)
+        with _recorded(config, store, "database", None):
+            click.echo(f"Restored {_describe_counts(contents.counts)}.")
+        if nodes.list_unreadable(store, Vault(_find_secret_key(config))):
+            click.echo(
+                "The secret key of this Skyquay does not open the secrets of its nodes: set "
+                "SKYQUAY_SECRET_KEY to the one that belongs to the backup, or put its file "
+                f"secret.key into {config.data_dir}.",
+                err=True,
+            )
+
+
+def _describe_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@plainly
+def examine(as_json: bool) -> None:
+    """Look for what is wrong, and say what to do about it. Ends with 1 when something fails."""
+    findings = list(_examine(_read_config()))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            said = " ".join(filter(None, (finding.found, finding.remedy)))
+            click.echo(f"{finding.level:<5} {finding.subject}: {said}")
+    if any(finding.level == doctor.Level.FAIL for finding in findings):
+        click.get_current_context().exit(1)
+
+
+def _examine(config: Config) -> Iterator[doctor.Finding]:
+    try:
+        there = _find_database(config)
+    except ConfigError as exc:
+        yield doctor.Finding(doctor.Level.FAIL, "settings", str(exc), "Set it, or start `up`.")
+        return
+    if not config.mongodb_uri:
+        there = replace(there, allow_process=True, allow_loopback_nodes=True)  # as `up` has it
+    secret_key = _find_secret_key(config)
+    with closing(make_store(there)) as store:
+        yield from doctor.examine(
+            store,
+            make_drivers(replace(there, secret_key=secret_key)),
+            Vault(secret_key),
+            data_dir=config.data_dir,
+            now=utc_now,
+        )
+
+
+@main.command()
 @plainly
 def openapi() -> None:
     """Print the OpenAPI document."""
@@ -562,20 +674,37 @@ def _usable_store(config: Config) -> Iterator[Store]:
 
 
 @contextmanager
+def _opened_store(config: Config) -> Iterator[Store]:
+    """Open the database that commands use, as it is: nothing is made ready."""
+    store = make_store(_find_database(config))
+    try:
+        if problem := store.check_server():
+            raise StoreFailure(problem)
+        yield store
+    finally:
+        store.close()
+
+
+def _find_database(config: Config) -> Config:
+    """Fill in the private database of a Skyquay that runs now, where none is configured."""
+    if config.mongodb_uri:
+        return config
+    mongod = embedded.find_running(config.data_dir)
+    if mongod is None:
+        raise ConfigError(
+            "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
+            f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
+        )
+    return replace(config, mongodb_uri=mongod.uri)
+
+
+@contextmanager
 def _any_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
     """Open the configured database, or the private one of a Skyquay that runs now.
 
     That the command changes something of the kind `changes` is recorded.
     """
-    config = _read_config()
-    if not config.mongodb_uri:
-        mongod = embedded.find_running(config.data_dir)
-        if mongod is None:
-            raise ConfigError(
-                "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
-                f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
-            )
-        config = replace(config, mongodb_uri=mongod.uri)
+    config = _find_database(_read_config())
     with _usable_store(config) as store, ExitStack() as stack:
         if changes is not None:
             stack.enter_context(_recorded(config, store, changes, target_id))

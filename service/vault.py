@@ -23,6 +23,11 @@ class Vault:
         fernets = [_make_fernet(key) for key in map(str.strip, secret_keys.split(",")) if key]
         self._fernet = MultiFernet(fernets) if fernets else None
 
+    @property
+    def has_key(self) -> bool:
+        """Tell whether there is a key at all."""
+        return self._fernet is not None
+
     def seal(self, text: str) -> str:
         """Encrypt. Raises NoSecretKey."""
         return self._require().encrypt(text.encode()).decode()

@@ -354,7 +354,9 @@ def test_nodes_of_earlier_versions_are_trusted(store, memory_nodes, mongo_client
     """
     node = a_node(store, memory_nodes)
     fields = {"trusted_address": "", "tls": ""}
-    mongo_client[config.database]["nodes"].update_one({"_id": node["_id"]}, {"$unset": fields})
+    database = mongo_client[config.database]
+    database["nodes"].update_one({"_id": node["_id"]}, {"$unset": fields})
+    database["meta"].drop()
 
     store.prepare()
 

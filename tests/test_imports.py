@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "ports",
           "quantities"}  # fmt: skip
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
-             "audit", "brake"}  # fmt: skip
+             "audit", "brake", "doctor"}  # fmt: skip
 SINGLE = LEAVES | {
     "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "supervisor",
     "bootstrap", "moving_in", "skyport_panel", "logs", "metrics", "app", "cli"

@@ -9,7 +9,6 @@ import pymongo.errors as mongo
 import pytest
 
 from service import embedded, instances
-from service import store as store_package
 from service.embedded import find_mongod
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
 from service.lifecycle import InstanceState, OperationKind, OperationStatus
@@ -282,21 +281,3 @@ def test_operations_that_ended_expire(store, mongo_client, config, waiting, end)
 def test_what_is_open_does_not_expire(store, waiting):
     """However long it waits."""
     assert "expires_at" not in store.operations.get(waiting[0])
-
-
-ADDED = [(name, field) for name, fields in store_package._ADDED.items() for field in fields]
-
-
-@pytest.mark.parametrize(("name", "field"), ADDED)
-def test_documents_of_earlier_versions_are_completed(store, mongo_client, config, name, field):
-    """What an older Skyquay wrote is read by this one, and what is there stays as it is."""
-    collection = mongo_client[config.database][name]
-    outer, _, inner = field.partition(".")
-    collection.insert_one({"_id": "old", "digest": "old", "kept": 1})
-    collection.insert_one({"_id": "new", "digest": "new", outer: {inner: 7} if inner else 7})
-
-    store.prepare()
-
-    old, new = collection.find_one({"_id": "old"}), collection.find_one({"_id": "new"})
-    find = lambda document: document[outer][inner] if inner else document[outer]  # noqa: E731
-    assert (1, store_package._ADDED[name][field], 7) == (old["kept"], find(old), find(new))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from copy import copy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pymongo
@@ -18,13 +19,29 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from service.errors import StoreFailure
-from service.store import audit, failures, images, instances, keys, nodes, operations, users
+from service.store import (
+    audit,
+    backup,
+    failures,
+    images,
+    inspection,
+    instances,
+    keys,
+    migrations,
+    nodes,
+    operations,
+    users,
+    validators,
+)
 from service.store.audit import Audit
+from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failures import Failures
 from service.store.images import Images
+from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
+from service.store.migrations import Change
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.users import Users
@@ -54,33 +71,6 @@ _INDEXES: dict[str, Indexes] = {
     "audit": audit.INDEXES,
     "failures": failures.INDEXES,
 }
-
-_ADDED: dict[str, dict[str, object]] = {
-    "keys": {
-        "compatibility": None,
-        "prefix": "",
-        "retiring": None,
-        "user_id": None,
-        "instance_ids": None,
-        "node_ids": None,
-        "networks": None,
-        "created_by": None,
-    },
-    "nodes": {
-        "memory_overallocate": None,
-        "cpu_overallocate": None,
-        "capacity.cpu_milli": None,
-        "secret": None,
-        "pending_secret": None,
-        "tls": None,
-        "trusted_address": True,
-        "configure_key": None,
-        "deploying": None,
-    },
-    "instances": {"scripts": {"Install": []}, "secret_variables": []},
-    "operations": {"cancel_requested": False, "user_id": None},
-}
-"""Fields that documents of earlier versions do not have, and what they have instead."""
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
 
@@ -176,17 +166,41 @@ class Store:
 
     @translated
     def prepare(self) -> None:
-        """Make the indexes, and complete documents of earlier versions.
+        """Bring documents of earlier versions up to date; make the validators and the indexes.
 
-        Indexes are what keeps the promises, so nothing is served without them.
+        Indexes are what keeps the promises, so nothing is served without them. Raises StoreFailure
+        for a database that a newer version migrated.
         """
+        migrations.migrate(self._database)
+        validators.apply(self._database)
         for collection, indexes in _INDEXES.items():
             self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
-        for collection, fields in _ADDED.items():
-            for field, value in fields.items():
-                self._database[collection].update_many(
-                    {field: {"$exists": False}}, {"$set": {field: value}}
-                )
+
+    @translated
+    def plan_migrations(self) -> list[Change]:
+        """Tell which migrations are pending, with the documents that need them; write nothing."""
+        return migrations.plan(self._database)
+
+    @translated
+    def migrate(self) -> list[Change]:
+        """Do the migrations that are pending, and tell which those were."""
+        return migrations.migrate(self._database)
+
+    @translated
+    def back_up(self, path: Path) -> Contents:
+        """Write all documents, as they are at one moment, to a file. Raises BackupError."""
+        return backup.write(self._database, path)
+
+    @translated
+    def restore(self, path: Path, *, replace: bool = False) -> Contents:
+        """Read all documents from a backup, and make them ready for this version.
+
+        Raises BackupError for a file that is not whole, or a database that has documents already
+        unless `replace` deletes them; nothing was written then. No other process may use it.
+        """
+        contents = backup.restore(self._database, path, replace=replace)
+        self.prepare()
+        return contents
 
     @translated
     def list_missing_indexes(self) -> list[str]:
@@ -213,6 +227,16 @@ class Store:
                 "mongod with --replSet rs0 and run rs.initiate()) or a sharded cluster."
             )
         return None
+
+    @translated
+    def inspect(self) -> Inspection:
+        """Look at the database as a whole, without changing it."""
+        return inspection.inspect(self._database, _INDEXES)
+
+    @translated
+    def look_at_queue(self) -> Queue:
+        """Look at the operations that have not ended; none of a node that is down is due."""
+        return inspection.look_at_queue(self._database, without_nodes=self.nodes.list_offline())
 
     @translated
     def ping(self) -> None:

@@ -19,6 +19,9 @@ Result = TypeVar("Result")
 Indexes = builtins.list[dict[str, Any]]
 """Arguments of pymongo's IndexModel, an index each."""
 
+UNHURRIED_S = 86400.0
+"""How long upkeep may take; the bound that a client has of its own is for requests."""
+
 Session = ClientSession
 """A transaction that is under way; handed to store methods by `Store.transaction`."""
 

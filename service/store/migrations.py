@@ -1,0 +1,214 @@
+"""What later versions changed about documents, as numbered steps, each done once to a database.
+
+The number of the last that was done is in the collection `meta`. Of many processes that start at
+once one has the lock, whose lease runs out by the database's clock should it die; the others wait.
+Each migration may be done again, wholly or in part: what a crash cut off is simply repeated.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pymongo
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from service.errors import StoreFailure, StoreUnavailable
+from service.store.collection import UNHURRIED_S
+
+LEASE_S = 30.0
+WAIT_S = 60.0
+"""How long a process waits for another one that migrates."""
+
+SCHEMA = {"_id": "schema"}
+"""The document of `meta` with {version, migrated_at, lock: {token, until} | None}."""
+
+RESTORING = {"_id": "restoring"}
+"""The document of `meta` that is there while a backup is being restored."""
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_POLL_S = 0.1
+
+_ADDED: dict[str, dict[str, object]] = {
+    "keys": {
+        "compatibility": None,
+        "prefix": "",
+        "retiring": None,
+        "user_id": None,
+        "instance_ids": None,
+        "node_ids": None,
+        "networks": None,
+        "created_by": None,
+    },
+    "nodes": {
+        "memory_overallocate": None,
+        "cpu_overallocate": None,
+        "capacity.cpu_milli": None,
+        "secret": None,
+        "pending_secret": None,
+        "tls": None,
+        "trusted_address": True,
+        "configure_key": None,
+        "deploying": None,
+    },
+    "instances": {"scripts": {"Install": []}, "secret_variables": []},
+    "operations": {"cancel_requested": False, "user_id": None},
+}
+"""Fields that documents from before there were migrations may lack, and what they have instead."""
+
+
+class Migration(NamedTuple):
+    """One step. `work` counts the documents of each collection that need it, and may do it."""
+
+    number: int
+    sentence: str
+    work: Callable[..., dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A migration that was done or would be, with the documents that needed it."""
+
+    number: int
+    sentence: str
+    counts: dict[str, int]
+
+
+def _complete(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    counts = {}
+    for name, fields in _ADDED.items():
+        lacking = {"$or": [{field: {"$exists": False}} for field in fields]}
+        counts[name] = database[name].count_documents(lacking)
+        if write:
+            completed = {field: _unless_there(field, value) for field, value in fields.items()}
+            database[name].update_many(lacking, [{"$set": completed}])
+    return counts
+
+
+def _unless_there(field: str, value: object) -> dict[str, object]:
+    missing = {"$eq": [{"$type": f"${field}"}, "missing"]}
+    return {"$cond": [missing, {"$literal": value}, f"${field}"]}
+
+
+def _name_owners(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    lacking: list[dict[str, Any]] = [
+        {"$match": {"user_id": None}},
+        {
+            "$lookup": {
+                "from": "instances",
+                "localField": "instance_id",
+                "foreignField": "_id",
+                "as": "instance",
+            }
+        },
+        {"$match": {"instance.0": {"$exists": True}}},
+        {"$project": {"user_id": {"$first": "$instance.user_id"}}},
+    ]
+    counted = list(database["operations"].aggregate([*lacking, {"$count": "documents"}]))
+    if write:
+        # Only this one field is merged, so what a process of before changes meanwhile stays.
+        merge = {"into": "operations", "whenMatched": "merge", "whenNotMatched": "discard"}
+        database["operations"].aggregate([*lacking, {"$merge": merge}])
+    return {"operations": counted[0]["documents"] if counted else 0}
+
+
+MIGRATIONS = [
+    Migration(1, "Complete documents with the fields that later versions added.", _complete),
+    Migration(2, "Name the owner of the instance in operations.", _name_owners),
+]
+"""Numbered without gaps. What was released is never changed, only followed by another."""
+
+
+def read_version(database: Database[dict[str, Any]]) -> int:
+    """Tell the number of the last migration that was done; 0 for none."""
+    schema = database["meta"].find_one(SCHEMA)
+    return schema["version"] if schema else 0
+
+
+def plan(database: Database[dict[str, Any]]) -> list[Change]:
+    """Tell what `migrate` would do now, and write nothing. Raises StoreFailure like it."""
+    with pymongo.timeout(UNHURRIED_S):
+        return [
+            Change(number, sentence, work(database, write=False))
+            for number, sentence, work in _list_pending(database)
+        ]
+
+
+def migrate(
+    database: Database[dict[str, Any]], *, lease_s: float = LEASE_S, wait_s: float = WAIT_S
+) -> list[Change]:
+    """Do what is pending, and tell what that was; nothing is pending then.
+
+    Raises StoreFailure for a database of a newer version, StoreUnavailable when another process is
+    still at it after `wait_s`.
+    """
+    deadline = time.monotonic() + wait_s
+    while _list_pending(database):
+        with _lock(database["meta"], lease_s) as ours:
+            if ours:
+                return [_apply(database, migration) for migration in _list_pending(database)]
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                "Another process is still migrating the database. Please try again."
+            )
+        time.sleep(_POLL_S)
+    return []
+
+
+def _list_pending(database: Database[dict[str, Any]]) -> list[Migration]:
+    if database["meta"].find_one(RESTORING):
+        raise StoreFailure(
+            "A backup was not restored to its end: run `skyquay restore --replace` again."
+        )
+    version, latest = read_version(database), MIGRATIONS[-1].number
+    if version > latest:
+        raise StoreFailure(
+            f"A newer version of Skyquay migrated this database (its schema is {version}, this "
+            f"version knows {latest}): run that version, or restore a backup from before."
+        )
+    return [migration for migration in MIGRATIONS if migration.number > version]
+
+
+def _apply(database: Database[dict[str, Any]], migration: Migration) -> Change:
+    with pymongo.timeout(UNHURRIED_S):
+        counts = migration.work(database, write=True)
+    # Whoever lost its lease in the middle comes late: the number never goes back.
+    done = {"version": {"$max": ["$version", migration.number]}, "migrated_at": "$$NOW"}
+    database["meta"].update_one(SCHEMA, [{"$set": done}])
+    return Change(migration.number, migration.sentence, counts)
+
+
+@contextmanager
+def _lock(meta: Collection[dict[str, Any]], lease_s: float) -> Iterator[bool]:
+    """Try to be the only one; tell whether we are. The lease is renewed until the end."""
+    token = secrets.token_hex(8)
+    lock = {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
+    free = {"$expr": {"$lt": [{"$ifNull": ["$lock.until", _LONG_AGO]}, "$$NOW"]}}
+    fresh = {"version": 0, "migrated_at": None, "lock": None}
+    with suppress(DuplicateKeyError):  # Another process made it a moment ago.
+        meta.update_one(SCHEMA, {"$setOnInsert": fresh}, upsert=True)
+    if not meta.update_one({**SCHEMA, **free}, [{"$set": {"lock": lock}}]).matched_count:
+        yield False
+        return
+    ours = {**SCHEMA, "lock.token": token}
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(lease_s / 3):
+            with suppress(PyMongoError):
+                meta.update_one(ours, [{"$set": {"lock": lock}}])
+
+    renewer = threading.Thread(target=renew, name="migration-lease", daemon=True)
+    renewer.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        renewer.join()
+        meta.update_one(ours, {"$set": {"lock": None}})

@@ -1,0 +1,311 @@
+"""The doctor: each thing that can be wrong is found, and said with what to do."""
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from service import cli, doctor, instances
+from service.app import utc_now
+from service.doctor import Finding, Level
+from service.lifecycle import NodeStatus
+from service.store import Store
+from service.vault import Vault
+from tests.support import a_node, a_user, an_image, an_order
+from tests.test_drivers import free_port
+
+VAULT = Vault("a secret key for tests")
+
+
+@pytest.fixture
+def database(mongo_client, config):
+    """The database, to put something wrong."""
+    return mongo_client[config.database]
+
+
+@pytest.fixture
+def examine(store, memory_nodes, config):
+    """Examine the test's installation, all of it or one subject."""
+
+    def examine(subject=None, *, on=store, vault=VAULT, now=utc_now):
+        found = list(doctor.examine(on, memory_nodes, vault, data_dir=config.data_dir, now=now))
+        return next(each for each in found if each.subject == subject) if subject else found
+
+    return examine
+
+
+@pytest.fixture
+def seen(store):
+    """What the database says of itself, to be changed."""
+    return store.inspect()
+
+
+def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
+    """Each subject is named once, and nothing needs to be done."""
+    a_node(store, memory_nodes)
+
+    found = [each for each in examine() if "disk" not in each.subject]
+
+    assert [
+        "database",
+        "members",
+        "transactions",
+        "schema",
+        "indexes",
+        "validators",
+        "clock",
+        "secret key",
+        "node node",
+        "queue",
+    ] == [each.subject for each in found]
+    assert {(Level.OK, "")} == {(each.level, each.remedy) for each in found}
+
+
+def test_nothing_is_changed(examine, store, memory_nodes, look):
+    """Also a node that is probed stays as it was stored."""
+    node = a_node(store, memory_nodes)
+    memory_nodes[node["_id"]].silence()
+    before = look()
+
+    examine()
+
+    assert before == look()
+
+
+def test_a_database_that_is_away_fails(examine, config):
+    """The rest of it is left out."""
+    away = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
+
+    found = examine("database", on=away)
+
+    away.close()
+    assert (Level.FAIL, True) == (found.level, found.found.startswith("The database does not"))
+    assert "SKYQUAY_MONGODB_URI" in found.remedy
+
+
+def test_a_database_that_cannot_be_used_fails(examine, store, monkeypatch):
+    """An old or lone server is named."""
+    monkeypatch.setattr(store, "check_server", lambda: "MongoDB is 4.4.0; Skyquay needs 6.0.")
+
+    assert [(Level.FAIL, "MongoDB is 4.4.0; Skyquay needs 6.0.")] == [
+        (each.level, each.found) for each in examine() if each.subject == "database"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "up", "level"),
+    [(None, None, Level.OK), (1, 1, Level.OK), (2, 2, Level.WARN), (3, 3, Level.OK),
+     (3, None, Level.OK), (3, 2, Level.WARN), (3, 1, Level.FAIL), (2, 1, Level.FAIL)],
+)  # fmt: skip
+def test_members_are_counted_against_the_majority(seen, members, up, level):
+    """Without a majority nothing is written."""
+    assert level == doctor._judge_members(replace(seen, members=members, members_up=up)).level
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "level"), [(10, "ok"), (15, "ok"), (60, "warn"), (None, "warn")]
+)
+def test_a_long_life_of_transactions_is_warned_of(limit_s, level):
+    """It is how long a process that was killed blocks a node."""
+    found = doctor._judge_transactions(limit_s)
+
+    assert (level, level == "warn") == (found.level, "=10" in found.remedy)
+
+
+def test_a_clock_that_differs_is_warned_of(examine):
+    """Keys and leases end by one or the other."""
+    late = lambda: utc_now() + timedelta(seconds=9)  # noqa: E731
+
+    assert (Level.WARN, "differ by 9.0 s") == (
+        examine("clock", now=late).level,
+        examine("clock", now=late).found[-16:-1],
+    )
+
+
+def test_a_missing_index_fails(examine, database):
+    """Without it the promises of the API are not kept."""
+    database["instances"].drop_index("node_id_1_ports_1")
+
+    found = examine("indexes")
+
+    assert (Level.FAIL, True) == (found.level, "instances.node_id_1_ports_1" in found.found)
+
+
+def test_a_missing_validator_is_warned_of(examine, database):
+    """It is a second net."""
+    database.command("collMod", "users", validator={})
+
+    assert (Level.WARN, True) == (
+        examine("validators").level,
+        "users" in examine("validators").found,
+    )
+
+
+@pytest.mark.parametrize(("version", "level"), [(0, Level.WARN), (99, Level.FAIL)])
+def test_a_schema_of_another_version_is_found(examine, database, version, level):
+    """Its documents are not read, since they are other ones."""
+    database["meta"].update_one({"_id": "schema"}, {"$set": {"version": version}})
+
+    assert level == examine("schema").level
+    assert "queue" not in {each.subject for each in examine()}
+
+
+def test_a_restoration_that_was_cut_off_fails(examine, database):
+    """It is said how to end it."""
+    database["meta"].insert_one({"_id": "restoring"})
+
+    assert (Level.FAIL, "Run `skyquay restore --replace` again.") == (
+        examine("schema").level,
+        examine("schema").remedy,
+    )
+
+
+def test_no_secret_key_fails(examine):
+    """Workers do not start without one."""
+    assert Level.FAIL == examine("secret key", vault=Vault("")).level
+
+
+def test_a_wrong_secret_key_fails(examine, store, memory_nodes):
+    """The nodes whose secrets it does not open are named."""
+    a_node(store, memory_nodes, driver="skyportd", name="daemon", api_key="k", vault=VAULT)
+
+    found = examine("secret key", vault=Vault("another secret key for tests"))
+
+    assert (Level.FAIL, True) == (found.level, "nodes daemon." in found.found)
+
+
+def test_a_node_that_is_down_fails(examine, store, memory_nodes):
+    """With the reason of the probe that was made just now."""
+    node = a_node(store, memory_nodes)
+    memory_nodes[node["_id"]].silence("the cable is out")
+
+    found = examine("node node")
+
+    assert (Level.FAIL, True) == (found.level, "Online, and does not answer" in found.found)
+    assert "the cable is out" in found.found
+
+
+def test_a_node_that_only_workers_do_not_reach_is_warned_of(examine, store, memory_nodes):
+    """It answers from here."""
+    node = a_node(store, memory_nodes)
+    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE, "probe_error": "no route"})
+
+    found = examine("node node")
+
+    assert (Level.WARN, True) == (found.level, "no route" in found.found)
+
+
+def test_a_node_that_never_enrolled_is_warned_of(examine, store, memory_nodes):
+    """It is said what its daemon needs."""
+    a_node(store, memory_nodes, driver="skyportd", name="new")
+
+    assert (Level.WARN, True) == (
+        examine("node new").level,
+        "configure-key" in examine("node new").remedy,
+    )
+
+
+@pytest.fixture
+def waiting(store, memory_nodes):
+    """An operation that a worker should have taken long ago."""
+    user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
+    _, operation = instances.deploy(
+        store, an_order(user, node, image), now=store.tell_time() - timedelta(minutes=5)
+    )
+    return operation
+
+
+def test_an_operation_that_nobody_takes_is_warned_of(examine, waiting):
+    """No worker runs."""
+    found = examine("queue")
+
+    assert (Level.WARN, True) == (found.level, "taken 300 s ago" in found.found)
+    assert "skyquay worker" in found.remedy
+
+
+def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, database):
+    """Nobody takes it over."""
+    store.operations.claim("dead", lease_s=30)
+    long_ago = store.tell_time() - timedelta(minutes=2)
+    database["operations"].update_one({}, {"$set": {"lease.until": long_ago}})
+
+    assert (Level.WARN, True) == (examine("queue").level, "1 run;" in examine("queue").found)
+
+
+def test_an_operation_under_way_is_fine(examine, waiting, store):
+    """However long it takes, and what waits behind it too."""
+    store.operations.claim("alive", lease_s=30)
+    instances.delete(store, waiting["instance_id"], now=store.tell_time() - timedelta(minutes=4))
+
+    assert Finding(Level.OK, "queue", "1 operations wait, 1 run.") == examine("queue")
+
+
+def test_what_waits_for_a_node_that_is_down_is_fine(examine, waiting, store):
+    """The node is what is wrong."""
+    store.nodes.note_probe(waiting["node_id"], {"status": NodeStatus.OFFLINE, "probe_error": "x"})
+
+    assert Level.OK == examine("queue").level
+
+
+@pytest.mark.parametrize(("free", "level"), [(50, "ok"), (5, "warn"), (1, "fail")])
+def test_a_full_disk_is_found(examine, config, monkeypatch, free, level):
+    """While there is still time to make room."""
+    usage = shutil._ntuple_diskusage(100, 100 - free, free)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+
+    assert level == examine(f"disk of {config.data_dir}").level
+
+
+@pytest.fixture
+def skyquay(config, monkeypatch):
+    """Run `skyquay doctor` on the test's database."""
+    monkeypatch.setenv("SKYQUAY_MONGODB_URI", config.mongodb_uri)
+    monkeypatch.setenv("SKYQUAY_DATABASE", config.database)
+    monkeypatch.setenv("SKYQUAY_DATA_DIR", str(config.data_dir))
+
+    def run(*words, **environment):
+        return CliRunner().invoke(cli.main, ["doctor", *words], env=environment)
+
+    return run
+
+
+def test_the_command_prints_a_line_for_each_finding(skyquay, store):
+    """And ends with 0 when nothing fails."""
+    outcome = skyquay(SKYQUAY_SECRET_KEY="a secret key for tests")
+
+    assert "ok    queue: 0 operations wait, 0 run.\n" in outcome.output
+    assert 0 == outcome.exit_code
+
+
+def test_the_command_ends_with_1_when_something_fails(skyquay, store):
+    """So that a script notices."""
+    outcome = skyquay()
+
+    assert (1, True) == (outcome.exit_code, "fail  secret key: SKYQUAY_SECRET" in outcome.output)
+
+
+def test_the_command_prints_json(skyquay, store):
+    """For programs, with the same end."""
+    outcome = skyquay("--json")
+
+    [found] = [each for each in json.loads(outcome.stdout) if each["subject"] == "secret key"]
+    assert (1, "fail", True) == (outcome.exit_code, found["level"], bool(found["remedy"]))
+
+
+def test_no_database_at_all_is_a_finding(skyquay, tmp_path):
+    """Nothing is configured and nothing runs."""
+    outcome = skyquay("--json", SKYQUAY_MONGODB_URI="", SKYQUAY_DATA_DIR=str(tmp_path / "none"))
+
+    assert ["settings"] == [each["subject"] for each in json.loads(outcome.stdout)]
+    assert 1 == outcome.exit_code
+
+
+def test_a_database_that_nobody_prepared_is_left_as_it_is(skyquay, database):
+    """The doctor makes nothing ready."""
+    outcome = skyquay()
+
+    assert "warn  schema: It is 0, of an earlier version" in outcome.output
+    assert [] == database.list_collection_names()
