@@ -1,9 +1,10 @@
 """How much slower are answers that need no node when many nodes are dead?
 
-Run `python -m bench.dead_nodes`. One process of `skyquay serve` on a real mongod answers the same requests
-without dead nodes, with them, and without them again, each phase as often as the others; dead ones
-refuse connections, accept them and say nothing, answer rubbish, or do not even accept (their queue
-of connections is full). Each has operations waiting. What counts is the ratio of the phases.
+Run `python -m bench.dead_nodes`. One process of `skyquay serve` on a real mongod answers the same
+requests without dead nodes, with them, and without them again, each phase as often as the others;
+dead ones refuse connections, accept them and say nothing, answer rubbish, or do not even accept
+(their queue of connections is full). Each has operations waiting. What counts is the ratio of the
+phases.
 """
 
 import os
