@@ -1,9 +1,10 @@
 """How much slower are answers that need no node when many nodes are dead?
 
-Run `python -m bench.dead_nodes`. One `skyquay serve` on a real mongod answers the same requests
-without dead nodes, with them, and without them again, each phase as often as the others; dead ones
-refuse connections, accept them and say nothing, answer rubbish, or do not even accept (their queue
-of connections is full). Each has operations waiting. What counts is the ratio of the phases.
+Run `python -m bench.dead_nodes`. One process of `skyquay serve` on a real mongod answers the same
+requests without dead nodes, with them, and without them again, each phase as often as the others;
+dead ones refuse connections, accept them and say nothing, answer rubbish, or do not even accept
+(their queue of connections is full). Each has operations waiting. What counts is the ratio of the
+phases.
 """
 
 import os
@@ -161,7 +162,7 @@ def main(dead: int, requests_each: int, phases: int) -> None:
             **os.environ, "SKYQUAY_MONGODB_URI": mongod.uri, "SKYQUAY_DATABASE": "bench",
             "SKYQUAY_LISTEN": listen_on, "SKYQUAY_API_KEY": KEY, "SKYQUAY_LOG_LEVEL": "ERROR",
             "SKYQUAY_PROBE_INTERVAL_S": "5", "SKYQUAY_DATA_DIR": str(folder),
-            "SKYQUAY_SECRET_KEY": "a secret key of the bench",
+            "SKYQUAY_SECRET_KEY": "a secret key of the bench", "SKYQUAY_PROCESSES": "1",
         }  # fmt: skip
         process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
         stack.callback(process.wait, 60)

@@ -165,6 +165,7 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
     type=click.IntRange(0),
     help="Processes that answer; 0: one for each core. Default: SKYQUAY_PROCESSES.",
 )
+# For children of a `serve` that may be of an older version: these two stay as they are.
 @click.option("--listener", type=int, hidden=True)
 @click.option("--lifeline", type=Lifeline, hidden=True)
 @plainly

@@ -249,6 +249,34 @@ def test_sighup_drops_no_request(serve, keep_alive):
     assert PROCESSES == len(served.list_children())
 
 
+def test_an_idle_connection_may_bring_one_more_request(serve):
+    """
+    Connections that are idle when their process is replaced are told to close, not cut.
+    """
+    served = serve()
+    wait_for_all(served)
+    connections = [
+        http.client.HTTPConnection("127.0.0.1", served.port, timeout=30) for _ in range(8)
+    ]
+
+    idle = threading.Event()
+
+    def ask_until_told(connection):
+        while True:
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200 or answer.getheader("Connection"):
+                return answer.status, answer.getheader("Connection")
+            idle.wait(0.2)
+
+    with ThreadPoolExecutor(len(connections)) as threads:
+        told = [threads.submit(ask_until_told, connection) for connection in connections]
+        served.process.send_signal(signal.SIGHUP)
+
+    assert {(200, "close")} == {one.result() for one in told}
+
+
 def test_a_worker_is_replaced_by_sighup(serve):
     """
     SIGHUP brings a new worker too.

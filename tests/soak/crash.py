@@ -133,6 +133,8 @@ class Arena:
             "SKYQUAY_LEASE_S": "3",
             "SKYQUAY_PROBE_INTERVAL_S": "2",
             "SKYQUAY_LOG_LEVEL": "WARNING",
+            # One, so that to kill it is a crash of who serves and of who works.
+            "SKYQUAY_PROCESSES": "1",
         }
         process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
         served = Served(process, f"http://127.0.0.1:{port}")
