@@ -41,7 +41,7 @@ lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
 # as they are unless pyproject.toml moves them, or LOCK_FLAGS=--upgrade.
 LOCK_HEAD := \# Made by `make lock` from pyproject.toml, for Python 3.11 and later.
 UV_COMPILE := $(VENV)/bin/uv --no-config pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-header --no-annotate --no-emit-index-url $(LOCK_FLAGS)
+	--generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url $(LOCK_FLAGS)
 
 lock: $(PYTHON) ## Pin what pyproject.toml asks for, with hashes.
 	@$(PIP) install uv
