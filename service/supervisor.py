@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,13 +66,15 @@ class Child:
         self._lifeline, theirs = socket.socketpair()
         self._lifeline.setblocking(False)
         self._is_ready = False
-        with theirs:
+        with theirs, ExitStack() as at_failure:
+            at_failure.enter_context(self._lifeline)
             self.process = subprocess.Popen(  # noqa: S603 (the words are ours)
                 [*_program(), *words, "--lifeline", str(theirs.fileno())],
                 pass_fds=[theirs.fileno(), *fds],
                 # Ctrl-C is for the parent, which ends its children in order.
                 process_group=0,
             )
+            at_failure.pop_all()
         self._started_at = time.monotonic()
         self._retired_at = math.inf
 
@@ -90,7 +92,10 @@ class Child:
 
     def has_ended(self) -> bool:
         """Tell whether it has ended, however it did."""
-        return self.process.poll() is not None
+        if self.process.poll() is None:
+            return False
+        self._lifeline.close()
+        return True
 
     def retire(self) -> None:
         """Have it leave without haste, because another has taken its place."""
@@ -172,7 +177,17 @@ class Supervisor:
             place.child, place.successor = place.successor, None
         if place.child is None and time.monotonic() >= place.start_at:
             place.is_outdated = False
-            place.child = Child(place.words, place.fds)
+            place.child = self._start(place)
+
+    def _start(self, place: _Place) -> Child | None:
+        """Start a child. None when the machine cannot now, as in the middle of an upgrade."""
+        try:
+            return Child(place.words, place.fds)
+        except OSError as exc:
+            log.error("No process can be started: %s", exc)
+            place.early_ends += 1
+            place.start_at = time.monotonic() + tell_delay(place.early_ends)
+            return None
 
     def _replace_next(self) -> None:
         """Replace outdated children, one at a time."""
@@ -183,7 +198,7 @@ class Supervisor:
         for place in self._places:
             if place.is_outdated and place.child is not None:
                 place.is_outdated = False
-                place.successor = Child(place.words, place.fds)
+                place.successor = self._start(place)
                 return
 
     def _replace(self, place: _Place, successor: Child) -> None:

@@ -1,6 +1,7 @@
 """`skyquay serve` with several processes: what dies is replaced, what is replaced drops nothing."""
 
 import http.client
+import logging
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import requests
 from service import nodes
 from service.drivers.memory import MemoryNodes
 from service.nodes import NodeOrder
-from service.supervisor import MAX_DELAY_S, count_cores, tell_delay
+from service.supervisor import MAX_DELAY_S, Supervisor, count_cores, tell_delay
 from service.vault import Vault
 from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually
 from tests.test_drivers import free_port
@@ -318,6 +319,40 @@ def test_children_end_with_their_parent(serve):
 
     assert eventually(lambda: all(map(has_ended, served.seen)), timeout_s=40)
     socket.create_server(("127.0.0.1", served.port)).close()
+
+
+@pytest.fixture
+def handlers():
+    """Have the signals afterwards do what they did before."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class EndAtError(logging.Handler):
+    """End this process's supervisor when it tells of an error."""
+
+    def emit(self, record):
+        """Note what was told."""
+        self.told = record.getMessage()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_machine_that_starts_no_process_ends_nobody(handlers, monkeypatch):
+    """
+    Where no child can be started, as while Python is replaced, the parent goes on and says so.
+    """
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    log, handler = logging.getLogger("service.supervisor"), EndAtError()
+    log.addHandler(handler)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Supervisor(listener, processes=1, works=False).run()
+
+    log.removeHandler(handler)
+    assert "No process can be started" in handler.told
 
 
 def test_who_ends_early_again_and_again_is_started_later_and_later():
