@@ -3,7 +3,7 @@
 import pytest
 
 from service.lifecycle import Power
-from tests.support import DEPLOY, a_body, an_image, get, run_due, told
+from tests.support import DEPLOY, NOON, a_body, an_image, get, run_due, told
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_restart_stops_once(api, store, memory_nodes, place, ready):
     """A restart whose worker died after the stop goes on with the start."""
     here = memory_nodes[place[1]["_id"]]
     restart = api.post(f"/api/instances/{ready}/restart").json["operationId"]
-    done = {"name": "stop", "started_at": None, "ended_at": 1, "error": None}
+    done = {"name": "stop", "started_at": NOON, "ended_at": NOON, "error": None}
     store.operations._collection.update_one({"_id": restart}, {"$set": {"steps": [done]}})
 
     run_due(store, memory_nodes)
