@@ -466,7 +466,7 @@ def test_a_write_that_was_not_sent_is_tried_on_the_other_process(tmp_path, upstr
 
 @contextmanager
 def run_api(config) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `skyquay serve --no-worker` on the test's database; tell where, once it serves."""
+    """Run one process that serves on the test's database; tell where, once it listens."""
     environ = {
         **os.environ,
         "SKYQUAY_MONGODB_URI": config.mongodb_uri,
@@ -474,7 +474,7 @@ def run_api(config) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         "SKYQUAY_SECRET_KEY": "a-secret-key-of-tests",
         "SKYQUAY_LISTEN": "127.0.0.1:0",
     }
-    command = [SKYQUAY, "serve", "--no-worker"]
+    command = [SKYQUAY, "serve", "--processes=1", "--no-worker"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield urlsplit(process.stdout.readline().split()[-1]).netloc, process
@@ -524,7 +524,9 @@ def test_an_answer_is_sent_whole():
     """
     sent = []
     task = AnswerTask(
-        SimpleNamespace(write_soon=sent.append, server=SimpleNamespace(adj=Adjustments())),
+        SimpleNamespace(
+            write_soon=sent.append, server=SimpleNamespace(adj=Adjustments(), accepting=True)
+        ),
         SimpleNamespace(version="1.1", headers={}, command="GET"),
     )
     task.complete, task.status, task.content_length = True, "200 OK", 2
