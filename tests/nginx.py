@@ -68,12 +68,9 @@ def write_files(
         FILES.joinpath("skyquay.conf").read_text(),
         {"listen 80 default": f"listen {listen} default", "/var/log/nginx": str(folder)},
     )
-    # One line for each process, as the file says.
-    upstream = FILES.joinpath("upstream.conf").read_text()
-    addresses = ("127.0.0.1:8000", "127.0.0.1:8001")
-    for address, ours in zip(addresses, upstreams, strict=False):
-        upstream = _replace(upstream.replace(f"# server {address}", f"server {address}"),
-                            {address: ours})  # fmt: skip
+    first, second = upstreams if len(upstreams) == 2 else upstreams * 2
+    lines = FILES.joinpath("upstream.conf").read_text()
+    upstream = _replace(lines, {"127.0.0.1:8000": first}).replace(first, second, 1)
     conf_d, skyquay_d = folder / "conf.d", folder / "skyquay.d"
     conf_d.mkdir()
     conf_d.joinpath("skyquay.conf").write_text(site)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from waitress.adjustments import Adjustments
@@ -440,6 +441,23 @@ def test_a_read_that_got_no_answer_is_tried_on_the_other_process(tmp_path, upstr
     assert dying.requests
 
 
+def test_a_read_is_tried_again_where_processes_share_an_address(tmp_path):
+    """
+    A GET whose process died is sent to the same address again, where another process takes it.
+    """
+
+    def answer_the_second(request):
+        (hang_up if upstream.count("GET") == 1 else answer_ok)(request)
+
+    with (
+        run_upstream(answer_the_second) as upstream,
+        run_nginx(tmp_path, upstream.address) as nginx,
+    ):
+        answer = requests.get(nginx.url, timeout=10)
+
+    assert (200, 2) == (answer.status_code, upstream.count("GET"))
+
+
 def test_a_write_that_got_no_answer_is_not_sent_again(tmp_path, upstream):
     """
     A POST whose process died may have been carried out: it is a 503, and sent to nobody else.
@@ -465,8 +483,8 @@ def test_a_write_that_was_not_sent_is_tried_on_the_other_process(tmp_path, upstr
 
 
 @contextmanager
-def run_api(config) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `skyquay serve --no-worker` on the test's database; tell where, once it serves."""
+def run_api(config, *, processes=1) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve the test's database with so many processes; tell where, once they listen."""
     environ = {
         **os.environ,
         "SKYQUAY_MONGODB_URI": config.mongodb_uri,
@@ -474,12 +492,12 @@ def run_api(config) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         "SKYQUAY_SECRET_KEY": "a-secret-key-of-tests",
         "SKYQUAY_LISTEN": "127.0.0.1:0",
     }
-    command = [SKYQUAY, "serve", "--no-worker"]
+    command = [SKYQUAY, "serve", "--no-worker", "--processes", str(processes)]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield urlsplit(process.stdout.readline().split()[-1]).netloc, process
         finally:
-            process.kill()
+            process.terminate()
 
 
 class Readers:
@@ -524,7 +542,9 @@ def test_an_answer_is_sent_whole():
     """
     sent = []
     task = AnswerTask(
-        SimpleNamespace(write_soon=sent.append, server=SimpleNamespace(adj=Adjustments())),
+        SimpleNamespace(
+            write_soon=sent.append, server=SimpleNamespace(adj=Adjustments(), accepting=True)
+        ),
         SimpleNamespace(version="1.1", headers={}, command="GET"),
     )
     task.complete, task.status, task.content_length = True, "200 OK", 2
@@ -549,6 +569,41 @@ def test_no_read_fails_while_one_process_ends(tmp_path, config, store, number):
         readers.await_more(200)
         doomed.send_signal(number)
         doomed.wait(30)
+        readers.await_more(200)
+
+    assert {200} == set(readers.statuses)
+
+
+def test_no_read_fails_while_a_process_of_one_address_dies(tmp_path, config, store):
+    """
+    Under load one of the two processes of `skyquay serve` is killed: every GET is answered.
+    """
+    with (
+        run_api(config, processes=2) as (address, parent),
+        run_nginx(tmp_path, address) as nginx,
+        Readers(nginx.url, a_key(store)) as readers,
+    ):
+        readers.await_more(200)
+        doomed = psutil.Process(parent.pid).children()[0]
+        doomed.kill()
+        readers.await_more(200)
+
+    assert {200} == set(readers.statuses)
+
+
+def test_no_read_fails_while_all_processes_are_replaced(tmp_path, config, store):
+    """
+    Under load SIGHUP replaces the processes of `skyquay serve`: every GET is answered.
+    """
+    with (
+        run_api(config, processes=2) as (address, parent),
+        run_nginx(tmp_path, address) as nginx,
+        Readers(nginx.url, a_key(store)) as readers,
+    ):
+        readers.await_more(200)
+        before = psutil.Process(parent.pid).children()
+        parent.send_signal(signal.SIGHUP)
+        assert eventually(lambda: not any(each.is_running() for each in before), timeout_s=60)
         readers.await_more(200)
 
     assert {200} == set(readers.statuses)
