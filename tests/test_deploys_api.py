@@ -105,6 +105,7 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
         "PortBindings": {"80/tcp": [{"HostPort": "8080"}], "80/udp": [{"HostPort": "8080"}]},
         "Env": ["MODE=fast"],
         "Variables": {"MODE": "fast"},
+        "secretVariables": [],
         "InternalState": "READY",
         "suspended": False,
         "power": "running",
