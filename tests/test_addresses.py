@@ -70,7 +70,10 @@ def names(monkeypatch):
 def strict(config):
     """Settings that allow no nodes on this machine."""
     return replace(
-        config, allow_loopback_nodes=False, secret_key="a secret key of the tests", connect_timeout_s=0.5
+        config,
+        allow_loopback_nodes=False,
+        secret_key="a secret key of the tests",
+        connect_timeout_s=0.5,
     )
 
 
