@@ -32,7 +32,7 @@ from service.api import (
 )
 from service.api.auth import authenticate, is_open
 from service.api.compatibility import adapt
-from service.api.context import current
+from service.api.context import begin_bound, current, end_bound
 from service.api.schemas.base import ErrorAnswer
 from service.config import Config
 from service.errors import ServiceError, Throttled
@@ -113,6 +113,7 @@ def register(app: Flask, config: Config) -> Api:
     watching.register(app)
     app.before_request(_name_request)
     app.before_request(_prepare)
+    app.teardown_request(end_bound)
     app.before_request(authenticate)
     throttle.register(app, config)
     app.before_request(recording.begin)
@@ -156,6 +157,7 @@ def _prepare() -> None:
     # Doors that need no key answer without the database.
     if not is_open():
         current().prepare()
+        begin_bound()
 
 
 def _name_request() -> None:

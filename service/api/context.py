@@ -1,6 +1,7 @@
 """What views need of the running app: its store, drivers, settings and clock, and who calls."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
@@ -62,3 +63,15 @@ def now() -> datetime:
 def origin() -> Origin:
     """Tell when, by whom and in which request a change is asked for."""
     return Origin(now=now(), requested_by=g.key["_id"], request_id=g.request_id)
+
+
+def begin_bound() -> None:
+    """Bound the time that the database may take for this request, until `end_bound`."""
+    g.bound = ExitStack()
+    g.bound.enter_context(current().store.bounded())
+
+
+def end_bound(_: BaseException | None = None) -> None:
+    """Let each call of the database take its own time again, such as for who waits for a node."""
+    if "bound" in g:
+        g.bound.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service import operations
-from service.api.context import current, store
+from service.api.context import current, end_bound, store
 from service.documents import Operation
 from service.drivers import DriverFactory
 from service.lifecycle import NodeStatus
@@ -21,6 +21,7 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         node = store().nodes.find(operation["node_id"])
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
         wait_s = 0 if offline else here.config.wait_s
+    end_bound()
     with here.patience.try_slot() as may_wait:
         return operations.wait(
             store(),
@@ -34,5 +35,6 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
 def calling_a_node() -> Iterator[DriverFactory]:
     """Hand out the drivers to a request that calls a node itself. Raises Busy."""
     here = current()
+    end_bound()
     with here.patience.slot():
         yield here.drivers

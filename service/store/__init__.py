@@ -1,6 +1,7 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -265,6 +266,10 @@ class Store:
                 )
         except PyMongoError as exc:
             raise translate(exc) from exc
+
+    def bounded(self) -> AbstractContextManager[None]:
+        """Let all calls inside together take no longer than one call may."""
+        return pymongo.timeout(CALL_TIMEOUT_S)
 
     def close(self) -> None:
         """Close all connections."""
