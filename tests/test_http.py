@@ -605,7 +605,9 @@ def test_a_database_that_comes_back_is_used(config, store):
     app = create_app(config, broken)
     api = ApiClient(app.test_client(), key)
     before = api.get("/api/users")
-    broken.__dict__.update(keys=store.keys, users=store.users, prepare=store.prepare)
+    broken.__dict__.update(
+        keys=store.keys, users=store.users, prepare=store.prepare, bounded=store.bounded
+    )
 
     answer = api.get("/api/users")
 
