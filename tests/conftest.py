@@ -31,8 +31,9 @@ def mongo_client(mongod_uri):
     """A client of the shared mongod, for looking around and cleaning up."""
     with MongoClient(mongod_uri) as client:
         # A dropped database keeps its files open for 5 minutes, and is gone at the checkpoint after
-        # that: thousands of tests would have more files open than a process may.
-        client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=0)
+        # that: thousands of tests would have more files open than a process may. Backups read what
+        # was a moment ago, so there must be some of that.
+        client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=30)
         client.admin.command("setParameter", 1, syncdelay=5)
         yield client
 
