@@ -30,7 +30,7 @@ from service import (
     users,
 )
 from service.access import GRANTS, parse_network
-from service.api.schemas.nodes import CreateNode
+from service.api.schemas.nodes import CreateNode, NodeTls
 from service.api.schemas.users import CreateUser
 from service.app import (
     create_app,
@@ -389,6 +389,23 @@ def nodes_group() -> None:
     """Add nodes."""
 
 
+def tls_options(command: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Give a command the options that name the files of certificates."""
+    for part, text in (
+        ("key", "Its private key, PEM."),
+        ("cert", "Our certificate for the node, PEM."),
+        ("ca", "Who signed the node's certificate, PEM."),
+    ):
+        command = click.option(f"--tls-{part}", type=click.File(), help=text)(command)
+    return command
+
+
+def _read_tls(options: dict[str, Any]) -> dict[str, str]:
+    """Take the files out of the options, and read them."""
+    files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
+    return {part: file.read() for part, file in files.items() if file is not None}
+
+
 @nodes_group.command("add")
 @click.argument("name")
 @click.option("--driver", type=click.Choice(DRIVER_NAMES), default="docker", show_default=True)
@@ -401,9 +418,7 @@ def nodes_group() -> None:
 @click.option("--processor")
 @click.option("--tags")
 @click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
-@click.option("--tls-ca", type=click.File(), help="Who signed the node's certificate, PEM.")
-@click.option("--tls-cert", type=click.File(), help="Our certificate for the node, PEM.")
-@click.option("--tls-key", type=click.File(), help="Its private key, PEM.")
+@tls_options
 @click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
 @plainly
 def nodes_add(name: str, panel: str | None, tls: bool, **options: Any) -> None:
@@ -412,8 +427,7 @@ def nodes_add(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     For a skyportd node: and the command that enrols it, to be run in the daemon's folder. A Docker
     Engine by address needs all three --tls files. Here, unlike in the API, any address is allowed.
     """
-    files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
-    given = {part: file.read() for part, file in files.items() if file is not None}
+    given = _read_tls(options)
     if tls or given:
         options["tls"] = given
     if options["driver"] == "docker" and options["address"] is None:
@@ -440,6 +454,25 @@ def nodes_add(name: str, panel: str | None, tls: bool, **options: Any) -> None:
             click.echo(f"npm run configure -- --panel {panel} --key {key}")
         if node["probe_error"]:
             click.echo(node["probe_error"], err=True)
+
+
+@nodes_group.command("set-tls")
+@click.argument("node_id")
+@tls_options
+@plainly
+def nodes_set_tls(node_id: str, **options: Any) -> None:
+    """Replace the certificates that a node is called with. It is asked with the new ones first.
+
+    Those before stay unless it answers. A skyportd node without any file is trusted as the system
+    trusts others.
+    """
+    tls = NodeTls().load(_read_tls(options))
+    config = _read_config()
+    secret_key = _find_secret_key(config)
+    with _any_store("node", node_id) as store:
+        drivers = make_drivers(replace(config, secret_key=secret_key))
+        nodes.set_tls(store, drivers, Vault(secret_key), node_id, tls, now=utc_now())
+        click.echo("The node is called with these from now on.")
 
 
 @main.group("secrets")

@@ -14,7 +14,7 @@ from typing import NotRequired, TypedDict
 from service.addresses import LOOPBACK, is_loopback, refusal
 from service.documents import Allocated, Capacity, ConfigureKey, Node
 from service.drivers import DriverFactory
-from service.errors import InvalidInput, NodeFailure
+from service.errors import InvalidInput, NodeFailure, NodeUnreachable
 from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
@@ -29,7 +29,8 @@ PROBED_WHEN_CREATED = frozenset({"docker", "process", "memory"})
 SEALED = ("secret", "pending_secret", "tls")
 """The fields that are encrypted."""
 
-CALLED_BY_ADDRESS = frozenset({"docker", "skyportd"})
+TLS_PARTS: dict[str, tuple[str, ...]] = {"docker": ("ca", "cert", "key"), "skyportd": ()}
+"""Drivers that call nodes by address, each with what it needs at least to do so over TLS."""
 
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
@@ -80,7 +81,7 @@ def create(
             "Nodes of the driver 'process' are not allowed here.",
             driver=["Needs the setting SKYQUAY_ALLOW_PROCESS=1."],
         )
-    if order["driver"] in CALLED_BY_ADDRESS:
+    if order["driver"] in TLS_PARTS:
         ips = _resolve(order.get("address", ""))
         if not trusted_address:
             _check_address(order, ips, allow_loopback=allow_loopback)
@@ -180,6 +181,42 @@ def issue_configure_key(
     expires_at = now + timedelta(seconds=lifetime_s)
     kept = ConfigureKey(digest=_digest(key), expires_at=expires_at)
     return store.nodes.note_probe(node_id, {"configure_key": kept}), key
+
+
+def set_tls(
+    store: Store,
+    drivers: DriverFactory,
+    vault: Vault,
+    node_id: str,
+    tls: dict[str, str],
+    *,
+    now: datetime,
+) -> Node:
+    """Call the node with these certificates from now on; answer it as its probe finds it.
+
+    Raises NotFound, InvalidInput for a node that has none or needs more, and NodeFailure when it
+    does not answer to them; nothing is changed then. One that never enrolled is not asked.
+    """
+    node = store.nodes.get(node_id, field="nodeId")
+    if node["driver"] not in TLS_PARTS or node["address"].startswith("unix://"):
+        raise InvalidInput(
+            "Only nodes that are called by address have certificates.",
+            nodeId=[f"Is a {node['driver']} node on {node['address'] or 'this machine'}."],
+        )
+    missing = [part for part in TLS_PARTS[node["driver"]] if part not in tls]
+    if missing:
+        raise InvalidInput(
+            f"A {node['driver']} node needs them all.",
+            **{part: ["Missing data for required field."] for part in missing},
+        )
+    sealed = vault.seal(json.dumps(tls))
+    if node["driver"] == "skyportd" and node["secret"] is None:
+        return store.nodes.note_probe(node_id, {"tls": sealed, "updated_at": now})
+    found = _look(drivers, {**node, "tls": sealed}, now=now)
+    if found["status"] != NodeStatus.ONLINE:
+        raise NodeUnreachable(node_id, f"It does not answer to them: {found['probe_error']}")
+    # What it was found to be is noted by the next probe, which is due now.
+    return store.nodes.note_probe(node_id, {"tls": sealed, "updated_at": now, "probed_at": None})
 
 
 def enroll(

@@ -48,6 +48,7 @@ DOORS = {
     ("POST", "/api/nodes/create"): "nodes:write",
     ("DELETE", "/api/nodes/delete"): "nodes:write",
     ("POST", "/api/nodes/{node_id}/configure-key"): "nodes:write",
+    ("PUT", "/api/nodes/{node_id}/tls"): "nodes:write",
     ("GET", "/api/nodes/{node_id}/drift"): "nodes:write",
     ("POST", "/api/nodes/{node_id}/drift/resolve"): "nodes:write",
     ("GET", "/api/operations"): "instances:read",

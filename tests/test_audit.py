@@ -69,6 +69,7 @@ def test_what_changed_is_recorded(api, store, memory_nodes, place):
         ("POST", "/api/nodes/create", {"name": "x"}, "nodes.create_node"),
         ("DELETE", "/api/nodes/delete", {"nodeId": "nothing"}, "nodes.delete_node"),
         ("POST", "/api/nodes/nothing/configure-key", None, "nodes.make_configure_key"),
+        ("PUT", "/api/nodes/nothing/tls", {}, "nodes.set_tls"),
         ("POST", "/api/nodes/nothing/drift/resolve", {"remove": ["x"]}, "nodes.resolve_drift"),
         ("POST", DEPLOY, None, "instances.deploy"),
         ("DELETE", "/api/instance/delete", {"id": "nothing"}, "instances.delete_instance"),

@@ -1,5 +1,6 @@
 """Nodes over TLS: who must have it, what is kept of it, and who is believed."""
 
+import json
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -8,16 +9,17 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from service import certificates, cli
+from service import certificates, cli, nodes
 from service.addresses import trust
 from service.app import create_app, make_drivers
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.guarded import Guard
 from service.drivers.skyportd_console import ConsoleError, read_last
 from service.errors import NodeUnreachable
+from service.vault import Vault
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import ApiClient, a_deploy, a_key, a_user, an_image, get, run_due, told
+from tests.support import NOON, ApiClient, a_deploy, a_key, a_user, an_image, get, run_due, told
 from tests.test_drivers import free_port
 from tests.tls import Authority, TlsProxy, print_key
 
@@ -376,6 +378,132 @@ def test_a_console_that_is_not_known_gets_no_key(daemon, ca, host):
     assert [] == behind.calls
 
 
+# Other certificates later
+
+AGAIN = AUTHORITY.issue()
+RENEWED = {"ca": AUTHORITY.pem, "cert": AGAIN.cert, "key": AGAIN.key}
+REFUSED = {"ca": AUTHORITY.pem, "cert": STRANGERS.cert, "key": STRANGERS.key}
+
+
+def set_tls(api, node_id, body):
+    """Replace what a node is called with."""
+    return api.send("PUT", f"/api/nodes/{node_id}/tls", json=body)
+
+
+def read_tls(store, node_id):
+    """Read what a node is called with."""
+    return json.loads(Vault(SECRET_KEY).open(store.nodes.get(node_id)["tls"]))
+
+
+@pytest.mark.docker
+def test_certificates_are_replaced(real_api, store, engine):
+    """
+    The node is called with the new ones from then on, and is probed at once.
+    """
+    node_id = create(real_api, address="127.0.0.1", port=engine.port).json["id"]
+
+    answer = set_tls(real_api, node_id, RENEWED)
+
+    assert (200, RENEWED, None) == (
+        answer.status,
+        read_tls(store, node_id),
+        store.nodes.get(node_id)["probed_at"],
+    )
+    assert "-----" not in str(answer.json)
+
+
+@pytest.mark.docker
+def test_certificates_that_the_engine_refuses_replace_nothing(real_api, store, engine):
+    """
+    A mistake does not cut a node off that works.
+    """
+    node_id = create(real_api, address="127.0.0.1", port=engine.port).json["id"]
+
+    answer = set_tls(real_api, node_id, REFUSED)
+
+    assert (500, "node_unreachable", TLS) == (
+        answer.status,
+        answer.json["code"],
+        read_tls(store, node_id),
+    )
+
+
+@pytest.mark.docker
+def test_a_node_whose_certificates_are_no_good_is_reached_again(real_api, store, settings, engine):
+    """
+    What has expired, or was wrong from the start, can be put right while instances are there.
+    """
+    order = {"address": "127.0.0.1", "port": engine.port, "tls": REFUSED}
+    node_id = create(real_api, **order).json["id"]
+
+    set_tls(real_api, node_id, TLS)
+    nodes.probe(store, make_drivers(settings), store.nodes.get(node_id), now=NOON)
+
+    assert "Online" == store.nodes.get(node_id)["status"]
+
+
+def test_a_daemon_is_called_over_https_from_now_on(real_api, store, daemon):
+    """
+    A skyportd node that was called in the clear need not be added anew.
+    """
+    behind, proxy = daemon
+    order = {**SKYPORTD, "port": proxy.port, "apiKey": behind.key}
+    node_id = create(real_api, **order, tls=None).json["id"]
+
+    answer = set_tls(real_api, node_id, {"ca": AUTHORITY.pem})
+
+    assert (200, True, {"ca": AUTHORITY.pem}) == (
+        answer.status,
+        answer.json["tls"],
+        read_tls(store, node_id),
+    )
+
+
+def test_a_daemon_that_never_enrolled_is_not_asked(real_api, store):
+    """
+    It has no key yet that it could be asked with.
+    """
+    node_id = create(real_api, **SKYPORTD, tls=None).json["id"]
+
+    answer = set_tls(real_api, node_id, {})
+
+    assert (200, "Unconfigured", {}) == (
+        answer.status,
+        answer.json["status"],
+        read_tls(store, node_id),
+    )
+
+
+@pytest.mark.parametrize(
+    ("over", "body", "fields"),
+    [
+        ({}, {}, ["ca", "cert", "key"]),
+        ({}, {"ca": AUTHORITY.pem}, ["cert", "key"]),
+        ({}, {**TLS, "key": OTHERS.key}, ["key"]),
+        ({"address": "unix:///no/such.sock", "tls": None}, TLS, ["nodeId"]),
+        ({"driver": "process", "address": None, "tls": None}, TLS, ["nodeId"]),
+    ],
+)
+def test_wrong_certificates_later_are_named(api, look, over, body, fields):
+    """
+    A 400 names the part, or the node that has none, and nothing is changed.
+    """
+    node_id = create(api, **over).json["id"]
+    before = look()
+
+    answer = set_tls(api, node_id, body)
+
+    assert (400, "invalid_input", fields) == told(answer)
+    assert before == look()
+
+
+def test_certificates_of_no_node_are_a_400(api):
+    """
+    An unknown node is named.
+    """
+    assert (400, "node_not_found", ["nodeId"]) == told(set_tls(api, "nothing", TLS))
+
+
 # On the command line
 
 
@@ -414,6 +542,26 @@ def test_the_command_adds_an_engine_over_tls(skyquay, store, engine, files):
     [node] = store.nodes.list()
     assert f"{node['_id']}  Online" in outcome.output
     assert (True, True) == (node["trusted_address"], node["tls"] is not None)
+
+
+@pytest.mark.docker
+def test_the_command_replaces_certificates(skyquay, store, engine, files, tmp_path):
+    """
+    The operator names the files of the new ones; refused ones are a sentence.
+    """
+    skyquay("--address", "127.0.0.1", "--port", engine.port, *files)
+    [node] = store.nodes.list()
+    outcomes = []
+
+    for tls in (RENEWED, REFUSED):
+        for part, text in tls.items():
+            (tmp_path / f"{part}.pem").write_text(text)
+        words = ["nodes", "set-tls", node["_id"], *map(str, files)]
+        outcomes.append(CliRunner().invoke(cli.main, words))
+
+    assert [0, 1] == [outcome.exit_code for outcome in outcomes]
+    assert "It does not answer to them" in outcomes[1].output
+    assert RENEWED == read_tls(store, node["_id"])
 
 
 def test_the_command_asks_for_certificates(skyquay, store):

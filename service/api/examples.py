@@ -71,6 +71,20 @@ _NEW_NODE = {
     "allocatedCpu": 0,
     "lastSeenAt": None,
 }
+TLS = {
+    "ca": """-----BEGIN CERTIFICATE-----
+MIIBgDCCASegAwIBAgIUXLyQMdkj42u4p7r5tWqLFJbHGjwwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKRXhhbXBsZSBDQTAgFw0yNjExMjUxMTI1MTdaGA8yMTI2MTEw
+MTExMjUxN1owFTETMBEGA1UEAwwKRXhhbXBsZSBDQTBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABFxkdn2cbLYS3rRlq9DkNhVLoxwxjtvSXn2xxqYN7sB1n6YR3KKC
+gk52x9+pJzkQM5rOFD2axpyTm6nbn2Eo0SajUzBRMB0GA1UdDgQWBBSsy3ODcixQ
+UWVjegKrAcyEv7PGoDAfBgNVHSMEGDAWgBSsy3ODcixQUWVjegKrAcyEv7PGoDAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIEmb1h6BbfE7j4hTURNP
+I64jI8/5iooK7zF5bX271m8TAiAMmN/E9IwaP1qnLKoCwH+ngQCZbJwtZI315gzU
+tBoCUw==
+-----END CERTIFICATE-----
+"""
+}
 CONFIGURE_KEY = {
     "configureKey": "9f2c...",
     "configureCommand": "npm run configure -- --panel https://skyquay.example.org --key 9f2c...",

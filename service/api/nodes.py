@@ -17,6 +17,7 @@ from service.api.schemas.nodes import (
     ForceQuery,
     NodeAnswer,
     NodeRef,
+    NodeTls,
     ResolvedAnswer,
     ResolveDrift,
 )
@@ -86,6 +87,28 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
 def make_configure_key(node_id: str) -> tuple[wire.Json, int]:
     """Make a new key for a skyportd node to enrol itself with; the one before is worthless."""
     return _enrolment(node_id), 201
+
+
+@blueprint.put("/<node_id>/tls")
+@blueprint.needs("nodes:write", changes="node")
+@blueprint.arguments(NodeTls, example=examples.TLS)
+@blueprint.answers(
+    200,
+    NodeAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    example=examples.NODE,
+    description="The node, which is called with these from now on.",
+)
+def set_tls(tls: Any, node_id: str) -> wire.Json:
+    """Replace the certificates that a node is called with, such as before they expire.
+
+    The node is asked with the new ones first. 500 when it does not answer to them, and then those
+    before stay. A node that was called without TLS is called with it from now on.
+    """
+    here = current()
+    with calling_a_node() as drivers:
+        return wire.node(nodes.set_tls(store(), drivers, here.vault, node_id, tls, now=now()))
 
 
 @blueprint.delete("/delete")

@@ -10,6 +10,7 @@ from service import certificates
 from service.api import fields
 from service.api.schemas.base import Answer, Request
 from service.drivers import DRIVER_NAMES
+from service.nodes import TLS_PARTS
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
 _MISSING = "Missing data for required field."
@@ -152,11 +153,12 @@ class CreateNode(Request):
 
     def _check_tls(self, loaded: dict[str, Any]) -> None:
         """Raise for certificates that would not be used, and for too few."""
-        if loaded.get("tls") is None or loaded["driver"] == "skyportd":
+        if loaded.get("tls") is None:
             return
-        if loaded["driver"] != "docker" or loaded["address"].startswith("unix://"):
+        parts = TLS_PARTS.get(loaded["driver"])
+        if parts is None or loaded["address"].startswith("unix://"):
             raise ma.ValidationError({"tls": ["Only nodes that are called by address have it."]})
-        missing = [name for name in ("ca", "cert", "key") if name not in loaded["tls"]]
+        missing = [name for name in parts if name not in loaded["tls"]]
         if missing:
             raise ma.ValidationError({"tls": {name: [_MISSING] for name in missing}})
 
