@@ -14,7 +14,7 @@ from service.api.schemas import keys as key_schemas
 from service.api.schemas import nodes as node_schemas
 from service.api.schemas import users as user_schemas
 from service.app import create_app
-from service.cli import print_openapi
+from service.cli.openapi import print_openapi
 from service.config import Config
 from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
 

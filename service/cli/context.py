@@ -1,0 +1,143 @@
+"""What commands need: the settings, the database that is meant, and errors as one sentence."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import marshmallow as ma
+
+from service import audit, bootstrap, embedded, logs, nodes
+from service.app import make_store, prepare, utc_now
+from service.config import Config, ConfigError
+from service.embedded import EmbeddedError
+from service.errors import ServiceError, StoreFailure
+from service.store import Store
+from service.vault import Vault
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def plainly(command: Callable[Params, Result]) -> Callable[Params, Result]:
+    """End a command with one sentence when something is wrong that its user can mend."""
+
+    @wraps(command)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return command(*args, **kwargs)
+        except ServiceError as exc:
+            reasons = "".join(f"\n  {name}: {value}" for name, value in exc.details.items())
+            raise click.ClickException(exc.message + reasons) from exc
+        except ma.ValidationError as exc:
+            raise click.ClickException(json.dumps(exc.messages, indent=2)) from exc
+        except (ConfigError, EmbeddedError, ValueError) as exc:
+            raise click.ClickException(str(exc)) from exc
+
+    return call
+
+
+def read_config(**defaults: Any) -> Config:
+    """Read the settings, and log as they say. Raises ConfigError for one that is wrong."""
+    config = Config.from_env(os.environ, **defaults)
+    logs.set_up(config)
+    return config
+
+
+def read_production_config() -> Config:
+    """Read the settings, of which one must name a database. Raises ConfigError."""
+    config = read_config()
+    config.require_mongodb()
+    return config
+
+
+def find_secret_key(config: Config) -> str:
+    """Find the secret key of the database that commands use: the settings', or that of `up`."""
+    if config.secret_key or config.mongodb_uri:
+        return config.secret_key
+    return bootstrap.keep_secret_key(config.data_dir)
+
+
+@contextmanager
+def usable_store(config: Config) -> Iterator[Store]:
+    """Open the database and make it ready."""
+    store = make_store(config)
+    try:
+        prepare(config, store)
+        _check_secrets(config, store)
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def opened_store(config: Config) -> Iterator[Store]:
+    """Open the database that commands use, as it is: nothing is made ready."""
+    store = make_store(find_database(config))
+    try:
+        if problem := store.check_server():
+            raise StoreFailure(problem)
+        yield store
+    finally:
+        store.close()
+
+
+def find_database(config: Config) -> Config:
+    """Fill in the private database of a Skyquay that runs now, where none is configured."""
+    if config.mongodb_uri:
+        return config
+    mongod = embedded.find_running(config.data_dir)
+    if mongod is None:
+        raise ConfigError(
+            "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "
+            f"{config.data_dir.resolve()} (SKYQUAY_DATA_DIR)."
+        )
+    return replace(config, mongodb_uri=mongod.uri)
+
+
+@contextmanager
+def any_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
+    """Open the configured database, or the private one of a Skyquay that runs now.
+
+    That the command changes something of the kind `changes` is recorded.
+    """
+    config = find_database(read_config())
+    with usable_store(config) as store, ExitStack() as stack:
+        if changes is not None:
+            stack.enter_context(recorded(config, store, changes, target_id))
+        yield store
+
+
+@contextmanager
+def recorded(config: Config, store: Store, kind: str, target_id: str | None) -> Iterator[None]:
+    """Write into the record of changes what a command tries, and how that ends."""
+    path = click.get_current_context().command_path.split()
+    entry = audit.begin(
+        store,
+        action=".".join(["cli", *path[1:]]),
+        target_kind=kind,
+        target_id=target_id,
+        keep_s=config.audit_days * 86400,
+        now=utc_now(),
+    )
+    try:
+        yield
+    except ServiceError as exc:
+        audit.finish(store, entry, status=exc.status, code=exc.code)
+        raise
+    audit.finish(store, entry, status=200)
+
+
+def _check_secrets(config: Config, store: Store) -> None:
+    """Raise ConfigError when there is a secret key that is not the database's."""
+    vault = Vault(config.secret_key)
+    if config.secret_key and (unreadable := nodes.list_unreadable(store, vault)):
+        raise ConfigError(
+            "SKYQUAY_SECRET_KEY does not open the secrets of the nodes "
+            f"{', '.join(node['name'] for node in unreadable)}: set the key that encrypted them, "
+            "also behind a new one, apart by a comma."
+        )

@@ -1,0 +1,127 @@
+"""Commands for nodes, and for the secret key that keeps what they are called with."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from service import bootstrap, nodes
+from service.api.schemas.nodes import CreateNode, NodeTls
+from service.app import make_drivers, utc_now
+from service.cli.context import any_store, find_secret_key, plainly, read_config
+from service.drivers import DRIVER_NAMES
+from service.lifecycle import NodeStatus
+from service.vault import Vault
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+@click.group("nodes")
+def group() -> None:
+    """Add nodes, and replace what they are called with."""
+
+
+def tls_options(command: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Give a command the options that name the files of certificates."""
+    for part, text in (
+        ("key", "Its private key, PEM."),
+        ("cert", "Our certificate for the node, PEM."),
+        ("ca", "Who signed the node's certificate, PEM."),
+    ):
+        command = click.option(f"--tls-{part}", type=click.File(), help=text)(command)
+    return command
+
+
+def _read_tls(options: dict[str, Any]) -> dict[str, str]:
+    """Take the files out of the options, and read them."""
+    files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
+    return {part: file.read() for part, file in files.items() if file is not None}
+
+
+@group.command("add")
+@click.argument("name")
+@click.option("--driver", type=click.Choice(DRIVER_NAMES), default="docker", show_default=True)
+@click.option(
+    "--address", help="Host name, address or unix:///path. Default for docker: its socket."
+)
+@click.option("--port", help="For docker 2376, without TLS 2375; for skyportd 3002.")
+@click.option("--ram", help="GB, or with a unit; what the node may give away.")
+@click.option("--disk", help="GB.")
+@click.option("--processor")
+@click.option("--tags")
+@click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
+@tls_options
+@click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
+@plainly
+def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
+    """Add a node, probe it, and print its id and status.
+
+    For a skyportd node: and the command that enrols it, to be run in the daemon's folder. A Docker
+    Engine by address needs all three --tls files. Here, unlike in the API, any address is allowed.
+    """
+    given = _read_tls(options)
+    if tls or given:
+        options["tls"] = given
+    if options["driver"] == "docker" and options["address"] is None:
+        options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
+    order = CreateNode().load({"name": name, **options})
+    config = read_config()
+    with any_store("node") as store:
+        node = nodes.create(
+            store,
+            make_drivers(config),
+            order,
+            allow_process=config.allow_process,
+            allow_plain_docker=config.allow_plain_docker,
+            trusted_address=True,
+            vault=Vault(find_secret_key(config)),
+            now=utc_now(),
+        )
+        click.echo(f"{node['_id']}  {node['status']}")
+        if node["status"] == NodeStatus.UNCONFIGURED:
+            _, key = nodes.issue_configure_key(
+                store, node["_id"], lifetime_s=config.configure_key_s, now=utc_now()
+            )
+            panel = panel or f"http://{config.listen}"
+            click.echo(f"npm run configure -- --panel {panel} --key {key}")
+        if node["probe_error"]:
+            click.echo(node["probe_error"], err=True)
+
+
+@group.command("set-tls")
+@click.argument("node_id")
+@tls_options
+@plainly
+def set_tls(node_id: str, **options: Any) -> None:
+    """Replace the certificates that a node is called with. It is asked with the new ones first.
+
+    Those before stay unless it answers. A skyportd node without any file is trusted as the system
+    trusts others.
+    """
+    tls = NodeTls().load(_read_tls(options))
+    config = read_config()
+    secret_key = find_secret_key(config)
+    with any_store("node", node_id) as store:
+        drivers = make_drivers(replace(config, secret_key=secret_key))
+        nodes.set_tls(store, drivers, Vault(secret_key), node_id, tls, now=utc_now())
+        click.echo("The node is called with these from now on.")
+
+
+@click.group("secrets")
+def secrets_group() -> None:
+    """Rotate the secret key."""
+
+
+@secrets_group.command("rotate")
+@plainly
+def rotate_secrets() -> None:
+    """Encrypt all secrets with the first key of SKYQUAY_SECRET_KEY, so that the others can go.
+
+    Set the new key before the old one, apart by a comma, everywhere; then run this.
+    """
+    config = read_config()
+    with any_store("secrets") as store:
+        count = nodes.reseal(store, Vault(find_secret_key(config)))
+        click.echo(f"{count} secrets are encrypted with the first key now.")

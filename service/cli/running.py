@@ -1,0 +1,163 @@
+"""Commands that run until they are told to stop: `up`, `serve` and `worker`."""
+
+import json
+import shlex
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from socket import socket
+
+import click
+
+from service import bootstrap, embedded
+from service.app import create_app, make_drivers, make_worker, utc_now
+from service.cli.context import plainly, read_config, read_production_config, usable_store
+from service.config import Config, ConfigError, describe_settings
+from service.server import Server, bind, leave_on_signals, name_url, work
+from service.supervisor import Lifeline, Supervisor, count_cores
+
+WITHOUT_KEY = (
+    "SKYQUAY_SECRET_KEY is not set, which encrypts the secrets of nodes: make one with "
+    "`openssl rand -base64 32`, and keep a copy."
+)
+
+
+def _settings_epilog() -> str:
+    lines = [
+        f"{variable} ({default or 'unset'}): {meaning}"
+        for variable, default, meaning in describe_settings()
+    ]
+    return "\b\nSettings, from the environment, with their defaults:\n" + "\n".join(lines)
+
+
+@click.command(epilog=_settings_epilog())
+@click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@plainly
+def up(no_worker: bool) -> None:
+    """Run everything on this machine, with a private database: for one machine, and to try it.
+
+    Makes what is missing: the database, a first API key and user, the starter images and a node
+    `local`. Starting it again finds everything as it was.
+    """
+    leave_on_signals()
+    config = read_config(allow_process=True, allow_loopback_nodes=True)
+    with ExitStack() as stack:
+        stack.enter_context(embedded.lock(config.data_dir))
+        if not config.secret_key:
+            config = replace(config, secret_key=bootstrap.keep_secret_key(config.data_dir))
+        if not config.mongodb_uri:
+            mongod = stack.enter_context(embedded.start(config.data_dir))
+            config = replace(config, mongodb_uri=mongod.uri)
+        store = stack.enter_context(usable_store(config))
+        drivers = make_drivers(config)
+        server = Server(create_app(config, store, drivers), config, bind(config))
+        now = utc_now()
+        key_file = config.data_dir.resolve() / "api-key"
+        # Whatever is no terminal may be a log, which keeps what it gets.
+        kept = None if sys.stdout.isatty() else key_file
+        key = bootstrap.find_or_make_key(store, keep_in=kept, now=now)
+        user_id = bootstrap.find_or_make_user(store, now=now)
+        image = bootstrap.find_or_import_images(store, now=now)
+        node = bootstrap.find_or_make_node(store, drivers, config, now=now)
+        click.echo(f"\nSkyquay serves {server.url}")
+        shown, key_for_shell = _show_key(config, key, key_file)
+        click.echo(f"  API key      {shown}")
+        click.echo(f"  Swagger UI   {server.url}/docs/")
+        if node is not None:
+            click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")
+            port = bootstrap.find_free_port(store, node)
+            body = {
+                "name": "first",
+                "user": user_id,
+                "nodeId": node["_id"],
+                "image": image["name"],
+                "memory": 128,
+                "cpu": 1,
+                "ports": f"{port}:{port}",
+                "primary": port,
+            }
+            click.echo(
+                f"\nDeploy a first instance, which then answers on http://127.0.0.1:{port}\n\n"
+                f"curl -X POST {server.url}/api/instances/deploy"
+                f' -H "x-api-key: {key_for_shell}"'
+                f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'\n"
+            )
+        sys.stdout.flush()
+        server.run(None if no_worker else make_worker(config, store, drivers))
+        click.echo("Stopped. What runs on the nodes goes on running.")
+
+
+def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str]:
+    """Say where the first API key is, and how a shell gets it."""
+    if config.api_key:
+        return "yours, from SKYQUAY_API_KEY", "$SKYQUAY_API_KEY"
+    if key_file.exists():
+        return f"in {key_file}", f"$(cat {shlex.quote(str(key_file))})"
+    if key is not None:
+        return key, key
+    return (
+        "made at the first start; `skyquay keys create` makes another (put it in SKYQUAY_API_KEY)",
+        "$SKYQUAY_API_KEY",
+    )
+
+
+@click.command(epilog=_settings_epilog())
+@click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@click.option(
+    "--processes",
+    type=click.IntRange(0),
+    help="Processes that answer; 0: one for each core. Default: SKYQUAY_PROCESSES.",
+)
+# For children of a `serve` that may be of an older version: these two stay as they are.
+@click.option("--listener", type=int, hidden=True)
+@click.option("--lifeline", type=Lifeline, hidden=True)
+@plainly
+def serve(
+    no_worker: bool, processes: int | None, listener: int | None, lifeline: Lifeline | None
+) -> None:
+    """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes.
+
+    With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
+    all, one after the other, without a request being refused.
+    """
+    leave_on_signals(is_child=lifeline is not None)
+    config = read_production_config()
+    works = bool(config.secret_key) and not no_worker
+    with usable_store(config) as store:
+        if lifeline is not None:
+            server = Server(create_app(config, store), config, socket(fileno=listener))
+            lifeline.tell_ready()
+            server.run(None, is_child=True)
+            return
+        bound = bind(config)
+        click.echo(f"Skyquay serves {name_url(config, bound)}")
+        if not config.secret_key:
+            click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
+        sys.stdout.flush()
+        count = (config.processes if processes is None else processes) or count_cores()
+        if count == 1:
+            drivers = make_drivers(config)
+            server = Server(create_app(config, store, drivers), config, bound)
+            server.run(make_worker(config, store, drivers) if works else None)
+            return
+    # Only now: this process needs the database no more.
+    Supervisor(bound, processes=count, works=works).run()
+
+
+@click.command(epilog=_settings_epilog())
+@click.option("--lifeline", type=Lifeline, hidden=True)
+@plainly
+def worker(lifeline: Lifeline | None) -> None:
+    """Carry out operations and probe nodes, without serving."""
+    leave_on_signals(is_child=lifeline is not None)
+    config = read_production_config()
+    if not config.secret_key:
+        raise ConfigError(WITHOUT_KEY)
+    with usable_store(config) as store:
+        if lifeline is None:
+            click.echo("Skyquay works.")
+            sys.stdout.flush()
+        else:
+            lifeline.tell_ready()
+        work(make_worker(config, store, make_drivers(config)))

@@ -1,0 +1,51 @@
+"""Commands for users."""
+
+from typing import Any
+
+import click
+
+from service import users
+from service.api.schemas.users import CreateUser
+from service.app import utc_now
+from service.cli.context import any_store, plainly
+
+
+@click.group("users")
+def group() -> None:
+    """Make and delete users, and set their passwords."""
+
+
+@group.command("create")
+@click.argument("username")
+@click.argument("email")
+@click.option("--id", "user_id", help="The user's id; made up when absent.")
+@click.option("--admin", is_flag=True)
+@click.password_option(help="Asked for when absent.")
+@plainly
+def create_user(username: str, email: str, password: str, **options: Any) -> None:
+    """Add a user and print the id."""
+    fields = {"username": username, "email": email, "password": password,
+              "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
+    with any_store("user") as store:
+        click.echo(users.create(store, **CreateUser().load(fields), now=utc_now())["_id"])
+
+
+@group.command("delete")
+@click.argument("user_id")
+@plainly
+def delete_user(user_id: str) -> None:
+    """Delete a user who owns no instances."""
+    with any_store("user", user_id) as store:
+        users.delete(store, user_id)
+        click.echo("Deleted.")
+
+
+@group.command("set-password")
+@click.argument("user_id")
+@click.password_option(help="Asked for when absent.")
+@plainly
+def set_password(user_id: str, password: str) -> None:
+    """Replace a user's password."""
+    with any_store("user", user_id) as store:
+        users.set_password(store, user_id, password, now=utc_now())
+        click.echo("The password is set.")
