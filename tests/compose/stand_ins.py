@@ -1,9 +1,11 @@
 """Images that stand in for those of a registry, where there is none: Debian, and our own mongod.
 
 They have the names that the Dockerfile and docker-compose.yml ask for, and what those rely on.
-Where the engine has an image of that name already, such as the real one, that is used.
+Where the engine has the real one already, that is used. A stand-in that was made otherwise, such as
+for another index of Python's packages, is made anew.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +24,9 @@ PACKAGES = "python3,python3-venv,nginx-light,wget,ca-certificates,libcurl4"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 BUILD_TIMEOUT_S = 600
 INSTANCE = "skyquay-test/compose:1"
+
+PIP_SETTINGS = {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "cert"}
+"""What tells pip where packages are. Others may name files that the image does not have."""
 
 DOCKERFILES = {
     "python:3.13-slim-bookworm": """
@@ -47,9 +52,10 @@ DOCKERFILES = {
 def ensure_stand_ins(client: docker.DockerClient, folder: Path) -> list[str]:
     """Make the images that are missing, and tell which names have a stand-in."""
     client.api.timeout = BUILD_TIMEOUT_S
+    recipe = _describe_recipe()
     for name, dockerfile in DOCKERFILES.items():
-        if not _has(client, name):
-            _ensure_base(client, folder)
+        if not _has(client, name, recipe):
+            _ensure_base(client, folder, recipe)
             context = folder / name.partition(":")[0]
             context.mkdir()
             if "mongod" in dockerfile:
@@ -66,16 +72,21 @@ def ensure_instance_image(client: docker.DockerClient, folder: Path) -> None:
     _build(client, INSTANCE, f'FROM {parent}\nCMD ["httpd", "-f", "-p", "8080"]', context)
 
 
-def _has(client: docker.DockerClient, name: str) -> bool:
+def _describe_recipe() -> str:
+    """Name what stand-ins are made of; it is their label."""
+    made_of = repr((PACKAGES, DOCKERFILES, _read_pip_settings()))
+    return hashlib.sha256(made_of.encode()).hexdigest()[:16]
+
+
+def _has(client: docker.DockerClient, name: str, recipe: str) -> bool:
     try:
-        client.images.get(name)
+        return client.images.get(name).labels.get("stand-in", recipe) == recipe
     except docker.errors.ImageNotFound:
         return False
-    return True
 
 
-def _ensure_base(client: docker.DockerClient, folder: Path) -> None:
-    if _has(client, BASE):
+def _ensure_base(client: docker.DockerClient, folder: Path, recipe: str) -> None:
+    if _has(client, BASE, recipe):
         return
     if os.geteuid() != 0:
         pytest.skip("only root can make stand-ins of images: `docker-compose pull` gets real ones")
@@ -90,12 +101,12 @@ def _ensure_base(client: docker.DockerClient, folder: Path) -> None:
     packed = shutil.make_archive(str(root), "tar", root)
     shutil.rmtree(root)
     repository, _, tag = BASE.partition(":")
-    client.api.import_image_from_file(packed, repository, tag, changes=["LABEL stand-in=yes"])
+    client.api.import_image_from_file(packed, repository, tag, changes=[f"LABEL stand-in={recipe}"])
     Path(packed).unlink()
 
 
 def _read_pip_settings() -> str:
-    """Give pip's settings as its configuration file has them, wherever they come from."""
+    """Give the settings that say where packages are, as a configuration file of pip has them."""
     told = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
         check=True, capture_output=True, text=True, timeout=60,
@@ -103,7 +114,9 @@ def _read_pip_settings() -> str:
     settings = {}
     for line in told.stdout.splitlines():  # such as: global.timeout='60'
         name, _, value = line.partition("=")
-        settings[name.rpartition(".")[2]] = value.strip("'")
+        option = name.rpartition(".")[2]
+        if option in PIP_SETTINGS and "file:" not in value:
+            settings[option] = value.strip("'")
     return "".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())])
 
 
