@@ -57,6 +57,8 @@ class Access:
             return False
         if self.instance_ids is not None and scope == "instances:deploy":
             return False  # a new instance would be none of those
+        if self.is_limited and self.user_id is None and scope == "users:read":
+            return False  # of instances and nodes no user is a part
         return scope in self.scopes
 
     def admits(self, address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which IP addresses no node has, so that nobody has Skyquay call them (pure).
+"""Which IP addresses no node has, so that nobody has Skyquay call them; and who calls (pure).
 
 Private addresses are allowed: that is where nodes live. Names, and odd spellings such as
 `2130706433`, are for who resolves them: here is what comes out.
@@ -45,6 +45,20 @@ def refusal(ip: str, *, allow_loopback: bool = False) -> str | None:
 def is_loopback(ip: str) -> bool:
     """Tell whether what is sent to this address never leaves the machine."""
     return all(_is_this_machine(each) for each in _unwrap(ip_address(ip)))
+
+
+def find_caller(address: str) -> str:
+    """Tell whom an address stands for where requests are counted.
+
+    Whoever has one IPv6 address has all of its /64, so that is one caller.
+    """
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
 
 
 def trust(ip: str) -> str | None:  # noqa: ARG001 - it is a Refuse

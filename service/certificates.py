@@ -1,7 +1,7 @@
 """TLS to nodes: certificates and keys as somebody sent them, and what is made of them."""
 
+import os
 import ssl
-import tempfile
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -49,9 +49,10 @@ def make_context(
     # Newer versions of Python are strict with fields that private CAs often leave out.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if cert is not None and key is not None:
-        # Python reads them from files only. This one is its owner's, and gone at once.
-        with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+        # Python reads them from files only. This one is in memory, where no program that runs as
+        # the same user finds it, such as an instance of a `process` node.
+        with open(os.memfd_create("certificate"), "w", encoding="ascii") as file:
             file.write(f"{cert}\n{key}\n")
             file.flush()
-            context.load_cert_chain(file.name, password="")
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
     return context

@@ -127,6 +127,9 @@ def ensure(store: Store, key: str, *, name: str, now: datetime) -> None:
 def authenticate(store: Store, key: str, *, now: datetime, address: str | None = None) -> Key:
     """Find whose key this is.
 
+    The old value of a key that was rotated makes, rotates and revokes no keys: whoever has it
+    could take the key over from who has the new one.
+
     Raises Unauthorized, and Forbidden for one that may not be used from `address`.
     """
     hashed = digest(key)
@@ -143,6 +146,8 @@ def authenticate(store: Store, key: str, *, now: datetime, address: str | None =
     used = document["last_used_at"]
     if used is None or now - used >= TOUCH_EVERY:
         store.keys.touch(document["_id"], now=now, unless_since=now - TOUCH_EVERY)
+    if hashed != document["digest"]:
+        return {**document, "scopes": sorted(expand(document["scopes"]) - {"keys:write"})}
     return document
 
 

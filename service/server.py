@@ -24,6 +24,9 @@ DRAIN_TIMEOUT_S = 10.0
 LINGER_S = 5.0
 """How long a process that is replaced leaves its connections open for one more request each."""
 
+CONNECTION_LIMIT = 1000
+"""How many connections one process keeps; waitress's own 100 are soon held by who sends nothing."""
+
 BACKLOG = 1024
 """How many connections may wait to be accepted; waitress's own number."""
 
@@ -55,6 +58,7 @@ class Server:
             map=self._map,
             sockets=[listener],
             threads=config.threads,
+            connection_limit=CONNECTION_LIMIT,
             ident=None,
             # The app itself believes as many proxies as the settings say.
             clear_untrusted_proxy_headers=False,

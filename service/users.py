@@ -94,12 +94,13 @@ def verify(store: Store, key: UserKey, value: str, password: str, *, now: dateti
     else:
         try:
             _hasher.verify(hashed, password)
-        except argon2.exceptions.VerifyMismatchError:
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return None
         if not _hasher.check_needs_rehash(hashed):
             return user
         fresh = _hasher.hash(password)
-    store.users.set_password_hash(user["_id"], fresh, now=now)
+    # Not when the password was set anew meanwhile: this one is the old one then.
+    store.users.set_password_hash(user["_id"], fresh, only_if=hashed, now=now)
     return user
 
 
@@ -110,7 +111,10 @@ def _nobodys_hash() -> str:
 
 
 def _check_bcrypt(hashed: str, password: str) -> bool:
-    return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode())
+    try:
+        return bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], hashed.encode())
+    except ValueError:  # it is no hash of bcrypt
+        return False
 
 
 def set_password(store: Store, user_id: str, password: str, *, now: datetime) -> None:

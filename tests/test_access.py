@@ -12,6 +12,7 @@ from service import keys
 from service.access import GRANTS, SCOPES, Access, expand, parse_network
 from service.app import create_app
 from service.config import Config
+from service.errors import Conflict
 from tests.support import (
     NOON,
     ApiClient,
@@ -66,8 +67,9 @@ DOORS = {
 WHOLE = {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
 LIMITS = {
     "user": ({"user_id": "ada"}, WHOLE),
-    "instances": ({"instance_ids": ["i1"]}, WHOLE | {"instances:deploy"}),
-    "nodes": ({"node_ids": ["n1"]}, WHOLE),
+    "instances": ({"instance_ids": ["i1"]}, WHOLE | {"instances:deploy", "users:read"}),
+    "nodes": ({"node_ids": ["n1"]}, WHOLE | {"users:read"}),
+    "user and nodes": ({"user_id": "ada", "node_ids": ["n1"]}, WHOLE),
 }
 """Kinds of limits, and the scopes that go with them."""
 
@@ -138,6 +140,7 @@ def test_every_door_with_every_kind_of_key(api, store, grant, limit):
         ({"networks": ["192.0.2.0/24"]}, 403),
         ({"networks": ["127.0.0.0/8"]}, None),
         ({"networks": ["2001:db8::/32", "127.0.0.1"]}, None),
+        ({"networks": ["::/0"]}, 403),
     ],
 )
 def test_every_door_with_a_key_out_of_place(config, store, memory_nodes, grant, status):
@@ -150,6 +153,19 @@ def test_every_door_with_a_key_out_of_place(config, store, memory_nodes, grant, 
     statuses = {knock(bearer, *door).status for door in DOORS}
 
     assert statuses == {status} if status else statuses.isdisjoint({401, 403})
+
+
+@pytest.mark.parametrize(
+    ("address", "admitted"),
+    [("::ffff:10.1.2.3", True), ("10.1.2.3", True), ("::ffff:10.2.2.3", False), ("", False)],
+)
+def test_an_ipv4_address_is_one_however_it_is_written(address, admitted):
+    """
+    A socket of both families tells an IPv4 client's address inside an IPv6 one.
+    """
+    access = Access(scopes=frozenset(), networks=(parse_network("10.1.0.0/16"),))
+
+    assert admitted == access.admits(address)
 
 
 # Limits
@@ -202,6 +218,16 @@ def test_a_key_of_nodes_sees_what_is_on_them(api, store, world):
     assert there == list_ids(bearer)
     assert there == operations
     assert [node_id] == [node["id"] for node in bearer.get("/api/nodes").json]
+
+
+@pytest.mark.parametrize("limit", [{"node_ids": ["n1"]}, {"instance_ids": ["i1"]}])
+def test_a_key_of_nodes_or_instances_lists_no_users(api, store, world, limit):
+    """
+    It would see everybody's names and addresses, whoever's instances it is limited to.
+    """
+    answer = a_bearer(api, store, **limit).get("/api/users")
+
+    assert (403, ["users:read"]) == (answer.status, answer.json["details"]["scope"])
 
 
 def test_limits_add_up(api, store, world):
@@ -493,6 +519,39 @@ def test_a_second_rotation_ends_the_first_value(api, store):
     statuses = [replace(api, key=key).get("/api/name").status for key in (first, second, third)]
 
     assert [401, 200, 200] == statuses
+
+
+def test_who_has_the_old_value_does_not_take_the_key_over(api, store):
+    """
+    While both work, the old value, which may be what leaked, makes, rotates and revokes no keys.
+    """
+    document, old = keys.create(store, name="k", now=NOON)
+    path = f"/api/keys/{document['_id']}"
+    new = api.post(f"{path}/rotate").json["key"]
+    holder = replace(api, key=old)
+
+    answers = [
+        holder.post(f"{path}/rotate"),
+        holder.post("/api/keys", {"name": "mine", "scopes": ["*"]}),
+        holder.delete(path),
+    ]
+
+    refused = [(answer.status, answer.json["details"]["scope"]) for answer in answers]
+    assert [(403, ["keys:write"])] * 3 == refused
+    assert [200, 200] == [replace(api, key=value).get("/api/users").status for value in (old, new)]
+
+
+def test_of_two_rotations_at_once_one_is_told(store):
+    """
+    Who rotates a key as it was before somebody else did gets a 409, and no value.
+    """
+    document, _ = keys.create(store, name="k", now=NOON)
+    _, value = keys.rotate(store, document, overlap_s=0, now=NOON)
+
+    with pytest.raises(Conflict, match="rotated or revoked"):
+        keys.rotate(store, document, overlap_s=0, now=NOON)
+
+    assert keys.authenticate(store, value, now=NOON)
 
 
 @pytest.mark.parametrize("overlap", [-1, "soon", 1e12, None, True])

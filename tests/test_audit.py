@@ -148,6 +148,18 @@ def test_a_key_that_may_not_is_recorded(api, store):
     assert (document["_id"], 403, "forbidden") == (entry["key"], entry["status"], entry["code"])
 
 
+def test_asking_what_a_door_takes_is_not_recorded(api):
+    """
+    OPTIONS changes nothing and needs no key, so it must not fill the record.
+    """
+    answers = [
+        replace(api, key=None).send("OPTIONS", path).status
+        for path in ("/api/keys/any", "/api/instances/deploy", "/nodes/configure")
+    ]
+
+    assert ([200, 200, 200], []) == (answers, api.get("/api/audit").json["entries"])
+
+
 def test_reading_is_not_recorded(api, store, place):
     """
     Lists and look-ups leave nothing.

@@ -13,7 +13,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from service import cli, instances, keys, nodes
+from service import bootstrap, cli, instances, keys, nodes
 from service.config import describe_settings
 from service.drivers.memory import MemoryNodes
 from service.embedded import find_running
@@ -407,6 +407,17 @@ def test_the_secret_key_is_its_owner_s_only(tmp_path):
     modes = [oct(path.stat().st_mode & 0o777) for path in
              (tmp_path / "data" / "secret.key", tmp_path / "data")]  # fmt: skip
     assert ["0o600", "0o700"] == modes
+
+
+def test_a_copy_of_the_secret_key_is_closed(tmp_path):
+    """What was copied there with the usual mode is its owner's only from then on."""
+    file = tmp_path / "secret.key"
+    file.write_text("the key\n")
+    file.chmod(0o644)
+
+    kept = bootstrap.keep_secret_key(tmp_path)
+
+    assert ("the key", 0o600) == (kept, file.stat().st_mode & 0o777)
 
 
 def test_a_key_of_your_own_works(tmp_path):

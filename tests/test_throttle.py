@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import bcrypt
 import pytest
 
-from service import keys
+from service import keys, users
 from service.api.throttle import Counters
 from service.app import create_app
 from service.brake import Brake
@@ -101,6 +102,20 @@ def test_counts_that_are_over_are_thrown_away():
     assert counters.reset() < 100
 
 
+def test_counts_that_are_not_over_are_not_looked_through_each_time():
+    """
+    With very many callers at once a request costs no more than with few.
+    """
+    counters, sweeps = Counters(), []
+    for number in range(25_000):
+        before = counters._counts
+        counters.incr(f"caller-{number}", expiry=60)
+        if counters._counts is not before:
+            sweeps.append(number)
+
+    assert [10_000, 20_002] == sweeps
+
+
 # Guessing
 
 
@@ -130,6 +145,57 @@ def test_who_was_known_is_not_kept_out(config, store, memory_nodes):
     guesses = [replace(api, key="wrong").get("/api/name").status for _ in range(4)]
 
     assert (200, [401, 401, 429, 429], 200) == (before, guesses, api.get("/api/name").status)
+
+
+def test_who_was_known_elsewhere_is_not_known_here(store):
+    """
+    A key that was good from another address does not get past the brake.
+    """
+    brake = Brake(store, limit=1)
+    brake.remember("192.0.2.1", "good")
+    brake.fail("192.0.2.2", now=NOON)
+
+    with pytest.raises(Throttled):
+        brake.fail("192.0.2.2", now=NOON)
+    with pytest.raises(Throttled):
+        brake.check("192.0.2.2", "good", now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "statuses"),
+    [
+        (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"], [401, 401, 429]),
+        (["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1"], [401, 401, 401]),
+        (["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"], [401, 401, 429]),
+        (["192.0.2.1", "192.0.2.2", "192.0.2.3"], [401, 401, 401]),
+        (["fe80::1%eth0", "fe80::2%eth1", "fe80::3"], [401, 401, 429]),
+    ],
+)
+def test_a_network_of_one_caller_is_one(config, store, memory_nodes, addresses, statuses):
+    """
+    Whoever has one IPv6 address has a /64 of them, and does not get a new count with each.
+    """
+    api = a_client(config, store, memory_nodes, failure_rate=2, key="wrong")
+
+    answered = [
+        api.send("GET", "/api/name", environ_overrides={"REMOTE_ADDR": address}).status
+        for address in addresses
+    ]
+
+    assert statuses == answered
+
+
+def test_guessing_a_configure_key_is_slowed(config, store, memory_nodes):
+    """
+    That door needs no API key; who guesses there is braked, and is not recorded without end.
+    """
+    api = a_client(config, store, memory_nodes, failure_rate=2, key=None)
+    guess = "/nodes/configure?configureKey=wrong&accessKey=aaaaaaaaaaaaaaaa"
+
+    statuses = [api.post(guess).status for _ in range(6)]
+
+    assert [400, 400, 429, 429, 429, 429] == statuses
+    assert 3 == len(store.audit.list())
 
 
 def test_the_wait_ends(config, store, memory_nodes):
@@ -263,6 +329,40 @@ def test_one_of_name_and_address_is_needed(api, body):
     assert (400, ["username"]) == (answer.status, list(answer.json["details"]))
 
 
+def test_a_password_that_is_set_during_a_check_stays(store, monkeypatch):
+    """
+    The check that replaces an old hash does not bring the old password back.
+    """
+    user = a_user(store, username="ada", password="any")
+    theirs = bcrypt.hashpw(b"old", bcrypt.gensalt(4)).decode()
+    store.users.set_password_hash(user["_id"], theirs, now=NOON)
+    check = users._check_bcrypt
+
+    def check_and_set(hashed, password):
+        users.set_password(store, user["_id"], "new", now=NOON)
+        return check(hashed, password)
+
+    monkeypatch.setattr(users, "_check_bcrypt", check_and_set)
+    users.verify(store, "username", "ada", "old", now=NOON)
+    monkeypatch.undo()
+
+    assert users.verify(store, "username", "ada", "old", now=NOON) is None
+    assert users.verify(store, "username", "ada", "new", now=NOON) is not None
+
+
+@pytest.mark.parametrize("broken", ["", "plain", "$2b$x", "$2y$10$" + "a" * 53, "$argon2id$v=19$x"])
+def test_a_hash_that_is_none_has_no_password(api, store, broken):
+    """
+    Whatever another panel stored there is a wrong password, and no 500.
+    """
+    user = a_user(store, username="ada")
+    store.users.set_password_hash(user["_id"], broken, now=NOON)
+
+    answer = verify(api, username="ada", password=broken or "any")
+
+    assert (200, False) == (answer.status, answer.json["valid"])
+
+
 def test_guessing_a_password_is_slowed(config, store, memory_nodes):
     """
     After three failures for one name even the right password must wait; other names need not.
@@ -297,10 +397,6 @@ def test_checking_takes_the_same_work_for_everybody(store, monkeypatch):
     A check of bcrypt and a hash of argon2 are made for a user, for one with a hash from elsewhere,
     and for nobody.
     """
-    import bcrypt
-
-    from service import users
-
     a_user(store, username="ours", password="correct")
     theirs = a_user(store, username="theirs", password="correct")
     store.users.set_password_hash(

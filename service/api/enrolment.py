@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from flask import request
+
 from service import nodes
+from service.addresses import find_caller
 from service.api import wire
 from service.api.blueprint import OPEN, Blueprint
 from service.api.context import current, now, store
 from service.api.recording import name_target
 from service.api.schemas.nodes import Configure, MessageAnswer
+from service.errors import InvalidInput
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
 
@@ -24,7 +28,15 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
     description="The daemon's new key is taken into use once it answers to it.",
 )
 def configure(keys: Any) -> wire.Json:
-    """Enrol a daemon, as its own `configure` command does. Its keys are in the query."""
-    node = nodes.enroll(store(), current().vault, **keys, now=now())
+    """Enrol a daemon, as its own `configure` command does. Its keys are in the query.
+
+    429 after too many that were wrong.
+    """
+    here = current()
+    try:
+        node = nodes.enroll(store(), here.vault, **keys, now=now())
+    except InvalidInput:
+        here.brake.fail(find_caller(request.remote_addr or ""), now=now())
+        raise
     name_target(node["_id"])
     return {"message": "Node configured successfully"}

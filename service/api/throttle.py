@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from limits.storage import Storage
 
+from service.addresses import find_caller
 from service.config import Config
 
 _UNCOUNTED = frozenset({"health.healthz", "health.readyz"})
@@ -25,6 +26,7 @@ class Counters(Storage):
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self._lock = Lock()
         self._counts: dict[str, tuple[int, float]] = {}  # and when its window ends
+        self._sweep_above = _SWEEP_ABOVE
 
     @property
     def base_exceptions(self) -> type[Exception]:
@@ -39,8 +41,10 @@ class Counters(Storage):
             if ends_at <= now:
                 count, ends_at = 0, now + expiry
             self._counts[key] = count + amount, ends_at
-            if len(self._counts) > _SWEEP_ABOVE:
+            if len(self._counts) > self._sweep_above:
                 self._counts = {k: kept for k, kept in self._counts.items() if kept[1] > now}
+                # Only when there are twice as many again: a sweep takes as long as there are many.
+                self._sweep_above = max(_SWEEP_ABOVE, 2 * len(self._counts))
             return count + amount
 
     def get(self, key: str) -> int:
@@ -124,7 +128,7 @@ def _tell_key() -> str:
 
 
 def _tell_address() -> str:
-    return request.remote_addr or ""
+    return find_caller(request.remote_addr or "")
 
 
 def _has_no_key() -> bool:

@@ -33,10 +33,13 @@ class Users(Documents[User]):
         return self._read({"username_key": username.casefold()})
 
     @translated
-    def set_password_hash(self, user_id: str, password_hash: str, *, now: datetime) -> None:
-        """Replace the password's hash."""
+    def set_password_hash(
+        self, user_id: str, password_hash: str, *, only_if: str | None = None, now: datetime
+    ) -> None:
+        """Replace the password's hash, unless it is another than `only_if` by now."""
+        was = {} if only_if is None else {"password_hash": only_if}
         self._collection.update_one(
-            {"_id": user_id}, {"$set": {"password_hash": password_hash, "updated_at": now}}
+            {"_id": user_id, **was}, {"$set": {"password_hash": password_hash, "updated_at": now}}
         )
 
     @translated
