@@ -10,8 +10,8 @@ from importlib.metadata import version
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service import api, certificates, keys, metrics
-from service.addresses import LOOPBACK, refusal, trust
+from service import api, audit, certificates, keys, metrics
+from service.addresses import LOOPBACK, refusal, refuse_plain, trust
 from service.api.context import EXTENSION, Context
 from service.api.patience import Patience
 from service.brake import Brake
@@ -79,7 +79,17 @@ def prepare(config: Config, store: Store) -> None:
         raise StoreFailure(problem)
     store.prepare()
     if config.api_key:
-        keys.ensure(store, config.api_key, name="SKYQUAY_API_KEY", now=utc_now())
+        made = keys.ensure(store, config.api_key, name="SKYQUAY_API_KEY", now=utc_now())
+        if made is not None:
+            entry = audit.begin(
+                store,
+                action="settings.api_key",
+                target_kind="key",
+                target_id=made["_id"],
+                keep_s=config.audit_days * 86400,
+                now=made["created_at"],
+            )
+            audit.finish(store, entry, status=200)
 
 
 class _Once:
@@ -117,6 +127,9 @@ def make_drivers(config: Config) -> DriverFactory:
 
     def find(node: Node) -> NodeDriver:
         refuse = trust if node["trusted_address"] else picky
+        if node["driver"] == "docker" and node["tls"] is None and not config.allow_plain_docker:
+            # It was on loopback when it was added. A name may come to mean another machine.
+            refuse = trust if node["trusted_address"] else partial(refuse_plain, also=picky)
         match node["driver"]:
             case "docker" if node["address"].startswith("unix://") and refuse("127.0.0.1"):
                 raise NodeUnreachable(node["_id"], f"The node's address is refused. {LOOPBACK}")

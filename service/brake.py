@@ -49,8 +49,12 @@ class Brake:
         """Count a failure. Raises Throttled when there are too many."""
         if not self._limit:
             return
-        shared = self._count_shared(subject, now)
         name = _name(subject, now)
+        with self._lock:
+            is_known = self._counts.get(name, 0) > self._limit
+        if is_known:
+            raise self._throttled(now)
+        shared = self._count_shared(subject, now)
         with self._lock:
             count = max(self._counts.get(name, 0) + 1, shared)
             _keep(self._counts, name, count)

@@ -13,6 +13,9 @@ MIN_SECRET_KEY_LENGTH = 16
 _MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes",
                 "trusted_proxies"}  # fmt: skip
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
+"""Whole names only: flask-cors would take a star for a pattern, and match more than is meant."""
+
 
 class ConfigError(ValueError):
     """A setting has a value that it cannot have. The message names the variable."""
@@ -112,6 +115,11 @@ class Config:
         _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
         _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
         _check_choice("SKYQUAY_LOG_FORMAT", self.log_format, ("auto", "json", "text"))
+        for origin in self.cors_origins.split():
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"SKYQUAY_CORS_ORIGINS: {origin!r} is no origin like https://panel.example.org."
+                )
         for setting in fields(self):
             value = getattr(self, setting.name)
             if isinstance(value, (int, float)) and not 0 <= value < math.inf:  # NaN fails too

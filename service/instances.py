@@ -375,7 +375,11 @@ def explain(driver: NodeDriver, instance: Instance, reason: str) -> str:
 
 def _hide_secrets(instance: Instance, text: str) -> str:
     """Replace the values of secret variables, but for those too short to be told from text."""
-    secret = (instance["variables"].get(name, "") for name in instance["secret_variables"])
+    # What was adopted has its variables in its environment alone.
+    values = {**_parse_env(instance["env"]), **instance["variables"]}
+    secret = {values.get(name, "") for name in instance["secret_variables"]}
+    # Where only the last lines are read, a value of several may have lost its first ones.
+    secret |= {line for value in secret for line in value.splitlines()}
     for value in sorted(secret, key=len, reverse=True):
         if len(value) >= SHORTEST_SECRET:
             text = text.replace(value, "********")

@@ -17,6 +17,9 @@ TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
 COMPATIBILITIES = ("0.3.0",)
 
+_LENGTH = len(PREFIX) + 43
+"""32 random bytes are 43 characters."""
+
 _SHOWN = len(PREFIX) + 6
 """How many characters of a key that we made are kept to recognise it by."""
 _SHOWN_OF_OTHERS = 4
@@ -36,6 +39,11 @@ class Grant(TypedDict, total=False):
 def make_key() -> str:
     """Make up a key of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
+
+
+def is_random(key: str) -> bool:
+    """Tell whether a key is of the form that we make: too long, and too random, to be guessed."""
+    return len(key) == _LENGTH and key.startswith(PREFIX)
 
 
 def digest(key: str) -> str:
@@ -117,11 +125,12 @@ def delegate(
     )
 
 
-def ensure(store: Store, key: str, *, name: str, now: datetime) -> None:
-    """See to it that this very key exists, with all rights, whoever else does the same."""
+def ensure(store: Store, key: str, *, name: str, now: datetime) -> Key | None:
+    """See to it that this very key exists, with all rights; None when it did already."""
     if store.keys.find_by_digest(digest(key)) is None:
-        with suppress(Conflict):
-            create(store, name=name, key=key, now=now)
+        with suppress(Conflict):  # whoever else does the same
+            return create(store, name=name, key=key, now=now)[0]
+    return None
 
 
 def authenticate(store: Store, key: str, *, now: datetime, address: str | None = None) -> Key:

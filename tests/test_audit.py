@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service import audit, keys
-from service.app import create_app
+from service.app import create_app, prepare
 from service.errors import StoreUnavailable
 from tests.support import (
     DEPLOY,
@@ -158,6 +158,33 @@ def test_asking_what_a_door_takes_is_not_recorded(api):
     ]
 
     assert ([200, 200, 200], []) == (answers, api.get("/api/audit").json["entries"])
+
+
+def test_an_instance_is_recorded_by_its_own_id(api, store, memory_nodes, place):
+    """
+    Also when the request names it by its container's id, so that its entries are found.
+    """
+    instance_id = api.post("/api/instances/deploy", a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+    container_id = store.instances.get(instance_id)["container_id"]
+
+    api.post(f"/api/instances/suspend/{container_id}")
+
+    [newest, *_] = api.get("/api/audit", query_string={"target": instance_id}).json["entries"]
+    assert "instances.suspend" == newest["action"]
+
+
+def test_the_key_of_the_settings_is_recorded(config, store):
+    """
+    That it was made, once; a start that finds it makes no entry.
+    """
+    settings = replace(config, api_key="chosen-by-somebody")
+    for _ in range(2):
+        prepare(settings, store)
+
+    [entry] = store.audit.list()
+    assert ("settings.api_key", "done") == (entry["action"], entry["outcome"])
+    assert store.keys.list()[0]["_id"] == entry["target_id"]
 
 
 def test_reading_is_not_recorded(api, store, place):

@@ -265,6 +265,17 @@ def test_a_port_of_strange_digits_is_refused(port):
         Config.from_env({"SKYQUAY_LISTEN": f"localhost:{port}"})
 
 
+@pytest.mark.parametrize(
+    "origins", ["https://*.example.com", "panel.example", "https://a.example/path", "* https://?"]
+)
+def test_an_origin_is_a_whole_one(origins):
+    """
+    A pattern would let pages call that nobody meant.
+    """
+    with pytest.raises(ConfigError, match="SKYQUAY_CORS_ORIGINS"):
+        Config(cors_origins=origins)
+
+
 def test_secrets_are_not_printed():
     """
     A Config that ends in a log or a traceback shows neither keys nor the database's password.

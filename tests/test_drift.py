@@ -1,5 +1,7 @@
 """Drift: what a node runs against what the documents say, on nodes in memory."""
 
+from dataclasses import replace
+
 import pytest
 
 from service import drift, instances, operations
@@ -12,6 +14,7 @@ from tests.support import (
     NOON,
     a_body,
     a_node,
+    an_image,
     eventually,
     get,
     run_due,
@@ -264,6 +267,24 @@ def test_a_stray_container_is_adopted(api, store, node, place, stray):
     assert ("found again", "READY", "running", 256, 0.5, "80:9090", ["GREETING=hello"]) == tuple(
         after[name] for name in ("Name", "InternalState", "power", "Memory", "Cpu", "Ports", "Env")
     )
+
+
+def test_the_secrets_of_what_is_adopted_are_hidden(api, store, node, place, here, stray):
+    """Their values, which only its environment has, are starred out of what it prints.
+
+    Of several lines the last one alone is as well, where the first ones are cut off.
+    """
+    container = here.containers[STRAY]
+    secret = {"type": "text", "default": "", "required": False, "secret": True}
+    an_image(store, image=container.spec.image, variables={"GREETING": secret, "PEM": secret})
+    env = {"GREETING": "hello", "PEM": "-begin-\nsecond-line"}
+    container.spec = replace(container.spec, env=env)
+    container.log = "I say hello\n-begin-\nsecond-line\n"
+    resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+
+    answers = [api.get(f"/api/instances/{STRAY}/logs?tail={tail}").json for tail in (3, 1)]
+
+    assert [["I say ********", "********"], ["********"]] == [answer["lines"] for answer in answers]
 
 
 def test_what_is_adopted_counts(api, store, node, place, stray):

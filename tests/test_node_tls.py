@@ -1,6 +1,7 @@
 """Nodes over TLS: who must have it, what is kept of it, and who is believed."""
 
 import json
+import socket
 import tempfile
 from contextlib import closing
 from dataclasses import replace
@@ -113,6 +114,22 @@ def test_plain_engines_can_be_allowed(settings, store, memory_nodes):
         answer.json["tls"],
         driver._base_url,
     )
+
+
+def test_a_name_that_was_loopback_is_not_called_in_the_clear_elsewhere(
+    api, settings, store, monkeypatch
+):
+    """
+    A plain engine on `localhost` is refused when that name comes to mean another machine.
+    """
+    node = store.nodes.get(create(api, tls=None, address="localhost").json["id"])
+    there = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 2375))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: there)
+
+    with pytest.raises(NodeUnreachable) as raised:
+        make_drivers(settings)(node).probe()
+
+    assert "without TLS" in raised.value.reason
 
 
 def test_an_engine_over_tls_has_docker_s_own_port(api, store, settings):

@@ -1,5 +1,6 @@
 """Who sends too much, or guesses, must wait; who does neither never notices."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -123,7 +124,8 @@ def test_guessing_is_slowed(config, store, memory_nodes):
     """
     After three wrong keys an address is answered 429, even if the fifth guess is right.
     """
-    good = a_key(store)
+    good = "chosen-by-somebody"
+    keys.create(store, name="k", key=good, now=NOON)
     api = a_client(config, store, memory_nodes, failure_rate=3)
 
     answers = [replace(api, key=key).get("/api/name") for key in ("a", "b", "", "d", good)]
@@ -140,11 +142,46 @@ def test_who_was_known_is_not_kept_out(config, store, memory_nodes):
     """
     A key that was good before goes on while somebody else guesses from the same address.
     """
-    api = a_client(config, store, memory_nodes, key=a_key(store), failure_rate=2)
+    keys.create(store, name="k", key="chosen-by-somebody", now=NOON)
+    api = a_client(config, store, memory_nodes, key="chosen-by-somebody", failure_rate=2)
     before = api.get("/api/name").status
     guesses = [replace(api, key="wrong").get("/api/name").status for _ in range(4)]
 
     assert (200, [401, 401, 429, 429], 200) == (before, guesses, api.get("/api/name").status)
+
+
+def test_a_key_that_nobody_guesses_is_not_kept_out(config, store, memory_nodes):
+    """
+    One of 256 random bits, new here, works while others guess from the same address; a wrong one of
+    that form waits.
+    """
+    api = a_client(config, store, memory_nodes, failure_rate=2)
+    for _ in range(4):
+        replace(api, key="wrong").get("/api/name")
+
+    statuses = [
+        replace(api, key=key).get("/api/name").status for key in (a_key(store), keys.make_key())
+    ]
+
+    assert [200, 429] == statuses
+
+
+def test_who_waits_costs_the_database_nothing_more(store, monkeypatch):
+    """
+    What is beyond the limit is not counted any more.
+    """
+    counted = []
+    count = store.failures.count_one
+    monkeypatch.setattr(
+        store.failures, "count_one", lambda *args, **kw: counted.append(1) or count(*args, **kw)
+    )
+    brake = Brake(store, limit=2)
+
+    for _ in range(9):
+        with suppress(Throttled):
+            brake.fail("192.0.2.1", now=NOON)
+
+    assert 3 == len(counted)
 
 
 def test_who_was_known_elsewhere_is_not_known_here(store):

@@ -43,7 +43,10 @@ def begin() -> None:
     if kind is None or request.method == "OPTIONS":
         return
     g.target_id = _find_target(kind)
-    g.before = _look(kind, g.target_id)
+    document = _find(kind, g.target_id)
+    if document is not None:
+        g.target_id = document["_id"]  # it may have been named otherwise, by its container's id
+    g.before = _shape(kind, document)
     g.entry = _begin(kind, g.target_id)
 
 
@@ -106,7 +109,7 @@ def _finish(entry: AuditEntry, answer: Response) -> None:
         refused=_was_refused(answer),
         target_id=target_id,
         before=before,
-        after=before if answer.status_code >= 400 else _look(kind, target_id),
+        after=before if answer.status_code >= 400 else _shape(kind, _find(kind, target_id)),
     )
 
 
@@ -123,8 +126,9 @@ def _find_target(kind: str) -> str | None:
     return named if isinstance(named, str) and len(named) <= _LONGEST_ID else None
 
 
-def _look(kind: str | None, target_id: str | None) -> wire.Json | None:
-    if kind is None or target_id is None:
-        return None
-    document = _FIND[kind](current().store, target_id)
-    return None if document is None else wire.recorded(_SHAPE[kind](document))
+def _find(kind: str | None, target_id: str | None) -> Any:
+    return None if kind is None or target_id is None else _FIND[kind](current().store, target_id)
+
+
+def _shape(kind: str | None, document: Any) -> wire.Json | None:
+    return None if kind is None or document is None else wire.recorded(_SHAPE[kind](document))

@@ -121,7 +121,13 @@ class Store:
                 serverSelectionTimeoutMS=5000,
                 event_listeners=[_Commands(note_command)] if note_command else [],
             )
-        except (InvalidURI, pymongo.errors.ConfigurationError) as exc:
+        except InvalidURI as exc:
+            # What pymongo says of it may have a piece of the password.
+            raise StoreFailure(
+                "The MongoDB address cannot be used: it must be like mongodb://NAME:PASSWORD@HOST/"
+                "?replicaSet=rs0, where `/`, `:`, `@` and `%` in a password are percent-encoded."
+            ) from exc
+        except pymongo.errors.ConfigurationError as exc:
             raise StoreFailure(f"The MongoDB address cannot be used: {exc}") from exc
         self._database = self._client[database]
         self.users = Users(self._database["users"])
