@@ -287,6 +287,14 @@ def test_the_secrets_of_what_is_adopted_are_hidden(api, store, node, place, here
     assert [["I say ********", "********"], ["********"]] == [answer["lines"] for answer in answers]
 
 
+def test_what_was_resolved_is_recorded(api, node, place, stray):
+    """The record of changes names each container, and what became of it."""
+    resolved = resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}]).json
+
+    [entry] = api.get("/api/audit?action=nodes.resolve_drift").json["entries"]
+    assert (resolved, 1) == (entry["after"]["resolved"], entry["after"]["instances"])
+
+
 def test_what_is_adopted_counts(api, store, node, place, stray):
     """Its memory and its ports are the node's, even where there was no room."""
     resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])

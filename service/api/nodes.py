@@ -8,6 +8,7 @@ from service import drift, nodes
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, origin, store
+from service.api.recording import note
 from service.api.schemas.nodes import (
     ConfigureKeyAnswer,
     CreatedNodeAnswer,
@@ -172,7 +173,9 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
     """
     with calling_a_node() as drivers:
         done = drift.resolve(store(), drivers, node_id, resolution, **origin())
-    return [wire.resolved(one) for one in done], 201
+    resolved = [wire.resolved(one) for one in done]
+    note(resolved=resolved)
+    return resolved, 201
 
 
 def _enrolment(node_id: str) -> wire.Json:

@@ -55,6 +55,11 @@ def name_target(target_id: str) -> None:
     g.target_id = target_id
 
 
+def note(**facts: object) -> None:
+    """Tell what else was changed than the target itself shows."""
+    g.noted = facts
+
+
 def note_refusal() -> None:
     """Tell that a request was not let although its answer is no error."""
     g.was_refused = True
@@ -101,6 +106,8 @@ def _finish(entry: AuditEntry, answer: Response) -> None:
         told = answer.get_json(silent=True) or {}
         target_id = next((told[name] for name in _IN_ANSWER if name in told), None)
     before = g.get("before")
+    after = before if answer.status_code >= 400 else _shape(kind, _find(kind, target_id))
+    noted = g.get("noted", {})
     audit.finish(
         current().store,
         entry,
@@ -109,7 +116,7 @@ def _finish(entry: AuditEntry, answer: Response) -> None:
         refused=_was_refused(answer),
         target_id=target_id,
         before=before,
-        after=before if answer.status_code >= 400 else _shape(kind, _find(kind, target_id)),
+        after={**(after or {}), **noted} if noted else after,
     )
 
 
