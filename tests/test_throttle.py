@@ -1,11 +1,14 @@
 """Who sends too much, or guesses, must wait; who does neither never notices."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from service import keys
+from service import keys, users
 from service.api.throttle import Counters
 from service.app import create_app
 from service.brake import Brake
@@ -299,8 +302,6 @@ def test_checking_takes_the_same_work_for_everybody(store, monkeypatch):
     """
     import bcrypt
 
-    from service import users
-
     a_user(store, username="ours", password="correct")
     theirs = a_user(store, username="theirs", password="correct")
     store.users.set_password_hash(
@@ -331,3 +332,38 @@ def test_checking_takes_the_same_work_for_everybody(store, monkeypatch):
         assert users.verify(store, "username", name, "wrong", now=NOON) is None
 
     assert [["bcrypt", "argon2"]] * 3 == done
+
+
+def test_few_passwords_are_hashed_at_a_time(store, monkeypatch):
+    """
+    Each takes much memory, so more logins at once than that wait for their turn.
+    """
+    a_user(store, username="ada", password="correct")
+    one_too_many = threading.Barrier(users.HASHES_AT_A_TIME + 1)
+    crowds = []
+    hasher = users._hasher
+
+    class Meeting:
+        def meet(self):
+            with suppress(threading.BrokenBarrierError):  # as for all that come after
+                crowds.append(one_too_many.wait(0.5))
+
+        def verify(self, *args):
+            self.meet()
+            return hasher.verify(*args)
+
+        def hash(self, *args):
+            self.meet()
+            return hasher.hash(*args)
+
+        check_needs_rehash = hasher.check_needs_rehash
+
+    monkeypatch.setattr(users, "_hasher", Meeting())
+
+    with ThreadPoolExecutor(16) as threads:
+        names = ["ada", "nobody"] * 8
+        found = threads.map(
+            lambda name: users.verify(store, "username", name, "correct", now=NOON), names
+        )
+
+    assert ([True, False] * 8, []) == ([user is not None for user in found], crowds)
