@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from threading import Lock
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -21,8 +22,8 @@ from service.drivers import DriverFactory, NodeDriver
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
-from service.errors import NodeUnreachable, StoreFailure
-from service.store import Store
+from service.errors import NodeUnreachable, StoreFailure, StoreUnavailable
+from service.store import CALL_TIMEOUT_S, Store
 from service.vault import Vault
 from service.worker import Worker
 
@@ -96,17 +97,26 @@ class _Once:
     """Do something before the first request that needs it; again as long as that fails.
 
     A WSGI server that loads `wsgi.py` runs nothing before it serves, and without its indexes the
-    database would not keep the promises of the API.
+    database would not keep the promises of the API. Of requests that come at once one does it, and
+    the others wait for it, but no longer than for the database.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._done = False
+        self._lock = Lock()
 
     def __call__(self) -> None:
-        if not self._done:
-            self._work()
-            self._done = True
+        if self._done:
+            return
+        if not self._lock.acquire(timeout=CALL_TIMEOUT_S):
+            raise StoreUnavailable("The database is being made ready. Please try again.")
+        try:
+            if not self._done:
+                self._work()
+                self._done = True
+        finally:
+            self._lock.release()
 
 
 def make_store(config: Config) -> Store:

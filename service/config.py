@@ -88,7 +88,10 @@ class Config:
         30, "Failed authentications a minute for one address, or one user's name; 0: any number."
     )
     rate_storage: str = _setting(
-        "", "Where requests are counted, like redis://...; each process counts its own if unset."
+        "",
+        "Where requests are counted, a Redis like redis://HOST:6379; "
+        "each process counts its own if unset.",
+        secret=True,
     )
     trusted_proxies: int = _setting(
         0, "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed."
@@ -112,6 +115,8 @@ class Config:
             raise ConfigError(
                 f"SKYQUAY_SECRET_KEY needs at least {MIN_SECRET_KEY_LENGTH} characters a key."
             )
+        if self.rate_storage and not re.match(r"rediss?(\+[a-z]+)?://", self.rate_storage):
+            raise ConfigError("SKYQUAY_RATE_STORAGE must be like redis://HOST:PORT.")
         _check_choice("SKYQUAY_LOCAL_NODE", self.local_node, ("auto", "docker", "process", "none"))
         _check_choice("SKYQUAY_LOG_LEVEL", self.log_level, ("DEBUG", "INFO", "WARNING", "ERROR"))
         _check_choice("SKYQUAY_LOG_FORMAT", self.log_format, ("auto", "json", "text"))

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
+from threading import BoundedSemaphore
 from typing import Literal
 
 import argon2
@@ -17,7 +18,14 @@ from service.store.collection import Session
 UserKey = Literal["id", "email", "username"]
 """What a user can be looked up by."""
 
+HASHES_AT_A_TIME = 2
+"""How many passwords one process hashes at a time: each takes 64 MiB, and four threads of its own.
+
+There is a process for each core, and more at a time would only take more memory.
+"""
+
 _hasher = argon2.PasswordHasher()
+_turns = BoundedSemaphore(HASHES_AT_A_TIME)
 
 _BCRYPT_BYTES = 72
 """All that bcrypt ever looked at."""
@@ -49,7 +57,7 @@ def create(
         username_key=username.casefold(),
         email=email,
         email_key=email.casefold(),
-        password_hash=_hasher.hash(password),
+        password_hash=_hash(password),
         admin=admin,
         access_to=[],
         created_at=now,
@@ -88,20 +96,26 @@ def verify(store: Store, key: UserKey, value: str, password: str, *, now: dateti
     of_bcrypt = hashed.startswith("$2")
     matches = _check_bcrypt(hashed if of_bcrypt else _nobodys_hash(), password)
     if of_bcrypt or user is None:
-        fresh = _hasher.hash(password)
+        fresh = _hash(password)
         if user is None or not matches:
             return None
     else:
         try:
-            _hasher.verify(hashed, password)
+            with _turns:
+                _hasher.verify(hashed, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return None
         if not _hasher.check_needs_rehash(hashed):
             return user
-        fresh = _hasher.hash(password)
+        fresh = _hash(password)
     # Not when the password was set anew meanwhile: this one is the old one then.
     store.users.set_password_hash(user["_id"], fresh, only_if=hashed, now=now)
     return user
+
+
+def _hash(password: str) -> str:
+    with _turns:
+        return _hasher.hash(password)
 
 
 @cache
@@ -120,7 +134,7 @@ def _check_bcrypt(hashed: str, password: str) -> bool:
 def set_password(store: Store, user_id: str, password: str, *, now: datetime) -> None:
     """Replace the user's password. Raises NotFound."""
     store.users.get(user_id, field="userId")
-    store.users.set_password_hash(user_id, _hasher.hash(password), now=now)
+    store.users.set_password_hash(user_id, _hash(password), now=now)
 
 
 def delete(store: Store, user_id: str) -> None:

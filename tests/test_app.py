@@ -1,6 +1,8 @@
 """The wiring: which driver serves which node, and that nothing happens before it is needed."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,7 @@ from service.config import Config
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.errors import NodeUnreachable
-from tests.support import ApiClient
+from tests.support import ApiClient, a_key
 
 
 def a_node_document(**over):
@@ -79,3 +81,24 @@ def test_the_first_request_prepares_the_database(config, memory_nodes):
     indexes = store.users._collection.index_information()
     store.close()
     assert (200, True) == (status, "email_key_1" in indexes)
+
+
+def test_of_first_requests_at_once_one_prepares(config, store, memory_nodes):
+    """The others wait until it is done, and are answered."""
+    key = a_key(store)
+    app = create_app(config, store, memory_nodes)
+    prepare, prepared = store.prepare, []
+    together = threading.Barrier(2)
+
+    def meet_and_prepare():
+        prepared.append(True)
+        with suppress(threading.BrokenBarrierError):
+            together.wait(0.5)
+        prepare()
+
+    store.prepare = meet_and_prepare
+    with ThreadPoolExecutor(4) as threads:
+        ask = [threads.submit(ApiClient(app.test_client(), key).get, "/api/users") for _ in "1234"]
+        statuses = [each.result().status for each in ask]
+
+    assert ([200] * 4, 1) == (statuses, len(prepared))

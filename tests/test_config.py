@@ -63,11 +63,11 @@ def test_a_secret_may_stand_in_a_file(tmp_path, name):
     SKYQUAY_<NAME>_FILE names a file with the value, whose last line end does not count.
     """
     file = tmp_path / "secret"
-    file.write_text("a-secret-of-some-length\n")
+    file.write_text("redis://a-secret-of-some-length\n")
 
     config = Config.from_env({f"{variable(name)}_FILE": str(file)})
 
-    assert "a-secret-of-some-length" == getattr(config, name)
+    assert "redis://a-secret-of-some-length" == getattr(config, name)
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
@@ -82,6 +82,16 @@ def test_a_secret_file_without_a_secret_is_refused_by_name(tmp_path, name, conte
 
     with pytest.raises(ConfigError, match=f"{variable(name)}_FILE"):
         Config.from_env({f"{variable(name)}_FILE": str(file)})
+
+
+def test_requests_are_counted_in_a_redis_or_here():
+    """
+    Another address is refused by name, and not quoted.
+    """
+    with pytest.raises(ConfigError, match=r"SKYQUAY_RATE_STORAGE.*redis://") as caught:
+        Config(rate_storage="memcached://geheim")
+
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_secret_stands_in_one_place(tmp_path):

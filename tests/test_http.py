@@ -237,7 +237,7 @@ def test_a_wrong_method_is_a_405(api, method, path):
     """
     A method that a path does not have is a JSON 405, which names those that it has.
     """
-    answer = api.send("PUT", path)
+    answer = api.send("PATCH", path)
 
     assert (405, "method_not_allowed", True) == (
         answer.status,
@@ -606,7 +606,11 @@ def test_a_database_that_comes_back_is_used(config, store):
     api = ApiClient(app.test_client(), key)
     before = api.get("/api/users")
     broken.__dict__.update(
-        keys=store.keys, users=store.users, prepare=store.prepare, bounded=store.bounded
+        keys=store.keys,
+        users=store.users,
+        prepare=store.prepare,
+        bounded=store.bounded,
+        ping=store.ping,
     )
 
     answer = api.get("/api/users")

@@ -1,5 +1,11 @@
 """Who sends too much, or guesses, must wait; who does neither never notices."""
 
+import signal
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -11,8 +17,10 @@ from service import keys, users
 from service.api.throttle import Counters
 from service.app import create_app
 from service.brake import Brake
+from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
-from tests.support import NOON, ApiClient, a_key, a_user
+from tests.support import NOON, ApiClient, a_key, a_user, eventually, need
+from tests.test_drivers import free_port
 
 
 def a_client(config, store, memory_nodes, *, key=None, clock=None, **settings):
@@ -115,6 +123,97 @@ def test_counts_that_are_not_over_are_not_looked_through_each_time():
             sweeps.append(number)
 
     assert [10_000, 20_002] == sweeps
+
+
+# Rates that processes share
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """A Redis on a loopback port: its address and its process."""
+    port = free_port()
+    command = [
+        need("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", tmp_path,
+        "--save", "",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        assert eventually(lambda: listens(port))
+        yield f"redis://127.0.0.1:{port}", process
+        process.kill()
+
+
+def listens(port):
+    """Tell whether somebody listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_processes_share_the_rate(config, store, memory_nodes, redis):
+    """
+    What a key sends to one is counted at the other, and what is left is told.
+    """
+    shared = {"key": a_key(store), "key_rate": 3, "rate_storage": redis[0]}
+    apis = [a_client(config, store, memory_nodes, **shared) for _ in range(2)]
+
+    answers = [api.get("/api/name") for api in apis * 2]
+
+    assert [200, 200, 200, 429] == [answer.status for answer in answers]
+    assert ["2", "1", "0", "0"] == [answer.headers["RateLimit-Remaining"] for answer in answers]
+
+
+def test_a_redis_that_dies_locks_nobody_out(config, store, memory_nodes, redis):
+    """
+    Requests that find it gone are answered, however many at once, and are counted here.
+    """
+    url, process = redis
+    api = a_client(config, store, memory_nodes, key=a_key(store), key_rate=50, rate_storage=url)
+    assert 200 == api.get("/api/name").status
+
+    process.kill()
+    process.wait()
+
+    with ThreadPoolExecutor(8) as threads:
+        crowd = [threads.submit(api.get, "/api/name") for _ in range(8)]
+        statuses = [each.result().status for each in crowd]
+    later = api.get("/api/name")
+    assert ([200] * 8, 200) == (statuses, later.status)
+    assert 41 <= int(later.headers["RateLimit-Remaining"]) < 50
+
+
+def test_a_redis_that_hangs_holds_nobody_up(config, store, memory_nodes, redis):
+    """
+    The first requests wait a second for it, the others not at all.
+    """
+    url, process = redis
+    api = a_client(config, store, memory_nodes, key=a_key(store), rate_storage=url)
+    process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+
+    statuses = [api.get("/api/name").status for _ in range(10)]
+
+    assert ([200] * 10, True) == (statuses, time.monotonic() - began < 8)
+
+
+def test_without_a_redis_at_the_start_requests_are_answered(config, store, memory_nodes):
+    """
+    One that is away when the app is made is no reason not to serve.
+    """
+    url = f"redis://127.0.0.1:{free_port()}"
+
+    api = a_client(config, store, memory_nodes, key=a_key(store), rate_storage=url)
+
+    assert 200 == api.get("/api/name").status
+
+
+def test_an_address_that_is_none_is_named_without_its_password(config, store, memory_nodes):
+    """
+    What cannot be read is said of the setting, and not quoted.
+    """
+    with pytest.raises(ConfigError) as caught:
+        a_client(config, store, memory_nodes, rate_storage="redis://:geheim@[host:1")
+
+    assert "SKYQUAY_RATE_STORAGE" in str(caught.value)
+    assert "geheim" not in str(caught.value)
 
 
 # Guessing
@@ -434,6 +533,8 @@ def test_checking_takes_the_same_work_for_everybody(store, monkeypatch):
     A check of bcrypt and a hash of argon2 are made for a user, for one with a hash from elsewhere,
     and for nobody.
     """
+    import bcrypt
+
     a_user(store, username="ours", password="correct")
     theirs = a_user(store, username="theirs", password="correct")
     store.users.set_password_hash(
@@ -464,3 +565,38 @@ def test_checking_takes_the_same_work_for_everybody(store, monkeypatch):
         assert users.verify(store, "username", name, "wrong", now=NOON) is None
 
     assert [["bcrypt", "argon2"]] * 3 == done
+
+
+def test_few_passwords_are_hashed_at_a_time(store, monkeypatch):
+    """
+    Each takes much memory, so more logins at once than that wait for their turn.
+    """
+    a_user(store, username="ada", password="correct")
+    one_too_many = threading.Barrier(users.HASHES_AT_A_TIME + 1)
+    crowds = []
+    hasher = users._hasher
+
+    class Meeting:
+        def meet(self):
+            with suppress(threading.BrokenBarrierError):  # as for all that come after
+                crowds.append(one_too_many.wait(0.5))
+
+        def verify(self, *args):
+            self.meet()
+            return hasher.verify(*args)
+
+        def hash(self, *args):
+            self.meet()
+            return hasher.hash(*args)
+
+        check_needs_rehash = hasher.check_needs_rehash
+
+    monkeypatch.setattr(users, "_hasher", Meeting())
+
+    with ThreadPoolExecutor(16) as threads:
+        names = ["ada", "nobody"] * 8
+        found = threads.map(
+            lambda name: users.verify(store, "username", name, "correct", now=NOON), names
+        )
+
+    assert ([True, False] * 8, []) == ([user is not None for user in found], crowds)

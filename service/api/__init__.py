@@ -32,10 +32,10 @@ from service.api import (
 )
 from service.api.auth import authenticate, is_open
 from service.api.compatibility import adapt
-from service.api.context import begin_bound, current, end_bound
+from service.api.context import begin_bound, current, end_bound, look_for_database
 from service.api.schemas.base import ErrorAnswer
 from service.config import Config
-from service.errors import ServiceError, Throttled
+from service.errors import ServiceError, StoreUnavailable, Throttled
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ def render_service_error(error: ServiceError) -> Response:
     """Answer an error of ours."""
     if error.status >= 500:
         log.warning(error.message, extra={"code": error.code})
+    if isinstance(error, StoreUnavailable):
+        current().away.set()
     answer = render(error.status, error.message, error.code, error.details)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
@@ -156,6 +158,7 @@ def render(status: int, message: str, code: str, details: dict[str, Any]) -> Res
 def _prepare() -> None:
     # Doors that need no key answer without the database.
     if not is_open():
+        look_for_database()
         current().prepare()
         begin_bound()
 

@@ -18,6 +18,9 @@ from service.vault import Vault
 
 EXTENSION = "skyquay"
 
+BRIEFLY_S = 1.0
+"""How long a request waits for a database that did not answer the one before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -34,6 +37,8 @@ class Context:
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
+    away: Event = field(default_factory=Event)
+    """Set from when the database did not answer a request until it answers one."""
 
 
 class Origin(TypedDict):
@@ -63,6 +68,19 @@ def now() -> datetime:
 def origin() -> Origin:
     """Tell when, by whom and in which request a change is asked for."""
     return Origin(now=now(), requested_by=g.key["_id"], request_id=g.request_id)
+
+
+def look_for_database() -> None:
+    """Raise StoreUnavailable soon while the database is away.
+
+    When it goes away requests wait for it, as a failover takes seconds. But if all did so for as
+    long as it is away, they would hold all threads, and nobody could tell that the process runs.
+    """
+    here = current()
+    if here.away.is_set():
+        with here.store.bounded(BRIEFLY_S):
+            here.store.ping()
+        here.away.clear()
 
 
 def begin_bound() -> None:

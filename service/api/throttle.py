@@ -1,17 +1,22 @@
 """How many requests a key and an address may send."""
 
 import time
+from contextlib import suppress
 from threading import Lock
 
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage
 
 from service.addresses import find_caller
-from service.config import Config
+from service.config import Config, ConfigError
 
 _UNCOUNTED = frozenset({"health.healthz", "health.readyz"})
 """What is asked by those who watch over us."""
+
+_OF_REDIS = {"socket_connect_timeout": 1, "socket_timeout": 1, "wrap_exceptions": True}
+"""How many seconds a Redis may take; and its errors are StorageErrors."""
 
 _SWEEP_ABOVE = 10_000
 """How many counts are kept before those whose time is over are thrown away."""
@@ -73,7 +78,10 @@ class Counters(Storage):
 
 
 def register(app: Flask, config: Config) -> None:
-    """Answer 429 to who sends more than the settings allow, and tell everybody what is left."""
+    """Answer 429 to who sends more than the settings allow, and tell everybody what is left.
+
+    Raises ConfigError for a place to count them that cannot be used.
+    """
     rates = [
         (config.key_rate, _tell_key, _has_no_key),
         (config.address_rate, _tell_address, _is_uncounted),
@@ -91,24 +99,34 @@ def register(app: Flask, config: Config) -> None:
     ]
     limiter = Limiter(
         _tell_address,
-        app=app,
         application_limits=list(limits),
         storage_uri=config.rate_storage or "counters://",
+        storage_options=dict(_OF_REDIS) if config.rate_storage else {},
         strategy="fixed-window",
-        # A storage of the operator's that is away locks nobody out.
+        # A storage of the operator's that is away locks nobody out: the first request that finds it
+        # so has all counted here, and others that find it at the same moment are not counted.
         in_memory_fallback_enabled=bool(config.rate_storage),
+        swallow_errors=bool(config.rate_storage),
         key_prefix="skyquay",
     )
+    try:
+        limiter.init_app(app)
+    except (ConfigurationError, ValueError):
+        # Their sentences quote the address, which may have a password.
+        raise ConfigError(
+            "SKYQUAY_RATE_STORAGE cannot be used: it must be like redis://HOST:PORT."
+        ) from None
 
     @app.after_request
     def tell_what_is_left(answer: Response) -> Response:
         """Add the headers, of the limit that is nearest."""
-        nearest = min(limiter.current_limits, key=_find_remaining, default=None)
-        if nearest is not None and "RateLimit-Limit" not in answer.headers:
-            wait_s = max(1, round(nearest.reset_at - g.began_at))
-            tell(answer, limit=nearest.limit.amount, remaining=nearest.remaining, wait_s=wait_s)
-            if nearest.breached:
-                answer.headers["Retry-After"] = str(wait_s)
+        with suppress(StorageError):  # it went away since the request was counted
+            nearest = min(limiter.current_limits, key=_find_remaining, default=None)
+            if nearest is not None and "RateLimit-Limit" not in answer.headers:
+                wait_s = max(1, round(nearest.reset_at - g.began_at))
+                tell(answer, limit=nearest.limit.amount, remaining=nearest.remaining, wait_s=wait_s)
+                if nearest.breached:
+                    answer.headers["Retry-After"] = str(wait_s)
         return answer
 
 
