@@ -13,7 +13,7 @@ from service.app import create_app
 from service.config import Config
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import CALL_TIMEOUT_S, Store
-from tests.support import NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image
+from tests.support import NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image, told
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -569,6 +569,19 @@ def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
         answer.json["code"],
         sorted(answer.json["details"]),
     )
+
+
+def test_readyz_tells_of_a_validator_in_the_way(api, mongo_client, config):
+    """
+    One of another version, which this process could not replace, may refuse every deploy.
+    """
+    api.get("/readyz")
+    mongo_client[config.database].command("collMod", "operations", validator={"kind": "deploy"})
+
+    answer = api.get("/readyz")
+
+    assert (503, "not_ready", ["validators"]) == told(answer)
+    assert "operations" in answer.json["details"]["validators"][0]
 
 
 def test_readyz_tells_that_the_database_is_away(away):
