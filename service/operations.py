@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from service.documents import Instance, Operation
-from service.errors import NodeFailure, OperationCancelled, StoreUnavailable, WrongStatus
+from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus, Power
 from service.store import Store
 from service.store.collection import Session
@@ -15,6 +15,9 @@ POLL_S = 0.05
 """How often somebody who waits for an operation looks at it, at first."""
 
 MAX_POLL_S = 0.5
+
+CANCELLED = "It was cancelled."
+"""Why what somebody cancelled was not done, and why the instance is FAILED if it was a deploy."""
 
 _PURSUED = frozenset({OperationKind.DELETE, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
 """What documents say is wanted, so that only the opposite wish ends it."""
@@ -122,9 +125,7 @@ def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
     def write(session: Session) -> bool:
         if store.operations.cancel_waiting(operation_id, now=now, session=session):
             if operation["kind"] == OperationKind.DEPLOY:
-                fail_deploy(
-                    store, operation["instance_id"], CANCELLED.message, now=now, session=session
-                )
+                fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)
             return True
         return store.operations.request_cancel(operation_id, session=session)
 
@@ -210,6 +211,3 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
 
 def _ended(operation: Operation) -> WrongStatus:
     return WrongStatus(f"The operation is {operation['status']}.", status=operation["status"])
-
-
-CANCELLED = OperationCancelled("The deployment was cancelled.")

@@ -256,6 +256,9 @@ class DockerEngine:
                 raise NodeRefused(
                     self._node_id, f"Image {image} not found on the registry."
                 ) from exc
+            except APIError as exc:
+                kind = NodeRefused if exc.is_client_error() else NodeFailure
+                raise kind(self._node_id, f"Cannot pull {image}: {explain(exc)}") from exc
 
     def _has_image(self, image: str) -> bool:
         with self._translated():
