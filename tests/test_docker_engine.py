@@ -569,7 +569,7 @@ def test_a_pull_that_does_not_begin_says_that_it_was_one(status, kind):
 
     with (
         a_fake_engine(**{"images/create": [said_no]}) as server,
-        pytest.raises(NodeFailure, match="^Cannot pull web:1: Get https://reg") as caught,
+        pytest.raises(NodeFailure, match=r"^Cannot pull web:1: Get https://reg") as caught,
     ):
         server.driver().create(an_order(), checkpoint=lambda: None)
 

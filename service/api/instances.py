@@ -186,7 +186,7 @@ _POWER = """409 for an instance that is not READY, and for a suspended one that 
 with the code `node_offline` when its node is down."""
 
 _add_power_door(PowerAction.START, "Start an instance.")
-_add_power_door(PowerAction.STOP, "Stop an instance, by its image's `StopCommand` first.")
+_add_power_door(PowerAction.STOP, "Stop an instance, by its image's StopCommand first.")
 _add_power_door(PowerAction.RESTART, "Stop an instance, and start it.")
 _add_power_door(PowerAction.KILL, "Stop an instance at once.")
 
