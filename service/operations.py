@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NotRequired, TypedDict, Unpack
 
 from service.documents import Instance, Operation
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
@@ -29,23 +30,18 @@ _WHY_PURSUED = {
 }
 
 
-def draft(
-    kind: OperationKind,
-    instance: Instance,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+class Origin(TypedDict):
+    """When a change is asked for, by which key and in which request."""
+
+    now: datetime
+    requested_by: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+
+
+def draft(kind: OperationKind, instance: Instance, **origin: Unpack[Origin]) -> Operation:
     """Make the document of an operation that is to be done at once."""
     return draft_for(
-        kind,
-        instance["_id"],
-        instance["node_id"],
-        user_id=instance["user_id"],
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
+        kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], **origin
     )
 
 
@@ -55,9 +51,7 @@ def draft_for(
     node_id: str,
     *,
     user_id: str | None = None,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
+    **origin: Unpack[Origin],
 ) -> Operation:
     """Make the document of an operation on what may be no instance any more."""
     return Operation(
@@ -73,10 +67,10 @@ def draft_for(
         lease=None,
         cancel_requested=False,
         error=None,
-        requested_by=requested_by,
-        request_id=request_id,
-        created_at=now,
-        updated_at=now,
+        requested_by=origin.get("requested_by"),
+        request_id=origin.get("request_id"),
+        created_at=origin["now"],
+        updated_at=origin["now"],
     )
 
 
@@ -134,14 +128,7 @@ def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
     return store.operations.get(operation_id)
 
 
-def retry(
-    store: Store,
-    operation_id: str,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operation:
     """Have a waiting operation tried at once, or one that failed or was cancelled done again.
 
     Answers the operation that does it: what has ended stays as it ended, and a new one follows it.
@@ -155,10 +142,9 @@ def retry(
         operation["instance_id"],
         operation["node_id"],
         user_id=operation["user_id"],
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
+        **origin,
     )
+    now = origin["now"]
 
     def write(session: Session) -> None:
         before = store.operations.get(operation_id, session=session)
