@@ -46,6 +46,10 @@ class Access:
     networks: tuple[Network, ...] | None = None
     expires_at: datetime | None = None
 
+    def list_useless(self, scopes: Iterable[str]) -> list[str]:
+        """Find what its limits take away of single scopes that it was given by name."""
+        return [scope for scope in scopes if scope in self.scopes and not self.may(scope)]
+
     @property
     def is_limited(self) -> bool:
         """Tell whether it sees some documents only."""

@@ -212,6 +212,6 @@ def _bracket(address: str) -> str:
 
 _DESCRIPTION = """One API for users, instances (containers), images and nodes.
 
-Every request needs an API key in the header `x-api-key`: press **Authorize**. Every error is
+Requests with a lock need an API key in the header `x-api-key`: press **Authorize**. Every error is
 `{"error": "<sentence>", "code": "<snake_case>", "details": {...}}`; a 400 names the fields.
 """

@@ -22,11 +22,17 @@ from service.vault import Vault
 MAX_TRANSACTION_S = 15
 """What a process that is killed leaves locked blocks deploys on a node for as long."""
 
+GRANT = "Grant clusterMonitor on admin to Skyquay's database user."
+
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
 MAX_DUE = timedelta(minutes=1)
 WARN_FREE = 0.1
 FAIL_FREE = 0.02
 _PROBES_AT_ONCE = 16
+_REMEDY = "Start its engine, or correct its address; delete the node if it is gone for good."
+_REMEDIES = {
+    "process": "Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine."
+}
 
 
 class Level(StrEnum):
@@ -78,7 +84,7 @@ def examine(
         yield Finding(
             Level.FAIL,
             "database",
-            f"{exc.message}{cause}",
+            _end(f"{exc.message}{cause}"),
             "Start it, or correct SKYQUAY_MONGODB_URI.",
         )
 
@@ -86,7 +92,7 @@ def examine(
 def _examine_database(seen: Inspection) -> Iterator[Finding]:
     yield Finding(Level.OK, "database", f"MongoDB {seen.version} answers.")
     yield _judge_members(seen)
-    yield _judge_transactions(seen.transaction_lifetime_s)
+    yield _judge_transactions(seen)
     if seen.disk_free is not None:
         yield _judge_disk("database's disk", seen.disk_free)
     yield _judge_schema(seen)
@@ -99,15 +105,29 @@ def _examine_database(seen: Inspection) -> Iterator[Finding]:
         )
     else:
         yield Finding(Level.OK, "indexes", "All are there.")
-    if seen.missing_validators:
-        yield Finding(
-            Level.WARN,
-            "validators",
-            f"These are missing or differ: {', '.join(seen.missing_validators)}.",
-            "Run `skyquay migrate` as a database user with the role dbAdmin.",
+    if seen.schema == seen.latest_schema:  # Else they are another version's.
+        yield _judge_validators(seen)
+
+
+def _judge_validators(seen: Inspection) -> Finding:
+    subject = "validators"
+    remedy = "Run `skyquay migrate` as a database user with the role dbAdmin."
+    if seen.stale_validators:
+        return Finding(
+            Level.FAIL,
+            subject,
+            f"These are another version's, and may refuse what this one writes: "
+            f"{', '.join(seen.stale_validators)}.",
+            remedy,
         )
-    else:
-        yield Finding(Level.OK, "validators", "All are there.")
+    if seen.missing_validators:
+        return Finding(
+            Level.WARN,
+            subject,
+            f"These are missing: {', '.join(seen.missing_validators)}.",
+            remedy,
+        )
+    return Finding(Level.OK, subject, "All are there.")
 
 
 def _judge_members(seen: Inspection) -> Finding:
@@ -124,6 +144,14 @@ def _judge_members(seen: Inspection) -> Finding:
             f"{seen.members_up} of {seen.members} members are up; it takes {majority} to write.",
             "Start the others.",
         )
+    if seen.members_up is None:
+        return Finding(
+            Level.WARN,
+            subject,
+            f"{seen.members} members; it takes {majority} to write. "
+            "Cannot see whether all members are up.",
+            GRANT,
+        )
     if seen.members == 2:
         return Finding(
             Level.WARN,
@@ -134,14 +162,16 @@ def _judge_members(seen: Inspection) -> Finding:
     return Finding(Level.OK, subject, f"{seen.members} members; it takes {majority} to write.")
 
 
-def _judge_transactions(limit_s: int | None) -> Finding:
+def _judge_transactions(seen: Inspection) -> Finding:
     subject, setting = "transactions", "transactionLifetimeLimitSeconds"
+    limit_s = seen.transaction_lifetime_s
     if limit_s is None:
+        sharded = seen.members is None
         return Finding(
             Level.WARN,
             subject,
-            f"The database does not tell its {setting}.",
-            f"Set it to 10 on each mongod, with --setParameter {setting}=10.",
+            f"Cannot see {setting}, which should be 10.",
+            "Look at each mongod of the shards." if sharded else GRANT,
         )
     if limit_s > MAX_TRANSACTION_S:
         return Finding(
@@ -215,8 +245,9 @@ def _try_secrets(store: Store, vault: Vault, known: list[Node]) -> Finding:
             "SKYQUAY_SECRET_KEY is not set, and without it nothing is done on nodes.",
             "Make one with `openssl rand -base64 32`, set it everywhere, and keep a copy.",
         )
-    sealed = sum(any(node[field] for field in nodes.SEALED) for node in known)  # type: ignore[literal-required]
-    return Finding(Level.OK, subject, f"It opens the secrets of all {sealed} nodes that have any.")
+    sealed = any(node[field] for node in known for field in nodes.SEALED)  # type: ignore[literal-required]
+    found = "It opens the secrets of all nodes that have any." if sealed else "No node has secrets."
+    return Finding(Level.OK, subject, found)
 
 
 def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
@@ -237,16 +268,18 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
         return Finding(
             Level.FAIL,
             subject,
-            f"It is {node['status']}, and does not answer from here: {reason}",
-            "Start its engine, or correct its address; delete the node if it is gone for good.",
+            _end(f"It is {node['status']}, and does not answer from here: {reason}"),
+            _REMEDIES.get(node["driver"], _REMEDY),
         )
     answers = f"{report.engine} answers in {(time.monotonic() - began) * 1000:.0f} ms"
     if node["status"] != NodeStatus.ONLINE:
         return Finding(
             Level.WARN,
             subject,
-            f"{answers} from here, but the workers hold the node for {node['status']}: "
-            f"{node['probe_error'] or 'it was not probed yet.'}",
+            _end(
+                f"{answers} from here, but the workers hold the node for {node['status']}: "
+                f"{node['probe_error'] or 'it was not probed yet'}"
+            ),
             "See that a worker runs, and reaches the node from its own machine.",
         )
     return Finding(Level.OK, subject, f"{answers}.")
@@ -280,3 +313,7 @@ def _judge_disk(subject: str, free: float) -> Finding:
         return Finding(Level.OK, subject, found)
     level = Level.FAIL if free < FAIL_FREE else Level.WARN
     return Finding(level, subject, found, "Make room, before the database stops.")
+
+
+def _end(sentence: str) -> str:
+    return sentence if sentence.endswith(".") else f"{sentence}."

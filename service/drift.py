@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 from service import instances, operations
 from service.documents import Instance, Node, Operation
@@ -24,6 +24,7 @@ from service.lifecycle import (
     OperationStatus,
     Power,
 )
+from service.operations import Origin
 from service.store import Store
 from service.store.collection import Session
 
@@ -76,14 +77,6 @@ class Resolution(TypedDict):
     recreate: list[str]
 
 
-class Origin(TypedDict):
-    """Who asks for a change, and when."""
-
-    now: datetime
-    requested_by: str | None
-    request_id: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What became of one difference, and the operation that does it on the node, if any."""
@@ -119,10 +112,7 @@ def resolve(
     drivers: DriverFactory,
     node_id: str,
     resolution: Resolution,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
+    **origin: Unpack[Origin],
 ) -> list[Resolved]:
     """Do with differences what the resolution says.
 
@@ -138,11 +128,12 @@ def resolve(
     _require("remove", resolution["remove"], {**unknown, **missing})
     _require("recreate", resolution["recreate"], missing)
     adopted = [
-        _draft_adopted(store, drivers, node, adoption, unknown[adoption["id"]].status, now=now)
+        _draft_adopted(
+            store, drivers, node, adoption, unknown[adoption["id"]].status, now=origin["now"]
+        )
         for adoption in resolution["adopt"]
     ]
 
-    origin = Origin(now=now, requested_by=requested_by, request_id=request_id)
     done = []
     for instance in adopted:
         _adopt(store, instance)
@@ -155,7 +146,7 @@ def resolve(
             store.operations.add(operation)
         done.append(Resolved(instance_id, "remove", operation["_id"]))
     for instance_id in resolution["recreate"]:
-        operation = _recreate(store, missing[instance_id], origin)
+        operation = _recreate(store, missing[instance_id], **origin)
         done.append(Resolved(instance_id, "recreate", operation["_id"]))
     return done
 
@@ -282,7 +273,7 @@ def _adopt(store: Store, instance: Instance) -> None:
     store.transaction(write)
 
 
-def _recreate(store: Store, instance: Instance, origin: Origin) -> Operation:
+def _recreate(store: Store, instance: Instance, **origin: Unpack[Origin]) -> Operation:
     operation = operations.draft(OperationKind.DEPLOY, instance, **origin)
 
     def write(session: Session) -> None:

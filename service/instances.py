@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, Unpack
 
 from service import images, operations
 from service.documents import Image, Instance, Node, Operation, PortPair
@@ -16,7 +16,8 @@ from service.errors import (
     NodeFailure,
     NodeOffline,
 )
-from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power, PowerAction
+from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.operations import Origin
 from service.ports import PortMapping, parse_primary
 from service.store import Store
 from service.store.collection import Session
@@ -64,11 +65,9 @@ def deploy(
     store: Store,
     order: Order,
     *,
-    now: datetime,
     allow_any_image: bool = False,
-    requested_by: str | None = None,
-    request_id: str | None = None,
     new_id: Callable[[], str] = make_id,
+    **origin: Unpack[Origin],
 ) -> tuple[Instance, Operation]:
     """Take on an instance: reserve its ports and memory, and write down that it must be deployed.
 
@@ -112,17 +111,15 @@ def deploy(
         power=Power.UNKNOWN,
         container_id=None,
         error=None,
-        created_at=now,
-        updated_at=now,
+        created_at=origin["now"],
+        updated_at=origin["now"],
     )
-    operation = operations.draft(
-        OperationKind.DEPLOY, instance, now=now, requested_by=requested_by, request_id=request_id
-    )
+    operation = operations.draft(OperationKind.DEPLOY, instance, **origin)
 
     def write(session: Session) -> None:
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
-        store.users.note_deploy(user["_id"], now=now, session=session)
+        store.users.note_deploy(user["_id"], now=origin["now"], session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -134,27 +131,18 @@ def deploy(
     return instance, operation
 
 
-def delete(
-    store: Store,
-    reference: str,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+def delete(store: Store, reference: str, **origin: Unpack[Origin]) -> Operation:
     """Let the instance go, whatever its state; answer the operation that removes it.
 
     Afterwards it is DELETING until its container and volume are gone, and then unknown. Deleting
     what is being deleted answers the same operation. Raises NotFound.
     """
     instance = store.instances.get_by_reference(reference)
-    operation = operations.draft(
-        OperationKind.DELETE, instance, now=now, requested_by=requested_by, request_id=request_id
-    )
+    operation = operations.draft(OperationKind.DELETE, instance, **origin)
 
     def write(session: Session) -> Operation:
         moved = store.instances.move(
-            instance["_id"], InstanceState.DELETING, now=now, session=session
+            instance["_id"], InstanceState.DELETING, now=origin["now"], session=session
         )
         if not moved:
             store.instances.get(instance["_id"], session=session)
@@ -163,34 +151,25 @@ def delete(
             )
             if underway is not None:
                 return underway
-        store.operations.supersede_waiting(instance["_id"], now=now, session=session)
+        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
         store.operations.add(operation, session=session)
         return operation
 
     return store.transaction(write)
 
 
-def delete_by_force(
-    store: Store,
-    reference: str,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+def delete_by_force(store: Store, reference: str, **origin: Unpack[Origin]) -> Operation:
     """Forget the instance at once, for a node that may never return. Raises NotFound.
 
     Its ports and memory are free at once. The operation that is answered removes what is left on
     the node, if that ever answers again.
     """
     instance = store.instances.get_by_reference(reference)
-    operation = operations.draft(
-        OperationKind.REMOVE, instance, now=now, requested_by=requested_by, request_id=request_id
-    )
+    operation = operations.draft(OperationKind.REMOVE, instance, **origin)
 
     def write(session: Session) -> Operation:
         forget(store, store.instances.get(instance["_id"], session=session), session=session)
-        store.operations.supersede_waiting(instance["_id"], now=now, session=session)
+        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
         store.operations.add(operation, session=session)
         return operation
 
@@ -201,10 +180,7 @@ def set_suspended(
     store: Store,
     reference: str,
     suspended: bool,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
+    **origin: Unpack[Origin],
 ) -> tuple[Instance, Operation | None]:
     """Write down whether the instance may run; answer the operation that makes it so.
 
@@ -213,22 +189,17 @@ def set_suspended(
     that is being deleted.
     """
     instance = store.instances.get_by_reference(reference)
-    operation = operations.draft(
-        OperationKind.SUSPEND if suspended else OperationKind.UNSUSPEND,
-        instance,
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
-    )
+    kind = OperationKind.SUSPEND if suspended else OperationKind.UNSUSPEND
+    operation = operations.draft(kind, instance, **origin)
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
         changed = store.instances.set_suspended(
-            instance["_id"], suspended, now=now, session=session
+            instance["_id"], suspended, now=origin["now"], session=session
         )
         if changed["state"] != InstanceState.READY:
             return changed, None
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=now, session=session
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
         )
         store.operations.add(operation, session=session)
         return changed, operation
@@ -239,11 +210,8 @@ def set_suspended(
 def change_power(
     store: Store,
     reference: str,
-    action: PowerAction,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
+    kind: OperationKind,
+    **origin: Unpack[Origin],
 ) -> tuple[Instance, Operation]:
     """Have the instance started, stopped, restarted or killed; answer the operation that does it.
 
@@ -252,22 +220,16 @@ def change_power(
     """
     instance = store.instances.get_by_reference(reference)
     _check_online(store.nodes.get(instance["node_id"]))
-    operation = operations.draft(
-        OperationKind(action.value),
-        instance,
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
-    )
+    operation = operations.draft(kind, instance, **origin)
 
     def write(session: Session) -> tuple[Instance, Operation]:
-        touched = store.instances.touch(instance["_id"], now=now, session=session)
+        touched = store.instances.touch(instance["_id"], now=origin["now"], session=session)
         if touched["state"] != InstanceState.READY:
             raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
-        if touched["suspended"] and action in (PowerAction.START, PowerAction.RESTART):
+        if touched["suspended"] and kind in (OperationKind.START, OperationKind.RESTART):
             raise InstanceSuspended("The instance is suspended, so it may not run.")
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=now, session=session
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
         )
         store.operations.add(operation, session=session)
         return touched, operation

@@ -131,7 +131,7 @@ class Job:
     def check_cancelled(self) -> None:
         """Raise OperationCancelled when somebody asked for that."""
         if self.store.operations.get(self.operation["_id"])["cancel_requested"]:
-            raise operations.CANCELLED
+            raise OperationCancelled(operations.CANCELLED)
 
     def read_instance(self) -> Instance:
         """Read the instance. Raises OperationSuperseded when only a deletion is wanted of it."""

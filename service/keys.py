@@ -65,7 +65,8 @@ def create(
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
     The key is never seen again. `compatibility` is one of COMPATIBILITIES; without it answers are
-    as the API's reference says. Raises Conflict when there is a key of this value already.
+    as the API's reference says. Raises InvalidInput when its limits take a scope away that it is
+    given by name, and Conflict when there is a key of this value already.
     """
     key = key or new_key()
     granted = grant or {}
@@ -86,6 +87,11 @@ def create(
         created_by=created_by,
         created_at=now,
     )
+    if useless := access_of(document).list_useless(document["scopes"]):
+        raise InvalidInput(
+            "The key would be limited, and so not have all scopes that are named.",
+            scopes=[f"A key with these limits never has {scope!r}." for scope in useless],
+        )
     store.keys.add(document)
     return document, key
 
@@ -96,7 +102,7 @@ def delegate(
     """Add a key on behalf of another, which may do no more than that; limits pass on to it.
 
     Raises Forbidden, with what the other one may not do itself, and InvalidInput for one that
-    would never work.
+    would never work, or not as its scopes say.
     """
     expires_at = grant.get("expires_at")
     if expires_at is not None and expires_at <= now:

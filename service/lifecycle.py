@@ -26,7 +26,6 @@ class PowerAction(StrEnum):
 
     START = "start"
     STOP = "stop"
-    RESTART = "restart"
     KILL = "kill"
 
 
@@ -103,8 +102,3 @@ ENDED = frozenset(OPERATION_MOVES) - OPEN
 def instance_states_before(after: InstanceState) -> list[InstanceState]:
     """List the states from which an instance may move to `after`."""
     return [before for before, moves in INSTANCE_MOVES.items() if after in moves]
-
-
-def operation_statuses_before(after: OperationStatus) -> list[OperationStatus]:
-    """List the statuses from which an operation may move to `after`."""
-    return [before for before, moves in OPERATION_MOVES.items() if after in moves]

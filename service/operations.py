@@ -4,9 +4,10 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NotRequired, TypedDict, Unpack
 
 from service.documents import Instance, Operation
-from service.errors import NodeFailure, OperationCancelled, StoreUnavailable, WrongStatus
+from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus, Power
 from service.store import Store
 from service.store.collection import Session
@@ -15,6 +16,9 @@ POLL_S = 0.05
 """How often somebody who waits for an operation looks at it, at first."""
 
 MAX_POLL_S = 0.5
+
+CANCELLED = "It was cancelled."
+"""Why what somebody cancelled was not done, and why the instance is FAILED if it was a deploy."""
 
 _PURSUED = frozenset({OperationKind.DELETE, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
 """What documents say is wanted, so that only the opposite wish ends it."""
@@ -26,23 +30,18 @@ _WHY_PURSUED = {
 }
 
 
-def draft(
-    kind: OperationKind,
-    instance: Instance,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+class Origin(TypedDict):
+    """When a change is asked for, by which key and in which request."""
+
+    now: datetime
+    requested_by: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+
+
+def draft(kind: OperationKind, instance: Instance, **origin: Unpack[Origin]) -> Operation:
     """Make the document of an operation that is to be done at once."""
     return draft_for(
-        kind,
-        instance["_id"],
-        instance["node_id"],
-        user_id=instance["user_id"],
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
+        kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], **origin
     )
 
 
@@ -52,9 +51,7 @@ def draft_for(
     node_id: str,
     *,
     user_id: str | None = None,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
+    **origin: Unpack[Origin],
 ) -> Operation:
     """Make the document of an operation on what may be no instance any more."""
     return Operation(
@@ -70,10 +67,10 @@ def draft_for(
         lease=None,
         cancel_requested=False,
         error=None,
-        requested_by=requested_by,
-        request_id=request_id,
-        created_at=now,
-        updated_at=now,
+        requested_by=origin.get("requested_by"),
+        request_id=origin.get("request_id"),
+        created_at=origin["now"],
+        updated_at=origin["now"],
     )
 
 
@@ -122,9 +119,7 @@ def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
     def write(session: Session) -> bool:
         if store.operations.cancel_waiting(operation_id, now=now, session=session):
             if operation["kind"] == OperationKind.DEPLOY:
-                fail_deploy(
-                    store, operation["instance_id"], CANCELLED.message, now=now, session=session
-                )
+                fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)
             return True
         return store.operations.request_cancel(operation_id, session=session)
 
@@ -133,14 +128,7 @@ def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
     return store.operations.get(operation_id)
 
 
-def retry(
-    store: Store,
-    operation_id: str,
-    *,
-    now: datetime,
-    requested_by: str | None = None,
-    request_id: str | None = None,
-) -> Operation:
+def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operation:
     """Have a waiting operation tried at once, or one that failed or was cancelled done again.
 
     Answers the operation that does it: what has ended stays as it ended, and a new one follows it.
@@ -154,10 +142,9 @@ def retry(
         operation["instance_id"],
         operation["node_id"],
         user_id=operation["user_id"],
-        now=now,
-        requested_by=requested_by,
-        request_id=request_id,
+        **origin,
     )
+    now = origin["now"]
 
     def write(session: Session) -> None:
         before = store.operations.get(operation_id, session=session)
@@ -210,6 +197,3 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
 
 def _ended(operation: Operation) -> WrongStatus:
     return WrongStatus(f"The operation is {operation['status']}.", status=operation["status"])
-
-
-CANCELLED = OperationCancelled("The deployment was cancelled.")

@@ -323,6 +323,7 @@ def test_a_key_of_the_command_line_may_less(skyquay, store):
     skyquay("keys", "create", "--name", "bot", "--scope", "users:read", "--user", "ada",
             "--network", "10.0.0.0/8", "--days", "7")  # fmt: skip
     wrong = skyquay("keys", "create", "--network", "everywhere")
+    useless = skyquay("keys", "create", "--scope", "users:write", "--user", "ada")
 
     [key] = store.keys.list()
     told = skyquay("keys", "list").output
@@ -333,6 +334,7 @@ def test_a_key_of_the_command_line_may_less(skyquay, store):
     )
     assert "users:read; user ada; from 10.0.0.0/8; until " in told
     assert (1, True) == (wrong.exit_code, "everywhere" in wrong.output)
+    assert (1, True) == (useless.exit_code, "never has 'users:write'" in useless.output)
 
 
 def test_a_key_is_rotated_on_the_command_line(skyquay, store):

@@ -562,6 +562,20 @@ def test_an_error_inside_the_progress_is_noticed():
         server.driver().create(an_order(), checkpoint=lambda: None)
 
 
+@pytest.mark.parametrize(("status", "kind"), [(400, NodeRefused), (500, NodeFailure)])
+def test_a_pull_that_does_not_begin_says_that_it_was_one(status, kind):
+    """The engine's own words do not always name the image. A client's error is not tried again."""
+    said_no = (status, {"message": "Get https://registry.example.org: no route to host"})
+
+    with (
+        a_fake_engine(**{"images/create": [said_no]}) as server,
+        pytest.raises(NodeFailure, match=r"^Cannot pull web:1: Get https://reg") as caught,
+    ):
+        server.driver().create(an_order(), checkpoint=lambda: None)
+
+    assert kind is type(caught.value)
+
+
 def test_a_removal_under_way_is_waited_for():
     """While somebody else removes the container, the engine answers 409, and then 404."""
     ours = {"Id": "c", "Config": {"Labels": {LABEL: "i1"}}, "State": STOPPED}

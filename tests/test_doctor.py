@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from service import cli, doctor, instances
-from service.app import utc_now
+from service.app import make_drivers, utc_now
 from service.doctor import Finding, Level
 from service.lifecycle import NodeStatus
 from service.store import Store
@@ -30,8 +30,8 @@ def database(mongo_client, config):
 def examine(store, memory_nodes, config):
     """Examine the test's installation, all of it or one subject."""
 
-    def examine(subject=None, *, on=store, vault=VAULT, now=utc_now):
-        found = list(doctor.examine(on, memory_nodes, vault, data_dir=config.data_dir, now=now))
+    def examine(subject=None, *, on=store, drivers=memory_nodes, vault=VAULT, now=utc_now):
+        found = list(doctor.examine(on, drivers, vault, data_dir=config.data_dir, now=now))
         return next(each for each in found if each.subject == subject) if subject else found
 
     return examine
@@ -98,21 +98,37 @@ def test_a_database_that_cannot_be_used_fails(examine, store, monkeypatch):
 @pytest.mark.parametrize(
     ("members", "up", "level"),
     [(None, None, Level.OK), (1, 1, Level.OK), (2, 2, Level.WARN), (3, 3, Level.OK),
-     (3, None, Level.OK), (3, 2, Level.WARN), (3, 1, Level.FAIL), (2, 1, Level.FAIL)],
+     (1, None, Level.OK), (3, 2, Level.WARN), (3, 1, Level.FAIL), (2, 1, Level.FAIL)],
 )  # fmt: skip
 def test_members_are_counted_against_the_majority(seen, members, up, level):
     """Without a majority nothing is written."""
     assert level == doctor._judge_members(replace(seen, members=members, members_up=up)).level
 
 
-@pytest.mark.parametrize(
-    ("limit_s", "level"), [(10, "ok"), (15, "ok"), (60, "warn"), (None, "warn")]
-)
-def test_a_long_life_of_transactions_is_warned_of(limit_s, level):
+@pytest.mark.parametrize("members", [2, 3])
+def test_members_that_cannot_be_seen_are_warned_of(seen, members):
+    """One that is down would not be noticed, and it is said what to grant."""
+    found = doctor._judge_members(replace(seen, members=members, members_up=None))
+
+    assert (Level.WARN, doctor.GRANT) == (found.level, found.remedy)
+    assert found.found.endswith("Cannot see whether all members are up.")
+
+
+@pytest.mark.parametrize(("limit_s", "level"), [(10, "ok"), (15, "ok"), (60, "warn")])
+def test_a_long_life_of_transactions_is_warned_of(seen, limit_s, level):
     """It is how long a process that was killed blocks a node."""
-    found = doctor._judge_transactions(limit_s)
+    found = doctor._judge_transactions(replace(seen, transaction_lifetime_s=limit_s))
 
     assert (level, level == "warn") == (found.level, "=10" in found.remedy)
+
+
+@pytest.mark.parametrize(("members", "remedy"), [(3, doctor.GRANT), (None, "of the shards.")])
+def test_a_life_of_transactions_that_cannot_be_seen_is_said(seen, members, remedy):
+    """It may well be right, so nobody is told to set it."""
+    found = doctor._judge_transactions(replace(seen, transaction_lifetime_s=None, members=members))
+
+    assert (Level.WARN, True) == (found.level, found.remedy.endswith(remedy))
+    assert found.found.startswith("Cannot see")
 
 
 def test_a_clock_that_differs_is_warned_of(examine):
@@ -138,10 +154,20 @@ def test_a_missing_validator_is_warned_of(examine, database):
     """It is a second net."""
     database.command("collMod", "users", validator={})
 
-    assert (Level.WARN, True) == (
+    assert (Level.WARN, "These are missing: users.") == (
         examine("validators").level,
-        "users" in examine("validators").found,
+        examine("validators").found,
     )
+
+
+def test_a_validator_of_another_version_fails(examine, database):
+    """It may refuse every deploy."""
+    database.command("collMod", "operations", validator={"kind": "deploy"})
+
+    found = examine("validators")
+
+    assert (Level.FAIL, True) == (found.level, "operations" in found.found)
+    assert "dbAdmin" in found.remedy
 
 
 @pytest.mark.parametrize(("version", "level"), [(0, Level.WARN), (99, Level.FAIL)])
@@ -177,6 +203,33 @@ def test_a_wrong_secret_key_fails(examine, store, memory_nodes):
     assert (Level.FAIL, True) == (found.level, "nodes daemon." in found.found)
 
 
+@pytest.mark.parametrize(
+    ("over", "found"),
+    [
+        (
+            {"driver": "skyportd", "api_key": "k"},
+            "It opens the secrets of all nodes that have any.",
+        ),
+        ({}, "No node has secrets."),
+    ],
+)
+def test_a_secret_key_that_fits_is_fine(examine, store, memory_nodes, over, found):
+    """Also where there is nothing to open."""
+    a_node(store, memory_nodes, vault=VAULT, **over)
+
+    assert Finding(Level.OK, "secret key", found) == examine("secret key")
+
+
+def test_a_process_node_that_is_not_allowed_here_fails(examine, store, memory_nodes, config):
+    """It has no engine and no address that could be wrong: it is said which setting it takes."""
+    a_node(store, memory_nodes, driver="process")
+    drivers = make_drivers(replace(config, allow_process=False))
+
+    found = examine("node node", drivers=drivers)
+
+    assert (Level.FAIL, True) == (found.level, "SKYQUAY_ALLOW_PROCESS=1" in found.remedy)
+
+
 def test_a_node_that_is_down_fails(examine, store, memory_nodes):
     """With the reason of the probe that was made just now."""
     node = a_node(store, memory_nodes)
@@ -185,7 +238,7 @@ def test_a_node_that_is_down_fails(examine, store, memory_nodes):
     found = examine("node node")
 
     assert (Level.FAIL, True) == (found.level, "Online, and does not answer" in found.found)
-    assert "the cable is out" in found.found
+    assert found.found.endswith(": the cable is out.")
 
 
 def test_a_node_that_only_workers_do_not_reach_is_warned_of(examine, store, memory_nodes):
@@ -195,7 +248,7 @@ def test_a_node_that_only_workers_do_not_reach_is_warned_of(examine, store, memo
 
     found = examine("node node")
 
-    assert (Level.WARN, True) == (found.level, "no route" in found.found)
+    assert (Level.WARN, True) == (found.level, found.found.endswith(": no route."))
 
 
 def test_a_node_that_never_enrolled_is_warned_of(examine, store, memory_nodes):

@@ -255,14 +255,6 @@ def test_stopping_twice_is_a_success(subject, action):
 
 
 @every_driver
-def test_a_restart_ends_running(subject):
-    """A restart of what is stopped starts it."""
-    subject.create()
-
-    assert Power.RUNNING == subject.power(PowerAction.RESTART, stop_timeout_s=1).power
-
-
-@every_driver
 def test_removing_takes_the_container(subject):
     """After a removal there is no container, even if it ran."""
     subject.create()

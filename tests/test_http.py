@@ -13,7 +13,7 @@ from service.app import create_app
 from service.config import Config
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import CALL_TIMEOUT_S, Store
-from tests.support import NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image
+from tests.support import NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image, told
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -230,6 +230,7 @@ def test_an_unknown_path_is_a_404(api, path):
     answer = api.get(path)
 
     assert (404, "not_found", True) == (answer.status, answer.json["code"], is_error(answer))
+    assert "There is no such path." == answer.json["error"]
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
@@ -245,6 +246,15 @@ def test_a_wrong_method_is_a_405(api, method, path):
         is_error(answer),
     )
     assert method in answer.headers["Allow"].split(", ")
+    assert answer.json["error"].startswith("This path takes ")
+    assert method in answer.json["error"]
+
+
+def test_a_wrong_method_is_told_the_right_ones(api):
+    """
+    In the order of the alphabet, and without those that no client means.
+    """
+    assert "This path takes GET, POST." == api.send("PUT", "/api/keys").json["error"]
 
 
 def test_a_slash_at_the_end_does_not_matter(api):
@@ -369,12 +379,12 @@ def test_a_body_of_exactly_the_limit_is_read(config, store):
     """
     api = a_client(store, key=a_key(store), config=replace(config, max_body_bytes=100))
 
-    statuses = [
-        api.send("POST", "/api/getInstance", data=b'{"id": "x"}'.ljust(size)).status
-        for size in (100, 101)
-    ]
+    fits, exceeds = (
+        api.send("POST", "/api/getInstance", data=b'{"id": "x"}'.ljust(size)) for size in (100, 101)
+    )
 
-    assert [400, 413] == statuses
+    assert (400, 413) == (fits.status, exceeds.status)
+    assert "The body is larger than 100 bytes." == exceeds.json["error"]
 
 
 def test_delete_has_a_body(api, store, memory_nodes):
@@ -569,6 +579,19 @@ def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
         answer.json["code"],
         sorted(answer.json["details"]),
     )
+
+
+def test_readyz_tells_of_a_validator_in_the_way(api, mongo_client, config):
+    """
+    One of another version, which this process could not replace, may refuse every deploy.
+    """
+    api.get("/readyz")
+    mongo_client[config.database].command("collMod", "operations", validator={"kind": "deploy"})
+
+    answer = api.get("/readyz")
+
+    assert (503, "not_ready", ["validators"]) == told(answer)
+    assert "operations" in answer.json["details"]["validators"][0]
 
 
 def test_readyz_tells_that_the_database_is_away(away):

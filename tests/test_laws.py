@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from service import drift, instances, operations
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
-from service.lifecycle import InstanceState, NodeStatus, Power, PowerAction
+from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
 from service.ports import parse
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(
     st.sampled_from(
-        ["deploy", "delete", "forget", "suspend", "unsuspend", *PowerAction, "cancel", "retry",
-         "work", "die", "fail", "refuse", "silence", "return"]
+        ["deploy", "delete", "forget", "suspend", "unsuspend", "start", "stop", "restart", "kill",
+         "cancel", "retry", "work", "die", "fail", "refuse", "silence", "return"]
     ),
     max_size=14,
 )  # fmt: skip
@@ -88,8 +88,8 @@ def do_to(store, instance_id, operation_id, act):
             operations.cancel(store, operation_id, now=NOON)
         case "retry":
             operations.retry(store, operation_id, now=NOON)
-        case action:
-            instances.change_power(store, instance_id, action, now=NOON)
+        case kind:
+            instances.change_power(store, instance_id, OperationKind(kind), now=NOON)
 
 
 def settle(store, nodes, here):

@@ -323,15 +323,27 @@ def test_who_comes_in_the_clear_is_sent_to_https(tls_nginx):
     )
 
 
-def test_a_key_that_comes_in_the_clear_is_refused(tls_nginx, live_server):
+@pytest.mark.parametrize(("header", "scheme"), [("x-api-key", ""), ("Authorization", "Bearer ")])
+def test_a_key_that_comes_in_the_clear_is_refused(tls_nginx, live_server, header, scheme):
     """
-    With HTTPS, a key on port 80 is a 403 in JSON: its owner must notice that it can be read.
+    With HTTPS, a key on port 80 is a 403 in JSON: its owner must notice that it can be read. It is
+    the same key that HTTPS takes, and nginx logs it on neither way.
     """
-    answer = requests.get(
-        f"{tls_nginx.url}/api/users", headers={"x-api-key": live_server.key}, timeout=10
+    headers = {header: f"{scheme}{live_server.key}"}
+    path = "/api/users"
+
+    plain = requests.get(f"{tls_nginx.url}{path}", headers=headers, timeout=10)
+    secure = requests.get(
+        f"{tls_nginx.tls_url}{path}",
+        headers=headers,
+        verify=str(tls_nginx.folder / "fullchain.pem"),
+        timeout=10,
     )
 
-    assert (403, "https_required") == (answer.status_code, answer.json()["code"])
+    assert (403, "https_required") == (plain.status_code, plain.json()["code"])
+    assert 200 == secure.status_code
+    logged = tls_nginx.quit()
+    assert ('"status":403' in logged, live_server.key in logged) == (True, False)
 
 
 # What reaches the application

@@ -168,11 +168,28 @@ def test_the_required_fields_are_those_of_the_reference(name, required):
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
 def test_every_operation_is_explained(method, path, operation):
     """
-    It has a summary that is one sentence, a tag, and an answer of success.
+    It has a summary that is one sentence and no Markdown, a tag, and an answer of success.
     """
     assert operation["summary"].endswith(".")
+    assert "`" not in operation["summary"]
     assert 1 == len(operation["tags"])
     assert 1 == len([status for status in operation["responses"] if status.startswith("2")])
+
+
+def test_every_parameter_is_explained():
+    """
+    A name alone does not tell what may stand there, unless it is an id in the path or one of some
+    words.
+    """
+    unexplained = {
+        (path, parameter["name"])
+        for method, path, operation in OPERATIONS
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query" and "enum" not in str(parameter["schema"])
+        if "description" not in parameter
+    }
+
+    assert set() == unexplained
 
 
 def test_every_path_is_documented():

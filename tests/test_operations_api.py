@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.support import DEPLOY, a_body, eventually, get, run_due, told
+from service.errors import OperationCancelled
+from service.jobs import Job
+from tests.support import DEPLOY, NOON, a_body, eventually, get, run_due, told
 
 
 @pytest.fixture
@@ -168,7 +170,7 @@ def test_a_waiting_deploy_is_cancelled(api, store, memory_nodes, place, deployed
     run_due(store, memory_nodes)
 
     after = get(api, deployed["Id"])
-    assert (200, "cancelled", "FAILED", "The deployment was cancelled.") == (
+    assert (200, "cancelled", "FAILED", "It was cancelled.") == (
         answer.status,
         answer.json["status"],
         after["InternalState"],
@@ -189,6 +191,22 @@ def test_a_running_deploy_is_cancelled(api, store, memory_nodes, place, deployed
     assert ("running", True) == (answer.json["status"], answer.json["cancelRequested"])
     assert eventually(lambda: get(api, deployed["Id"])["InternalState"] == "FAILED")
     assert "cancelled" == operation(api, deployed["operationId"])["status"]
+
+
+def test_a_running_restart_is_cancelled(api, store, ready):
+    """It is said what is true of every kind. Each time it is another error, with no past."""
+    asked = api.post(f"/api/instances/{ready['Id']}/restart").json["operationId"]
+    job = Job(store, store.operations.claim("worker", lease_s=30), lease_s=30, now=lambda: NOON)
+    api.post(f"/api/operations/{asked}/cancel")
+
+    raised = []
+    for _ in range(2):
+        with pytest.raises(OperationCancelled, match=r"^It was cancelled\.$") as caught:
+            job.check_cancelled()
+        raised.append(caught.value)
+
+    assert asked == job.operation["_id"]
+    assert raised[0] is not raised[1]
 
 
 def test_a_cancelled_deploy_is_done_again(api, store, memory_nodes, deployed):

@@ -384,8 +384,6 @@ def test_silence_ends(daemon, driver):
         ("running", PowerAction.KILL, Power.STOPPED),
         ("paused", PowerAction.KILL, Power.STOPPED),
         ("exited", PowerAction.KILL, Power.STOPPED),
-        ("running", PowerAction.RESTART, Power.RUNNING),
-        ("exited", PowerAction.RESTART, Power.RUNNING),
     ],
 )
 def test_power_ends_where_it_should(daemon, driver, spec, before, action, after):

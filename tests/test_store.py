@@ -11,8 +11,14 @@ import pytest
 from service import embedded, instances
 from service.embedded import find_mongod
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
-from service.lifecycle import InstanceState, OperationKind, OperationStatus
-from service.operations import draft
+from service.lifecycle import (
+    ENDED,
+    OPERATION_MOVES,
+    InstanceState,
+    OperationKind,
+    OperationStatus,
+)
+from service.operations import draft, draft_for
 from service.ports import parse
 from service.store import Store
 from service.store.collection import translate
@@ -155,6 +161,53 @@ def test_a_transaction_happens_wholly_or_not_at_all(store, deployed):
         store.transaction(work)
 
     assert instance["_id"] == store.instances.get(instance["_id"])["_id"]
+
+
+HELD = {"token": "t", "until": NOON}
+"""A lease that has run out, so that another may claim what is under it."""
+
+WRITES = [
+    lambda store: store.operations.claim("another", lease_s=30),
+    lambda store: store.operations.renew("o", "t", lease_s=30),
+    lambda store: store.operations.begin_step("o", "t", "create", now=NOON),
+    lambda store: store.operations.end_step("o", "t", now=NOON),
+    *(
+        lambda store, end=end: store.operations.finish("o", "t", end, now=NOON)
+        for end in sorted(ENDED)
+    ),
+    lambda store: store.operations.postpone("o", "t", delay_s=0, now=NOON),
+    lambda store: store.operations.hurry("o"),
+    lambda store: store.operations.hurry_on("n"),
+    *(
+        lambda store, write=write: store.transaction(lambda session: write(store, session))
+        for write in (
+            lambda store, s: store.operations.supersede_waiting("i", now=NOON, session=s),
+            lambda store, s: store.operations.supersede_on("n", now=NOON, session=s),
+            lambda store, s: store.operations.cancel_waiting("o", now=NOON, session=s),
+            lambda store, s: store.operations.request_cancel("o", session=s),
+        )
+    ),
+]
+"""Everything that changes an operation which is there."""
+
+
+@pytest.mark.parametrize("before", OperationStatus)
+def test_an_operation_moves_only_as_allowed(store, mongo_client, config, before):
+    """
+    Of each status, all writes together lead to those of the table, and to no other: so none leaves
+    its end, and what runs can be taken over, put off and ended.
+    """
+    lease = HELD if before == OperationStatus.RUNNING else None
+    document = {**draft_for(OperationKind.DEPLOY, "i", "n", now=NOON), "_id": "o",
+                "status": before, "lease": lease}  # fmt: skip
+    after = set()
+    for write in WRITES:
+        store.operations.add(document)
+        write(store)
+        after.add(OperationStatus(store.operations.get("o")["status"]))
+        mongo_client[config.database]["operations"].delete_one({"_id": "o"})
+
+    assert OPERATION_MOVES[before] | {before} == after
 
 
 def test_one_operation_of_an_instance_waits(store, deployed):

@@ -52,11 +52,14 @@ def test_the_validators_in_the_database_are_those_of_documents(store, database):
 def test_a_validator_that_differs_is_set_again(store, database):
     """A start puts right what an earlier version, or a hand, left."""
     database.command("collMod", "users", validator={})
+    database.command("collMod", "operations", validator={"kind": "deploy"})
+    database.command("collMod", "nodes", validationAction="warn")
     assert ["users"] == validators.list_missing(database)
+    assert ["nodes", "operations"] == validators.list_stale(database)
 
     store.prepare()
 
-    assert [] == validators.list_missing(database)
+    assert [] == validators.list_missing(database) + validators.list_stale(database)
 
 
 def test_a_new_shape_has_a_migration():
@@ -154,8 +157,18 @@ def test_who_may_not_set_validators_goes_on_without(small, database, caplog):
 
     small.prepare()
 
-    assert ["users"] == validators.list_missing(database)
+    assert "users" in validators.list_missing(database)
     assert "the validator of users cannot be set" in caplog.text
+
+
+def test_a_newer_version_is_let_alone(store, database):
+    """What it made of the validators is no reason for this one to serve nothing any more."""
+    database.command("collMod", "users", validator={"username": "newer"})
+    before = store.list_stale_validators()
+
+    database["meta"].update_one(migrations.SCHEMA, {"$inc": {"version": 1}})
+
+    assert (["users"], []) == (before, store.list_stale_validators())
 
 
 def test_who_may_not_look_at_the_set_sees_the_rest(small):

@@ -1,8 +1,8 @@
 """Make a replica set of the members that the database's URI names, and Skyquay's user in it.
 
 Run it as often as you like: what is there is left alone, but for the user's password, which becomes
-that of the URI. It works as `__system`, whose password is the members' key, since a new database
-has no users. docker-compose.yml runs it in Skyquay's own image.
+that of the URI, and the user's roles. It works as `__system`, whose password is the members' key,
+since a new database has no users. docker-compose.yml runs it in Skyquay's own image.
 """
 
 import sys
@@ -15,6 +15,11 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 DATABASE = "skyquay"
+ROLES = (
+    ("readWrite", DATABASE),
+    ("dbAdmin", DATABASE),  # sets the validators
+    ("clusterMonitor", "admin"),  # tells `skyquay doctor` which members are up
+)
 TIMEOUT_S = 120.0
 SETTINGS = {
     # Half of MongoDB's own: on one machine there is no slow network to be patient with.
@@ -52,7 +57,7 @@ def initiate(uri: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
 
 def _admit(members: list[str], name: str, key: str, *, user: str, password: str) -> None:
     """Let the user work in Skyquay's database, with this password, and nowhere else."""
-    account = {"pwd": password, "roles": [{"role": "readWrite", "db": DATABASE}]}
+    account = {"pwd": password, "roles": [{"role": role, "db": where} for role, where in ROLES]}
     # Kept by most of the members, so that it outlives the loss of one.
     safely = {"writeConcern": {"w": "majority", "wtimeout": 10_000}}
     with _connect(members, key, replicaSet=name) as client:

@@ -12,7 +12,12 @@ import structlog
 from flask import Flask, Response, g, jsonify, request
 from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from service.api import (
     audit,
@@ -80,11 +85,24 @@ class Api(flask_smorest.Api):
         """Answer an error of the framework: an unknown path, a wrong method, a body too large."""
         status = error.code or 500
         code = re.sub(r"[^a-z]+", "_", error.name.lower())
-        answer = render(status, error.description or error.name, code, {})
+        answer = render(status, _explain(error), code, {})
         for name, value in error.get_headers():
             if name.lower() not in ("content-type", "content-length"):
                 answer.headers[name] = value
         return answer
+
+
+def _explain(error: HTTPException) -> str:
+    match error:
+        case NotFound():
+            return "There is no such path."
+        case MethodNotAllowed():
+            methods = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
+            return f"This path takes {', '.join(methods)}."
+        case RequestEntityTooLarge():
+            return f"The body is larger than {current().config.max_body_bytes} bytes."
+        case _:
+            return error.description or error.name
 
 
 def register(app: Flask, config: Config) -> Api:

@@ -99,7 +99,11 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Callable[[View], View]:
         def decorate(view: View) -> View:
             vars(view).update(marks, is_open=not security)
-            return self.doc(security=security)(view)  # type: ignore[no-any-return]
+            doc: dict[str, Any] = {"security": security}
+            if view.__doc__:
+                # Descriptions are Markdown; summaries are not, and would show their backticks.
+                doc["summary"] = view.__doc__.partition("\n")[0].replace("`", "")
+            return self.doc(**doc)(view)  # type: ignore[no-any-return]
 
         return decorate
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
-from typing import TypedDict, cast
+from typing import cast
 
 from flask import current_app, g
 
@@ -13,6 +13,7 @@ from service.api.patience import Patience
 from service.brake import Brake
 from service.config import Config
 from service.drivers import DriverFactory
+from service.operations import Origin
 from service.store import Store
 from service.vault import Vault
 
@@ -39,14 +40,6 @@ class Context:
     """Set when the process is to end: whoever waits for a node then answers at once."""
     away: Event = field(default_factory=Event)
     """Set from when the database did not answer a request until it answers one."""
-
-
-class Origin(TypedDict):
-    """Who asks for a change, for the operation that carries it out."""
-
-    now: datetime
-    requested_by: str | None
-    request_id: str | None
 
 
 def current() -> Context:

@@ -111,7 +111,7 @@ IMAGE: dict[str, Any] = {
 
 DEPLOY = {
     "name": "my first",
-    "user": USER["userId"],
+    "user": "admin",  # whom `skyquay up` makes
     "nodeId": NODE["id"],
     "image": IMAGE["Name"],
     "memory": 128,

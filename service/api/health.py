@@ -24,7 +24,8 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, str]:
     """Tell whether it can do its work: a primary of the database answers, its indexes are there.
 
-    And there is a secret key, without which no node can be worked on. 503 when not.
+    No validator of another version is in the way, and there is a secret key, without which no node
+    can be worked on. 503 when not.
     """
     here = current()
     here.store.ping()
@@ -34,7 +35,12 @@ def readyz() -> dict[str, str]:
     except StoreFailure as exc:
         reasons["database"] = [exc.message]
     if missing := here.store.list_missing_indexes():
-        reasons["indexes"] = [f"The collection {name} lacks some." for name in missing]
+        reasons["indexes"] = [f"{name} is missing." for name in missing]
+    if stale := here.store.list_stale_validators():
+        reasons["validators"] = [
+            f"That of {name} is another version's, and replacing it takes the role dbAdmin."
+            for name in stale
+        ]
     if not here.config.secret_key:
         reasons["secretKey"] = ["SKYQUAY_SECRET_KEY is not set."]
     if reasons:

@@ -22,7 +22,7 @@ from service.api.schemas.instances import (
 from service.api.waiting import calling_a_node, wait_for
 from service.documents import Instance, Operation
 from service.errors import InvalidInput
-from service.lifecycle import PowerAction
+from service.lifecycle import OperationKind
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that somebody wants."
@@ -162,8 +162,8 @@ def unsuspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
     return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), query)
 
 
-def _add_power_door(action: PowerAction, summary: str) -> None:
-    @blueprint.post(f"/instances/<instance_id>/{action}", endpoint=action.value)
+def _add_power_door(kind: OperationKind, summary: str) -> None:
+    @blueprint.post(f"/instances/<instance_id>/{kind}", endpoint=kind.value)
     @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
     @blueprint.arguments(InstancePathRef, required=False, example={})
@@ -179,16 +179,16 @@ def _add_power_door(action: PowerAction, summary: str) -> None:
     )
     def change_power(ref: Any, query: Any, instance_id: str) -> wire.Json:
         _check_same(ref, instance_id)
-        return _outcome(*instances.change_power(store(), instance_id, action, **origin()), query)
+        return _outcome(*instances.change_power(store(), instance_id, kind, **origin()), query)
 
 
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500
 with the code `node_offline` when its node is down."""
 
-_add_power_door(PowerAction.START, "Start an instance.")
-_add_power_door(PowerAction.STOP, "Stop an instance, by its image's `StopCommand` first.")
-_add_power_door(PowerAction.RESTART, "Stop an instance, and start it.")
-_add_power_door(PowerAction.KILL, "Stop an instance at once.")
+_add_power_door(OperationKind.START, "Start an instance.")
+_add_power_door(OperationKind.STOP, "Stop an instance, by its image's StopCommand first.")
+_add_power_door(OperationKind.RESTART, "Stop an instance, and start it.")
+_add_power_door(OperationKind.KILL, "Stop an instance at once.")
 
 
 @blueprint.get("/instances/<instance_id>/logs")

@@ -43,8 +43,10 @@ def list_keys() -> list[wire.Json]:
 def create_key(fields: Any) -> tuple[wire.Json, int]:
     """Make an API key, which may do no more than yours: 403 otherwise.
 
-    What limits yours limits the new one too. A limited key has no scope that cannot be limited:
-    `users:write`, `users:verify`, `nodes:write`, `audit:read`, `metrics:read`.
+    What limits yours limits the new one too. A limited key has no scope that cannot be limited,
+    and 400 is the answer to one that names it: `users:write`, `users:verify`, `nodes:write`,
+    `audit:read`, `metrics:read`; limited to instances, `instances:deploy`. `*` and `users:*` give
+    what is left.
     """
     name, compatibility = fields.pop("name"), fields.pop("compatibility")
     made = keys.delegate(

@@ -133,7 +133,7 @@ class NodeDriver(Protocol):
         stop_command: str | None = None,
         stop_timeout_s: int = 10,
     ) -> ContainerStatus:
-        """Start, stop, restart or kill the container, and tell how it is afterwards.
+        """Start, stop or kill the container, and tell how it is afterwards.
 
         Stopping writes `stop_command` to the program's standard input if there is one ("^C" sends
         SIGINT instead), asks it to end with SIGTERM after `stop_timeout_s`, or at once without a

@@ -151,7 +151,7 @@ class DockerEngine:
         stop_command: str | None = None,
         stop_timeout_s: int = 10,
     ) -> ContainerStatus:
-        """Start, stop, restart or kill the container. See NodeDriver."""
+        """Start, stop or kill the container. See NodeDriver."""
         if self.status(instance_id) is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         with self._translated():
@@ -160,9 +160,6 @@ class DockerEngine:
                     self._start(instance_id)
                 case PowerAction.STOP:
                     self._stop(instance_id, stop_command, stop_timeout_s)
-                case PowerAction.RESTART:
-                    self._stop(instance_id, stop_command, stop_timeout_s)
-                    self._start(instance_id)
                 case PowerAction.KILL:
                     # Unlike a kill, a stop without patience also keeps the restart policy still.
                     self._engine.stop(instance_id, timeout=0)
@@ -256,6 +253,9 @@ class DockerEngine:
                 raise NodeRefused(
                     self._node_id, f"Image {image} not found on the registry."
                 ) from exc
+            except APIError as exc:
+                kind = NodeRefused if exc.is_client_error() else NodeFailure
+                raise kind(self._node_id, f"Cannot pull {image}: {explain(exc)}") from exc
 
     def _has_image(self, image: str) -> bool:
         with self._translated():

@@ -141,16 +141,14 @@ class MemoryNode:
     ) -> ContainerStatus:
         """Start or stop a container. See NodeDriver."""
         self._receive()
-        ends_up = (
-            Power.RUNNING if action in (PowerAction.START, PowerAction.RESTART) else Power.STOPPED
-        )
+        ends_up = Power.RUNNING if action == PowerAction.START else Power.STOPPED
         if self._lies:
             return ContainerStatus(_container_id(instance_id), ends_up)
         with self._lock:
             container = self.containers.get(instance_id)
             if container is None:
                 raise NodeRefused(self.node_id, f"There is no container {instance_id}.")
-            if stop_command and action in (PowerAction.STOP, PowerAction.RESTART):
+            if stop_command and action == PowerAction.STOP:
                 self.stop_commands.append(stop_command)
             container.power = ends_up
             return _tell(container)

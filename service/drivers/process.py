@@ -180,21 +180,21 @@ class ProcessRunner:
         stop_command: str | None = None,
         stop_timeout_s: int = 10,
     ) -> ContainerStatus:
-        """Start, stop, restart or kill the process and its children. See NodeDriver."""
+        """Start, stop or kill the process and its children. See NodeDriver."""
         folder = self._folder(instance_id)
         with self._translated(), self._locked(instance_id):
             record = self._require(folder)
-            patience_s = 0 if action == PowerAction.KILL else stop_timeout_s
-            if action != PowerAction.START:
-                record["wanted"] = False
-                _write(folder, record)
-                if stop_command and action != PowerAction.KILL:
-                    _command(folder, record, stop_command, patience_s)
-                self._end(folder, record, patience_s)
-            if action in (PowerAction.START, PowerAction.RESTART):
+            if action == PowerAction.START:
                 record["wanted"] = True
                 self._start(folder, record)
                 _await_early_death(folder, record)
+            else:
+                record["wanted"] = False
+                _write(folder, record)
+                patience_s = 0 if action == PowerAction.KILL else stop_timeout_s
+                if stop_command and action == PowerAction.STOP:
+                    _command(folder, record, stop_command, patience_s)
+                self._end(folder, record, patience_s)
             return self._tell(folder, record)
 
     def remove(self, instance_id: str) -> None:

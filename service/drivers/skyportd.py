@@ -184,13 +184,13 @@ class Skyportd:
         stop_command: str | None = None,
         stop_timeout_s: int = 10,
     ) -> ContainerStatus:
-        """Start, stop, restart or kill the container. See NodeDriver."""
+        """Start, stop or kill the container. See NodeDriver."""
         container = self._inspect(instance_id)
         if container is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         if action == PowerAction.START and container["State"].get("Paused"):
             self._change_power(instance_id, "unpause")
-        if stop_command and action in (PowerAction.STOP, PowerAction.RESTART):
+        if stop_command and action == PowerAction.STOP:
             self._ask_to_stop(instance_id, stop_command, stop_timeout_s)
         self._change_power(instance_id, action.value)
         after = self._inspect(instance_id)

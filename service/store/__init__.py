@@ -211,15 +211,20 @@ class Store:
 
     @translated
     def list_missing_indexes(self) -> list[str]:
-        """Name the collections that lack an index, within two seconds."""
+        """Name the indexes that are not there, within two seconds."""
         with pymongo.timeout(2):
-            return [
-                name
-                for name, indexes in _INDEXES.items()
-                if not {str(list(index["keys"])) for index in indexes}
-                <= {str(found["key"]) for found in
-                    self._database[name].index_information().values()}
-            ]  # fmt: skip
+            return inspection.list_missing_indexes(self._database, _INDEXES)
+
+    @translated
+    def list_stale_validators(self) -> list[str]:
+        """Name the collections whose validator may refuse what we write, within two seconds.
+
+        None while a newer version has migrated the database: those are its own.
+        """
+        with pymongo.timeout(2):
+            if migrations.read_version(self._database) != migrations.MIGRATIONS[-1].number:
+                return []
+            return validators.list_stale(self._database)
 
     @translated
     def check_server(self) -> str | None:

@@ -27,6 +27,7 @@ class Inspection:
     restoring: bool
     missing_indexes: list[str]
     missing_validators: list[str]
+    stale_validators: list[str]  # there, but others than this version's
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,24 @@ def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> 
         schema=migrations.read_version(database),
         latest_schema=migrations.MIGRATIONS[-1].number,
         restoring=database["meta"].find_one(migrations.RESTORING) is not None,
-        missing_indexes=_list_missing(database, indexes),
+        missing_indexes=list_missing_indexes(database, indexes),
         missing_validators=validators.list_missing(database),
+        stale_validators=validators.list_stale(database),
     )
+
+
+def list_missing_indexes(
+    database: Database[dict[str, Any]], indexes: dict[str, Indexes]
+) -> list[str]:
+    """Name the indexes that are not there, each after its collection."""
+    return [
+        f"{name}.{wanted}"
+        for name, each in indexes.items()
+        for wanted in sorted(
+            {IndexModel(**index).document["name"] for index in each}
+            - database[name].index_information().keys()
+        )
+    ]
 
 
 def look_at_queue(database: Database[dict[str, Any]], *, without_nodes: list[str]) -> Queue:
@@ -93,17 +109,6 @@ def look_at_queue(database: Database[dict[str, Any]], *, without_nodes: list[str
         running=len(running),
         due_since=next((found["due_at"] for found in oldest), None),
     )
-
-
-def _list_missing(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> list[str]:
-    return [
-        f"{name}.{wanted}"
-        for name, each in indexes.items()
-        for wanted in sorted(
-            {IndexModel(**index).document["name"] for index in each}
-            - database[name].index_information().keys()
-        )
-    ]
 
 
 def _ask(database: Database[dict[str, Any]], *command: Any, **options: Any) -> dict[str, Any]:

@@ -23,12 +23,6 @@ class Nodes(Documents[Node]):
     what = "node"
 
     @translated
-    def find_by_name(self, name: str) -> Node | None:
-        """Read the oldest node of this name."""
-        nodes = self._read_all({"name": name})
-        return nodes[0] if nodes else None
-
-    @translated
     def list_by_ids(self, node_ids: set[str]) -> "builtins.list[Node]":
         """Read the nodes of these ids that exist."""
         return self._read_all({"_id": {"$in": sorted(node_ids)}})

@@ -85,10 +85,22 @@ def _describe_document(kind: Any) -> Schema:
 
 
 def list_missing(database: Database[dict[str, Any]]) -> list[str]:
-    """List the collections whose validator is not the one that documents.py asks for."""
-    there = {each["name"]: each.get("options", {}) for each in database.list_collections()}
+    """List the collections that have no validator."""
+    there = _read_options(database)
+    return [name for name in DOCUMENTS if not there.get(name, {}).get("validator")]
+
+
+def list_stale(database: Database[dict[str, Any]]) -> list[str]:
+    """List the collections whose validator is not the one that documents.py asks for.
+
+    Such a one may refuse what this version writes. None at all refuses nothing.
+    """
+    there = _read_options(database)
     return [
-        name for name in DOCUMENTS if not _make_options(name).items() <= there.get(name, {}).items()
+        name
+        for name in DOCUMENTS
+        if there.get(name, {}).get("validator")
+        and not _make_options(name).items() <= there[name].items()
     ]
 
 
@@ -98,7 +110,7 @@ def apply(database: Database[dict[str, Any]]) -> None:
     A document that is out of shape already may still be changed. Who may not set validators, which
     takes the role dbAdmin, goes on without: they are a second net.
     """
-    for name in list_missing(database):
+    for name in [*list_missing(database), *list_stale(database)]:
         options = _make_options(name)
         try:
             try:
@@ -111,6 +123,10 @@ def apply(database: Database[dict[str, Any]]) -> None:
             if exc.code != _UNAUTHORIZED:
                 raise
             log.warning("the validator of %s cannot be set: that takes the role dbAdmin", name)
+
+
+def _read_options(database: Database[dict[str, Any]]) -> dict[str, Schema]:
+    return {each["name"]: each.get("options", {}) for each in database.list_collections()}
 
 
 def _make_options(collection: str) -> Schema:

@@ -33,8 +33,18 @@ class AuditQuery(Request):
     outcome = ma.fields.String(
         load_default=None, validate=ma.validate.OneOf([each.value for each in Outcome])
     )
-    since = ma.fields.AwareDateTime(load_default=None, default_timezone=UTC, validate=_POSSIBLE)
-    until = ma.fields.AwareDateTime(load_default=None, default_timezone=UTC, validate=_POSSIBLE)
+    since = ma.fields.AwareDateTime(
+        load_default=None,
+        default_timezone=UTC,
+        validate=_POSSIBLE,
+        metadata={"description": "Entries of this time and later; UTC if it names no zone."},
+    )
+    until = ma.fields.AwareDateTime(
+        load_default=None,
+        default_timezone=UTC,
+        validate=_POSSIBLE,
+        metadata={"description": "Entries before this time."},
+    )
     cursor = ma.fields.String(
         load_default=None,
         validate=ma.validate.Regexp(r"[0-9a-f]{12,24}$", error="Must be `next` of an answer."),

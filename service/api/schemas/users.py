@@ -56,7 +56,10 @@ class VerifyPassword(Request):
     @ma.validates_schema
     def check_one(self, loaded: dict[str, Any], **kwargs: Any) -> None:
         """Raise unless one of the two is given."""
-        if (loaded.get("username") is None) == (loaded.get("email") is None):
+        given = [loaded.get(name) is not None for name in ("username", "email")]
+        if all(given):
+            raise ma.ValidationError({"username": ["Give this or 'email', not both."]})
+        if not any(given):
             raise ma.ValidationError({"username": ["Either this or 'email' is required."]})
 
 
