@@ -5,15 +5,17 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import keys, logs, metrics
+from service import embedded, keys, logs
 from service.app import create_app
 from service.config import Config
 from service.drivers.skyportd import Skyportd
@@ -246,20 +248,53 @@ def test_commands_of_the_database_are_measured(config, store, memory_nodes):
     assert all(seconds >= 0 for *_, seconds in told)
 
 
-def test_a_database_that_is_away_is_told(api, store, monkeypatch):
+@pytest.mark.parametrize("away", ["suspend", "kill"])
+def test_a_database_that_is_away_is_told(config, memory_nodes, tmp_path, away):
     """
-    The metrics are there without a database, and say that it is away.
+    Who read the metrics before reads, within Prometheus's patience, that the database is away.
     """
+    with embedded.start(tmp_path) as mongod, closing(Store(mongod.uri, "x")) as store:
+        app = create_app(replace(config, mongodb_uri=mongod.uri), store, memory_nodes)
+        _, value = keys.create(store, name="p", grant={"scopes": ["metrics:read"]}, now=NOON)
+        _, unknown = keys.create(store, name="q", grant={"scopes": ["metrics:read"]}, now=NOON)
+        api = ApiClient(app.test_client(), value)
+        before = measure(api)
 
-    def fail(*args):
+        getattr(mongod.process, away)()
+
+        began = time.monotonic()
+        after = measure(api)
+        took_s = time.monotonic() - began
+        others = replace(api, key=unknown).get("/metrics").status, api.get("/api/users").status
+
+    assert (1, 0) == tuple(find(each, "skyquay_database_up") for each in (before, after))
+    assert find(after, "skyquay_request_duration_seconds_count", route="/metrics", method="GET",
+                status="200") >= 1  # fmt: skip
+    assert took_s < 4
+    assert (503, 503) == others
+
+
+def test_what_is_known_of_a_key_is_not_more_than_it_may(config, store, memory_nodes, monkeypatch):
+    """
+    While the database is away a key that expired, or was found to be revoked, reads no metrics.
+    """
+    clock = [NOON]
+    app = create_app(config, store, memory_nodes, now=lambda: clock[0])
+    expires_at = NOON + timedelta(hours=1)
+    given = [{}, {"expires_at": expires_at}, {"scopes": ["users:read"]}, {}]
+    made = [keys.create(store, name="p", grant=grant, now=NOON) for grant in given]
+    apis = [ApiClient(app.test_client(), value) for _, value in made]
+    assert [200, 200, 403, 200] == [api.get("/metrics").status for api in apis]
+    keys.revoke(store, made[3][0]["_id"])
+    assert 401 == apis[3].get("/api/users").status
+
+    def fail(*args, **kwargs):
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(store.nodes, "count_by", fail)
+    monkeypatch.setattr(store.keys, "find_by_digest", fail)
+    clock[0] = expires_at
 
-    text = metrics.render(store).decode()
-
-    assert "skyquay_database_up 0.0" in text
-    assert "skyquay_queue" not in text
+    assert [200, 401, 503, 503] == [api.get("/metrics").status for api in apis]
 
 
 def test_prometheus_shows_its_key_as_a_bearer(config, store, memory_nodes):

@@ -30,7 +30,7 @@ from service.api import (
     users,
     watching,
 )
-from service.api.auth import authenticate, is_open
+from service.api.auth import authenticate, is_open, outlasts_database
 from service.api.compatibility import adapt
 from service.api.context import begin_bound, current, end_bound
 from service.api.schemas.base import ErrorAnswer
@@ -51,6 +51,9 @@ BLUEPRINTS = (
     audit.blueprint,
     health.blueprint,
 )
+
+OUTLASTING_TIMEOUT_S = 2.0
+"""How long a door that outlasts the database waits for it: who asks has not much patience."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -157,7 +160,7 @@ def _prepare() -> None:
     # Doors that need no key answer without the database.
     if not is_open():
         current().prepare()
-        begin_bound()
+        begin_bound(OUTLASTING_TIMEOUT_S if outlasts_database() else None)
 
 
 def _name_request() -> None:

@@ -267,9 +267,9 @@ class Store:
         except PyMongoError as exc:
             raise translate(exc) from exc
 
-    def bounded(self) -> AbstractContextManager[None]:
-        """Let all calls inside together take no longer than one call may."""
-        return pymongo.timeout(CALL_TIMEOUT_S)
+    def bounded(self, timeout_s: float = CALL_TIMEOUT_S) -> AbstractContextManager[None]:
+        """Let all calls inside together take no longer than this."""
+        return pymongo.timeout(timeout_s)
 
     def close(self) -> None:
         """Close all connections."""
