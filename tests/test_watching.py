@@ -20,9 +20,10 @@ from service.app import create_app
 from service.config import Config
 from service.drivers.skyportd import Skyportd
 from service.errors import StoreUnavailable
+from service.lifecycle import OPEN, InstanceState, NodeStatus
 from service.store import Store
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, run_due
+from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, run_due
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_requests_are_measured(api):
 
 def test_operations_are_measured(api, store, memory_nodes, place):
     """
-    By kind and outcome, with how long they took; and the queue while they wait.
+    By kind and outcome, with how long they took; and those that wait.
     """
     labels = {"kind": "deploy", "outcome": "succeeded"}
     name = "skyquay_operation_duration_seconds_count"
@@ -216,7 +217,56 @@ def test_operations_are_measured(api, store, memory_nodes, place):
     assert (1, 0) == tuple(
         find(each, "skyquay_queue", status="pending") for each in (waiting, after)
     )
-    assert find(waiting, "skyquay_queue_oldest_seconds") > 0
+
+
+def test_the_queue_is_as_old_as_what_is_due(api, store, memory_nodes, place):
+    """
+    What a worker should have taken makes it old; what waits for a node that is down does not.
+    """
+    _, node, _ = place
+    api.post(DEPLOY, a_deploy(*place))
+    due = measure(api)
+    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE})
+    waiting = measure(api)
+
+    name = "skyquay_queue_oldest_seconds"
+    assert (True, 0) == (find(due, name) > 0, find(waiting, name))
+    assert 1 == find(waiting, "skyquay_queue", status="pending")
+
+
+def test_what_there_is_none_of_is_told(api):
+    """
+    Each status and state has a series from the start: a gap is no 0.
+    """
+    measured = measure(api)
+
+    told = {
+        (name, value)
+        for name, labels in measured
+        for _, value in labels
+        if name in ("skyquay_nodes", "skyquay_instances", "skyquay_queue")
+    }
+    assert told == {
+        *(("skyquay_nodes", status) for status in NodeStatus),
+        *(("skyquay_instances", state) for state in InstanceState),
+        *(("skyquay_queue", status) for status in OPEN),
+    }
+    assert 0 == measured["skyquay_probe_oldest_seconds", frozenset()]
+
+
+def test_nodes_that_nobody_probes_are_told(api, store, memory_nodes):
+    """
+    The age of the oldest probe grows while no worker runs; nodes that never enrolled have none.
+    """
+    a_node(store, memory_nodes, driver="skyportd", name="new", address="192.0.2.1")
+    ages = []
+    for seconds in (10, 1000):
+        node = a_node(store, memory_nodes)
+        probed_at = store.tell_time() - timedelta(seconds=seconds)
+        store.nodes.note_probe(node["_id"], {"probed_at": probed_at})
+        ages.append(find(measure(api), "skyquay_probe_oldest_seconds"))
+
+    assert [True, True] == [10 <= ages[0] < 100, 1000 <= ages[1] < 1100]
 
 
 def test_what_the_database_knows_is_measured(api, store, memory_nodes, place):

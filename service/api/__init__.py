@@ -14,6 +14,7 @@ from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
+from service import metrics
 from service.api import (
     audit,
     enrolment,
@@ -51,9 +52,6 @@ BLUEPRINTS = (
     audit.blueprint,
     health.blueprint,
 )
-
-OUTLASTING_TIMEOUT_S = 2.0
-"""How long a door that outlasts the database waits for it: who asks has not much patience."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -160,7 +158,7 @@ def _prepare() -> None:
     # Doors that need no key answer without the database.
     if not is_open():
         current().prepare()
-        begin_bound(OUTLASTING_TIMEOUT_S if outlasts_database() else None)
+        begin_bound(metrics.DATABASE_TIMEOUT_S if outlasts_database() else None)
 
 
 def _name_request() -> None:
