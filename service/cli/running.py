@@ -10,11 +10,12 @@ from socket import socket
 
 import click
 
-from service import bootstrap, embedded
+from service import bootstrap, embedded, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import plainly, read_config, read_production_config, usable_store
 from service.config import Config, ConfigError, describe_settings
 from service.server import Server, bind, leave_on_signals, name_url, work
+from service.store import Store
 from service.supervisor import Lifeline, Supervisor, count_cores
 
 WITHOUT_KEY = (
@@ -149,15 +150,28 @@ def serve(
 @click.option("--lifeline", type=Lifeline, hidden=True)
 @plainly
 def worker(lifeline: Lifeline | None) -> None:
-    """Carry out operations and probe nodes, without serving."""
+    """Carry out operations and probe nodes, without serving but for SKYQUAY_METRICS_LISTEN."""
     leave_on_signals(is_child=lifeline is not None)
     config = read_production_config()
     if not config.secret_key:
         raise ConfigError(WITHOUT_KEY)
-    with usable_store(config) as store:
+    with usable_store(config) as store, ExitStack() as stack:
         if lifeline is None:
+            _tell_metrics(stack, config, store)
             click.echo("Skyquay works.")
             sys.stdout.flush()
         else:
             lifeline.tell_ready()
         work(make_worker(config, store, make_drivers(config)))
+
+
+def _tell_metrics(stack: ExitStack, config: Config, store: Store) -> None:
+    address = config.metrics_address()
+    if address is None:
+        return
+    try:
+        stack.enter_context(metrics.served(store, address))
+    except OSError as exc:
+        raise ConfigError(
+            f"Cannot serve on {config.metrics_listen} (SKYQUAY_METRICS_LISTEN): {exc.strerror}."
+        ) from exc
