@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TypeVar
 
+from service.documents import Key
 from service.errors import StoreUnavailable, Throttled
 from service.store import Store
 
@@ -34,7 +35,7 @@ class Brake:
         self._limit = limit
         self._lock = Lock()
         self._counts: OrderedDict[str, int] = OrderedDict()  # by subject and window
-        self._proofs: OrderedDict[str, None] = OrderedDict()
+        self._proofs: OrderedDict[str, Key | None] = OrderedDict()
 
     def check(self, subject: str, proof: str | None = None, *, now: datetime) -> None:
         """Raise Throttled while the subject is to wait, unless this proof was good before."""
@@ -61,10 +62,20 @@ class Brake:
         if count > self._limit:
             raise self._throttled(now)
 
-    def remember(self, subject: str, proof: str) -> None:
-        """Note that the proof was good."""
+    def remember(self, subject: str, proof: str, key: Key | None = None) -> None:
+        """Note that the proof was good, and of which key it is."""
         with self._lock:
-            _keep(self._proofs, _hash(subject, proof), None)
+            _keep(self._proofs, _hash(subject, proof), key)
+
+    def recall(self, subject: str, proof: str) -> Key | None:
+        """Find the key that this proof was good for before."""
+        with self._lock:
+            return self._proofs.get(_hash(subject, proof))
+
+    def forget(self, subject: str, proof: str) -> None:
+        """Note that the proof is good no more."""
+        with self._lock:
+            self._proofs.pop(_hash(subject, proof), None)
 
     def _count_shared(self, subject: str, now: datetime) -> int:
         try:

@@ -30,6 +30,9 @@ class Config:
     """How this Skyquay runs. The field `data_dir` is the variable SKYQUAY_DATA_DIR, and so on."""
 
     listen: str = _setting("127.0.0.1:8000", "Address and port to serve on.")
+    metrics_listen: str = _setting(
+        "", "Address and port where `skyquay worker` tells its metrics, to anybody; off if unset."
+    )
     data_dir: Path = _setting(
         Path(".skyquay"),
         "Folder of the embedded database, the secret key and process instances.",
@@ -132,6 +135,7 @@ class Config:
             if value == 0 and not isinstance(value, bool) and setting.name not in _MAY_BE_ZERO:
                 raise ConfigError(f"{variable(setting.name)} must be more than 0.")
         self.listen_address()
+        self.metrics_address()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **defaults: Any) -> "Config":
@@ -162,11 +166,12 @@ class Config:
 
     def listen_address(self) -> tuple[str, int]:
         """Split `listen` into host and port."""
-        host, colon, port = self.listen.rpartition(":")
-        digits = re.fullmatch(r"[0-9]{1,5}", port)
-        if not colon or not host or not digits or int(port) > 65535:
-            raise ConfigError(f"SKYQUAY_LISTEN must be HOST:PORT, not {self.listen!r}.")
-        return host.strip("[]"), int(port)
+        return _split_address("listen", self.listen)
+
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Split `metrics_listen` in the same way; None where it is unset."""
+        text = self.metrics_listen
+        return _split_address("metrics_listen", text) if text else None
 
 
 def variable(name: str) -> str:
@@ -179,6 +184,14 @@ def describe_settings() -> list[tuple[str, str, str]]:
     return [
         (variable(f.name), _print_default(f.default), f.metadata["help"]) for f in fields(Config)
     ]
+
+
+def _split_address(name: str, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    digits = re.fullmatch(r"[0-9]{1,5}", port)
+    if not colon or not host or not digits or int(port) > 65535:
+        raise ConfigError(f"{variable(name)} must be HOST:PORT, not {text!r}.")
+    return host.strip("[]"), int(port)
 
 
 def _print_default(default: object) -> str:

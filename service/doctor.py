@@ -25,9 +25,11 @@ MAX_TRANSACTION_S = 15
 GRANT = "Grant clusterMonitor on admin to Skyquay's database user."
 
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
-MAX_DUE = timedelta(minutes=1)
+MAX_DUE_S = 60.0
+MAX_PROBES_MISSED = 3
 WARN_FREE = 0.1
 FAIL_FREE = 0.02
+RUN_WORKER = "See that a worker runs: `skyquay worker`, or `skyquay serve` without --no-worker."
 _PROBES_AT_ONCE = 16
 _REMEDY = "Start its engine, or correct its address; delete the node if it is gone for good."
 _REMEDIES = {
@@ -59,6 +61,7 @@ def examine(
     vault: Vault,
     *,
     data_dir: Path,
+    probe_interval_s: float,
     now: Callable[[], datetime],
 ) -> Iterator[Finding]:
     """Look at everything. The rest is left out when the database does not answer or is refused."""
@@ -78,6 +81,7 @@ def examine(
         yield _try_secrets(store, vault, known)
         with ThreadPoolExecutor(_PROBES_AT_ONCE) as pool:
             yield from pool.map(lambda node: _examine_node(drivers, node), known)
+        yield _examine_probes(store, probe_interval_s)
         yield _examine_queue(store)
     except ServiceError as exc:
         cause = f" ({exc.__cause__})" if exc.__cause__ else ""
@@ -285,16 +289,24 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
     return Finding(Level.OK, subject, f"{answers}.")
 
 
+def _examine_probes(store: Store, interval_s: float) -> Finding:
+    age_s = store.nodes.tell_probe_age()
+    if age_s > MAX_DUE_S + MAX_PROBES_MISSED * interval_s:
+        return Finding(
+            Level.WARN, "probes", f"A node was not probed for {age_s:.0f} s.", RUN_WORKER
+        )
+    return Finding(Level.OK, "probes", f"The oldest is {age_s:.0f} s old.")
+
+
 def _examine_queue(store: Store) -> Finding:
     queue = store.look_at_queue()
     found = f"{queue.waiting} operations wait, {queue.running} run"
-    late = store.tell_time() - queue.due_since if queue.due_since else timedelta()
-    if late > MAX_DUE:
+    if queue.late_s > MAX_DUE_S:
         return Finding(
             Level.WARN,
             "queue",
-            f"{found}; the oldest should have been taken {late.total_seconds():.0f} s ago.",
-            "See that a worker runs: `skyquay worker`, or `skyquay serve` without --no-worker.",
+            f"{found}; the oldest should have been taken {queue.late_s:.0f} s ago.",
+            RUN_WORKER,
         )
     return Finding(Level.OK, "queue", f"{found}.")
 

@@ -147,23 +147,27 @@ def authenticate(store: Store, key: str, *, now: datetime, address: str | None =
 
     Raises Unauthorized, and Forbidden for one that may not be used from `address`.
     """
-    hashed = digest(key)
-    document = store.keys.find_by_digest(hashed) if key else None
+    document = store.keys.find_by_digest(digest(key)) if key else None
     if document is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
-    if document["expires_at"] is not None and document["expires_at"] <= now:
-        raise Unauthorized("This API key has expired.")
-    old = document["retiring"]
-    if hashed != document["digest"] and (old is None or old["until"] <= now):
-        raise Unauthorized("This API key was rotated, and its old value has expired.")
-    if address is not None and not access_of(document).admits(address):
-        raise Forbidden("This API key may not be used from this address.", address=[address])
+    check(document, key, address=address, now=now)
     used = document["last_used_at"]
     if used is None or now - used >= TOUCH_EVERY:
         store.keys.touch(document["_id"], now=now, unless_since=now - TOUCH_EVERY)
-    if hashed != document["digest"]:
+    if digest(key) != document["digest"]:
         return {**document, "scopes": sorted(expand(document["scopes"]) - {"keys:write"})}
     return document
+
+
+def check(document: Key, key: str, *, now: datetime, address: str | None = None) -> None:
+    """Check what is in a key's document. Raises like `authenticate`."""
+    if document["expires_at"] is not None and document["expires_at"] <= now:
+        raise Unauthorized("This API key has expired.")
+    old = document["retiring"]
+    if digest(key) != document["digest"] and (old is None or old["until"] <= now):
+        raise Unauthorized("This API key was rotated, and its old value has expired.")
+    if address is not None and not access_of(document).admits(address):
+        raise Forbidden("This API key may not be used from this address.", address=[address])
 
 
 def access_of(key: Key) -> Access:

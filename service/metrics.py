@@ -3,24 +3,36 @@
 asked of it at each scrape, so that it is true however many processes there are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Histogram,
+    disable_created_metrics,
     generate_latest,
     multiprocess,
+    start_http_server,
     values,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.errors import ServiceError
+from service.lifecycle import OPEN, InstanceState, NodeStatus, OperationStatus
 from service.store import Store
 
+# When a series began, for each one: as many again, which nobody looks at.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+DATABASE_TIMEOUT_S = 2.0
+"""How long the database is waited for. Prometheus itself waits for ten seconds."""
 
 _OWN = CollectorRegistry()
 
@@ -50,6 +62,15 @@ DATABASE = Histogram(
 )
 
 
+def count_as(number: int | None) -> None:
+    """Go on with what the process of this number counted, before anything is counted here.
+
+    No two processes at a time have the same. None counts as the process's id.
+    """
+    if number is not None and values.ValueClass is not values.MutexValue:
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+
+
 def note_command(command: str, outcome: str, seconds: float) -> None:
     """Note how long a command of the database took."""
     DATABASE.labels(command, outcome).observe(seconds)
@@ -57,13 +78,30 @@ def note_command(command: str, outcome: str, seconds: float) -> None:
 
 def render(store: Store) -> bytes:
     """Write everything down as Prometheus reads it."""
+    return generate_latest(_gather(store))
+
+
+@contextmanager
+def served(store: Store, address: tuple[str, int]) -> Iterator[None]:
+    """Serve everything there, to whoever asks. Raises OSError where that is not possible."""
+    host, port = address
+    server, thread = start_http_server(port, host, _gather(store))
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _gather(store: Store) -> CollectorRegistry:
     registry = CollectorRegistry()
     if values.ValueClass is values.MutexValue:
         registry.register(_Local())
     else:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(_Stored(store))
-    return generate_latest(registry)
+    return registry
 
 
 class _Local(Collector):
@@ -82,31 +120,44 @@ class _Stored(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Ask the database. When it is away, nothing but that is told."""
-        up = GaugeMetricFamily("skyquay_database_up", "Whether the database answers.")
+        name, text = "skyquay_database_up", "Whether the database answers."
         try:
-            found = list(self._ask())
+            with self._store.bounded(DATABASE_TIMEOUT_S):
+                found = list(self._ask())
         except ServiceError:
-            up.add_metric([], 0)
-            return [up]
-        up.add_metric([], 1)
-        return [up, *found]
+            return [_tell(name, text, 0)]
+        return [_tell(name, text, 1), *found]
 
     def _ask(self) -> Iterable[Metric]:
-        yield _count("skyquay_nodes", "Nodes.", "status", self._store.nodes.count_by("status"))
+        nodes, instances = self._store.nodes, self._store.instances
+        yield _count("skyquay_nodes", "Nodes.", "status", NodeStatus, nodes.count_by("status"))
         yield _count(
-            "skyquay_instances", "Instances.", "state", self._store.instances.count_by("state")
+            "skyquay_instances", "Instances.", "state", InstanceState, instances.count_by("state")
         )
-        waiting = self._store.operations.measure_queue()
-        yield _count("skyquay_queue", "Operations that have not ended.", "status", waiting.counts)
-        age = GaugeMetricFamily(
-            "skyquay_queue_oldest_seconds", "Age of the oldest operation that has not ended."
+        yield _tell(
+            "skyquay_probe_oldest_seconds",
+            "Time since the oldest probe, of the nodes that are probed.",
+            nodes.tell_probe_age(),
         )
-        age.add_metric([], waiting.oldest_s)
-        yield age
+        queue = self._store.look_at_queue()
+        counts = {OperationStatus.PENDING: queue.waiting, OperationStatus.RUNNING: queue.running}
+        yield _count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
+        yield _tell(
+            "skyquay_queue_oldest_seconds",
+            "For how long a worker should have taken the oldest operation that is due.",
+            queue.late_s,
+        )
 
 
-def _count(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
+def _count(
+    name: str, text: str, label: str, values: Iterable[StrEnum], counts: Mapping[Any, int]
+) -> Metric:
+    """Make a series for each value, also of those that nothing has: 0 is no gap."""
     family = GaugeMetricFamily(name, text, labels=[label])
-    for value, count in counts.items():
-        family.add_metric([value], count)
+    for value in sorted(values):
+        family.add_metric([value], counts.get(value, 0))
     return family
+
+
+def _tell(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

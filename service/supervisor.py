@@ -5,19 +5,23 @@ and runs the code that is installed when it starts. All inherit one listening so
 parent keeps open: a connection that nobody has accepted yet is lost with no child.
 """
 
+import fcntl
 import logging
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from service.server import on_signals
 
@@ -36,6 +40,12 @@ END_TIMEOUT_S = 30.0
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Where the children count, so that whichever is asked for metrics can tell all of them."""
+
+METRICS_NUMBER = "SKYQUAY_METRICS_NUMBER"
+"""As which the next child counts. One that gets the number of a child that ended adds to what that
+counted, so that there are never more files than there were children at a time."""
+
+_FOLDER_PREFIX = "skyquay-metrics-"
 
 _READY = b"."
 
@@ -62,7 +72,9 @@ class Lifeline:
 class Child:
     """A process of ours."""
 
-    def __init__(self, words: list[str], fds: list[int]) -> None:
+    def __init__(self, words: list[str], fds: list[int], number: int) -> None:
+        self.number = number
+        os.putenv(METRICS_NUMBER, str(number))  # not by an option, which older versions do not know
         self._lifeline, theirs = socket.socketpair()
         self._lifeline.setblocking(False)
         self._is_ready = False
@@ -146,8 +158,7 @@ class Supervisor:
         """
         on_signals(self._leave)
         signal.signal(signal.SIGHUP, self._renew)
-        with TemporaryDirectory(prefix="skyquay-metrics-") as folder:
-            os.putenv(METRICS_FOLDER, folder)  # for the children alone
+        with _metrics_folder() as self._folder_fd:
             try:
                 while not self._is_leaving:
                     for place in self._places:
@@ -168,10 +179,11 @@ class Supervisor:
     def _tend(self, place: _Place) -> None:
         """Have a child in the place."""
         if place.child is not None and place.child.has_ended():
+            ended = place.child.process
             log.warning(
-                "The process %d (%s) ended with %d.",
-                place.child.process.pid, place.words[0], place.child.process.returncode,
-            )  # fmt: skip
+                "A process ended.",
+                extra={"does": place.words[0], "pid": ended.pid, "exit_code": ended.returncode},
+            )
             place.early_ends = 0 if place.child.age_s > STEADY_S else place.early_ends + 1
             place.start_at = time.monotonic() + tell_delay(place.early_ends)
             place.child, place.successor = place.successor, None
@@ -182,12 +194,23 @@ class Supervisor:
     def _start(self, place: _Place) -> Child | None:
         """Start a child. None when the machine cannot now, as in the middle of an upgrade."""
         try:
-            return Child(place.words, place.fds)
+            return Child(place.words, [*place.fds, self._folder_fd], self._find_number())
         except OSError as exc:
-            log.error("No process can be started: %s", exc)
+            log.error("No process can be started.", extra={"reason": str(exc)})
             place.early_ends += 1
             place.start_at = time.monotonic() + tell_delay(place.early_ends)
             return None
+
+    def _find_number(self) -> int:
+        """Find the smallest number that no living child has."""
+        taken = {child.number for child in self._list_children()}
+        return next(number for number in count() if number not in taken)
+
+    def _list_children(self) -> list[Child]:
+        children = list(self._leavers)
+        for place in self._places:
+            children += [child for child in (place.child, place.successor) if child is not None]
+        return children
 
     def _replace_next(self) -> None:
         """Replace outdated children, one at a time."""
@@ -224,9 +247,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._listener.close()
-        children = list(self._leavers)
-        for place in self._places:
-            children += [child for child in (place.child, place.successor) if child is not None]
+        children = self._list_children()
         for child in children:
             child.process.terminate()
         deadline = time.monotonic() + END_TIMEOUT_S
@@ -236,6 +257,31 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[int]:
+    """Make the folder that children count in, and remove those of parents that were killed.
+
+    Its lock is held by the descriptor, which children inherit: until the last of them has ended.
+    """
+    for left in Path(gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with suppress(OSError), _opened(left) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    with TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder, _opened(Path(folder)) as fd:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        os.putenv(METRICS_FOLDER, folder)  # for the children alone
+        yield fd
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def tell_delay(early_ends: int) -> float:

@@ -527,6 +527,21 @@ def test_who_serves_and_who_works_share_a_database(programs, store, config):
     assert (201, "DELETED") == (gone.status_code, gone.json()["state"])
 
 
+def test_a_worker_tells_its_metrics(programs, store, config):
+    """What it did is told where the settings say, without a key; taken addresses are said so."""
+    a_node(store, MemoryNodes(), driver="process", name="n")
+    listen = f"127.0.0.1:{free_port()}"
+    programs(SKYQUAY, "worker", SKYQUAY_METRICS_LISTEN=listen)
+    told = answer_of(f"http://{listen}/metrics").text
+
+    other = programs(SKYQUAY, "worker", SKYQUAY_METRICS_LISTEN=listen)
+
+    assert "skyquay_database_up 1.0" in told
+    assert "skyquay_database_duration_seconds_count" in told
+    assert 1 == other.wait(30)
+    assert "SKYQUAY_METRICS_LISTEN" in config.data_dir.joinpath("skyquay-1.log").read_text()
+
+
 def test_any_wsgi_server_will_do(programs):
     """`waitress-serve wsgi:app` serves what the settings say."""
     listen = f"127.0.0.1:{free_port()}"

@@ -206,6 +206,16 @@ def test_listen_is_split_into_host_and_port(listen, address):
     A name, an IPv4 and a bracketed IPv6 address are taken; port 0 lets the system choose.
     """
     assert address == Config(listen=listen).listen_address()
+    assert address == Config(metrics_listen=listen).metrics_address()
+
+
+def test_the_metrics_of_a_worker_are_off_at_first():
+    """
+    Without a setting no address is listened on; one that cannot be is refused by name.
+    """
+    assert Config().metrics_address() is None
+    with pytest.raises(ConfigError, match="SKYQUAY_METRICS_LISTEN"):
+        Config(metrics_listen="9464")
 
 
 def test_a_key_of_the_least_length_is_taken():

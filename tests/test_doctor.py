@@ -14,7 +14,7 @@ from service.doctor import Finding, Level
 from service.lifecycle import NodeStatus
 from service.store import Store
 from service.vault import Vault
-from tests.support import a_node, a_user, an_image, an_order
+from tests.support import NOON, a_node, a_user, an_image, an_order
 from tests.test_drivers import free_port
 
 VAULT = Vault("a secret key for tests")
@@ -31,7 +31,8 @@ def examine(store, memory_nodes, config):
     """Examine the test's installation, all of it or one subject."""
 
     def examine(subject=None, *, on=store, drivers=memory_nodes, vault=VAULT, now=utc_now):
-        found = list(doctor.examine(on, drivers, vault, data_dir=config.data_dir, now=now))
+        settings = {"data_dir": config.data_dir, "probe_interval_s": 30}
+        found = list(doctor.examine(on, drivers, vault, **settings, now=now))
         return next(each for each in found if each.subject == subject) if subject else found
 
     return examine
@@ -45,7 +46,8 @@ def seen(store):
 
 def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
     """Each subject is named once, and nothing needs to be done."""
-    a_node(store, memory_nodes)
+    node = a_node(store, memory_nodes)
+    store.nodes.note_probe(node["_id"], {"probed_at": utc_now()})
 
     found = [each for each in examine() if "disk" not in each.subject]
 
@@ -59,9 +61,31 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
         "clock",
         "secret key",
         "node node",
+        "probes",
         "queue",
     ] == [each.subject for each in found]
     assert {(Level.OK, "")} == {(each.level, each.remedy) for each in found}
+
+
+@pytest.mark.parametrize(
+    ("node", "level"),
+    [
+        ({"probed_at": utc_now()}, Level.OK),
+        ({"probed_at": utc_now() - timedelta(seconds=200)}, Level.WARN),
+        ({"probed_at": None, "last_seen_at": utc_now()}, Level.OK),
+        ({"probed_at": None, "last_seen_at": NOON}, Level.WARN),
+        ({"probed_at": NOON, "status": NodeStatus.OFFLINE}, Level.WARN),
+        ({"probed_at": NOON, "status": NodeStatus.UNCONFIGURED}, Level.OK),
+    ],
+)
+def test_nodes_that_nobody_probes_are_told(examine, store, memory_nodes, node, level):
+    """Nodes that are to be probed, and are not, have no worker."""
+    made = a_node(store, memory_nodes)
+    store.nodes.note_probe(made["_id"], node)
+
+    found = examine("probes")
+
+    assert (level, level == Level.WARN) == (found.level, "`skyquay worker`" in found.remedy)
 
 
 def test_nothing_is_changed(examine, store, memory_nodes, look):

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "certificates": set(),
     "skyport_panel": set(),
     "logs": {"config"},
-    "metrics": {"errors", "store"},
+    "metrics": {"errors", "lifecycle", "store"},
     "moving_in": LEAVES | {"documents", "store", "use case", "api", "vault", "skyport_panel"},
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
     "embedded": LEAVES,

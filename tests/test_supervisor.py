@@ -1,6 +1,7 @@
 """`skyquay serve` with several processes: what dies is replaced, what is replaced drops nothing."""
 
 import http.client
+import itertools
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from service import nodes
 from service.drivers.memory import MemoryNodes
@@ -319,6 +321,62 @@ def test_children_end_with_their_parent(serve):
 
     assert eventually(lambda: all(map(has_ended, served.seen)), timeout_s=40)
     socket.create_server(("127.0.0.1", served.port)).close()
+
+
+def count_requests(served):
+    """Read from the metrics how many requests all processes have answered."""
+    answer = requests.get(f"{served.url}/metrics", headers={"x-api-key": KEY}, timeout=20)
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == "skyquay_request_duration_seconds_count"
+    )
+
+
+def test_what_was_counted_outlives_who_counted(serve, tmp_path):
+    """
+    After deaths and replacements no count has gone back, and there are no more files for it.
+    """
+    served = serve(TMPDIR=str(tmp_path))
+    wait_for_all(served)
+    counts = []
+
+    def note_count(before):
+        for _ in range(20):
+            ask(served)
+        assert eventually(lambda: all(map(has_ended, before)), timeout_s=60)
+        wait_for_all(served)
+        counts.append(count_requests(served))
+
+    for _ in range(3):
+        victim = next(iter(served.list_children()))
+        victim.kill()
+        note_count({victim})
+    for _ in range(2):
+        before = served.list_children() | served.list_children("worker")
+        served.process.send_signal(signal.SIGHUP)
+        note_count(before)
+
+    numbers = {path.stem.rpartition("_")[2] for path in tmp_path.glob("skyquay-metrics-*/*.db")}
+    assert [True] * 4 == [b - a >= 20 for a, b in itertools.pairwise(counts)]
+    assert numbers <= {str(number) for number in range(2 * (PROCESSES + 1))}
+
+
+def test_a_killed_parent_leaves_no_folder_for_long(serve, tmp_path):
+    """
+    The next start removes what children counted in, once all of them have ended, and no other's.
+    """
+    alive, killed = serve(TMPDIR=str(tmp_path)), serve(TMPDIR=str(tmp_path))
+    wait_for_all(killed)
+    killed.process.kill()
+    killed.process.wait(20)
+    assert eventually(lambda: all(map(has_ended, killed.seen)), timeout_s=40)
+
+    after = serve(TMPDIR=str(tmp_path))
+
+    assert 2 == len(list(tmp_path.glob("skyquay-metrics-*")))
+    assert [True, True] == [count_requests(served) > 0 for served in (alive, after)]
 
 
 @pytest.fixture

@@ -5,22 +5,25 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import keys, logs, metrics
+from service import embedded, keys, logs
 from service.app import create_app
 from service.config import Config
 from service.drivers.skyportd import Skyportd
 from service.errors import StoreUnavailable
+from service.lifecycle import OPEN, InstanceState, NodeStatus
 from service.store import Store
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, run_due
+from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, run_due
 
 
 @pytest.fixture
@@ -200,7 +203,7 @@ def test_requests_are_measured(api):
 
 def test_operations_are_measured(api, store, memory_nodes, place):
     """
-    By kind and outcome, with how long they took; and the queue while they wait.
+    By kind and outcome, with how long they took; and those that wait.
     """
     labels = {"kind": "deploy", "outcome": "succeeded"}
     name = "skyquay_operation_duration_seconds_count"
@@ -214,7 +217,56 @@ def test_operations_are_measured(api, store, memory_nodes, place):
     assert (1, 0) == tuple(
         find(each, "skyquay_queue", status="pending") for each in (waiting, after)
     )
-    assert find(waiting, "skyquay_queue_oldest_seconds") > 0
+
+
+def test_the_queue_is_as_old_as_what_is_due(api, store, memory_nodes, place):
+    """
+    What a worker should have taken makes it old; what waits for a node that is down does not.
+    """
+    _, node, _ = place
+    api.post(DEPLOY, a_deploy(*place))
+    due = measure(api)
+    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE})
+    waiting = measure(api)
+
+    name = "skyquay_queue_oldest_seconds"
+    assert (True, 0) == (find(due, name) > 0, find(waiting, name))
+    assert 1 == find(waiting, "skyquay_queue", status="pending")
+
+
+def test_what_there_is_none_of_is_told(api):
+    """
+    Each status and state has a series from the start: a gap is no 0.
+    """
+    measured = measure(api)
+
+    told = {
+        (name, value)
+        for name, labels in measured
+        for _, value in labels
+        if name in ("skyquay_nodes", "skyquay_instances", "skyquay_queue")
+    }
+    assert told == {
+        *(("skyquay_nodes", status) for status in NodeStatus),
+        *(("skyquay_instances", state) for state in InstanceState),
+        *(("skyquay_queue", status) for status in OPEN),
+    }
+    assert 0 == measured["skyquay_probe_oldest_seconds", frozenset()]
+
+
+def test_nodes_that_nobody_probes_are_told(api, store, memory_nodes):
+    """
+    The age of the oldest probe grows while no worker runs; nodes that never enrolled have none.
+    """
+    a_node(store, memory_nodes, driver="skyportd", name="new", address="192.0.2.1")
+    ages = []
+    for seconds in (10, 1000):
+        node = a_node(store, memory_nodes)
+        probed_at = store.tell_time() - timedelta(seconds=seconds)
+        store.nodes.note_probe(node["_id"], {"probed_at": probed_at})
+        ages.append(find(measure(api), "skyquay_probe_oldest_seconds"))
+
+    assert [True, True] == [10 <= ages[0] < 100, 1000 <= ages[1] < 1100]
 
 
 def test_what_the_database_knows_is_measured(api, store, memory_nodes, place):
@@ -246,20 +298,53 @@ def test_commands_of_the_database_are_measured(config, store, memory_nodes):
     assert all(seconds >= 0 for *_, seconds in told)
 
 
-def test_a_database_that_is_away_is_told(api, store, monkeypatch):
+@pytest.mark.parametrize("away", ["suspend", "kill"])
+def test_a_database_that_is_away_is_told(config, memory_nodes, tmp_path, away):
     """
-    The metrics are there without a database, and say that it is away.
+    Who read the metrics before reads, within Prometheus's patience, that the database is away.
     """
+    with embedded.start(tmp_path) as mongod, closing(Store(mongod.uri, "x")) as store:
+        app = create_app(replace(config, mongodb_uri=mongod.uri), store, memory_nodes)
+        _, value = keys.create(store, name="p", grant={"scopes": ["metrics:read"]}, now=NOON)
+        _, unknown = keys.create(store, name="q", grant={"scopes": ["metrics:read"]}, now=NOON)
+        api = ApiClient(app.test_client(), value)
+        before = measure(api)
 
-    def fail(*args):
+        getattr(mongod.process, away)()
+
+        began = time.monotonic()
+        after = measure(api)
+        took_s = time.monotonic() - began
+        others = replace(api, key=unknown).get("/metrics").status, api.get("/api/users").status
+
+    assert (1, 0) == tuple(find(each, "skyquay_database_up") for each in (before, after))
+    assert find(after, "skyquay_request_duration_seconds_count", route="/metrics", method="GET",
+                status="200") >= 1  # fmt: skip
+    assert took_s < 4
+    assert (503, 503) == others
+
+
+def test_what_is_known_of_a_key_is_not_more_than_it_may(config, store, memory_nodes, monkeypatch):
+    """
+    While the database is away a key that expired, or was found to be revoked, reads no metrics.
+    """
+    clock = [NOON]
+    app = create_app(config, store, memory_nodes, now=lambda: clock[0])
+    expires_at = NOON + timedelta(hours=1)
+    given = [{}, {"expires_at": expires_at}, {"scopes": ["users:read"]}, {}]
+    made = [keys.create(store, name="p", grant=grant, now=NOON) for grant in given]
+    apis = [ApiClient(app.test_client(), value) for _, value in made]
+    assert [200, 200, 403, 200] == [api.get("/metrics").status for api in apis]
+    keys.revoke(store, made[3][0]["_id"])
+    assert 401 == apis[3].get("/api/users").status
+
+    def fail(*args, **kwargs):
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(store.nodes, "count_by", fail)
+    monkeypatch.setattr(store.keys, "find_by_digest", fail)
+    clock[0] = expires_at
 
-    text = metrics.render(store).decode()
-
-    assert "skyquay_database_up 0.0" in text
-    assert "skyquay_queue" not in text
+    assert [200, 401, 503, 503] == [api.get("/metrics").status for api in apis]
 
 
 def test_prometheus_shows_its_key_as_a_bearer(config, store, memory_nodes):

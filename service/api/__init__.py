@@ -19,6 +19,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
+from service import metrics
 from service.api import (
     audit,
     enrolment,
@@ -35,7 +36,7 @@ from service.api import (
     users,
     watching,
 )
-from service.api.auth import authenticate, is_open
+from service.api.auth import authenticate, is_open, outlasts_database
 from service.api.compatibility import adapt
 from service.api.context import begin_bound, current, end_bound, look_for_database
 from service.api.schemas.base import ErrorAnswer
@@ -176,9 +177,10 @@ def render(status: int, message: str, code: str, details: dict[str, Any]) -> Res
 def _prepare() -> None:
     # Doors that need no key answer without the database.
     if not is_open():
-        look_for_database()
+        if not outlasts_database():
+            look_for_database()
         current().prepare()
-        begin_bound()
+        begin_bound(metrics.DATABASE_TIMEOUT_S if outlasts_database() else None)
 
 
 def _name_request() -> None:

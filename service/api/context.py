@@ -76,10 +76,14 @@ def look_for_database() -> None:
         here.away.clear()
 
 
-def begin_bound() -> None:
-    """Bound the time that the database may take for this request, until `end_bound`."""
+def begin_bound(timeout_s: float | None = None) -> None:
+    """Bound the time that the database may take for this request, until `end_bound`.
+
+    To what one call may take, or to less.
+    """
+    whole = current().store
     g.bound = ExitStack()
-    g.bound.enter_context(current().store.bounded())
+    g.bound.enter_context(whole.bounded() if timeout_s is None else whole.bounded(timeout_s))
 
 
 def end_bound(_: BaseException | None = None) -> None:

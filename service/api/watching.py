@@ -25,7 +25,7 @@ def show() -> Response:
     return Response(metrics.render(current().store), content_type=metrics.CONTENT_TYPE)
 
 
-vars(show).update(scope="metrics:read")
+vars(show).update(scope="metrics:read", outlasts_database=True)
 
 
 def register(app: Flask) -> None:

@@ -45,5 +45,6 @@ def _examine(config: Config) -> Iterator[doctor.Finding]:
             make_drivers(replace(there, secret_key=secret_key)),
             Vault(secret_key),
             data_dir=config.data_dir,
+            probe_interval_s=config.probe_interval_s,
             now=utc_now,
         )

@@ -10,12 +10,13 @@ from socket import socket
 
 import click
 
-from service import bootstrap, embedded
+from service import bootstrap, embedded, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import plainly, read_config, read_production_config, usable_store
 from service.config import Config, ConfigError, describe_settings
 from service.server import Server, bind, leave_on_signals, name_url, work
-from service.supervisor import Lifeline, Supervisor, count_cores
+from service.store import Store
+from service.supervisor import METRICS_NUMBER, Lifeline, Supervisor, count_cores
 
 WITHOUT_KEY = (
     "SKYQUAY_SECRET_KEY is not set, which encrypts the secrets of nodes: make one with "
@@ -112,9 +113,14 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
 # For children of a `serve` that may be of an older version: these two stay as they are.
 @click.option("--listener", type=int, hidden=True)
 @click.option("--lifeline", type=Lifeline, hidden=True)
+@click.option("--number", type=int, envvar=METRICS_NUMBER, hidden=True)
 @plainly
 def serve(
-    no_worker: bool, processes: int | None, listener: int | None, lifeline: Lifeline | None
+    no_worker: bool,
+    processes: int | None,
+    listener: int | None,
+    lifeline: Lifeline | None,
+    number: int | None,
 ) -> None:
     """Serve the API on your own MongoDB (SKYQUAY_MONGODB_URI). Makes nothing but indexes.
 
@@ -122,6 +128,7 @@ def serve(
     all, one after the other, without a request being refused.
     """
     leave_on_signals(is_child=lifeline is not None)
+    metrics.count_as(number)
     config = read_production_config()
     works = bool(config.secret_key) and not no_worker
     with usable_store(config) as store:
@@ -147,17 +154,32 @@ def serve(
 
 @click.command(epilog=_settings_epilog())
 @click.option("--lifeline", type=Lifeline, hidden=True)
+@click.option("--number", type=int, envvar=METRICS_NUMBER, hidden=True)
 @plainly
-def worker(lifeline: Lifeline | None) -> None:
-    """Carry out operations and probe nodes, without serving."""
+def worker(lifeline: Lifeline | None, number: int | None) -> None:
+    """Carry out operations and probe nodes, without serving but for SKYQUAY_METRICS_LISTEN."""
     leave_on_signals(is_child=lifeline is not None)
+    metrics.count_as(number)
     config = read_production_config()
     if not config.secret_key:
         raise ConfigError(WITHOUT_KEY)
-    with usable_store(config) as store:
+    with usable_store(config) as store, ExitStack() as stack:
         if lifeline is None:
+            _tell_metrics(stack, config, store)
             click.echo("Skyquay works.")
             sys.stdout.flush()
         else:
             lifeline.tell_ready()
         work(make_worker(config, store, make_drivers(config)))
+
+
+def _tell_metrics(stack: ExitStack, config: Config, store: Store) -> None:
+    address = config.metrics_address()
+    if address is None:
+        return
+    try:
+        stack.enter_context(metrics.served(store, address))
+    except OSError as exc:
+        raise ConfigError(
+            f"Cannot serve on {config.metrics_listen} (SKYQUAY_METRICS_LISTEN): {exc.strerror}."
+        ) from exc

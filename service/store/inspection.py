@@ -1,7 +1,6 @@
 """What a database says of itself and of what waits in it, without changing anything."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pymongo import IndexModel
@@ -36,7 +35,7 @@ class Queue:
 
     waiting: int
     running: int
-    due_since: datetime | None  # of the oldest that a worker should have taken by now
+    late_s: float  # for how long a worker should have taken the oldest that is due; 0 for none
 
 
 def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> Inspection:
@@ -101,13 +100,13 @@ def look_at_queue(database: Database[dict[str, Any]], *, without_nodes: list[str
             {"$match": {"$or": [free, {"status": OperationStatus.RUNNING}]}},
             {"$set": {"due_at": due_at}},
             {"$match": {"$expr": {"$lt": ["$due_at", "$$NOW"]}}},
-            {"$group": {"_id": None, "due_at": {"$min": "$due_at"}}},
+            {"$group": {"_id": None, "late": {"$max": {"$subtract": ["$$NOW", "$due_at"]}}}},
         ]
     )
     return Queue(
         waiting=operations.count_documents(waiting),
         running=len(running),
-        due_since=next((found["due_at"] for found in oldest), None),
+        late_s=next((found["late"] / 1000 for found in oldest), 0.0),
     )
 
 

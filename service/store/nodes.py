@@ -141,6 +141,19 @@ class Nodes(Documents[Node]):
         return cast("Node | None", claimed)
 
     @translated
+    def tell_probe_age(self) -> float:
+        """Tell the seconds since the oldest probe, of the nodes that are probed; 0 without any."""
+        # Who is to be probed at once has no time, but was seen or made at one.
+        since = {"$ifNull": ["$probed_at", "$last_seen_at", "$created_at"]}
+        ages = self._collection.aggregate(
+            [
+                {"$match": {"status": {"$ne": NodeStatus.UNCONFIGURED}}},
+                {"$group": {"_id": None, "age": {"$max": {"$subtract": ["$$NOW", since]}}}},
+            ]
+        )
+        return next((max(0.0, found["age"] / 1000) for found in ages), 0.0)
+
+    @translated
     def note_probe(self, node_id: str, changes: Mapping[str, object]) -> Node:
         """Write what a probe found. Raises NotFound when the node is gone."""
         node = self._collection.find_one_and_update(

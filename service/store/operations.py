@@ -8,7 +8,6 @@ late, when another has taken over, changes nothing.
 import builtins
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -65,14 +64,6 @@ _CLOSED_STEPS = {
 """An operation's steps, with an end for one that a worker began and never ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """How much is to be done."""
-
-    counts: dict[str, int]  # by status
-    oldest_s: float  # how long the oldest of them has been there; 0 when there is none
-
-
 class Operations(Documents[Operation]):
     """The operations. Those that ended are forgotten after `keep_ended_s` seconds."""
 
@@ -106,28 +97,6 @@ class Operations(Documents[Operation]):
             {"node_id": node_id, "$or": [{"status": _IS_OPEN}, {"updated_at": {"$gte": since}}]},
         )
         return set(touched)
-
-    @translated
-    def measure_queue(self) -> Queue:
-        """Count what has not ended, and tell how old it is by the database's clock."""
-        groups = self._collection.aggregate(
-            [
-                {"$match": {"status": _IS_OPEN}},
-                {
-                    "$group": {
-                        "_id": "$status",
-                        "count": {"$sum": 1},
-                        "age": {"$max": {"$subtract": ["$$NOW", "$created_at"]}},
-                    }
-                },
-            ]
-        )
-        found = {str(group["_id"]): group for group in groups}
-        return Queue(
-            counts={status: found[status]["count"] if status in found else 0
-                    for status in sorted(OPEN)},
-            oldest_s=max((group["age"] / 1000 for group in found.values()), default=0.0),
-        )  # fmt: skip
 
     @translated
     def find_open(

@@ -156,6 +156,7 @@ def use(stack: Stack, seen: Seen) -> None:
     stack.compose("up", "-d")
     instance_id = deploy(stack)
     seen.first_ready_s = time.monotonic() - began
+    stack.await_health("worker")
     seen.published = find_published(stack)
 
     with readers(stack, seen, "an API was killed"):
