@@ -141,10 +141,11 @@ def test_no_key_is_made_for_what_its_limits_take_away(api, store, scope, limit):
     """
     A scope that is named would never work, so nobody is left to wonder: it is a 400.
     """
-    wire = {"user": {"user": "ada"}, "instances": {"instances": ["i1"]}, "nodes": {"nodes": ["n1"]}}
+    names = {"user_id": "user", "instance_ids": "instances", "node_ids": "nodes"}
+    limits = {names[name]: value for name, value in LIMITS[limit][0].items()}
     before = store.keys.count()
 
-    answer = api.post("/api/keys", {"name": "b", "scopes": ["keys:read", scope], **wire[limit]})
+    answer = api.post("/api/keys", {"name": "b", "scopes": ["keys:read", scope], **limits})
 
     assert (400, "invalid_input", ["scopes"]) == told(answer)
     assert [f"A key with these limits never has {scope!r}."] == answer.json["details"]["scopes"]
