@@ -68,20 +68,21 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
 
 
 @pytest.mark.parametrize(
-    ("node", "level"),
+    ("ages_s", "over", "level"),
     [
-        ({"probed_at": utc_now()}, Level.OK),
-        ({"probed_at": utc_now() - timedelta(seconds=200)}, Level.WARN),
-        ({"probed_at": None, "last_seen_at": utc_now()}, Level.OK),
-        ({"probed_at": None, "last_seen_at": NOON}, Level.WARN),
-        ({"probed_at": NOON, "status": NodeStatus.OFFLINE}, Level.WARN),
-        ({"probed_at": NOON, "status": NodeStatus.UNCONFIGURED}, Level.OK),
+        ({"probed_at": 0}, {}, Level.OK),
+        ({"probed_at": 200}, {}, Level.WARN),
+        ({"last_seen_at": 0}, {"probed_at": None}, Level.OK),
+        ({"last_seen_at": 200}, {"probed_at": None}, Level.WARN),
+        ({"probed_at": 200}, {"status": NodeStatus.OFFLINE}, Level.WARN),
+        ({"probed_at": 200}, {"status": NodeStatus.UNCONFIGURED}, Level.OK),
     ],
 )
-def test_nodes_that_nobody_probes_are_told(examine, store, memory_nodes, node, level):
+def test_nodes_that_nobody_probes_are_told(examine, store, memory_nodes, ages_s, over, level):
     """Nodes that are to be probed, and are not, have no worker."""
     made = a_node(store, memory_nodes)
-    store.nodes.note_probe(made["_id"], node)
+    times = {name: utc_now() - timedelta(seconds=age_s) for name, age_s in ages_s.items()}
+    store.nodes.note_probe(made["_id"], {**times, **over})
 
     found = examine("probes")
 
