@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
+from waitress.task import ThreadedTaskDispatcher
 
 from service import embedded, keys, logs
 from service.app import create_app
@@ -121,6 +122,17 @@ def test_an_unexpected_error_is_a_line_with_its_traceback(api, store, lines, mon
     [line] = [line for line in lines() if line["event"] == "unexpected error"]
     assert answer.headers["X-Request-Id"] == line["request_id"]
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_requests_that_wait_for_a_thread_are_no_lines(lines):
+    """
+    In a busy second hundreds of them wait, and none is worth a line of its own.
+    """
+    without_threads = ThreadedTaskDispatcher()
+
+    without_threads.add_task("a request")
+
+    assert [] == lines()
 
 
 def test_libraries_do_not_tell_documents(api, lines):
