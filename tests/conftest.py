@@ -12,10 +12,9 @@ from pymongo import MongoClient
 from waitress.server import create_server
 
 from service import embedded, users
-from service.app import create_app, make_worker
+from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
-from service.store import Store
 from tests.support import ApiClient, a_key, a_node, a_user, an_image
 
 
@@ -77,7 +76,7 @@ def config(mongod_uri, database_name, tmp_path):
 @pytest.fixture
 def store(config):
     """A store on a fresh database, with its indexes."""
-    store = Store(config.mongodb_uri, config.database)
+    store = make_store(config)
     store.prepare()
     yield store
     store.close()
