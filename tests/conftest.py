@@ -1,5 +1,7 @@
 """Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
+import os
+import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,3 +146,34 @@ def look(mongo_client, config):
         }
 
     return look
+
+
+@pytest.fixture
+def programs(config, tmp_path):
+    """Start programs of Skyquay on the test's database; they are ended afterwards."""
+    started = []
+
+    def start(*words, **env):
+        log = (tmp_path / f"{words[0].name}-{len(started)}.log").open("w")
+        process = subprocess.Popen(
+            words,
+            env={
+                **os.environ,
+                "SKYQUAY_MONGODB_URI": config.mongodb_uri,
+                "SKYQUAY_DATABASE": config.database,
+                "SKYQUAY_DATA_DIR": str(tmp_path / "data"),
+                "SKYQUAY_ALLOW_PROCESS": "1",
+                "SKYQUAY_SECRET_KEY": "a secret key of the tests",
+                **env,
+            },
+            stdout=log,
+            stderr=log,
+        )
+        started.append((process, log))
+        return process
+
+    yield start
+    for process, log in started:
+        process.terminate()
+        process.wait(60)
+        log.close()

@@ -367,6 +367,7 @@ def test_what_there_is_none_of_is_told(api):
         *(("skyquay_queue", status) for status in OPEN),
     }
     assert 0 == measured["skyquay_probe_oldest_seconds", frozenset()]
+    assert "_created" not in str(measured.keys())
 
 
 def test_nodes_that_nobody_probes_are_told(api, store, memory_nodes):
