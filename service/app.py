@@ -126,6 +126,7 @@ def make_store(config: Config) -> Store:
         config.database,
         keep_operations_s=config.operation_days * 86400,
         note_command=metrics.note_command,
+        note_operation=metrics.note_operation,
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 
-from service import instances, metrics, operations
+from service import instances, operations
 from service.documents import Instance, Operation
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
 from service.errors import (
@@ -24,7 +24,6 @@ from service.errors import (
     ServiceError,
 )
 from service.lifecycle import (
-    ENDED,
     InstanceState,
     NodeStatus,
     OperationKind,
@@ -321,7 +320,6 @@ def carry_out(job: Job, drivers: DriverFactory) -> None:
         log.exception("unexpected error")
         unknown = NodeFailure(job.operation["node_id"], "Unexpected error; see Skyquay's log.")
         _settle_failure(job, unknown)
-    _log_outcome(job)
 
 
 def _carry_out(job: Job, drivers: DriverFactory) -> None:
@@ -435,23 +433,3 @@ def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
     instance = job.store.instances.find(job.operation["instance_id"])
     if instance is not None:
         job.store.instances.note(instance["_id"], instances.observe(driver, instance, status))
-
-
-def _log_outcome(job: Job) -> None:
-    ended = job.store.operations.find(job.operation["_id"])
-    if ended is not None:
-        outcome = ended["status"]
-        if outcome in ENDED:
-            took_s = (ended["updated_at"] - ended["created_at"]).total_seconds()
-            metrics.OPERATIONS.labels(ended["kind"], outcome).observe(took_s)
-        log.info(
-            "operation",
-            extra={
-                "kind": ended["kind"],
-                "instance_id": ended["instance_id"],
-                "node_id": ended["node_id"],
-                "status": outcome,
-                "attempts": ended["attempts"],
-                "error": ended["error"],
-            },
-        )

@@ -12,7 +12,7 @@ import structlog
 from service.config import Config
 
 # Below this level these print what they send and get: documents, with hashes of passwords.
-_TOO_TALKATIVE = ("pymongo", "urllib3", "docker", "websocket", "werkzeug", "waitress.queue")
+_TOO_TALKATIVE = ("pymongo", "urllib3", "docker", "websocket", "werkzeug")
 
 _SHARED: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -43,6 +43,8 @@ def set_up(config: Config) -> None:
     root.setLevel(config.log_level)
     for name in _TOO_TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    # It warns of each request that waits for a thread: hundreds of lines in a busy second.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def _for_people() -> structlog.types.Processor:

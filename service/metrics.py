@@ -71,6 +71,11 @@ def count_as(number: int | None) -> None:
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
+def note_operation(kind: str, outcome: str, seconds: float) -> None:
+    """Note how long an operation took that ended."""
+    OPERATIONS.labels(kind, outcome).observe(seconds)
+
+
 def note_command(command: str, outcome: str, seconds: float) -> None:
     """Note how long a command of the database took."""
     DATABASE.labels(command, outcome).observe(seconds)

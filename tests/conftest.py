@@ -1,5 +1,7 @@
 """Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
+import os
+import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +14,9 @@ from pymongo import MongoClient
 from waitress.server import create_server
 
 from service import embedded, users
-from service.app import create_app, make_worker
+from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
-from service.store import Store
 from tests.support import ApiClient, a_key, a_node, a_user, an_image
 
 
@@ -77,7 +78,7 @@ def config(mongod_uri, database_name, tmp_path):
 @pytest.fixture
 def store(config):
     """A store on a fresh database, with its indexes."""
-    store = Store(config.mongodb_uri, config.database)
+    store = make_store(config)
     store.prepare()
     yield store
     store.close()
@@ -145,3 +146,34 @@ def look(mongo_client, config):
         }
 
     return look
+
+
+@pytest.fixture
+def programs(config, tmp_path):
+    """Start programs of Skyquay on the test's database; they are ended afterwards."""
+    started = []
+
+    def start(*words, **env):
+        log = (tmp_path / f"{words[0].name}-{len(started)}.log").open("w")
+        process = subprocess.Popen(
+            words,
+            env={
+                **os.environ,
+                "SKYQUAY_MONGODB_URI": config.mongodb_uri,
+                "SKYQUAY_DATABASE": config.database,
+                "SKYQUAY_DATA_DIR": str(tmp_path / "data"),
+                "SKYQUAY_ALLOW_PROCESS": "1",
+                "SKYQUAY_SECRET_KEY": "a secret key of the tests",
+                **env,
+            },
+            stdout=log,
+            stderr=log,
+        )
+        started.append((process, log))
+        return process
+
+    yield start
+    for process, log in started:
+        process.terminate()
+        process.wait(60)
+        log.close()

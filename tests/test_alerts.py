@@ -4,12 +4,20 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from service import metrics
+from service import keys, nodes
+from service.drivers.memory import MemoryNodes
+from service.lifecycle import NodeStatus
+from tests.support import DEPLOY, NOON, a_deploy, a_user, an_image
+from tests.test_cli import FAR, SKYQUAY, answer_of
+from tests.test_drivers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -52,15 +60,72 @@ def test_the_rules_fire_when_they_should(promtool):
     assert 0 == code, printed
 
 
-def test_the_rules_name_metrics_that_there_are():
+def test_the_rules_name_what_there_is(programs, store):
     """
-    No rule waits for a metric that was renamed.
+    Each metric that a rule looks at, and each value of a label, is told by who serves or works.
     """
+    _, key = keys.create(store, name="test", now=NOON)
+    order = {"name": "n", "driver": "process"}
+    node = nodes.create(store, MemoryNodes(), order, allow_process=True, now=NOON)
+    served, worked = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    programs(
+        SKYQUAY, "serve", "--no-worker", "--processes", "1",
+        SKYQUAY_LISTEN=served, SKYQUAY_FAILURE_RATE="1",
+    )  # fmt: skip
+    programs(SKYQUAY, "worker", SKYQUAY_METRICS_LISTEN=worked)
+    call = {"headers": {"x-api-key": key}}
+    order = a_deploy(a_user(store), node, an_image(store, cmd=None))
+    for address in (worked, f"{served}/readyz"):
+        assert 200 == answer_of(f"http://{address}").status_code
+
+    url = f"http://{served}{DEPLOY}?wait=15"
+    failed = requests.post(url, json=order, timeout=30, **call).json()["state"]
+    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE, "probed_at": FAR})
+    wrong = requests.post(url, json=order, timeout=30, **call).status_code
+    refused = [requests.get(url, timeout=10).status_code for _ in range(2)]
+
+    assert ("FAILED", 500, [401, 429]) == (failed, wrong, refused)
+    told = [
+        sample
+        for address in (served, worked)
+        for family in text_string_to_metric_families(
+            answer_of(f"http://{address}/metrics", **call).text
+        )
+        for sample in family.samples
+    ]
+    assert [] == [wanted for wanted in list_wanted() if not any(map(wanted.is_told_by, told))]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a rule looks at: a metric, and one value that a label of it may have."""
+
+    metric: str
+    label: str | None = None
+    value: str = ""  # a regular expression
+
+    def is_told_by(self, sample):
+        """Tell whether this sample is one that the rule looks at."""
+        found = "" if self.label is None else sample.labels.get(self.label, "")
+        return self.metric == sample.name and re.fullmatch(self.value, found) is not None
+
+
+def list_wanted():
+    """List what the rules look at, but for `up`, which Prometheus makes itself."""
     rules = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
-    named = {name for rule in rules for name in re.findall(r"\bskyquay_\w+", rule["expr"])}
-    source = Path(metrics.__file__).read_text()
+    for rule in rules:
+        for metric, selector in re.findall(r"\b(skyquay_\w+)(?:\{(.*?)\})?", rule["expr"]):
+            yield Wanted(metric)
+            for label, values in re.findall(r'(\w+)(?:=|!=|=~|!~)"(.*?)"', selector):
+                for value in values.split("|"):
+                    yield Wanted(metric, label, value)
 
-    known = set(re.findall(r'"(skyquay_\w+)"', source))
 
-    bare = {re.sub(r"_(count|bucket|sum|total)$", "", name) for name in named}
-    assert [] == sorted(bare - known)
+def test_the_rules_look_at_all_that_is_scraped():
+    """
+    SkyquayDown knows each job of the scrape configuration by its name.
+    """
+    scraped = yaml.safe_load(RULES.with_name("scrape.yml").read_text())["scrape_configs"]
+    [selector] = re.findall(r'up\{job=~"(.*?)"\}', RULES.read_text())
+
+    assert [job["job_name"] for job in scraped] == selector.split("|")

@@ -459,37 +459,6 @@ def test_passwords_are_argon2id(store):
     assert user["password_hash"].startswith("$argon2id$")
 
 
-@pytest.fixture
-def programs(config, tmp_path):
-    """Start programs of Skyquay on the test's database; they are ended afterwards."""
-    started = []
-
-    def start(*words, **env):
-        log = (tmp_path / f"{words[0].name}-{len(started)}.log").open("w")
-        process = subprocess.Popen(
-            words,
-            env={
-                **os.environ,
-                "SKYQUAY_MONGODB_URI": config.mongodb_uri,
-                "SKYQUAY_DATABASE": config.database,
-                "SKYQUAY_DATA_DIR": str(tmp_path / "data"),
-                "SKYQUAY_ALLOW_PROCESS": "1",
-                "SKYQUAY_SECRET_KEY": "a secret key of the tests",
-                **env,
-            },
-            stdout=log,
-            stderr=log,
-        )
-        started.append((process, log))
-        return process
-
-    yield start
-    for process, log in started:
-        process.terminate()
-        process.wait(60)
-        log.close()
-
-
 def answer_of(url, method="GET", **options):
     """Ask until something answers."""
 

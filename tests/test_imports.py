@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "moving_in": LEAVES | {"documents", "store", "use case", "api", "vault", "skyport_panel"},
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
     "embedded": LEAVES,
-    "jobs": LEAVES | {"documents", "store", "drivers", "use case", "metrics"},
+    "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
     "server": {"config", "worker", "api"},
     "supervisor": {"server"},

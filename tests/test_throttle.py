@@ -85,6 +85,18 @@ def test_health_is_not_counted(config, store, memory_nodes):
     assert {200} == {api.get("/healthz").status for _ in range(5)}
 
 
+def test_metrics_are_not_counted(config, store, memory_nodes):
+    """
+    Prometheus may ask as often as it likes, and takes nothing from the rate of its address.
+    """
+    rates = {"address_rate": 1, "key_rate": 1}
+    api = a_client(config, store, memory_nodes, key=a_key(store), **rates)
+
+    statuses = [api.get(path).status for path in ("/metrics", "/metrics", "/api/name", "/metrics")]
+
+    assert [200] * 4 == statuses
+
+
 def test_a_rate_of_zero_is_none(config, store, memory_nodes):
     """
     Without rates nothing is counted, and nothing told.

@@ -14,16 +14,28 @@ from pathlib import Path
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
+from pymongo.errors import OperationFailure
+from waitress.task import ThreadedTaskDispatcher
 
-from service import embedded, keys, logs
+from service import embedded, instances, keys, logs
 from service.app import create_app
 from service.config import Config
 from service.drivers.skyportd import Skyportd
-from service.errors import StoreUnavailable
+from service.errors import NotFound, StoreUnavailable
 from service.lifecycle import OPEN, InstanceState, NodeStatus
 from service.store import Store
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, run_due
+from tests.support import (
+    DEPLOY,
+    NOON,
+    ApiClient,
+    a_deploy,
+    a_key,
+    a_node,
+    an_order,
+    eventually,
+    run_due,
+)
 
 
 @pytest.fixture
@@ -37,6 +49,13 @@ def lines():
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
     root.handlers[:] = before
     root.setLevel(level)
+
+
+class Again(OperationFailure):
+    """What pymongo tries a whole transaction again for."""
+
+    def __init__(self):
+        super().__init__("again", details={"errorLabels": ["TransientTransactionError"]})
 
 
 def measure(api):
@@ -80,9 +99,94 @@ def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, pla
     """
     api.post(f"{DEPLOY}?wait=20", a_deploy(*place), headers={"X-Request-Id": "r-2"})
 
-    [line] = [line for line in lines() if line["event"] == "operation"]
-    assert ("r-2", "deploy", "succeeded") == (line["request_id"], line["kind"], line["status"])
-    assert line["operation_id"]
+    eventually(lambda: "succeeded" in str(lines()))
+    told = [line for line in lines() if line["event"] == "operation"]
+    assert [(None, "pending"), ("pending", "running"), ("running", "succeeded")] == [
+        (line["from"], line["to"]) for line in told
+    ]
+    assert {("r-2", "deploy")} == {(line["requested_in"], line["kind"]) for line in told}
+    assert ["r-2", "r-2"] == [told[0]["request_id"], told[2]["request_id"]]
+    assert 1 == len({line["operation_id"] for line in told})
+
+
+def test_each_move_is_a_line(api, store, memory_nodes, place, lines):
+    """
+    With what it was and became, also where no worker had to do with it; and never what was undone.
+    """
+    _, node, _ = place
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, memory_nodes)
+    api.post(f"/api/instances/suspend/{instance_id}", headers={"X-Request-Id": "r-4"})
+    api.post(f"/api/instances/suspend/{instance_id}")
+    api.post(f"/api/instances/unsuspend/{instance_id}")
+    api.delete("/api/instance/delete", {"id": instance_id})
+    run_due(store, memory_nodes)
+    left_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    api.delete("/api/nodes/delete?force=true", {"nodeId": node["_id"]})
+
+    told = [line for line in lines() if line["event"] == "instance"]
+    assert [
+        (instance_id, "INSTALLING", "READY"),
+        (instance_id, "unsuspended", "suspended"),
+        (instance_id, "suspended", "unsuspended"),
+        (instance_id, "READY", "DELETING"),
+        (instance_id, "DELETING", "gone"),
+        (left_id, "INSTALLING", "gone"),
+    ] == [(line["instance_id"], line["from"], line["to"]) for line in told]
+    assert "r-4" == told[1]["request_id"]
+
+
+def test_what_is_undone_is_no_line(store, memory_nodes, place, lines):
+    """
+    Of a transaction that is tried again each move is told once, and of one that fails none.
+    """
+    instance, _ = instances.deploy(store, an_order(*place), now=NOON)
+    attempts = []
+
+    def delete(session):
+        attempts.append(store.instances.move(
+            instance["_id"], InstanceState.DELETING, now=NOON, session=session
+        ))  # fmt: skip
+        if len(attempts) == 1:
+            raise Again
+        if len(attempts) == 2:
+            raise NotFound("node", "n")
+
+    with pytest.raises(NotFound):
+        store.transaction(delete)
+    told = [line for line in lines() if line["event"] == "instance"]
+    store.transaction(delete)
+
+    assert [] == told
+    assert [True] * 3 == attempts
+    assert ["DELETING"] == [line["to"] for line in lines() if line["event"] == "instance"]
+
+
+def test_operations_that_end_before_they_begin_count(api, store, memory_nodes, place, lines):
+    """
+    What is cancelled or superseded while it waits ends too, with a line.
+    """
+    _, node, _ = place
+    before = measure(api)
+    first = api.post(DEPLOY, a_deploy(*place)).json
+    api.post(f"/api/operations/{first['operationId']}/cancel")
+    second = api.post(DEPLOY, a_deploy(*place, ports="80:8081", primary="8081")).json
+    api.delete("/api/instance/delete", {"id": second["Id"]})
+    api.delete("/api/nodes/delete?force=true", {"nodeId": node["_id"]})
+    after = measure(api)
+
+    name = "skyquay_operation_duration_seconds_count"
+    ends = [("deploy", "cancelled"), ("deploy", "superseded"), ("delete", "superseded")]
+    assert [1, 1, 1] == [
+        find(after, name, kind=kind, outcome=outcome)
+        - find(before, name, kind=kind, outcome=outcome)
+        for kind, outcome in ends
+    ]
+    assert ends == [
+        (line["kind"], line["to"])
+        for line in lines()
+        if line["event"] == "operation" and line["from"] == "pending"
+    ]
 
 
 def test_the_id_of_a_request_goes_to_the_node():
@@ -121,6 +225,17 @@ def test_an_unexpected_error_is_a_line_with_its_traceback(api, store, lines, mon
     [line] = [line for line in lines() if line["event"] == "unexpected error"]
     assert answer.headers["X-Request-Id"] == line["request_id"]
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_requests_that_wait_for_a_thread_are_no_lines(lines):
+    """
+    In a busy second hundreds of them wait, and none is worth a line of its own.
+    """
+    without_threads = ThreadedTaskDispatcher()
+
+    without_threads.add_task("a request")
+
+    assert [] == lines()
 
 
 def test_libraries_do_not_tell_documents(api, lines):
@@ -252,6 +367,7 @@ def test_what_there_is_none_of_is_told(api):
         *(("skyquay_queue", status) for status in OPEN),
     }
     assert 0 == measured["skyquay_probe_oldest_seconds", frozenset()]
+    assert "_created" not in str(measured.keys())
 
 
 def test_nodes_that_nobody_probes_are_told(api, store, memory_nodes):

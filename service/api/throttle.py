@@ -12,7 +12,7 @@ from limits.storage import Storage
 from service.addresses import find_caller
 from service.config import Config, ConfigError
 
-_UNCOUNTED = frozenset({"health.healthz", "health.readyz"})
+_UNCOUNTED = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 """What is asked by those who watch over us."""
 
 _OF_REDIS = {"socket_connect_timeout": 1, "socket_timeout": 1, "wrap_exceptions": True}
@@ -150,7 +150,7 @@ def _tell_address() -> str:
 
 
 def _has_no_key() -> bool:
-    return "key" not in g
+    return "key" not in g or _is_uncounted()
 
 
 def _is_uncounted() -> bool:

@@ -43,6 +43,7 @@ from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
 from service.store.migrations import Change
+from service.store.moves import Moves, NoteOperation
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.users import Users
@@ -104,11 +105,12 @@ class Store:
         *,
         keep_operations_s: float = KEEP_OPERATIONS_S,
         note_command: NoteCommand | None = None,
+        note_operation: NoteOperation | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
         Operations are forgotten `keep_operations_s` seconds after their end. `note_command` is told
-        of each command.
+        of each command, `note_operation` of each operation that ends.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -134,11 +136,14 @@ class Store:
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"])
         self.nodes = Nodes(self._database["nodes"])
-        self.instances = Instances(self._database["instances"])
+        self._moves = Moves(note_operation)
+        self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = Failures(self._database["failures"])
         self.audit = Audit(self._database["audit"])
         self._keep_operations_s = keep_operations_s
-        self.operations = Operations(self._database["operations"], keep_ended_s=keep_operations_s)
+        self.operations = Operations(
+            self._database["operations"], keep_ended_s=keep_operations_s, moves=self._moves
+        )
 
     def within(
         self,
@@ -163,10 +168,11 @@ class Store:
             store.users = Users(self._database["users"], only={"_id": user_id})
         if node_ids is not None:
             store.nodes = Nodes(self._database["nodes"], only={"_id": limits["node_id"]})
-        store.instances = Instances(self._database["instances"], only=only)
+        store.instances = Instances(self._database["instances"], moves=self._moves, only=only)
         store.operations = Operations(
             self._database["operations"],
             keep_ended_s=self._keep_operations_s,
+            moves=self._moves,
             only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
         )
         return store
@@ -268,10 +274,19 @@ class Store:
         It may be called several times, so it must do nothing but read and write documents with the
         session it is handed.
         """
+
+        def attempt(session: Session) -> Result:
+            self._moves.begin(session)
+            return work(session)
+
         try:
-            with self._client.start_session() as session, pymongo.timeout(TRANSACTION_TIMEOUT_S):
+            with (
+                self._client.start_session() as session,
+                self._moves.told(session),
+                pymongo.timeout(TRANSACTION_TIMEOUT_S),
+            ):
                 return session.with_transaction(
-                    work,
+                    attempt,
                     read_concern=ReadConcern("snapshot"),
                     write_concern=WriteConcern("majority"),
                 )

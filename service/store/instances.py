@@ -1,17 +1,18 @@
 """What somebody wants to run, and what became of it."""
 
 import builtins
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
-from pymongo import ReturnDocument
+from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from service.documents import Instance
 from service.errors import Conflict, NotFound, PortTaken
 from service.lifecycle import InstanceState, instance_states_before
 from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
+from service.store.moves import GONE, Moves
 
 INDEXES: Indexes = [
     # One document holds several ports, and no two documents of a node hold the same. Partial,
@@ -30,6 +31,16 @@ class Instances(Documents[Instance]):
     """The instances. A container's id is accepted wherever an instance's is."""
 
     what = "instance"
+
+    def __init__(
+        self,
+        collection: Collection[dict[str, Any]],
+        *,
+        moves: Moves,
+        only: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(collection, only=only)
+        self._moves = moves
 
     @translated
     def find_by_reference(self, reference: str) -> Instance | None:
@@ -71,16 +82,20 @@ class Instances(Documents[Instance]):
         False, with nothing changed, when it is in a state from which that is not allowed, or is not
         as `only_if` says, or is gone.
         """
-        moved = self._collection.update_one(
+        before = self._collection.find_one_and_update(
             {
                 "state": {"$in": instance_states_before(state)},
                 **(only_if or {}),
                 "_id": instance_id,
             },
             {"$set": {**(changes or {}), "state": state, "updated_at": now}},
+            {"state": 1},
             session=session,
         )
-        return moved.matched_count == 1
+        if before is None:
+            return False
+        self._moves.add_instance(instance_id, before["state"], state, session=session)
+        return True
 
     @translated
     def list_deleting(self, node_id: str) -> "builtins.list[Instance]":
@@ -88,7 +103,7 @@ class Instances(Documents[Instance]):
         return self._read_all({"node_id": node_id, "state": InstanceState.DELETING})
 
     @translated
-    def list_known(self, instance_ids: Collection[str]) -> set[str]:
+    def list_known(self, instance_ids: Iterable[str]) -> set[str]:
         """Tell which of the ids are instances', on whatever node."""
         found = self._collection.find({"_id": {"$in": sorted(instance_ids)}}, {"_id": 1})
         return {document["_id"] for document in found}
@@ -116,22 +131,27 @@ class Instances(Documents[Instance]):
         self, instance_id: str, suspended: bool, *, now: datetime, session: Session
     ) -> Instance:
         """Write down what is wanted. Raises NotFound for an instance that goes or is gone."""
-        return self._change(
-            instance_id, {"suspended": suspended, "updated_at": now}, session=session
-        )
+        wish = {"suspended": suspended, "updated_at": now}
+        before = self._change(instance_id, wish, session=session)
+        if before["suspended"] != suspended:
+            words = ("unsuspended", "suspended")
+            was, became = words if suspended else reversed(words)
+            self._moves.add_instance(instance_id, was, became, session=session)
+        return cast("Instance", {**before, **wish})
 
     @translated
     def touch(self, instance_id: str, *, now: datetime, session: Session) -> Instance:
         """Read an instance so that nobody changes it meanwhile. Raises like `set_suspended`."""
-        return self._change(instance_id, {"updated_at": now}, session=session)
+        before = self._change(instance_id, {"updated_at": now}, session=session)
+        return {**before, "updated_at": now}
 
     def _change(
         self, instance_id: str, changes: Mapping[str, object], *, session: Session
     ) -> Instance:
+        """Change the instance, and read it as it was before."""
         instance = self._collection.find_one_and_update(
             {"_id": instance_id, "state": {"$ne": InstanceState.DELETING}},
             {"$set": dict(changes)},
-            return_document=ReturnDocument.AFTER,
             session=session,
         )
         if instance is None:
@@ -141,12 +161,22 @@ class Instances(Documents[Instance]):
     @translated
     def remove(self, instance_id: str, *, session: Session) -> bool:
         """Forget the instance. False when it was gone already."""
-        gone = self._collection.delete_one({"_id": instance_id}, session=session)
-        return gone.deleted_count == 1
+        gone = self._collection.find_one_and_delete(
+            {"_id": instance_id}, {"state": 1}, session=session
+        )
+        if gone is None:
+            return False
+        self._moves.add_instance(instance_id, gone["state"], GONE, session=session)
+        return True
 
     @translated
     def remove_on(self, node_id: str, *, session: Session) -> int:
         """Forget all instances of a node that goes. Tell how many they were."""
+        there = builtins.list(
+            self._collection.find({"node_id": node_id}, {"state": 1}, session=session)
+        )
+        for instance in there:
+            self._moves.add_instance(instance["_id"], instance["state"], GONE, session=session)
         return self._collection.delete_many({"node_id": node_id}, session=session).deleted_count
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:

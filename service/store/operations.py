@@ -19,6 +19,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.documents import Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
+from service.store.moves import Moves
 
 _IS_OPEN = {"$in": sorted(OPEN)}
 
@@ -74,10 +75,17 @@ class Operations(Documents[Operation]):
         collection: Collection[dict[str, Any]],
         *,
         keep_ended_s: float,
+        moves: Moves,
         only: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(collection, only=only)
         self._keep_ended_s = keep_ended_s
+        self._moves = moves
+
+    def add(self, document: Operation, *, session: Session | None = None) -> None:
+        """Write a new operation. Raises Conflict when another of its instance waits already."""
+        super().add(document, session=session)
+        self._moves.add_operation(document, None, session=session)
 
     @translated
     def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> "builtins.list[Operation]":
@@ -132,7 +140,7 @@ class Operations(Documents[Operation]):
         session: Session,
     ) -> None:
         """End the instance's waiting operation if it is one of `kinds`: newer things are wanted."""
-        self._collection.update_one(
+        self._move(
             {
                 "instance_id": instance_id,
                 "status": OperationStatus.PENDING,
@@ -145,21 +153,23 @@ class Operations(Documents[Operation]):
     @translated
     def supersede_on(self, node_id: str, *, now: datetime, session: Session) -> None:
         """End all waiting operations of a node that goes."""
+        waiting = {"node_id": node_id, "status": OperationStatus.PENDING}
+        found = self._collection.find(waiting, {"_id": 1}, session=session)
+        those = {"_id": {"$in": [operation["_id"] for operation in found]}}
         self._collection.update_many(
-            {"node_id": node_id, "status": OperationStatus.PENDING},
-            self._ending(OperationStatus.SUPERSEDED, now=now),
-            session=session,
+            {**waiting, **those}, self._ending(OperationStatus.SUPERSEDED, now=now), session=session
         )
+        for ended in self._read_all(those, session=session):
+            self._moves.add_operation(ended, OperationStatus.PENDING, session=session)
 
     @translated
     def cancel_waiting(self, operation_id: str, *, now: datetime, session: Session) -> bool:
         """End the operation before it begins. False when it is not waiting."""
-        cancelled = self._collection.update_one(
+        return self._move(
             {"_id": operation_id, "status": OperationStatus.PENDING},
             self._ending(OperationStatus.CANCELLED, now=now),
             session=session,
         )
-        return cancelled.matched_count == 1
 
     @translated
     def request_cancel(self, operation_id: str, *, session: Session) -> bool:
@@ -252,10 +262,9 @@ class Operations(Documents[Operation]):
         session: Session | None = None,
     ) -> bool:
         """End the operation. False when the lease is no longer ours."""
-        ended = self._collection.update_one(
+        return self._move(
             _held(operation_id, token), self._ending(status, error=error, now=now), session=session
         )
-        return ended.matched_count == 1
 
     @translated
     def postpone(
@@ -285,12 +294,27 @@ class Operations(Documents[Operation]):
             "updated_at": "$$NOW",
         }
         try:
-            changed = self._collection.update_one(_held(operation_id, token), [{"$set": pending}])
+            return self._move(_held(operation_id, token), [{"$set": pending}])
         except DuplicateKeyError:
             return self.finish(
                 operation_id, token, OperationStatus.SUPERSEDED, error=error, now=now
             )
-        return changed.matched_count == 1
+
+    def _move(
+        self,
+        query: Mapping[str, Any],
+        changes: "builtins.list[Mapping[str, Any]]",
+        *,
+        session: Session | None = None,
+    ) -> bool:
+        """Move one operation on from the status that the query names. False when there is none."""
+        moved = self._collection.find_one_and_update(
+            query, changes, return_document=ReturnDocument.AFTER, session=session
+        )
+        if moved is None:
+            return False
+        self._moves.add_operation(cast("Operation", moved), query["status"], session=session)
+        return True
 
     def _ending(
         self, status: OperationStatus, *, error: str | None = None, now: datetime
@@ -311,7 +335,7 @@ class Operations(Documents[Operation]):
         )
         return hurried.matched_count
 
-    def _list_orphans(self) -> "builtins.list[Mapping[str, object]]":
+    def _list_orphans(self) -> "builtins.list[Mapping[str, Any]]":
         expired = {
             "status": OperationStatus.RUNNING,
             "$expr": {"$lt": ["$lease.until", "$$NOW"]},
@@ -321,7 +345,7 @@ class Operations(Documents[Operation]):
 
     def _list_due(
         self, node_limit: int, without_nodes: Iterable[str], deploying: Mapping[str, str]
-    ) -> "builtins.list[Mapping[str, object]]":
+    ) -> "builtins.list[Mapping[str, Any]]":
         running = builtins.list(
             self._collection.find(
                 {"status": OperationStatus.RUNNING}, {"node_id": 1, "instance_id": 1}
@@ -350,9 +374,7 @@ class Operations(Documents[Operation]):
         )
         return [{"_id": operation["_id"], "status": OperationStatus.PENDING} for operation in due]
 
-    def _take(
-        self, candidate: Mapping[str, object], token: str, lease_s: float
-    ) -> Operation | None:
+    def _take(self, candidate: Mapping[str, Any], token: str, lease_s: float) -> Operation | None:
         changes = {
             "status": OperationStatus.RUNNING.value,
             "lease": _lease(token, lease_s),
@@ -364,7 +386,10 @@ class Operations(Documents[Operation]):
             taken = self._collection.find_one_and_update(
                 candidate, [{"$set": changes}], return_document=ReturnDocument.AFTER
             )
-        return cast("Operation | None", taken)
+        operation = cast("Operation | None", taken)
+        if operation is not None:
+            self._moves.add_operation(operation, candidate["status"])
+        return operation
 
 
 def _held(operation_id: str, token: str) -> dict[str, object]:
