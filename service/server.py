@@ -30,7 +30,7 @@ CONNECTION_LIMIT = 1000
 BACKLOG = 1024
 """How many connections may wait to be accepted; waitress's own number."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def bind(config: Config) -> socket.socket:
@@ -161,14 +161,9 @@ def work(worker: Worker) -> None:
         worker.stop()
 
 
-def leave_on_signals(*, is_child: bool = False) -> None:
-    """Have SIGTERM and Ctrl-C unwind the command in order, once: what follows is bounded.
-
-    And SIGHUP in a child, by which its parent replaces it.
-    """
+def leave_on_signals() -> None:
+    """Have signals unwind the command in order, once: what follows is bounded."""
     on_signals(_leave)
-    if is_child:
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
 
 
 def _leave() -> None:
@@ -176,7 +171,11 @@ def _leave() -> None:
 
 
 def on_signals(act: Callable[[], None]) -> None:
-    """Act at the first SIGTERM or Ctrl-C, and ignore those that follow."""
+    """Act at the first SIGTERM, Ctrl-C or SIGHUP, and ignore those that follow.
+
+    SIGHUP comes from a terminal that closes, from a service manager's reload, or from the parent
+    that replaces this process. Where it is ignored, as `nohup` has it, that stays so.
+    """
 
     def handle(*_: object) -> None:
         for number in _SIGNALS:
@@ -184,4 +183,5 @@ def on_signals(act: Callable[[], None]) -> None:
         act()
 
     for number in _SIGNALS:
-        signal.signal(number, handle)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handle)

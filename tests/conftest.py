@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import signal
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +49,16 @@ def cheap_hashes():
     users._nobodys_hash = lambda: cheap
     yield
     users._hasher, users._nobodys_hash = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hanging_up():
+    """Have programs that tests start end at SIGHUP, also where the tests themselves run on."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # which no program inherits
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

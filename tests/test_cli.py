@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -271,7 +272,7 @@ class Up:
         return self.process.wait(60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_up_leaves_in_order(tmp_path, number):
     """A signal ends Skyquay and its database, with success."""
     up = Up(tmp_path / "data")
@@ -519,13 +520,21 @@ def test_any_wsgi_server_will_do(programs):
     assert {"status": "ready"} == answer_of(f"http://{listen}/readyz").json()
 
 
-def test_who_waits_is_answered_before_the_end(programs, store):
-    """SIGTERM ends the waiting, not the request; and what it waited for is kept."""
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (["serve"], signal.SIGTERM),
+        (["serve", "--processes", "1"], signal.SIGTERM),
+        (["serve", "--processes", "1"], signal.SIGHUP),
+    ],
+)
+def test_who_waits_is_answered_before_the_end(programs, store, words, number):
+    """A signal ends the waiting, not the request; and what it waited for is kept."""
     node = a_node(store, MemoryNodes(), name="away")
     store.nodes.note_probe(node["_id"], {"status": "Offline", "probed_at": FAR})
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = programs(SKYQUAY, "serve", SKYQUAY_LISTEN=f"127.0.0.1:{port}", SKYQUAY_API_KEY=KEY)
+    process = programs(SKYQUAY, *words, SKYQUAY_LISTEN=f"127.0.0.1:{port}", SKYQUAY_API_KEY=KEY)
     assert 200 == answer_of(f"{url}/readyz").status_code
     order = a_deploy(a_user(store), node, an_image(store), queue=True)
 
@@ -538,7 +547,7 @@ def test_who_waits_is_answered_before_the_end(programs, store):
             timeout=50,
         )
         assert eventually(lambda: store.operations.list_newest({}, limit=1))
-        process.terminate()
+        process.send_signal(number)
         answer = waiting.result()
 
     assert (201, "INSTALLING", 0) == (
@@ -547,3 +556,44 @@ def test_who_waits_is_answered_before_the_end(programs, store):
         process.wait(30),
     )
     assert "pending" == store.operations.list_newest({}, limit=1)[0]["status"]
+
+
+def test_a_worker_whose_terminal_closes_leaves_in_order(programs, tmp_path):
+    """It hands over what it does, and ends with success."""
+    worker = programs(SKYQUAY, "worker")
+    assert eventually(
+        lambda: "Skyquay works." in (tmp_path / "skyquay-0.log").read_text(), timeout_s=60
+    )
+
+    worker.send_signal(signal.SIGHUP)
+
+    assert 0 == worker.wait(30)
+
+
+def test_what_nohup_runs_outlives_its_terminal(programs, tmp_path):
+    """Who is started with SIGHUP ignored goes on."""
+    worker = programs(Path("/usr/bin/nohup"), SKYQUAY, "worker")
+    assert eventually(
+        lambda: "Skyquay works." in (tmp_path / "nohup-0.log").read_text(), timeout_s=60
+    )
+
+    assert is_ignored(worker, signal.SIGHUP)
+
+
+def is_ignored(process, number):
+    """Tell whether a process ignores a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    ignored = int(re.search(r"^SigIgn:\s*(\w+)", status, re.MULTILINE)[1], 16)
+    return bool(ignored >> (number - 1) & 1)
+
+
+def test_the_parent_of_several_outlives_an_early_reload(programs):
+    """SIGHUP while `serve` has no children yet ends nothing: they come, and are new."""
+    listen = f"127.0.0.1:{free_port()}"
+    serve = programs(SKYQUAY, "serve", "--processes", "2", SKYQUAY_LISTEN=listen)
+    assert eventually(lambda: is_ignored(serve, signal.SIGHUP))
+
+    serve.send_signal(signal.SIGHUP)
+
+    assert 200 == answer_of(f"http://{listen}/readyz").status_code
+    assert None is serve.poll()

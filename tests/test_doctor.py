@@ -14,7 +14,7 @@ from service.doctor import Finding, Level
 from service.lifecycle import NodeStatus
 from service.store import Store
 from service.vault import Vault
-from tests.support import NOON, a_node, a_user, an_image, an_order
+from tests.support import a_node, a_user, an_image, an_order
 from tests.test_drivers import free_port
 
 VAULT = Vault("a secret key for tests")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -127,9 +128,13 @@ def serve(
     With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
     all, one after the other, without a request being refused.
     """
-    leave_on_signals(is_child=lifeline is not None)
+    leave_on_signals()
     metrics.count_as(number)
     config = read_production_config()
+    count = (config.processes if processes is None else processes) or count_cores()
+    if lifeline is None and count > 1:
+        # No child is there yet that could be replaced.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     works = bool(config.secret_key) and not no_worker
     with usable_store(config) as store:
         if lifeline is not None:
@@ -142,7 +147,6 @@ def serve(
         if not config.secret_key:
             click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
         sys.stdout.flush()
-        count = (config.processes if processes is None else processes) or count_cores()
         if count == 1:
             drivers = make_drivers(config)
             server = Server(create_app(config, store, drivers), config, bound)
@@ -158,7 +162,7 @@ def serve(
 @plainly
 def worker(lifeline: Lifeline | None, number: int | None) -> None:
     """Carry out operations and probe nodes, without serving but for SKYQUAY_METRICS_LISTEN."""
-    leave_on_signals(is_child=lifeline is not None)
+    leave_on_signals()
     metrics.count_as(number)
     config = read_production_config()
     if not config.secret_key:
