@@ -292,7 +292,10 @@ def tell_delay(early_ends: int) -> float:
 def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Count the cores that this process may use: of the machine, and of its container's share."""
     cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = cgroup.joinpath("cpu.max").read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))  # "max" is no number
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2 and v1
+        with suppress(OSError, ValueError):
+            told = " ".join(cgroup.joinpath(name).read_text() for name in names)
+            quota, period = map(int, told.split())  # without a limit "max", which is no number
+            if quota > 0:  # or -1
+                cores = min(cores, math.ceil(quota / period))
     return max(cores, 1)

@@ -1,8 +1,8 @@
 """Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
 import os
-import subprocess
 import signal
+import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass

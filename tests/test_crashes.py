@@ -11,18 +11,23 @@ from tests.soak.crash import Told, open_arena, play
 @pytest.mark.parametrize("processes", [1, 2])
 def test_nothing_acknowledged_is_lost_on_docker(processes):
     """Documents, containers and what clients were told agree after every crash."""
-    assert [] == lose("docker", rounds=2, processes=processes)
+    lose_nothing("docker", rounds=2, processes=processes)
 
 
 def test_nothing_acknowledged_is_lost_as_processes():
     """The same where instances are child processes, which outlive who started them."""
-    assert [] == lose("process", rounds=2, processes=2)
+    lose_nothing("process", rounds=2, processes=2)
 
 
-def lose(driver, *, rounds, processes):
-    """Play rounds of the soak, each with other choices than the last run's; list what was lost."""
-    told, lots = Told(), random.Random()
+def lose_nothing(driver, *, rounds, processes):
+    """Play rounds of the soak, with other choices than the last run's; what it chose is told."""
+    seed = random.randrange(10**6)
+    told, lots = Told(), random.Random(seed)
     with open_arena(driver) as arena:
         lost = [play(arena, told, lots, processes=processes).lost for _ in range(rounds)]
-    assert told.outcomes["deploy 201"]
-    return [thing for found in lost for thing in found]
+    repeat = (
+        f"repeat it: python -m tests.soak.crash --driver {driver} --rounds {rounds} "
+        f"--processes {processes} --seed {seed}"
+    )
+    assert told.outcomes["deploy 201"], repeat
+    assert [] == [thing for found in lost for thing in found], repeat

@@ -18,11 +18,11 @@ APIS = {"api-1", "api-2"}
 MEMBERS = {"mongo-1", "mongo-2", "mongo-3"}
 
 
-def run_compose_config(env_file: Path) -> subprocess.CompletedProcess[str]:
-    """Let Compose check and print docker-compose.yml, with nothing set."""
-    env_file.write_text("")
+def run_compose_config(env_file: Path, settings: str = "") -> subprocess.CompletedProcess[str]:
+    """Let Compose check and print what it is told to run, with these settings in `.env`."""
+    env_file.write_text(settings)
     return subprocess.run(
-        [need("docker-compose"), "--env-file", str(env_file), "-f", "docker-compose.yml", "config"],
+        [need("docker-compose"), "--env-file", str(env_file), "config"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
         capture_output=True,
@@ -71,6 +71,29 @@ def test_nginx_knows_each_api(services):
 
     assert given == told
     assert APIS == set(re.findall(r"^ +server ([a-z0-9-]+):8000", upstream, re.MULTILINE))
+
+
+def test_compose_serves_https_with_another_file(services, tmp_path):
+    """
+    The line for `.env` that the operations page has adds the port, the file and the certificate to
+    nginx, beside what is there.
+    """
+    [setting] = re.findall(
+        r"^echo (COMPOSE_FILE=\S+) >> \.env$",
+        ROOT.joinpath("docs/operations.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
+
+    result = run_compose_config(tmp_path / "env", f"{setting}\n")
+
+    assert 0 == result.returncode, result.stderr
+    before, after = services["nginx"], yaml.safe_load(result.stdout)["services"]["nginx"]
+    assert [*before["ports"], {"published": 443, "target": 443}] == after["ports"]
+    assert [
+        *before["volumes"],
+        f"{ROOT}/deploy/nginx/tls.conf:/etc/nginx/skyquay.d/tls.conf:ro",
+        f"{ROOT}/tls:/etc/skyquay/tls:ro",
+    ] == after["volumes"]
 
 
 def test_no_secret_is_in_the_environment(services):

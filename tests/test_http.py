@@ -548,7 +548,7 @@ def test_a_database_that_is_away_is_a_503_in_time(away):
         answer.headers["X-Request-Id"],
         is_error(answer),
     )
-    assert CALL_TIMEOUT_S + 1 > time.monotonic() - started
+    assert 2 * CALL_TIMEOUT_S > time.monotonic() - started
 
 
 def test_readyz_makes_ready(config):
@@ -596,7 +596,8 @@ def test_readyz_tells_of_a_validator_in_the_way(api, mongo_client, config):
 
 def test_readyz_tells_that_the_database_is_away(away):
     """
-    /readyz is a 503 with Retry-After within seconds; /healthz is not concerned.
+    /readyz is a 503 with Retry-After within seconds; /healthz is not concerned. Other calls look
+    five seconds for a primary.
     """
     api = a_client(away)
     started = time.monotonic()
@@ -604,7 +605,7 @@ def test_readyz_tells_that_the_database_is_away(away):
     ready, healthy = api.get("/readyz"), api.get("/healthz")
 
     assert (503, "2", 200) == (ready.status, ready.headers["Retry-After"], healthy.status)
-    assert 4 > time.monotonic() - started
+    assert 5 > time.monotonic() - started
 
 
 def test_the_documentation_needs_no_database(away):

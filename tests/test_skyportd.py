@@ -264,7 +264,7 @@ def test_a_daemon_that_dies_under_a_creation_is_unreachable(daemon, driver, spec
 
 def test_what_a_checkpoint_raises_ends_the_waiting(daemon, driver, spec):
     """A worker that lost its lease does not wait for a long pull."""
-    daemon.pull_s = 5
+    daemon.pull_s = 60
     calls = []
 
     def lost():
@@ -276,7 +276,7 @@ def test_what_a_checkpoint_raises_ends_the_waiting(daemon, driver, spec):
     with pytest.raises(OperationSuperseded):
         create(driver, spec, lost)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 # Looking

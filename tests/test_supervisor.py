@@ -433,3 +433,19 @@ def test_a_container_s_share_counts(tmp_path, share, cores):
     tmp_path.joinpath("cpu.max").write_text(share)
 
     assert (cores or len(os.sched_getaffinity(0))) == count_cores(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("-1", None), ("100000", 1), ("5000", 1), ("x", None), (None, None)]
+)
+def test_a_container_s_share_counts_on_older_kernels_too(tmp_path, quota, cores):
+    """
+    Version 1 of cgroups tells it in two files, and -1 for no limit.
+    """
+    folder = tmp_path / "cpu"
+    folder.mkdir()
+    if quota is not None:
+        folder.joinpath("cpu.cfs_quota_us").write_text(f"{quota}\n")
+    folder.joinpath("cpu.cfs_period_us").write_text("100000\n")
+
+    assert (cores or len(os.sched_getaffinity(0))) == count_cores(tmp_path)
