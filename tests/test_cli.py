@@ -284,6 +284,25 @@ def test_up_leaves_in_order(tmp_path, number):
     assert (0, False) == (code, psutil.pid_exists(mongod.pid))
 
 
+def test_up_outlives_its_database(tmp_path):
+    """A database that dies is started again; one that cannot be ends `up`, with a sentence."""
+    up = Up(tmp_path / "data")
+    url = re.search(r"serves (\S+)", up.printed())[1]
+
+    first = find_running(tmp_path / "data")
+
+    first.process.kill()
+
+    first.process.wait()
+    assert eventually(lambda: requests.get(f"{url}/readyz", timeout=20).status_code == 200)
+    (tmp_path / "data" / "mongod" / "WiredTiger.turtle").write_text("nonsense")
+    find_running(tmp_path / "data").process.kill()
+    assert 1 == up.process.wait(60)
+    printed = up.log.read_text()
+    assert "\nError: The private MongoDB has died. " in printed
+    assert (False, 2) == ("Traceback" in printed, printed.count("is started again"))
+
+
 def test_a_second_start_finds_everything_as_it_was(tmp_path):
     """The first key stays, and nothing is made twice."""
     first = Up(tmp_path / "data")

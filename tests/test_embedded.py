@@ -5,7 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -347,6 +348,44 @@ def test_a_crashed_mongod_is_started_again(orphan, tmp_path):
 
     with embedded.start(tmp_path) as mongod:
         assert orphan != mongod.process.pid
+
+
+def test_a_mongod_that_dies_is_started_again(tmp_path):
+    """
+    As often as it dies another takes its place, and a client of the first goes on.
+    """
+    keeper = embedded._Keeper(tmp_path, embedded.start(tmp_path))
+    dead = [keeper.mongod.process.pid]
+    with MongoClient(keeper.mongod.uri) as client:
+        client.a.b.insert_one({"_id": 1})
+        for _ in range(2):
+            os.kill(dead[-1], signal.SIGKILL)
+            assert eventually(lambda: keeper.mongod.process.pid not in dead)
+            dead.append(keeper.mongod.process.pid)
+
+        found = client.a.b.find_one()
+
+    keeper.stop()
+    assert ({"_id": 1}, []) == (found, [pid for pid in dead if psutil.pid_exists(pid)])
+
+
+def test_a_mongod_that_cannot_be_started_again_ends_it_all(tmp_path):
+    """
+    The process is told to end, and why stands in the error that is raised then.
+    """
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    try:
+        with ExitStack() as stack:
+            mongod = stack.enter_context(embedded.keep(tmp_path))
+            (tmp_path / "mongod" / "WiredTiger.turtle").write_text("nonsense")
+            mongod.process.kill()
+            assert told.wait(60)
+
+            with pytest.raises(EmbeddedError, match=r"has died\. .*ended with"):
+                stack.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_mongod_that_is_about_to_end_is_replaced(orphan, tmp_path):

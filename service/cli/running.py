@@ -49,7 +49,7 @@ def up(no_worker: bool) -> None:
         if not config.secret_key:
             config = replace(config, secret_key=bootstrap.keep_secret_key(config.data_dir))
         if not config.mongodb_uri:
-            mongod = stack.enter_context(embedded.start(config.data_dir))
+            mongod = stack.enter_context(embedded.keep(config.data_dir))
             config = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(usable_store(config))
         drivers = make_drivers(config)
