@@ -14,6 +14,9 @@ _MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes
                 "trusted_proxies"}  # fmt: skip
 
 
+_NOT_ONE = {bool: "neither 1 nor 0", int: "no whole number", float: "no number", Path: "no path"}
+
+
 class ConfigError(ValueError):
     """A setting has a value that it cannot have. The message names the variable."""
 
@@ -152,6 +155,10 @@ class Config:
                 "SKYQUAY_MONGODB_URI is not set. `skyquay up` runs with a private database instead."
             )
 
+    def database_hosts(self) -> str:
+        """Name the hosts of the database, without the user and the password."""
+        return re.split("[/?]", self.mongodb_uri.partition("://")[2].rpartition("@")[2])[0]
+
     def listen_address(self) -> tuple[str, int]:
         """Split `listen` into host and port."""
         host, colon, port = self.listen.rpartition(":")
@@ -198,7 +205,7 @@ def _read(setting: "Field[Any]", text: str) -> Any:
         return kind(text)
     except (ValueError, KeyError):
         raise ConfigError(
-            f"{variable(setting.name)} has the value {text!r}, which is no {kind.__name__}."
+            f"{variable(setting.name)} has the value {text!r}, which is {_NOT_ONE[kind]}."
         ) from None
 
 

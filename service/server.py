@@ -1,5 +1,6 @@
 """One process that serves: waitress in front, worker threads behind, ended in order."""
 
+import os
 import signal
 import socket
 import threading
@@ -37,7 +38,10 @@ def bind(config: Config) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
-        raise ConfigError(f"Cannot serve on {config.listen}: {exc.strerror}.") from exc
+        # The system's own words: Python's have the address a second time.
+        number = None if isinstance(exc, socket.gaierror) else exc.errno
+        reason = exc.strerror if number is None else os.strerror(number)
+        raise ConfigError(f"Cannot serve on {config.listen}: {reason}.") from exc
 
 
 def name_url(config: Config, listener: socket.socket) -> str:
