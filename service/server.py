@@ -39,8 +39,8 @@ def bind(config: Config) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
         # The system's own words: Python's have the address a second time.
-        number = None if isinstance(exc, socket.gaierror) else exc.errno
-        reason = exc.strerror if number is None else os.strerror(number)
+        number = exc.errno or 0
+        reason = os.strerror(number) if number > 0 else exc.strerror  # < 0: a name is not found
         raise ConfigError(f"Cannot serve on {config.listen}: {reason}.") from exc
 
 

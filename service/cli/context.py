@@ -105,9 +105,10 @@ def _named(config: Config) -> Iterator[None]:
     try:
         yield
     except (StoreUnavailable, StoreFailure) as exc:
-        # What follows is the driver's view of the whole set, or the answer as it came.
-        cause = re.split(r",? (?:Topology Description|full error):", str(exc.__cause__ or ""))[0]
-        facts = [config.database_hosts(), *([cause] if cause not in exc.message else [])]
+        # The driver adds its settings, its view of the whole set, or the answer as it came.
+        cause = re.sub(r" \(configured timeouts: [^)]*\)", "", str(exc.__cause__ or ""))
+        cause = re.split(r",? (?:Timeout|Topology Description|full error):", cause)[0]
+        facts = [fact for fact in (config.database_hosts(), cause) if fact]
         raise type(exc)(exc.message, **exc.details, database=facts) from exc
 
 
