@@ -104,8 +104,11 @@ def expand(grants: Iterable[str]) -> frozenset[str]:
 
 
 def parse_network(text: str) -> Network:
-    """Read an address or a network, like 10.1.0.0/16. Raises ValueError."""
-    return ip_network(text.strip(), strict=False)
+    """Read an address or a network, like 10.1.0.0/16. Raises ValueError, with a sentence."""
+    try:
+        return ip_network(text.strip(), strict=False)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is no address and no network.") from exc
 
 
 def _within(inner: Collection[Item] | None, outer: Collection[Item] | None) -> bool:

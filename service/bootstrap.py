@@ -15,6 +15,7 @@ from service.api.image_files import ImageFile
 from service.config import Config
 from service.documents import Image, Node
 from service.drivers import DriverFactory
+from service.errors import InvalidInput
 from service.nodes import NodeOrder
 from service.store import Store
 
@@ -67,11 +68,13 @@ def find_or_import_images(store: Store, *, now: datetime) -> Image:
 def import_images(store: Store, path: Path, *, now: datetime) -> list[Image]:
     """Import one image document, or all `*.json` of a folder, by name.
 
-    All are read before the first is written. Raises ValueError, which names the file, for one that
-    is no JSON, and marshmallow's ValidationError for one that is no image.
+    All are read before the first is written. Raises InvalidInput, which names the file, for one
+    that is no image, and for a folder without any.
     """
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    fields = [ImageFile().load(_read_json(file)) for file in files]
+    if not files:
+        raise InvalidInput(f"There is no *.json in {path}.")
+    fields = [_read_image(file) for file in files]
     # A moment apart, so that they are listed in the order of their files.
     return [
         images.put(store, each, now=now + timedelta(milliseconds=position))
@@ -134,8 +137,11 @@ def _docker_answers() -> bool:
     return True
 
 
-def _read_json(path: Path) -> Any:
+def _read_image(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        document = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as exc:
-        raise ValueError(f"{path}: {exc}") from exc
+        raise InvalidInput(f"{path} cannot be read: {exc}") from exc
+    if problems := ImageFile().validate(document):
+        raise InvalidInput(f"{path} is no image.", **problems)
+    return ImageFile().load(document)

@@ -17,6 +17,9 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 """Whole names only: flask-cors would take a star for a pattern, and match more than is meant."""
 
 
+_NOT_ONE = {bool: "neither 1 nor 0", int: "no whole number", float: "no number", Path: "no path"}
+
+
 class ConfigError(ValueError):
     """A setting has a value that it cannot have. The message names the variable."""
 
@@ -164,6 +167,10 @@ class Config:
                 "SKYQUAY_MONGODB_URI is not set. `skyquay up` runs with a private database instead."
             )
 
+    def database_hosts(self) -> str:
+        """Name the hosts of the database, without the user and the password."""
+        return re.split("[/?]", self.mongodb_uri.partition("://")[2].rpartition("@")[2])[0]
+
     def listen_address(self) -> tuple[str, int]:
         """Split `listen` into host and port."""
         return _split_address("listen", self.listen)
@@ -219,7 +226,7 @@ def _read(setting: "Field[Any]", text: str) -> Any:
         return kind(text)
     except (ValueError, KeyError):
         raise ConfigError(
-            f"{variable(setting.name)} has the value {text!r}, which is no {kind.__name__}."
+            f"{variable(setting.name)} has the value {text!r}, which is {_NOT_ONE[kind]}."
         ) from None
 
 

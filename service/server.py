@@ -1,5 +1,6 @@
 """One process that serves: waitress in front, worker threads behind, ended in order."""
 
+import os
 import signal
 import socket
 import threading
@@ -40,7 +41,10 @@ def bind(config: Config) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
-        raise ConfigError(f"Cannot serve on {config.listen}: {exc.strerror}.") from exc
+        # The system's own words: Python's have the address a second time.
+        number = exc.errno or 0
+        reason = os.strerror(number) if number > 0 else exc.strerror  # < 0: a name is not found
+        raise ConfigError(f"Cannot serve on {config.listen}: {reason}.") from exc
 
 
 def name_url(config: Config, listener: socket.socket) -> str:

@@ -309,3 +309,19 @@ def test_secrets_are_not_printed():
     shown = repr(config)
 
     assert [] == [word for word in ("key-of-s", "the-secret", "the-pass") if word in shown]
+
+
+@pytest.mark.parametrize(
+    ("uri", "hosts"),
+    [
+        ("mongodb://db", "db"),
+        ("mongodb://u:p@a:1,b:2/?replicaSet=rs0", "a:1,b:2"),
+        ("mongodb+srv://u:p@db.example.org", "db.example.org"),
+        ("mongodb://u:p/q?r@db?w=1", "db"),
+    ],
+)
+def test_the_database_is_named_without_its_password(uri, hosts):
+    """
+    The hosts can be told to anybody.
+    """
+    assert hosts == Config(mongodb_uri=uri).database_hosts()

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import yaml
 from pymongo.uri_parser import parse_uri
 
 from service.config import Config
+from service.embedded import find_mongod
 from tests.support import need
+from tests.test_drivers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 APIS = {"api-1", "api-2"}
@@ -138,6 +141,31 @@ def test_make_secrets_makes_settings_that_are_taken(tmp_path):
     assert (64, 64, 64, 512) == tuple(
         map(len, (config.api_key, config.secret_key, uri["password"], made["mongodb_key"]))
     )
+
+
+def test_a_key_of_several_lines_makes_a_set(tmp_path):
+    """
+    As `openssl rand -base64 756` makes it: the members and who makes a set of them take it alike.
+    """
+    key, uri, port = tmp_path / "key", tmp_path / "uri", free_port()
+    key.write_text("\n".join(["a" * 64] * 8) + "\n")
+    key.chmod(0o600)
+    uri.write_text(f"mongodb://skyquay:sesame@127.0.0.1:{port}/skyquay?replicaSet=one\n")
+    tmp_path.joinpath("db").mkdir()
+    member = [
+        find_mongod(), "--replSet", "one", "--keyFile", key, "--dbpath", tmp_path / "db",
+        "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket",
+        "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "enableLocalhostAuthBypass=false",
+    ]  # fmt: skip
+
+    with subprocess.Popen(member, stdout=subprocess.DEVNULL) as mongod:
+        made = subprocess.run(
+            [sys.executable, ROOT / "deploy" / "mongo" / "initiate.py", uri, key],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        mongod.kill()
+
+    assert (0, True) == (made.returncode, "and knows skyquay." in made.stdout), made.stderr
 
 
 def test_make_secrets_leaves_alone_what_exists(tmp_path):

@@ -114,4 +114,6 @@ def _connect(hosts: list[str], key: str, **options: Any) -> MongoClient[dict[str
 
 
 if __name__ == "__main__":
-    initiate(*(Path(file).read_text("utf-8").strip() for file in sys.argv[1:3]))
+    uri, key = (Path(file).read_text("utf-8") for file in sys.argv[1:3])
+    # The members pass over white space in their key, such as the line ends of `openssl rand`.
+    initiate(uri.strip(), "".join(key.split()))

@@ -1,9 +1,9 @@
 """What commands need: the settings, the database that is meant, and errors as one sentence."""
 
-import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -15,9 +15,12 @@ from service import audit, bootstrap, embedded, logs, nodes
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError
 from service.embedded import EmbeddedError
-from service.errors import ServiceError, StoreFailure
+from service.errors import ServiceError, StoreFailure, StoreUnavailable
 from service.store import Store
+from service.store.backup import BackupError
 from service.vault import Vault
+
+_TARGET = f"{__name__}.target"
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -31,14 +34,29 @@ def plainly(command: Callable[Params, Result]) -> Callable[Params, Result]:
         try:
             return command(*args, **kwargs)
         except ServiceError as exc:
-            reasons = "".join(f"\n  {name}: {value}" for name, value in exc.details.items())
-            raise click.ClickException(exc.message + reasons) from exc
+            raise click.ClickException(_describe(exc.message, exc.details)) from exc
         except ma.ValidationError as exc:
-            raise click.ClickException(json.dumps(exc.messages, indent=2)) from exc
-        except (ConfigError, EmbeddedError, ValueError) as exc:
+            raise click.ClickException(_describe("That is not valid.", exc.messages)) from exc
+        except (ConfigError, EmbeddedError, BackupError) as exc:
             raise click.ClickException(str(exc)) from exc
 
     return call
+
+
+def _describe(message: str, details: object) -> str:
+    """Put the details below the message, a line for each field and sentence."""
+    return "\n  ".join([message, *_list_details(details)])
+
+
+def _list_details(details: object, path: str = "") -> Iterator[str]:
+    if isinstance(details, Mapping):
+        for name, inner in details.items():
+            yield from _list_details(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(details, (list, tuple)):
+        for inner in details:
+            yield from _list_details(inner, path)
+    else:
+        yield f"{path}: {details}" if path else str(details)
 
 
 def read_config(**defaults: Any) -> Config:
@@ -65,25 +83,33 @@ def find_secret_key(config: Config) -> str:
 @contextmanager
 def usable_store(config: Config) -> Iterator[Store]:
     """Open the database and make it ready."""
-    store = make_store(config)
-    try:
+    with _named(config), closing(make_store(config)) as store:
         prepare(config, store)
         _check_secrets(config, store)
         yield store
-    finally:
-        store.close()
 
 
 @contextmanager
 def opened_store(config: Config) -> Iterator[Store]:
     """Open the database that commands use, as it is: nothing is made ready."""
-    store = make_store(find_database(config))
-    try:
+    there = find_database(config)
+    with _named(there), closing(make_store(there)) as store:
         if problem := store.check_server():
             raise StoreFailure(problem)
         yield store
-    finally:
-        store.close()
+
+
+@contextmanager
+def _named(config: Config) -> Iterator[None]:
+    """Add to what goes wrong with the database where that is, and what the driver said."""
+    try:
+        yield
+    except (StoreUnavailable, StoreFailure) as exc:
+        # The driver adds its settings, its view of the whole set, or the answer as it came.
+        cause = re.sub(r" \(configured timeouts: [^)]*\)", "", str(exc.__cause__ or ""))
+        cause = re.split(r",? (?:Timeout|Topology Description|full error):", cause)[0]
+        facts = [fact for fact in (config.database_hosts(), cause) if fact]
+        raise type(exc)(exc.message, **exc.details, database=facts) from exc
 
 
 def find_database(config: Config) -> Config:
@@ -116,6 +142,7 @@ def any_store(changes: str | None = None, target_id: str | None = None) -> Itera
 def recorded(config: Config, store: Store, kind: str, target_id: str | None) -> Iterator[None]:
     """Write into the record of changes what a command tries, and how that ends."""
     path = click.get_current_context().command_path.split()
+    click.get_current_context().meta.pop(_TARGET, None)
     entry = audit.begin(
         store,
         action=".".join(["cli", *path[1:]]),
@@ -124,12 +151,25 @@ def recorded(config: Config, store: Store, kind: str, target_id: str | None) -> 
         keep_s=config.audit_days * 86400,
         now=utc_now(),
     )
+    status: int = 500
+    code: str | None = "internal_error"
     try:
         yield
+        status, code = 200, None
     except ServiceError as exc:
-        audit.finish(store, entry, status=exc.status, code=exc.code)
+        status, code = exc.status, exc.code
         raise
-    audit.finish(store, entry, status=200)
+    except (ma.ValidationError, click.ClickException, click.Abort):
+        status, code = 400, "invalid_input"
+        raise
+    finally:
+        made = click.get_current_context().meta.get(_TARGET)
+        audit.finish(store, entry, status=status, code=code, target_id=made)
+
+
+def name_target(target_id: str) -> None:
+    """Tell the record of changes the id of what the command has made."""
+    click.get_current_context().meta[_TARGET] = target_id
 
 
 def _check_secrets(config: Config, store: Store) -> None:

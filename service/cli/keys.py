@@ -8,13 +8,14 @@ import click
 from service import keys
 from service.access import GRANTS, parse_network
 from service.app import utc_now
-from service.cli.context import any_store, plainly
+from service.cli.context import any_store, name_target, plainly
 from service.documents import Key
+from service.errors import NotFound
 
 
 @click.group("keys")
 def group() -> None:
-    """Make, list and revoke API keys."""
+    """Make, list, rotate and revoke API keys."""
 
 
 @group.command("create")
@@ -43,13 +44,17 @@ def create_key(name: str, days: float | None, compatibility: str | None, **optio
     limits: Any = {option: list(value) if isinstance(value, tuple) else value
               for option, value in options.items() if value}  # fmt: skip
     for network in limits.get("networks", ()):
-        parse_network(network)
+        try:
+            parse_network(network)
+        except ValueError as exc:
+            raise click.ClickException(str(exc)) from exc
     if days:
         limits["expires_at"] = utc_now() + timedelta(days=days)
     with any_store("key") as store:
         document, key = keys.create(
             store, name=name, grant=limits, compatibility=compatibility, now=utc_now()
         )
+        name_target(document["_id"])
         click.echo(key)
         click.echo(f"To revoke it: skyquay keys revoke {document['_id']}", err=True)
 
@@ -105,5 +110,5 @@ def revoke_key(key_id: str) -> None:
     """Make an API key worthless at once."""
     with any_store("key", key_id) as store:
         if not keys.revoke(store, key_id):
-            raise click.ClickException(f"There is no key {key_id!r}.")
+            raise NotFound("key", key_id)
         click.echo("Revoked.")

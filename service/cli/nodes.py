@@ -9,7 +9,7 @@ import click
 from service import bootstrap, nodes
 from service.api.schemas.nodes import CreateNode, NodeTls
 from service.app import make_drivers, utc_now
-from service.cli.context import any_store, find_secret_key, plainly, read_config
+from service.cli.context import any_store, find_secret_key, name_target, plainly, read_config
 from service.drivers import DRIVER_NAMES
 from service.lifecycle import NodeStatus
 from service.vault import Vault
@@ -37,20 +37,29 @@ def tls_options(command: Callable[Params, Result]) -> Callable[Params, Result]:
 def _read_tls(options: dict[str, Any]) -> dict[str, str]:
     """Take the files out of the options, and read them."""
     files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
-    return {part: file.read() for part, file in files.items() if file is not None}
+    try:
+        return {part: file.read() for part, file in files.items() if file is not None}
+    except UnicodeDecodeError as exc:
+        raise click.ClickException("A file of certificates must be PEM, which is text.") from exc
 
 
 @group.command("add")
 @click.argument("name")
-@click.option("--driver", type=click.Choice(DRIVER_NAMES), default="docker", show_default=True)
+@click.option(
+    "--driver",
+    type=click.Choice(DRIVER_NAMES),
+    default="docker",
+    show_default=True,
+    help="How it is talked to.",
+)
 @click.option(
     "--address", help="Host name, address or unix:///path. Default for docker: its socket."
 )
 @click.option("--port", help="For docker 2376, without TLS 2375; for skyportd 3002.")
 @click.option("--ram", help="GB, or with a unit; what the node may give away.")
 @click.option("--disk", help="GB.")
-@click.option("--processor")
-@click.option("--tags")
+@click.option("--processor", help="Its processor, as you call it.")
+@click.option("--tags", help="What you call it by, apart by commas.")
 @click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
 @tls_options
 @click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
@@ -79,6 +88,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
             vault=Vault(find_secret_key(config)),
             now=utc_now(),
         )
+        name_target(node["_id"])
         click.echo(f"{node['_id']}  {node['status']}")
         if node["status"] == NodeStatus.UNCONFIGURED:
             _, key = nodes.issue_configure_key(

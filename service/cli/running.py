@@ -99,8 +99,8 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
     if key is not None:
         return key, key
     return (
-        "made at the first start; `skyquay keys create` makes another (put it in SKYQUAY_API_KEY)",
-        "$SKYQUAY_API_KEY",
+        "made at the first start; `skyquay keys create` makes another",
+        "YOUR_KEY",
     )
 
 

@@ -7,7 +7,7 @@ import click
 from service import users
 from service.api.schemas.users import CreateUser
 from service.app import utc_now
-from service.cli.context import any_store, plainly
+from service.cli.context import any_store, name_target, plainly
 
 
 @click.group("users")
@@ -19,7 +19,7 @@ def group() -> None:
 @click.argument("username")
 @click.argument("email")
 @click.option("--id", "user_id", help="The user's id; made up when absent.")
-@click.option("--admin", is_flag=True)
+@click.option("--admin", is_flag=True, help="Say that the user is an administrator.")
 @click.password_option(help="Asked for when absent.")
 @plainly
 def create_user(username: str, email: str, password: str, **options: Any) -> None:
@@ -27,7 +27,9 @@ def create_user(username: str, email: str, password: str, **options: Any) -> Non
     fields = {"username": username, "email": email, "password": password,
               "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
     with any_store("user") as store:
-        click.echo(users.create(store, **CreateUser().load(fields), now=utc_now())["_id"])
+        user = users.create(store, **CreateUser().load(fields), now=utc_now())
+        name_target(user["_id"])
+        click.echo(user["_id"])
 
 
 @group.command("delete")
@@ -42,10 +44,13 @@ def delete_user(user_id: str) -> None:
 
 @group.command("set-password")
 @click.argument("user_id")
-@click.password_option(help="Asked for when absent.")
+@click.option("--password", help="Asked for when absent.")
 @plainly
-def set_password(user_id: str, password: str) -> None:
+def set_password(user_id: str, password: str | None) -> None:
     """Replace a user's password."""
     with any_store("user", user_id) as store:
+        store.users.get(user_id, field="userId")
+        if password is None:
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
         users.set_password(store, user_id, password, now=utc_now())
         click.echo("The password is set.")

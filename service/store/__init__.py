@@ -1,5 +1,6 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
+import re
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from copy import copy
@@ -123,14 +124,10 @@ class Store:
                 serverSelectionTimeoutMS=5000,
                 event_listeners=[_Commands(note_command)] if note_command else [],
             )
-        except InvalidURI as exc:
-            # What pymongo says of it may have a piece of the password.
-            raise StoreFailure(
-                "The MongoDB address cannot be used: it must be like mongodb://NAME:PASSWORD@HOST/"
-                "?replicaSet=rs0, where `/`, `:`, `@` and `%` in a password are percent-encoded."
-            ) from exc
-        except pymongo.errors.ConfigurationError as exc:
-            raise StoreFailure(f"The MongoDB address cannot be used: {exc}") from exc
+        except (InvalidURI, pymongo.errors.ConfigurationError, ValueError) as exc:
+            # What is quoted may be a part of a password that is not escaped.
+            reason = re.split('"|: [^ ]*$', str(exc))[0].strip()
+            raise StoreFailure(f"The MongoDB address cannot be used: {reason}") from None
         self._database = self._client[database]
         self.users = Users(self._database["users"])
         self.images = Images(self._database["images"])

@@ -73,7 +73,7 @@ class CreateKey(Request):
             try:
                 parse_network(text)
             except ValueError as exc:
-                raise ma.ValidationError(f"{text!r} is no address and no network.") from exc
+                raise ma.ValidationError(str(exc)) from exc
 
 
 class RotateKey(Request):
