@@ -45,7 +45,7 @@ class ReplicaSet:
         config = {"_id": NAME, "members": members, "settings": settings}
         assert eventually(lambda: self._command(self.ports[0], "ping"))
         self._command(self.ports[0], "replSetInitiate", config)
-        assert eventually(self.find_primary)
+        assert eventually(self.find_primary, timeout_s=60)
         assert eventually(lambda: self._count_secondaries() == MEMBERS - 1)
 
     def launch(self, port: int) -> None:

@@ -272,6 +272,8 @@ def a_busy_worker(config, store, memory_nodes, here):
     worker.start()
     try:
         assert here.await_stalled()
+        # It may be a probe that is held, which is not preceded by a claim.
+        assert eventually(lambda: any(each["lease"] for each in store.operations.list()))
         yield worker
     finally:
         here.release()
