@@ -74,6 +74,10 @@ def draft_for(
     )
 
 
+LAST_LOOK_S = 1.0
+"""How long whoever waits looks at the operation after its time."""
+
+
 def wait(
     store: Store,
     operation: Operation,
@@ -92,7 +96,8 @@ def wait(
         if pause(min(MAX_POLL_S, max(POLL_S, waited / 10), timeout_s - waited)):
             break
         try:
-            operation = store.operations.get(operation["_id"])
+            with store.bounded(LAST_LOOK_S + max(0.0, timeout_s - (clock() - began))):
+                operation = store.operations.get(operation["_id"])
         except StoreUnavailable:
             break
     return operation

@@ -1,5 +1,6 @@
 """The database fails over under load: three real mongods, whose primary is killed."""
 
+import itertools
 import os
 import subprocess
 import threading
@@ -216,8 +217,9 @@ def create_users(client, number, over):
 def deploy_and_delete(client, node_id, over):
     """Deploy instances, and delete every other one."""
     kept = True
+    ports = itertools.count(20_000)  # nobody listens there
     while not over.is_set():
-        port = free_port()
+        port = next(ports)
         body = {
             "name": "i", "user": "owner", "nodeId": node_id, "image": "sleeper", "memory": 64,
             "cpu": 1, "ports": f"80:{port}", "primary": port,

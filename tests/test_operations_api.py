@@ -1,7 +1,9 @@
 """Operations over HTTP: they can be seen, waited for, retried and cancelled."""
 
 import pytest
+from flask import g
 
+from service.api.context import EXTENSION
 from service.errors import OperationCancelled
 from service.jobs import Job
 from tests.support import DEPLOY, NOON, a_body, eventually, get, run_due, told
@@ -269,6 +271,26 @@ def test_a_deletion_is_waited_for(api, ready, worker):
     answer = api.delete("/api/instance/delete?wait=30", {"id": ready["Id"]})
 
     assert (201, "DELETED") == (answer.status, answer.json["state"])
+
+
+@pytest.mark.parametrize(("spent_s", "waits"), [(0, True), (31, False)])
+def test_what_was_waited_for_the_database_counts(api, place, monkeypatch, spent_s, waits):
+    """A request that took its time already does not wait as long once more."""
+    app = api.flask.application
+    pauses = []
+    monkeypatch.setattr(
+        app.extensions[EXTENSION].stopping, "wait", lambda pause_s: pauses.append(pause_s) or True
+    )
+    begin = app.before_request_funcs[None]
+    monkeypatch.setitem(
+        app.before_request_funcs,
+        None,
+        [*begin, lambda: setattr(g, "began_at", g.began_at - spent_s)],
+    )
+
+    answer = api.post(f"{DEPLOY}?wait=30", a_body(place))
+
+    assert (201, waits) == (answer.status, pauses != [])
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", ""])

@@ -1,7 +1,10 @@
 """Requests that wait for a node: how long, and how many of them at once."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from flask import g
 
 from service import operations
 from service.api.context import current, end_bound, store
@@ -14,7 +17,9 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
     """Wait for the operation's end, and answer it as it is then.
 
     `wait_s` is what the client asked for; None is what the settings say, and nothing when the node
-    is known to be down. When too many others wait, or the process is to end, it answers at once.
+    is known to be down. What the request took until now counts, so that its answer comes in time
+    also when it waited for the database. When too many others wait, or the process is to end, it
+    answers at once.
     """
     here = current()
     if wait_s is None:
@@ -22,6 +27,7 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
         wait_s = 0 if offline else here.config.wait_s
     end_bound()
+    wait_s = max(0.0, wait_s - (time.time() - g.began_at))
     with here.patience.try_slot() as may_wait:
         return operations.wait(
             store(),
