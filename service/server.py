@@ -67,8 +67,8 @@ class Server:
             # The app itself believes as many proxies as the settings say.
             clear_untrusted_proxy_headers=False,
             # The app has the last word on a body that is too large, because its answer is JSON;
-            # what is far too large is not even read.
-            max_request_body_size=config.max_body_bytes * 64,
+            # what is far too large is not even read: whoever sends it may have no key.
+            max_request_body_size=config.max_body_bytes * 4,
         )
         cast(Any, self._server).channel_class = _Channel
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping
