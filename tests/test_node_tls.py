@@ -599,7 +599,7 @@ def test_the_command_asks_for_all_files(skyquay, store, files):
     """
     outcome = skyquay("--address", "192.0.2.7", *files[:4])
 
-    assert (1, True, []) == (outcome.exit_code, '"key"' in outcome.output, store.nodes.list())
+    assert (1, True, []) == (outcome.exit_code, "tls.key: " in outcome.output, store.nodes.list())
 
 
 def test_the_command_adds_a_daemon_over_https(skyquay, store):
