@@ -137,10 +137,14 @@ def make_drivers(config: Config) -> DriverFactory:
     picky = partial(refusal, allow_loopback=config.allow_loopback_nodes)
 
     def find(node: Node) -> NodeDriver:
-        refuse = trust if node["trusted_address"] else picky
-        if node["driver"] == "docker" and node["tls"] is None and not config.allow_plain_docker:
+        is_plain = node["driver"] == "docker" and node["tls"] is None
+        if node["trusted_address"]:
+            refuse = trust
+        elif is_plain and not config.allow_plain_docker:
             # It was on loopback when it was added. A name may come to mean another machine.
-            refuse = trust if node["trusted_address"] else partial(refuse_plain, also=picky)
+            refuse = partial(refuse_plain, also=picky)
+        else:
+            refuse = picky
         match node["driver"]:
             case "docker" if node["address"].startswith("unix://") and refuse("127.0.0.1"):
                 raise NodeUnreachable(node["_id"], f"The node's address is refused. {LOOPBACK}")
