@@ -11,7 +11,6 @@ import orjson
 from cryptography.fernet import Fernet
 
 from service import images, key_files, keys, nodes, users
-from service.api.image_files import ImageFile
 from service.config import Config
 from service.documents import Image, Node
 from service.drivers import DriverFactory
@@ -138,6 +137,8 @@ def _docker_answers() -> bool:
 
 
 def _read_image(path: Path) -> Any:
+    from service.api.image_files import ImageFile  # brings Flask, which a worker does without
+
     try:
         document = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as exc:

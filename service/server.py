@@ -5,7 +5,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from waitress.wasyncore import dispatcher
 
 from service.api.context import EXTENSION
 from service.config import Config, ConfigError
+from service.signals import on_signals
 from service.worker import Worker
 
 DRAIN_TIMEOUT_S = 10.0
@@ -30,8 +30,6 @@ CONNECTION_LIMIT = 1000
 
 BACKLOG = 1024
 """How many connections may wait to be accepted; waitress's own number."""
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def bind(config: Config) -> socket.socket:
@@ -154,38 +152,3 @@ class AnswerTask(WSGITask):
 
 class _Channel(HTTPChannel):
     task_class = AnswerTask
-
-
-def work(worker: Worker) -> None:
-    """Work until a signal says to leave; then finish what is under way."""
-    worker.start()
-    try:
-        threading.Event().wait()
-    finally:
-        worker.stop()
-
-
-def leave_on_signals() -> None:
-    """Have signals unwind the command in order, once: what follows is bounded."""
-    on_signals(_leave)
-
-
-def _leave() -> None:
-    raise SystemExit(0)
-
-
-def on_signals(act: Callable[[], None]) -> None:
-    """Act at the first SIGTERM, Ctrl-C or SIGHUP, and ignore those that follow.
-
-    SIGHUP comes from a terminal that closes, from a service manager's reload, or from the parent
-    that replaces this process. Where it is ignored, as `nohup` has it, that stays so.
-    """
-
-    def handle(*_: object) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        act()
-
-    for number in _SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handle)

@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from service.server import on_signals
+from service.signals import on_signals
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,17 @@ from service.errors import Unauthorized
 from service.nodes import NodeOrder
 from service.users import create as create_user
 from service.vault import Vault
-from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, an_order, eventually
-from tests.test_drivers import free_port
+from tests.support import (
+    DEPLOY,
+    NOON,
+    a_deploy,
+    a_node,
+    a_user,
+    an_image,
+    an_order,
+    eventually,
+    free_port,
+)
 
 KEY = "a-key-of-the-tests-own"
 FAR = NOON.replace(year=2999)
@@ -497,9 +506,11 @@ def test_a_database_that_refuses_is_named(skyquay, config):
     ) == outcome.output
 
 
-@pytest.mark.parametrize("command", [*cli.main.commands.values()], ids=lambda each: each.name)
-def test_every_option_is_explained(command):
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_option_is_explained(name):
     """What can be given has a help text."""
+    command = cli.main.get_command(click.Context(cli.main), name)
+    assert name == command.name
     commands = [*getattr(command, "commands", {}).values()] or [command]
 
     unexplained = [
@@ -509,6 +520,22 @@ def test_every_option_is_explained(command):
         if isinstance(option, click.Option) and not option.hidden and not option.help
     ]
     assert [] == unexplained
+
+
+@pytest.mark.parametrize(
+    ("imported", "left_out"),
+    [
+        ("service.cli", {"pymongo", "flask", "marshmallow", "requests", "service.store"}),
+        ("service.cli.running", {"flask", "werkzeug", "waitress", "limits", "service.api"}),
+    ],
+)
+def test_a_command_imports_what_it_needs(imported, left_out):
+    """The command itself starts at once, and a worker without the parts of those who serve."""
+    program = f"import sys, {imported}; print(*sys.modules)"
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+    assert set() == left_out.intersection(printed)
+    assert imported in printed
 
 
 def test_a_worker_needs_a_secret_key(programs):

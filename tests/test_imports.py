@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "ports",
-          "quantities"}  # fmt: skip
+          "quantities", "signals"}  # fmt: skip
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
              "audit", "brake", "doctor"}  # fmt: skip
 SINGLE = LEAVES | {
@@ -42,8 +42,8 @@ MAY_IMPORT = {
     "embedded": LEAVES,
     "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
-    "server": {"config", "worker", "api"},
-    "supervisor": {"server"},
+    "server": {"config", "worker", "api", "signals"},
+    "supervisor": {"signals"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
     "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates", "metrics"},
     "app": KINDS,

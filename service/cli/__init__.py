@@ -1,40 +1,48 @@
-"""The command `skyquay`: a module for each group of commands."""
+"""The command `skyquay`: a module for each group of commands, imported when it is called."""
+
+from importlib import import_module
+from types import MappingProxyType
 
 import click
 
-from service.cli import (
-    database,
-    doctor,
-    images,
-    keys,
-    moving_in,
-    nodes,
-    openapi,
-    running,
-    users,
+COMMANDS = MappingProxyType(
+    {
+        "up": "running.up",
+        "serve": "running.serve",
+        "worker": "running.worker",
+        "keys": "keys.group",
+        "users": "users.group",
+        "images": "images.group",
+        "nodes": "nodes.group",
+        "secrets": "nodes.secrets_group",
+        "import-skyport": "moving_in.import_skyport",
+        "migrate": "database.migrate",
+        "backup": "database.backup",
+        "restore": "database.restore",
+        "doctor": "doctor.examine",
+        "openapi": "openapi.openapi",
+    }
 )
+"""Where each command lies: a module of this package, and a name in it."""
 
 
-@click.group()
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, or listed by `--help`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command. None for a name that is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+        return command
+
+
+@click.group(cls=LazyGroup)
 @click.version_option(package_name="skyquay", prog_name="skyquay")
 def main() -> None:
     """Manage containers that you host yourself."""
-
-
-for command in (
-    running.up,
-    running.serve,
-    running.worker,
-    keys.group,
-    users.group,
-    images.group,
-    nodes.group,
-    nodes.secrets_group,
-    moving_in.import_skyport,
-    database.migrate,
-    database.backup,
-    database.restore,
-    doctor.examine,
-    openapi.openapi,
-):
-    main.add_command(command)

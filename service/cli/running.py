@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import sys
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from service import bootstrap, embedded, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import plainly, read_config, read_production_config, usable_store
 from service.config import Config, ConfigError, describe_settings
-from service.server import Server, bind, leave_on_signals, name_url, work
+from service.signals import leave_on_signals
 from service.store import Store
 from service.supervisor import METRICS_NUMBER, Lifeline, Supervisor, count_cores
+from service.worker import Worker
 
 WITHOUT_KEY = (
     "SKYQUAY_SECRET_KEY is not set, which encrypts the secrets of nodes: make one with "
@@ -42,6 +44,8 @@ def up(no_worker: bool) -> None:
     Makes what is missing: the database, a first API key and user, the starter images and a node
     `local`. Starting it again finds everything as it was.
     """
+    from service.server import Server, bind
+
     leave_on_signals()
     config = read_config(allow_process=True, allow_loopback_nodes=True)
     with ExitStack() as stack:
@@ -128,6 +132,8 @@ def serve(
     With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
     all, one after the other, without a request being refused.
     """
+    from service.server import Server, bind, name_url
+
     leave_on_signals()
     metrics.count_as(number)
     config = read_production_config()
@@ -174,7 +180,16 @@ def worker(lifeline: Lifeline | None, number: int | None) -> None:
             sys.stdout.flush()
         else:
             lifeline.tell_ready()
-        work(make_worker(config, store, make_drivers(config)))
+        _work(make_worker(config, store, make_drivers(config)))
+
+
+def _work(worker: Worker) -> None:
+    """Work until a signal says to leave; then finish what is under way."""
+    worker.start()
+    try:
+        threading.Event().wait()
+    finally:
+        worker.stop()
 
 
 def _tell_metrics(stack: ExitStack, config: Config, store: Store) -> None:
