@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from threading import Lock
 from typing import Any
 
 import flask_smorest
@@ -74,10 +75,33 @@ class OrjsonProvider(JSONProvider):
 
 
 class Api(flask_smorest.Api):
-    """flask-smorest's Api with our errors."""
+    """flask-smorest's Api with our errors. Its document is written when it is first asked for."""
 
     ERROR_SCHEMA = ErrorAnswer
     DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def __init__(self, app: Flask) -> None:
+        self._documented: list[flask_smorest.Blueprint] = []
+        self._document: bytes | None = None
+        self._document_lock = Lock()
+        super().__init__(app)
+
+    def register_blueprint(self, blp: flask_smorest.Blueprint, **options: Any) -> None:
+        """Register the views; they are documented when the document is first asked for."""
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][blp.name] = self
+        self._app.register_blueprint(blp, **options)
+        self._documented.append(blp)
+
+    def _openapi_json(self) -> Response:
+        with self._document_lock:
+            if self._document is None:
+                for blp in self._documented:
+                    blp.register_views_in_doc(
+                        self, self._app, self.spec, name=blp.name, parameters=None
+                    )
+                    self.spec.tag({"name": blp.name, "description": blp.description})
+                self._document = orjson.dumps(self.spec.to_dict(), option=orjson.OPT_INDENT_2)
+        return Response(self._document, mimetype="application/json")
 
     def _register_pagination_header(self) -> None:
         """Document no pages of lists; there are none."""
