@@ -1,7 +1,7 @@
 # What a person types. `make run` needs Python 3.11 or later and nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compose fuzz lint lock openapi clean
+.PHONY: help run test quick test-matrix test-compose fuzz lint format lock openapi clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -17,18 +17,27 @@ help: ## Say what can be made.
 run: $(INSTALLED) ## Run Skyquay on this machine, with a private database.
 	@exec $(VENV)/bin/skyquay up
 
-test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests.
+PYTEST := $(PYTHON) -m pytest
+COVERAGE_OPTIONS := $(if $(COVERAGE),--cov --cov-fail-under=90)
+
+test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVERAGE=1 counts lines.
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTHON) -m pytest --cov --cov-fail-under=90 || status=1; \
+	$(PYTEST) -n auto -m "not matrix" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
 	exit $$status
 
+quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.
+	@$(PYTEST) -n auto -m "not matrix and not spawns and not docker"
+
+test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
+	@$(PYTEST) -n auto -m matrix
+
 test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kill parts of it.
-	@$(PYTHON) -m pytest -s --timeout=1800 tests/compose/test_compose.py
+	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
 
 fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
-		$(PYTHON) -m pytest -s --timeout=3600 tests/test_fuzz.py
+		$(PYTEST) -s --timeout=3600 tests/test_fuzz.py tests/test_laws.py
 
 lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
 	@status=0; \
@@ -36,6 +45,10 @@ lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
 	$(PYTHON) -m ruff format --check . || status=1; \
 	$(PYTHON) -m mypy || status=1; \
 	exit $$status
+
+format: $(DEV_INSTALLED) ## Have the linter mend what it can, and lay out all code.
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
 
 # One file serves every Python from 3.11 on: uv resolves for all of them, with markers. Versions stay
 # as they are unless pyproject.toml moves them, or LOCK_FLAGS=--upgrade.

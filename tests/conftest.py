@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
 import argon2
 import bcrypt
+import hypothesis
 import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
@@ -18,13 +19,33 @@ from service import embedded, users
 from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
-from tests.support import ApiClient, a_key, a_node, a_user, an_image
+from service.store import Store
+from tests import spawning
+from tests.support import ApiClient, a_key, a_node, a_user, an_image, empty
+
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ else "fixed")
+
+
+def pytest_xdist_auto_num_workers():
+    """Run twice as many workers as there are cores: many tests wait for processes."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Let no test start processes that is not marked so: `make quick` leaves those out."""
+    spawning.watch(None if item.get_closest_marker("spawns") else item.nodeid)
+    return (yield)
 
 
 @pytest.fixture(scope="session")
 def mongod_uri(tmp_path_factory):
     """The address of a mongod that all tests share. It is primary, and gone after the session."""
-    with embedded.start(tmp_path_factory.mktemp("mongod")) as mongod:
+    with ExitStack() as stack:
+        with spawning.allowed():
+            mongod = stack.enter_context(embedded.start(tmp_path_factory.mktemp("mongod")))
         yield mongod.uri
 
 
@@ -61,12 +82,34 @@ def hanging_up():
     signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture(scope="session")
+def shared_database(mongod_uri, mongo_client):
+    """The name of a database with its indexes and validators, which tests have in turn.
+
+    Who changes more than documents there would disturb all others: `fresh_database` is for that.
+    """
+    name = "shared"
+    with closing(Store(mongod_uri, name)) as store:
+        store.prepare()
+        yield name
+        assert [] == store.list_missing_indexes() + store.list_stale_validators()
+
+
 @pytest.fixture
-def database_name(mongo_client):
-    """The name of an empty database that is this test's own. It is dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    yield name
-    mongo_client.drop_database(name)
+def database_name(request, mongo_client):
+    """The name of an empty database that is this test's own while it runs.
+
+    Its indexes and validators are there, but for a test that is marked `fresh_database`: that has a
+    database of its own, which does not exist yet, and is dropped afterwards.
+    """
+    if request.node.get_closest_marker("fresh_database") is None:
+        name = request.getfixturevalue("shared_database")
+        empty(mongo_client[name])
+        yield name
+    else:
+        name = f"test_{uuid4().hex}"
+        yield name
+        mongo_client.drop_database(name)
 
 
 @pytest.fixture
@@ -87,12 +130,12 @@ def config(mongod_uri, database_name, tmp_path):
 
 
 @pytest.fixture
-def store(config):
-    """A store on a fresh database, with its indexes."""
-    store = make_store(config)
-    store.prepare()
-    yield store
-    store.close()
+def store(request, config):
+    """A store on an empty database, with its indexes."""
+    with closing(make_store(config)) as store:
+        if request.node.get_closest_marker("fresh_database") is not None:
+            store.prepare()
+        yield store
 
 
 @pytest.fixture

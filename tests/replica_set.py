@@ -11,8 +11,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from service.embedded import LOOPBACK, find_mongod
-from tests.support import eventually
-from tests.test_drivers import free_port
+from tests.support import eventually, free_port
 
 NAME = "failover"
 ELECTION_TIMEOUT_MS = 2000

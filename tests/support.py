@@ -1,16 +1,21 @@
 """Factories and helpers for tests: documents with sensible contents, and a way to wait."""
 
 import os
+import random
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from pymongo.database import Database
 
 from service import images, keys, nodes, users
 from service.documents import Image, Node, User
@@ -34,6 +39,27 @@ def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return seen
+
+
+def empty(database: Database[Any]) -> None:
+    """Delete all documents, but for those of the database itself, such as its schema's number."""
+    for name in database.list_collection_names():
+        if name != "meta":
+            database[name].delete_many({})
+
+
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST_PORT = 10_000 + 1000 * (_WORKER % 20)
+_PORTS = cycle(random.sample(range(_FIRST_PORT, _FIRST_PORT + 1000), 1000))
+"""Below those that the system hands out; each worker of a run has a thousand of its own."""
+
+
+def free_port() -> int:
+    """Find a port that nobody has, and that nobody else in this run will get."""
+    while True:
+        port = next(_PORTS)
+        with suppress(OSError), socket.create_server(("0.0.0.0", port)):
+            return port
 
 
 def need(program: str) -> str:

@@ -112,28 +112,83 @@ def test_every_door_is_in_the_matrix():
     assert DOORS == documented | UNDOCUMENTED
 
 
-@pytest.mark.parametrize(("grant", "limit"), KINDS)
-def test_every_door_with_every_kind_of_key(api, store, grant, limit):
+def list_allowed(grants, without):
+    """List the scopes that a key has by the spelling of its grants, but for `without`."""
+    return {
+        scope
+        for scope in SCOPES
+        if any(is_meant(grant, scope) for grant in grants) and scope not in without
+    }
+
+
+@pytest.mark.parametrize("limit", [None, *LIMITS])
+def test_a_key_may_do_what_it_was_granted_within_its_limits(limit):
     """
-    A key passes the doors that it has the scope for, and gets a 403 with the scope's name at all
-    others; a limit takes the scopes away that have no part that could be limited.
+    For each one and each two of all grants, and each kind of limits.
     """
     limits, without = LIMITS[limit] if limit else ({}, set())
-    bearer = a_bearer(api, store, scopes=[grant], **limits)
 
+    for grants in itertools.combinations_with_replacement(GRANTS, 2):
+        access = Access(scopes=expand(grants), **limits)
+
+        assert list_allowed(grants, without) == {scope for scope in SCOPES if access.may(scope)}
+
+
+def list_rejections(bearer):
+    """Send a request to every endpoint; tell which scope each one that rejects it asks for."""
     answers = {door: knock(bearer, *door) for door in DOORS}
-
-    expected = {
-        door: None if scope is None or (is_meant(grant, scope) and scope not in without) else scope
-        for door, scope in DOORS.items()
-    }
-    refused = {
-        door: answer.json["details"]["scope"][0] if answer.status == 403 else None
-        for door, answer in answers.items()
-    }
-    assert expected == refused
     assert 401 not in {answer.status for answer in answers.values()}
     assert {"forbidden"} >= {a.json["code"] for a in answers.values() if a.status == 403}
+    return {
+        door: answer.json["details"]["scope"][0]
+        for door, answer in answers.items()
+        if answer.status == 403
+    }
+
+
+def list_expected_rejections(grants, without=frozenset()):
+    """List what `list_rejections` finds for a key with these grants and limits."""
+    allowed = list_allowed(grants, without)
+    return {door: scope for door, scope in DOORS.items() if scope and scope not in allowed}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_endpoint_needs_its_own_scope(api, store, scope):
+    """
+    With a scope alone the endpoints that need it are open, with all others those alone are not.
+    """
+    others = [other for other in SCOPES if other != scope]
+
+    for grants in ([scope], others):
+        rejections = list_rejections(a_bearer(api, store, scopes=grants))
+
+        assert list_expected_rejections(grants) == rejections
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_every_endpoint_with_a_limited_key(api, store, limit):
+    """
+    A limit takes the scopes away that have no part that could be limited.
+    """
+    limits, without = LIMITS[limit]
+
+    rejections = list_rejections(a_bearer(api, store, scopes=["*"], **limits))
+
+    assert list_expected_rejections(["*"], without) == rejections
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(("grant", "limit"), KINDS)
+def test_every_endpoint_with_every_kind_of_key(api, store, grant, limit):
+    """
+    A key opens the endpoints that it has the scope for, and gets a 403 with the scope's name at all
+    others.
+    """
+    limits, without = LIMITS[limit] if limit else ({}, set())
+
+    rejections = list_rejections(a_bearer(api, store, scopes=[grant], **limits))
+
+    assert list_expected_rejections([grant], without) == rejections
 
 
 @pytest.mark.parametrize(("scope", "limit"), USELESS)

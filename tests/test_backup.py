@@ -19,6 +19,8 @@ from service.store.backup import BackupError
 from service.vault import Vault
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
+pytestmark = pytest.mark.fresh_database
+
 VAULT = Vault("a secret key for tests")
 
 
@@ -438,6 +440,7 @@ def test_the_command_refuses_in_a_sentence(full, skyquay, file):
     assert (1, True) == (outcome.exit_code, "--replace deletes them first" in outcome.output)
 
 
+@pytest.mark.spawns
 def test_a_private_database_is_restored_into(full, skyquay, file, tmp_path, database):
     """It is started for that, and has everything when `up` starts it the next time."""
     folder = tmp_path / "new"

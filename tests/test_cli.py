@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,16 @@ def skyquay(config, store, monkeypatch):
         return CliRunner().invoke(cli.main, words, input=typed, env=env)
 
     return run
+
+
+@pytest.fixture
+def leaving():
+    """Have signals mean again what they did before the test."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_new_key_opens_the_door(skyquay, store):
@@ -249,16 +260,13 @@ def test_without_a_database_it_says_what_to_do(tmp_path, monkeypatch):
     assert (1, True) == (outcome.exit_code, "SKYQUAY_MONGODB_URI is not set" in outcome.output)
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_production_needs_its_own_database(command, monkeypatch):
+def test_production_needs_its_own_database(command, leaving):
     """`serve` and `worker` start no private database."""
-    monkeypatch.delenv("SKYQUAY_MONGODB_URI", raising=False)
+    outcome = CliRunner().invoke(cli.main, [command], env={"SKYQUAY_MONGODB_URI": None})
 
-    outcome = subprocess.run(
-        [SKYQUAY, command], capture_output=True, text=True, timeout=60, check=False
-    )
-
-    assert (1, True) == (outcome.returncode, "SKYQUAY_MONGODB_URI" in outcome.stderr)
+    assert (1, True) == (outcome.exit_code, "SKYQUAY_MONGODB_URI" in outcome.stderr)
 
 
 @pytest.mark.parametrize("command", ["up", "serve", "worker"])
@@ -271,29 +279,42 @@ def test_the_help_lists_every_setting(command):
     assert [] == missing
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "sentence"),
-    [
-        ("SKYQUAY_LISTEN", "nonsense", "must be HOST:PORT"),
-        ("SKYQUAY_API_KEY", "short", "needs at least 16 characters"),
-        ("SKYQUAY_THREADS", "abc", "has the value 'abc', which is no whole number."),
-        ("SKYQUAY_LEASE_S", "abc", "has the value 'abc', which is no number."),
-        ("SKYQUAY_ALLOW_PROCESS", "abc", "has the value 'abc', which is neither 1 nor 0."),
-    ],
-)
-def test_a_wrong_setting_is_named(setting, value, sentence, monkeypatch, tmp_path):
-    """A setting that cannot be is one sentence, not a traceback."""
+WRONG_SETTINGS = [
+    ("SKYQUAY_LISTEN", "nonsense", "must be HOST:PORT"),
+    ("SKYQUAY_API_KEY", "short", "needs at least 16 characters"),
+    ("SKYQUAY_THREADS", "abc", "has the value 'abc', which is no whole number."),
+    ("SKYQUAY_LEASE_S", "abc", "has the value 'abc', which is no number."),
+    ("SKYQUAY_ALLOW_PROCESS", "abc", "has the value 'abc', which is neither 1 nor 0."),
+]
+
+
+@pytest.mark.spawns
+@pytest.mark.parametrize("command", ["up", "serve", "worker"])
+@pytest.mark.parametrize(("setting", "value", "sentence"), WRONG_SETTINGS)
+def test_a_wrong_setting_is_named(setting, value, sentence, command, tmp_path, leaving):
+    """A setting that cannot be is one sentence."""
+    env = {"SKYQUAY_DATA_DIR": str(tmp_path), setting: value}
+
+    outcome = CliRunner().invoke(cli.main, [command], env=env)
+
+    assert (1, True) == (outcome.exit_code, f"{setting} {sentence}" in outcome.stderr)
+
+
+@pytest.mark.spawns
+def test_a_wrong_setting_ends_the_program(tmp_path):
+    """The program ends with one sentence, not a traceback."""
+    setting, value, sentence = WRONG_SETTINGS[0]
+    env = {**os.environ, "SKYQUAY_DATA_DIR": str(tmp_path), setting: value}
+
     outcome = subprocess.run(
-        [SKYQUAY, "up"],
-        env={**os.environ, "SKYQUAY_DATA_DIR": str(tmp_path), setting: value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [SKYQUAY, "up"], env=env, capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert (1, True) == (outcome.returncode, f"{setting} {sentence}" in outcome.stderr)
-    assert "Traceback" not in outcome.stderr
+    assert (1, f"Error: {setting} {sentence}", 1) == (
+        outcome.returncode,
+        outcome.stderr.partition(sentence)[0] + sentence,
+        len(outcome.stderr.splitlines()),
+    )
 
 
 class Up:
@@ -329,6 +350,7 @@ class Up:
         return self.process.wait(60)
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_up_leaves_in_order(tmp_path, number):
     """A signal ends Skyquay and its database, with success."""
@@ -341,6 +363,7 @@ def test_up_leaves_in_order(tmp_path, number):
     assert (0, False) == (code, psutil.pid_exists(mongod.pid))
 
 
+@pytest.mark.spawns
 def test_up_outlives_its_database(tmp_path):
     """A database that dies is started again; one that cannot be ends `up`, with a sentence."""
     up = Up(tmp_path / "data")
@@ -360,6 +383,7 @@ def test_up_outlives_its_database(tmp_path):
     assert (False, True) == ("Traceback" in printed, "is started again" in printed)
 
 
+@pytest.mark.spawns
 def test_a_second_start_finds_everything_as_it_was(tmp_path):
     """The first key stays, and nothing is made twice."""
     first = Up(tmp_path / "data")
@@ -378,6 +402,7 @@ def test_a_second_start_finds_everything_as_it_was(tmp_path):
     assert len(set(images.splitlines())) == len(images.splitlines()) == 5
 
 
+@pytest.mark.spawns
 def test_the_first_key_is_no_part_of_a_log(tmp_path):
     """What is no terminal gets the name of a file that only its owner reads, and a curl of it."""
     up = Up(tmp_path / "data")
@@ -522,6 +547,7 @@ def test_every_option_is_explained(name):
     assert [] == unexplained
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize(
     ("imported", "left_out"),
     [
@@ -538,13 +564,15 @@ def test_a_command_imports_what_it_needs(imported, left_out):
     assert imported in printed
 
 
-def test_a_worker_needs_a_secret_key(programs):
-    """Without one a worker ends and says why, and `serve` says that it does no work."""
-    worker = programs(SKYQUAY, "worker", SKYQUAY_SECRET_KEY="")
+@pytest.mark.spawns
+def test_a_worker_needs_a_secret_key(skyquay, leaving):
+    """Without one a worker ends and says why."""
+    outcome = skyquay("worker", env={"SKYQUAY_SECRET_KEY": ""})
 
-    assert 1 == worker.wait(30)
+    assert (1, True) == (outcome.exit_code, "SKYQUAY_SECRET_KEY is not set" in outcome.stderr)
 
 
+@pytest.mark.spawns
 def test_serve_without_a_secret_key_works_not(store, config, tmp_path):
     """The API is served; what is taken on waits for a worker that has a key."""
     port = free_port()
@@ -578,6 +606,7 @@ def test_the_secret_key_is_rotated(skyquay, store):
     assert "sesame" == Vault("new key of the tests").open(store.nodes.get("n")["secret"])
 
 
+@pytest.mark.spawns
 def test_the_secret_key_is_its_owner_s_only(tmp_path):
     """The file with the secret key has mode 0600, and the folder 0700."""
     up = Up(tmp_path / "data")
@@ -600,6 +629,7 @@ def test_a_copy_of_the_secret_key_is_closed(tmp_path):
     assert ("the key", 0o600) == (kept, file.stat().st_mode & 0o777)
 
 
+@pytest.mark.spawns
 def test_a_key_of_your_own_works(tmp_path):
     """SKYQUAY_API_KEY is accepted, and not printed."""
     up = Up(tmp_path / "data", SKYQUAY_API_KEY="a-key-of-my-own-choice")
@@ -611,15 +641,15 @@ def test_a_key_of_your_own_works(tmp_path):
     assert "yours, from SKYQUAY_API_KEY" in printed
 
 
-def test_a_taken_address_is_said(tmp_path, live_server):
+@pytest.mark.spawns
+def test_a_taken_address_is_said(skyquay, leaving):
     """Where another program listens, one sentence says so."""
-    listen = live_server.url.removeprefix("http://")
-    up = Up(tmp_path / "data", SKYQUAY_LISTEN=listen)
-
-    code = up.process.wait(60)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = "{}:{}".format(*other.getsockname())
+        outcome = skyquay("serve", env={"SKYQUAY_LISTEN": listen})
 
     told = f"Error: Cannot serve on {listen}: Address already in use.\n"
-    assert (1, True) == (code, told in up.log.read_text())
+    assert (1, told) == (outcome.exit_code, outcome.stderr)
 
 
 def test_a_key_that_was_shown_is_yours_to_fill_in(tmp_path):
@@ -657,6 +687,7 @@ def answer_of(url, method="GET", **options):
     return eventually(ask, timeout_s=60)
 
 
+@pytest.mark.spawns
 def test_who_serves_and_who_works_share_a_database(programs, store, config):
     """What one process takes on, another carries out."""
     _, key = keys.create(store, name="test", now=NOON)
@@ -682,6 +713,7 @@ def test_who_serves_and_who_works_share_a_database(programs, store, config):
     assert (201, "DELETED") == (gone.status_code, gone.json()["state"])
 
 
+@pytest.mark.spawns
 def test_a_worker_tells_its_metrics(programs, store, config):
     """What it did is told where the settings say, without a key; taken addresses are said so."""
     a_node(store, MemoryNodes(), driver="process", name="n")
@@ -697,6 +729,7 @@ def test_a_worker_tells_its_metrics(programs, store, config):
     assert "SKYQUAY_METRICS_LISTEN" in config.data_dir.joinpath("skyquay-1.log").read_text()
 
 
+@pytest.mark.spawns
 def test_any_wsgi_server_will_do(programs):
     """`waitress-serve wsgi:app` serves what the settings say."""
     listen = f"127.0.0.1:{free_port()}"
@@ -705,6 +738,7 @@ def test_any_wsgi_server_will_do(programs):
     assert {"status": "ready"} == answer_of(f"http://{listen}/readyz").json()
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize(
     ("words", "number"),
     [
@@ -743,6 +777,7 @@ def test_who_waits_is_answered_before_the_end(programs, store, words, number):
     assert "pending" == store.operations.list_newest({}, limit=1)[0]["status"]
 
 
+@pytest.mark.spawns
 def test_a_worker_whose_terminal_closes_leaves_in_order(programs, tmp_path):
     """It hands over what it does, and ends with success."""
     worker = programs(SKYQUAY, "worker")
@@ -755,6 +790,7 @@ def test_a_worker_whose_terminal_closes_leaves_in_order(programs, tmp_path):
     assert 0 == worker.wait(30)
 
 
+@pytest.mark.spawns
 def test_what_nohup_runs_outlives_its_terminal(programs, tmp_path):
     """Who is started with SIGHUP ignored goes on."""
     worker = programs(Path("/usr/bin/nohup"), SKYQUAY, "worker")
@@ -772,6 +808,7 @@ def is_ignored(process, number):
     return bool(ignored >> (number - 1) & 1)
 
 
+@pytest.mark.spawns
 def test_the_parent_of_several_outlives_an_early_reload(programs):
     """SIGHUP while `serve` has no children yet ends nothing: they come, and are new."""
     listen = f"127.0.0.1:{free_port()}"

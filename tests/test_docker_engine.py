@@ -26,8 +26,7 @@ from service.instances import make_id
 from service.lifecycle import PowerAction
 from service.ports import parse
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import eventually
-from tests.test_drivers import free_port
+from tests.support import eventually, free_port
 
 SLACK_S = 1.5
 """What a busy machine may add to a bound."""
@@ -352,6 +351,7 @@ def answers(port):
     return True
 
 
+@pytest.mark.spawns
 def test_an_image_is_pulled_when_it_is_missing(engine, client, spec, tmp_path):
     """What is not on the node comes from the registry."""
     with a_registry(tmp_path) as registry:
@@ -370,6 +370,7 @@ def test_an_image_is_pulled_when_it_is_missing(engine, client, spec, tmp_path):
     client.images.remove(reference)
 
 
+@pytest.mark.spawns
 def test_an_image_that_no_registry_has_is_refused(engine, spec, tmp_path):
     """An image that does not exist is no reason to try again, and is named."""
     with (

@@ -14,8 +14,9 @@ from service.doctor import Finding, Level
 from service.lifecycle import NodeStatus
 from service.store import Store
 from service.vault import Vault
-from tests.support import a_node, a_user, an_image, an_order
-from tests.test_drivers import free_port
+from tests.support import a_node, a_user, an_image, an_order, free_port
+
+pytestmark = pytest.mark.fresh_database
 
 VAULT = Vault("a secret key for tests")
 

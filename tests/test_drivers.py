@@ -22,7 +22,7 @@ from service.lifecycle import Power, PowerAction
 from service.ports import parse
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import eventually
+from tests.support import eventually, free_port
 from tests.tls import Authority, TlsProxy
 
 SERVE = (
@@ -113,7 +113,7 @@ DRIVERS = [
     pytest.param(on_skyportd_over_tls, id="skyportd over TLS"),
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
     pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
-    pytest.param(as_process, id="process"),
+    pytest.param(as_process, id="process", marks=pytest.mark.spawns),
 ]
 REAL = DRIVERS[3:]
 
@@ -157,12 +157,6 @@ class Subject:
             return requests.get(self.url, timeout=5).text
         except requests.RequestException:
             return None
-
-
-def free_port():
-    """Find a port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

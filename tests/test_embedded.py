@@ -16,8 +16,9 @@ from pymongo.errors import OperationFailure
 
 from service import embedded
 from service.embedded import EmbeddedError, EmbeddedMongod
-from tests.support import eventually
-from tests.test_drivers import free_port
+from tests.support import a_user, eventually, free_port
+
+pytestmark = pytest.mark.spawns
 
 UNAUTHORIZED = 13
 AUTHENTICATION_FAILED = 18
@@ -619,8 +620,20 @@ def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
     assert works == embedded.find_mongod([Path("/nowhere/mongod"), works])
 
 
-def test_every_test_has_an_empty_database(mongo_client, database_name):
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_test_has_an_empty_database(store, look, number):
     """
-    The suite's shared mongod gives each test a database of its own.
+    What one test stores is gone when the next begins; the indexes are there.
+    """
+    assert set() == {name for name, documents in look().items() if documents}
+    assert [] == store.list_missing_indexes()
+
+    a_user(store)
+
+
+@pytest.mark.fresh_database
+def test_a_fresh_database_does_not_exist(mongo_client, database_name):
+    """
+    A test that is marked so has a database of its own.
     """
     assert database_name not in mongo_client.list_database_names()

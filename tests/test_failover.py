@@ -21,8 +21,9 @@ from service.drivers.process import ProcessRunner
 from service.store import Store
 from tests.replica_set import run_replica_set
 from tests.soak.crash import SKYQUAY, SLEEP
-from tests.support import DEPLOY, eventually
-from tests.test_drivers import free_port
+from tests.support import DEPLOY, eventually, free_port
+
+pytestmark = pytest.mark.spawns
 
 KEY = "failover-key-0123456789"
 BOUND_S = 15.0

@@ -62,6 +62,7 @@ def put_back(collection, document: Key) -> None:
     collection.replace_one({"_id": document["_id"]}, document, upsert=True)
 
 
+@pytest.mark.spawns
 def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path):
     """
     Whatever schemathesis makes of the document, with all its checks, is answered as documented.
@@ -146,8 +147,6 @@ def requests(draw):
 
 FUZZED = settings(
     max_examples=60 * int(EXAMPLES),
-    deadline=None,
-    derandomize=SEED == "1",
     suppress_health_check=list(HealthCheck),
 )
 
@@ -166,6 +165,7 @@ def send(api, method, path, body, query):
     return api.send(method, path, data=text, query_string=query, headers=headers)
 
 
+@pytest.mark.fresh_database
 def test_requests_against_the_document_are_refused(
     config, store, memory_nodes, place, mongo_client
 ):

@@ -563,6 +563,7 @@ def test_readyz_makes_ready(config):
     store.close()
 
 
+@pytest.mark.fresh_database
 @pytest.mark.parametrize("over", [{}, {"secret_key": ""}])
 def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
     """
@@ -581,6 +582,7 @@ def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
     )
 
 
+@pytest.mark.fresh_database
 def test_readyz_tells_of_a_validator_in_the_way(api, mongo_client, config):
     """
     One of another version, which this process could not replace, may refuse every deploy.

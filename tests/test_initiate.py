@@ -8,6 +8,8 @@ from pymongo.uri_parser import parse_uri
 
 from service.store import Store, validators
 
+pytestmark = pytest.mark.fresh_database
+
 INITIATE = Path(__file__).resolve().parent.parent / "deploy/mongo/initiate.py"
 
 

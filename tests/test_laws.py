@@ -22,7 +22,6 @@ ACTS = st.lists(
 @given(acts=ACTS)
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_documents_and_containers_agree(store, acts):

@@ -11,9 +11,8 @@ from service import keys, logs, nodes
 from service.app import create_app, make_drivers
 from service.config import Config
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, run_due
+from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, free_port, run_due
 from tests.test_access import DOORS
-from tests.test_drivers import free_port
 from tests.test_enrolment import NODE
 
 SECRET_KEY = "a secret key of the tests"
@@ -161,6 +160,7 @@ class Scenario:
         return found
 
 
+@pytest.mark.spawns
 def test_nothing_leaks(config, store, mongo_client, logged):
     """
     No answer and no log line of the whole scenario has a hash, a key or a secret variable.

@@ -12,6 +12,8 @@ from service.errors import StoreFailure, StoreUnavailable
 from service.store import Store, migrations
 from tests.support import NOON, a_node, a_user, an_image, an_order
 
+pytestmark = pytest.mark.fresh_database
+
 LATEST = migrations.MIGRATIONS[-1].number
 
 

@@ -33,6 +33,8 @@ from tests.nginx import (
 )
 from tests.support import a_key, eventually
 
+pytestmark = pytest.mark.spawns
+
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 
 

@@ -20,8 +20,18 @@ from service.errors import NodeUnreachable
 from service.vault import Vault
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import NOON, ApiClient, a_deploy, a_key, a_user, an_image, get, run_due, told
-from tests.test_drivers import free_port
+from tests.support import (
+    NOON,
+    ApiClient,
+    a_deploy,
+    a_key,
+    a_user,
+    an_image,
+    free_port,
+    get,
+    run_due,
+    told,
+)
 from tests.tls import Authority, TlsProxy, print_key
 
 SECRET_KEY = "a secret key of the tests"

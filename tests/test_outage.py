@@ -16,6 +16,8 @@ from service.app import create_app
 from service.store import Store
 from tests.support import ApiClient, a_key, eventually
 
+pytestmark = pytest.mark.spawns
+
 FULL_S = 10.0
 BRIEF_S = 5.0
 """More than the second that requests wait for a database that is away, and less than the ten."""

@@ -22,8 +22,9 @@ from service.errors import NodeRefused
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
-from tests.support import eventually
-from tests.test_drivers import free_port
+from tests.support import eventually, free_port
+
+pytestmark = pytest.mark.spawns
 
 NOBODY = 65534
 

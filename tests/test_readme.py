@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +20,7 @@ from service.cli import main
 from service.config import Config, describe_settings
 from service.drivers import DRIVER_NAMES
 from service.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
+from tests.support import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")
@@ -81,7 +81,9 @@ def read_diagrams() -> set[tuple[str, str]]:
 
 def list_commands(group: click.Group, prefix: str) -> Iterator[str]:
     """List the commands of a group, and of the groups in it, in full."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from list_commands(command, f"{prefix} {name}")
         else:
@@ -130,12 +132,6 @@ def find_broken_links(page: Path) -> list[str]:
     return broken
 
 
-def find_free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
     """A Skyquay that was started as `make run` does: what its terminal showed until it served."""
@@ -176,7 +172,7 @@ def first_deploy(up):
 
     Before the instance is suspended, the test looks at its port itself: that is the last output.
     """
-    port = find_free_port()
+    port = free_port()
     values = {
         "URL": re.search(r"http://127\.0\.0\.1:\d+", up).group(),
         "KEY": re.search(r"sq_\S+", up).group(),
@@ -223,6 +219,7 @@ def mask(output: str) -> str:
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
+@pytest.mark.spawns
 def test_up_prints_what_the_readme_shows(up):
     """
     What `skyquay up` prints on its first start is what the README shows.
@@ -232,6 +229,7 @@ def test_up_prints_what_the_readme_shows(up):
     assert mask(shown) == mask(up)
 
 
+@pytest.mark.spawns
 def test_the_first_deploy_succeeds(first_deploy):
     """
     The README's blocks end well when they are run as they stand.

@@ -12,8 +12,9 @@ from service.bootstrap import STARTER_IMAGES, import_images
 from service.drivers.process import ProcessRunner
 from service.lifecycle import PowerAction
 from service.ports import parse
-from tests.support import NOON, a_node, a_user, an_order, eventually, run_due
-from tests.test_drivers import free_port
+from tests.support import NOON, a_node, a_user, an_order, eventually, free_port, run_due
+
+pytestmark = pytest.mark.spawns
 
 FILES = sorted(STARTER_IMAGES.glob("*.json"))
 

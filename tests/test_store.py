@@ -23,8 +23,7 @@ from service.ports import parse
 from service.store import Store
 from service.store.collection import translate
 from service.store.users import Users
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually
-from tests.test_drivers import free_port
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, free_port
 
 
 def every_error():
@@ -82,6 +81,7 @@ def test_an_address_that_is_none_is_refused():
         Store("http://127.0.0.1", "x")
 
 
+@pytest.mark.spawns
 def test_a_server_without_a_replica_set_is_named(tmp_path):
     """A MongoDB that runs alone has no transactions; it is said how to change that."""
     port = free_port()

@@ -24,8 +24,9 @@ from service.drivers.memory import MemoryNodes
 from service.nodes import NodeOrder
 from service.supervisor import MAX_DELAY_S, Supervisor, count_cores, tell_delay
 from service.vault import Vault
-from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually
-from tests.test_drivers import free_port
+from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually, free_port
+
+pytestmark = pytest.mark.spawns
 
 KEY = "a-key-of-the-tests-own"
 SKYQUAY = Path(sys.executable).with_name("skyquay")

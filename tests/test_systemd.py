@@ -10,6 +10,8 @@ from service.server import DRAIN_TIMEOUT_S
 from service.supervisor import END_TIMEOUT_S
 from tests.support import need
 
+pytestmark = pytest.mark.spawns
+
 FILES = Path(__file__).resolve().parent.parent / "deploy" / "systemd"
 INSTALLED = "/opt/skyquay/bin/skyquay"
 UNITS = ["skyquay-api.service", "skyquay-worker.service"]

@@ -19,8 +19,7 @@ from service.app import create_app
 from service.brake import Brake
 from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
-from tests.support import NOON, ApiClient, a_key, a_user, eventually, need
-from tests.test_drivers import free_port
+from tests.support import NOON, ApiClient, a_key, a_user, eventually, free_port, need
 
 
 def a_client(config, store, memory_nodes, *, key=None, clock=None, **settings):
@@ -160,6 +159,7 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.spawns
 def test_processes_share_the_rate(config, store, memory_nodes, redis):
     """
     What a key sends to one is counted at the other, and what is left is told.
@@ -173,6 +173,7 @@ def test_processes_share_the_rate(config, store, memory_nodes, redis):
     assert ["2", "1", "0", "0"] == [answer.headers["RateLimit-Remaining"] for answer in answers]
 
 
+@pytest.mark.spawns
 def test_a_redis_that_dies_locks_nobody_out(config, store, memory_nodes, redis):
     """
     Requests that find it gone are answered, however many at once, and are counted here.
@@ -192,6 +193,7 @@ def test_a_redis_that_dies_locks_nobody_out(config, store, memory_nodes, redis):
     assert 41 <= int(later.headers["RateLimit-Remaining"]) < 50
 
 
+@pytest.mark.spawns
 def test_a_redis_that_hangs_holds_nobody_up(config, store, memory_nodes, redis):
     """
     The first requests wait a second for it, the others not at all.

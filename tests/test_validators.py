@@ -17,6 +17,8 @@ from service.store import Store, migrations, validators
 from service.store.validators import make_schema
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
+pytestmark = pytest.mark.fresh_database
+
 SHAPES = {2: "d6573418"}
 """How the validators of each migration's version begin, as a digest."""
 

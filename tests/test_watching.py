@@ -250,6 +250,7 @@ def test_libraries_do_not_tell_documents(api, lines):
     assert "sesame" not in str(lines())
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize(
     ("settings", "is_json"), [({}, True), ({"SKYQUAY_LOG_FORMAT": "text"}, False)]
 )
@@ -414,6 +415,7 @@ def test_commands_of_the_database_are_measured(config, store, memory_nodes):
     assert all(seconds >= 0 for *_, seconds in told)
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("away", ["suspend", "kill"])
 def test_a_database_that_is_away_is_told(config, memory_nodes, tmp_path, away):
     """
@@ -477,6 +479,7 @@ def test_prometheus_shows_its_key_as_a_bearer(config, store, memory_nodes):
     assert allowed.headers["Content-Type"].startswith("text/plain")
 
 
+@pytest.mark.spawns
 def test_processes_are_added_up(tmp_path):
     """
     What two processes counted in one folder is told as one count.

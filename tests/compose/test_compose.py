@@ -22,8 +22,7 @@ import requests
 
 from tests.compose.stand_ins import INSTANCE, ensure_instance_image, ensure_stand_ins
 from tests.docker_images import SOCKET, require_engine
-from tests.support import DEPLOY, eventually, need
-from tests.test_drivers import free_port
+from tests.support import DEPLOY, eventually, free_port, need
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE = "skyquay-test:compose"

@@ -35,8 +35,7 @@ from service.drivers import NodeDriver
 from service.lifecycle import OPEN
 from service.store import Store
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import DEPLOY, a_deploy, eventually
-from tests.test_drivers import free_port
+from tests.support import DEPLOY, a_deploy, eventually, free_port
 
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 KEY = "soak-key-0123456789abcdef"
