@@ -163,11 +163,17 @@ def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
     settled = [
         document
         for document in documents.values()
-        if document["state"] == InstanceState.READY and document["_id"] not in touched
+        if document["state"] in (InstanceState.READY, InstanceState.FAILED)
+        and document["_id"] not in touched
     ]
     return Drift(
         unknown=[Unknown(name, found[name]) for name in sorted(strangers)],
-        missing=[document for document in settled if document["_id"] not in found],
+        missing=[
+            document
+            for document in settled
+            # What FAILED may never have had one.
+            if document["state"] == InstanceState.READY and document["_id"] not in found
+        ],
         changed=[
             Changed(document, found[document["_id"]])
             for document in settled

@@ -184,9 +184,10 @@ def set_suspended(
 ) -> tuple[Instance, Operation | None]:
     """Write down whether the instance may run; answer the operation that makes it so.
 
-    There is none for an instance that is INSTALLING, whose deployment heeds what is wanted at its
-    end, nor for one that FAILED. Repeating it is harmless. Raises NotFound, also for an instance
-    that is being deleted.
+    There is none while a deployment is open, which applies what is wanted at its end, and none
+    that starts an instance that FAILED: a retry does. What FAILED may have a container that runs,
+    so that suspending it stops that. Repeating it is harmless. Raises NotFound, also for an
+    instance that is being deleted.
     """
     instance = store.instances.get_by_reference(reference)
     kind = OperationKind.SUSPEND if suspended else OperationKind.UNSUSPEND
@@ -196,11 +197,15 @@ def set_suspended(
         changed = store.instances.set_suspended(
             instance["_id"], suspended, now=origin["now"], session=session
         )
-        if changed["state"] != InstanceState.READY:
+        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
+            instance["_id"], OperationKind.DEPLOY, session=session
+        ):
             return changed, None
         store.operations.supersede_waiting(
             instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
         )
+        if not suspended and changed["state"] != InstanceState.READY:
+            return changed, None
         store.operations.add(operation, session=session)
         return changed, operation
 
@@ -314,9 +319,12 @@ def adopt(
 def observe(driver: NodeDriver, instance: Instance, status: ContainerStatus) -> dict[str, object]:
     """Put what a driver says of a container into the fields of its instance.
 
-    Where it tells why the container does not run, the last lines that it printed follow.
+    Where it tells why the container does not run, the last lines that it printed follow. What
+    FAILED keeps the reason why it did.
     """
     error = explain(driver, instance, status.reason) if status.reason else None
+    if instance["state"] == InstanceState.FAILED:
+        error = instance["error"]
     seen: dict[str, object] = {
         "container_id": status.container_id,
         "power": status.power,

@@ -28,6 +28,7 @@ from service.lifecycle import (
     NodeStatus,
     OperationKind,
     OperationStatus,
+    Power,
     PowerAction,
 )
 from service.store import Store
@@ -235,10 +236,23 @@ def deploy(job: Job, driver: NodeDriver) -> None:
 
 
 def align_power(job: Job, driver: NodeDriver) -> None:
-    """Stop what is suspended and start what is not, as it is wanted by now."""
+    """Stop what is suspended and start what is not, as it is wanted by now.
+
+    What FAILED is stopped only. Where there is no container, nothing runs that could be stopped.
+    """
 
     def align() -> None:
-        _note(job, driver, _align(job, driver, job.read_instance()))
+        instance = job.read_instance()
+        if instance["state"] != InstanceState.READY and not instance["suspended"]:
+            raise OperationSuperseded("The instance was unsuspended.")
+        try:
+            status = _align(job, driver, instance)
+        except NodeRefused:
+            if not instance["suspended"] or driver.status(instance["_id"]) is not None:
+                raise
+            job.store.instances.note(instance["_id"], {"power": Power.STOPPED})
+        else:
+            _note(job, driver, status)
 
     job.step("power", align)
     job.finish(OperationStatus.SUCCEEDED)
@@ -394,7 +408,7 @@ def _settle_failure(job: Job, failure: NodeFailure) -> None:
     if _is_final(job, failure):
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
-    job.store.instances.note(job.operation["instance_id"], {"error": failure.reason})
+    _note_reason(job, failure.reason)
     job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
 
 
@@ -406,9 +420,16 @@ def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
         if job.operation["kind"] == OperationKind.DEPLOY:
             operations.fail_deploy(job.store, instance_id, reason, now=job.now(), session=session)
         elif status == OperationStatus.FAILED:
-            job.store.instances.note(instance_id, {"error": reason}, session=session)
+            _note_reason(job, reason, session=session)
 
     job.store.transaction(end)
+
+
+def _note_reason(job: Job, reason: str, *, session: Session | None = None) -> None:
+    """Write down what keeps the operation from its end. What FAILED keeps why it did."""
+    instance = job.store.instances.find(job.operation["instance_id"], session=session)
+    if instance is not None and instance["state"] != InstanceState.FAILED:
+        job.store.instances.note(instance["_id"], {"error": reason}, session=session)
 
 
 def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:

@@ -8,7 +8,7 @@ from typing import NotRequired, TypedDict, Unpack
 
 from service.documents import Instance, Operation
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
-from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus, Power
+from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
 
@@ -167,11 +167,17 @@ def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operatio
 def fail_deploy(
     store: Store, instance_id: str, reason: str, *, now: datetime, session: Session
 ) -> None:
-    """Call an instance FAILED whose deployment is given up."""
-    changes = {"error": reason, "power": Power.STOPPED}
-    store.instances.move(
-        instance_id, InstanceState.FAILED, now=now, changes=changes, session=session
+    """Call an instance FAILED whose deployment is given up.
+
+    It may have a container all the same, which may run: `power` stays as it was last seen, and
+    what is suspended is stopped.
+    """
+    moved = store.instances.move(
+        instance_id, InstanceState.FAILED, now=now, changes={"error": reason}, session=session
     )
+    instance = store.instances.find(instance_id, session=session)
+    if moved and instance is not None and instance["suspended"]:
+        store.operations.add(draft(OperationKind.SUSPEND, instance, now=now), session=session)
 
 
 def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Session) -> bool:
@@ -192,7 +198,10 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
         case OperationKind.DELETE:
             wanted = {"state": InstanceState.DELETING}
         case OperationKind.SUSPEND:
-            wanted = {"state": InstanceState.READY, "suspended": True}
+            instance = store.instances.find(instance_id, session=session)
+            failed = instance is not None and instance["state"] == InstanceState.FAILED
+            state = InstanceState.FAILED if failed else InstanceState.READY
+            wanted = {"state": state, "suspended": True}
         case OperationKind.STOP | OperationKind.KILL:
             wanted = {"state": InstanceState.READY}
         case _:

@@ -183,6 +183,26 @@ def test_a_container_that_is_gone_shows_as_stopped(api, here, ready, settle):
     )
 
 
+def test_what_failed_and_runs_shows_as_running(api, store, here, ready, settle):
+    """Its state and the reason stay; `power` is what is seen."""
+    store.instances.note(ready, {"state": "FAILED", "error": "no", "power": Power.UNKNOWN})
+
+    settle()
+
+    after = get(api, ready)
+    assert ("FAILED", "running", "no") == (after["InternalState"], after["power"], after["error"])
+
+
+def test_what_failed_and_was_suspended_is_stopped(api, store, memory_nodes, here, ready, settle):
+    """Somebody started by hand what FAILED and is suspended."""
+    store.instances.note(ready, {"state": "FAILED", "suspended": True})
+
+    settle()
+    run_due(store, memory_nodes)
+
+    assert Power.STOPPED == here.containers[ready].power
+
+
 def test_a_suspended_container_that_runs_is_stopped(api, store, memory_nodes, here, ready, settle):
     """Somebody started by hand what is suspended."""
     api.post(f"/api/instances/suspend/{ready}")

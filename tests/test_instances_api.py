@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from service import instances
 from service.app import create_app
+from service.drivers.memory import Container
+from service.jobs import Job, carry_out
+from service.lifecycle import Power
 from tests.support import (
     BAD_TEXT,
     DEPLOY,
+    NOON,
     OBJECTS,
     ApiClient,
     a_body,
@@ -357,22 +362,147 @@ def test_suspend_while_installing(api, store, memory_nodes, place):
     )
 
 
-@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
-def test_suspend_after_a_failure(api, store, memory_nodes, place, action):
-    """
-    For an instance that FAILED it is written down what is wanted, and nothing is done.
-    """
-    memory_nodes[place[1]["_id"]].refuse()
+@pytest.fixture
+def failed(api, store, memory_nodes, place):
+    """The id of an instance that FAILED before anything was made; its node behaves again."""
+    memory_nodes[place[1]["_id"]].refuse("no such image")
     instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
     run_due(store, memory_nodes)
+    memory_nodes[place[1]["_id"]].behave()
+    return instance_id
 
-    answer = api.post(f"/api/instances/{action}/{instance_id}")
 
-    assert (200, "FAILED", False, 0) == (
+@pytest.fixture
+def failed_and_runs(store, memory_nodes, place, failed):
+    """The id of one that FAILED and has a container that runs."""
+    spec = instances.specify(store.instances.get(failed))
+    memory_nodes[place[1]["_id"]].containers[failed] = Container(spec, power=Power.RUNNING)
+    return failed
+
+
+def test_suspending_what_failed_looks_for_a_container(api, store, memory_nodes, failed):
+    """
+    It adds an operation, which is done when there is nothing to stop; the reason of the failure
+    stays.
+    """
+    answer = api.post(f"/api/instances/suspend/{failed}")
+    run_due(store, memory_nodes)
+
+    ended = api.get(f"/api/operations/{answer.json['operationId']}").json
+    shown = get(api, failed)
+    assert (200, "succeeded", "FAILED", True, "stopped", "no such image") == (
+        answer.status,
+        ended["status"],
+        shown["InternalState"],
+        shown["suspended"],
+        shown["power"],
+        shown["error"],
+    )
+
+
+def test_suspending_what_failed_and_runs_stops_it(api, store, memory_nodes, place, failed_and_runs):
+    """
+    A container may run although its deployment was given up.
+    """
+    api.post(f"/api/instances/suspend/{failed_and_runs}")
+    run_due(store, memory_nodes)
+
+    container = memory_nodes[place[1]["_id"]].containers[failed_and_runs]
+    shown = get(api, failed_and_runs)
+    assert (Power.STOPPED, "FAILED", "stopped", "no such image") == (
+        container.power,
+        shown["InternalState"],
+        shown["power"],
+        shown["error"],
+    )
+
+
+def test_unsuspending_what_failed_starts_nothing(api, store, memory_nodes, failed):
+    """
+    It is written down that it may run, and a suspension that waits is left undone.
+    """
+    api.post(f"/api/instances/suspend/{failed}")
+
+    answer = api.post(f"/api/instances/unsuspend/{failed}")
+
+    assert (200, "FAILED", False, False, 0) == (
         answer.status,
         answer.json["InternalState"],
+        answer.json["suspended"],
         "operationId" in answer.json,
         run_due(store, memory_nodes),
+    )
+
+
+def test_unsuspending_overtakes_the_suspension_of_what_failed(
+    api, store, memory_nodes, place, failed_and_runs
+):
+    """
+    A suspension that was claimed already ends superseded, and starts nothing either.
+    """
+    here = memory_nodes[place[1]["_id"]]
+    here.containers[failed_and_runs].power = Power.STOPPED
+    api.post(f"/api/instances/suspend/{failed_and_runs}")
+    claimed = store.operations.claim("a-token", lease_s=30)
+    api.post(f"/api/instances/unsuspend/{failed_and_runs}")
+
+    carry_out(Job(store, claimed, lease_s=30, now=lambda: NOON), memory_nodes)
+
+    assert ("superseded", Power.STOPPED) == (
+        store.operations.get(claimed["_id"])["status"],
+        here.containers[failed_and_runs].power,
+    )
+
+
+def test_what_was_suspended_and_then_fails_is_stopped(api, store, memory_nodes, place):
+    """
+    A deployment that is given up leaves the stopping of its container to an operation.
+    """
+    here = memory_nodes[place[1]["_id"]]
+    deployed = api.post(DEPLOY, a_body(place)).json
+    api.post(f"/api/instances/suspend/{deployed['Id']}")
+    spec = instances.specify(store.instances.get(deployed["Id"]))
+    here.containers[deployed["Id"]] = Container(spec, power=Power.RUNNING)
+
+    api.post(f"/api/operations/{deployed['operationId']}/cancel")
+    run_due(store, memory_nodes)
+
+    assert ("FAILED", Power.STOPPED) == (
+        get(api, deployed["Id"])["InternalState"],
+        here.containers[deployed["Id"]].power,
+    )
+
+
+def test_a_failed_suspension_of_what_failed_is_retried(
+    api, store, memory_nodes, place, failed_and_runs
+):
+    """
+    When the node said no, a retry stops it.
+    """
+    here = memory_nodes[place[1]["_id"]]
+    here.refuse("Busy.")
+    operation_id = api.post(f"/api/instances/suspend/{failed_and_runs}").json["operationId"]
+    run_due(store, memory_nodes)
+    here.behave()
+
+    answer = api.post(f"/api/operations/{operation_id}/retry")
+    run_due(store, memory_nodes)
+
+    assert (200, Power.STOPPED) == (answer.status, here.containers[failed_and_runs].power)
+
+
+def test_suspending_what_lost_its_container_is_no_failure(api, store, memory_nodes, place, ready):
+    """
+    What does not exist does not run.
+    """
+    memory_nodes[place[1]["_id"]].containers.clear()
+
+    answer = api.post(f"/api/instances/suspend/{ready}")
+    run_due(store, memory_nodes)
+
+    assert ("succeeded", "stopped") == (
+        api.get(f"/api/operations/{answer.json['operationId']}").json["status"],
+        get(api, ready)["power"],
     )
 
 

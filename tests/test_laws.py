@@ -43,12 +43,21 @@ def test_documents_and_containers_agree(store, acts):
     settle(store, nodes, here)
     documents = {i["_id"]: i for i in store.instances.list_on(node["_id"])}
     made = {name: i for name, i in documents.items() if i["state"] == InstanceState.READY}
+    failed = {name: i for name, i in documents.items() if i["state"] == InstanceState.FAILED}
     powers = {name: container.power for name, container in here.containers.items()}
     assert powers.keys() <= documents.keys()
     assert {name: i["power"] for name, i in made.items()} == {n: powers[n] for n in made}
-    assert not {n for n, i in made.items() if i["suspended"] and powers[n] == Power.RUNNING}
+    assert not {n for n, i in documents.items() if i["suspended"] and runs(powers, n)}
+    assert {n for n in failed if runs(powers, n)} == {
+        n for n, i in failed.items() if i["power"] == Power.RUNNING
+    }
     assert {InstanceState.READY, InstanceState.FAILED} >= {i["state"] for i in documents.values()}
     assert len(documents) == store.nodes.get(node["_id"])["allocated"]["instances"]
+
+
+def runs(powers, name):
+    """Tell whether a container runs."""
+    return powers.get(name) == Power.RUNNING
 
 
 def do(store, nodes, here, order, known, act):
