@@ -473,6 +473,24 @@ def test_what_was_suspended_and_then_fails_is_stopped(api, store, memory_nodes, 
     )
 
 
+def test_suspending_what_nothing_deploys_stops_it(api, store, memory_nodes, place):
+    """
+    An instance that is INSTALLING with no deployment to apply what is wanted gets an operation.
+    """
+    here = memory_nodes[place[1]["_id"]]
+    instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
+    store.transaction(
+        lambda session: store.operations.supersede_waiting(instance_id, now=NOON, session=session)
+    )
+    spec = instances.specify(store.instances.get(instance_id))
+    here.containers[instance_id] = Container(spec, power=Power.RUNNING)
+
+    api.post(f"/api/instances/suspend/{instance_id}")
+    run_due(store, memory_nodes)
+
+    assert Power.STOPPED == here.containers[instance_id].power
+
+
 def test_a_failed_suspension_of_what_failed_is_retried(
     api, store, memory_nodes, place, failed_and_runs
 ):
