@@ -28,7 +28,20 @@ Each class carries its HTTP status and its code; each error carries the facts as
 are raised where the fact is known and rendered in one place, ``service/api/__init__.py``.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
+
+
+def list_details(details: object, path: str = "") -> Iterator[str]:
+    """Write details as lines, one for each field and sentence: "tls.key: Is no key."."""
+    if isinstance(details, Mapping):
+        for name, inner in details.items():
+            yield from list_details(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(details, (list, tuple)):
+        for inner in details:
+            yield from list_details(inner, path)
+    else:
+        yield f"{path}: {details}" if path else str(details)
 
 
 class ServiceError(Exception):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -15,7 +15,7 @@ from service import audit, bootstrap, embedded, logs, nodes
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError
 from service.embedded import EmbeddedError
-from service.errors import ServiceError, StoreFailure, StoreUnavailable
+from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
 from service.store import Store
 from service.store.backup import BackupError
 from service.vault import Vault
@@ -45,18 +45,7 @@ def plainly(command: Callable[Params, Result]) -> Callable[Params, Result]:
 
 def _describe(message: str, details: object) -> str:
     """Put the details below the message, a line for each field and sentence."""
-    return "\n  ".join([message, *_list_details(details)])
-
-
-def _list_details(details: object, path: str = "") -> Iterator[str]:
-    if isinstance(details, Mapping):
-        for name, inner in details.items():
-            yield from _list_details(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(details, (list, tuple)):
-        for inner in details:
-            yield from _list_details(inner, path)
-    else:
-        yield f"{path}: {details}" if path else str(details)
+    return "\n  ".join([message, *list_details(details)])
 
 
 def read_config(**defaults: Any) -> Config:
