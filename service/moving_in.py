@@ -1,35 +1,39 @@
 """Bring what a Skyport panel has: users, nodes, images, instances and API keys.
 
-Nothing is redeployed and nothing is stopped: containers run on, and belong to instances of ours. It
-can be repeated: what is there already is left as it is.
+Nothing is redeployed: containers run on, and belong to instances of ours. Only what is suspended
+and runs all the same is stopped, later, by a worker. It can be repeated: what is there already is
+left as it is.
 """
 
-import re
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import marshmallow as ma
-
-from service import images, keys, nodes
-from service.api.image_files import ImageFile
-from service.documents import Image, Instance, PortPair, User
-from service.errors import Conflict
-from service.lifecycle import InstanceState, NodeStatus, Power
-from service.ports import PortMapping, parse, parse_primary
-from service.quantities import parse_cpu_milli, parse_memory_mib
+from service import keys, operations, skyport_documents
+from service.api import skyport_records
+from service.api.skyport_records import Unusable, load
+from service.documents import Image, Instance, Node, Operation, User
+from service.drivers import ContainerStatus, DriverFactory
+from service.errors import Conflict, NodeFailure, NotFound, ServiceError, StoreFailure
+from service.lifecycle import InstanceState, OperationKind, OperationStatus, Power
+from service.skyport_documents import Fields
 from service.skyport_panel import Panel, Record
 from service.store import Store
 from service.store.collection import Session
 from service.vault import Vault
 
+log = logging.getLogger(__name__)
+
 KINDS = ("users", "nodes", "images", "instances", "keys")
-_HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 
-
-class Unusable(ValueError):
-    """A record cannot be brought. The message says why."""
+_NO_CONTAINER = "The panel knew no container of it, and its node has none. A retry makes one."
+_NO_ANSWER = (
+    "The panel knew no container of it, and its node does not say whether it has one: {} A retry "
+    "takes over the one that is there, or makes one."
+)
 
 
 class Clash(ValueError):
@@ -47,30 +51,51 @@ class Report:
     )
     conflicts: list[dict[str, str]] = field(default_factory=list)
     damaged: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """New instances that have no container, as far as can be told; each can be retried."""
+    suspended: list[str] = field(default_factory=list)
+    """New instances that a worker stops if they run."""
     left_behind: list[str] = field(default_factory=list)
     not_moved: list[str] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing at all could be brought, now or before."""
+        return not any([*self.new.values(), *self.there_already.values()])
+
 
 class Mover:
-    """Brings records one by one. In a dry run it writes nothing, and finds the same."""
+    """Brings records one by one. A dry run plans the same, and writes nothing.
+
+    What was planned counts as if it were there, for all that comes after it.
+    """
 
     def __init__(
         self,
         store: Store,
         vault: Vault,
+        drivers: DriverFactory,
         *,
         apply: bool,
         compatibility: str | None = None,
+        rename: Mapping[str, str] | None = None,
         now: datetime,
     ) -> None:
+        """`rename` has new names and e-mail addresses of users, by those that the panel has."""
         self._store = store
         self._vault = vault
+        self._drivers = drivers
         self._apply = apply
         self._compatibility = compatibility
+        self._rename = rename or {}
         self._now = now
-        self._seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
-        self._ports: set[tuple[str, int]] = set()
-        self._names: set[str] = set()
+        self._brought: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._left: dict[tuple[str, str], type[ValueError]] = {}
+        self._users: dict[tuple[str, str], User] = {}
+        self._nodes: dict[str, Node] = {}
+        self._images: list[Image] = []
+        self._ports: dict[str, set[int]] = {}
+        self._containers: dict[str, Mapping[str, ContainerStatus] | str] = {}
         self.report = Report(applied=apply)
 
     def move(self, panel: Panel) -> Iterable[None]:
@@ -78,141 +103,158 @@ class Mover:
         self.report.damaged += [{"what": what, "why": why} for what, why in panel.damaged]
         self.report.left_behind += [record["Id"] for record in panel.left_behind]
         self.report.not_moved += panel.not_moved
-        steps: list[tuple[str, Callable[[Any], bool], Iterable[Any]]] = [
-            ("users", self._move_user, panel.users),
-            ("nodes", self._move_node, panel.nodes),
-            ("images", self._move_image, panel.images),
-            ("instances", self._move_instance, panel.instances),
-            ("keys", self._move_key, panel.api_keys),
+        steps: list[tuple[str, str | None, Callable[[Any], bool], Iterable[Any]]] = [
+            ("users", "userId", self._move_user, panel.users),
+            ("nodes", "id", self._move_node, panel.nodes),
+            ("images", "Id", self._move_image, panel.images),
+            ("instances", "Id", self._move_instance, panel.instances),
+            ("keys", None, self._move_key, panel.api_keys),
         ]
-        for kind, move_one, records in steps:
+        for kind, name_of, move_one, records in steps:
             for record in records:
-                self._settle(kind, move_one, record)
+                # A key is named by the digest that we keep of it.
+                name = record[name_of] if name_of else keys.digest(record)[:8]
+                self._settle(kind, name, move_one, record)
                 yield
 
-    def _settle(self, kind: str, move_one: Callable[[Any], bool], record: Any) -> None:
-        name = _name(kind, record)
+    def _settle(self, kind: str, name: str, move_one: Callable[[Any], bool], record: Any) -> None:
+        """Bring one record, and report what became of it. Raises when the database is away."""
         try:
             is_new = move_one(record)
-        except (Clash, Conflict) as exc:
-            self.report.conflicts.append({"what": f"{kind} {name}", "why": str(exc)})
+        except (Clash, Conflict, NotFound) as exc:
+            self._leave(kind, name, Clash, str(exc))
+        except Unusable as exc:
+            self._leave(kind, name, Unusable, str(exc))
+        except StoreFailure as exc:
+            self._leave(kind, name, Unusable, exc.message)
+        except ServiceError:
+            raise
+        except Exception:
+            # A bug of ours must not keep the others from being brought.
+            log.exception("unexpected error")
+            self._leave(kind, name, Unusable, "Unexpected error; see Skyquay's log.")
+        else:
+            self._brought[kind].add(name)
+            (self.report.new if is_new else self.report.there_already)[kind].append(name)
+
+    def _leave(self, kind: str, name: str, reason: type[ValueError], why: str) -> None:
+        self._left[kind, name] = reason
+        entries = self.report.conflicts if reason is Clash else self.report.damaged
+        entries.append({"what": f"{kind} {name}", "why": why})
+
+    def _require(self, kind: str, name: str, what: str) -> None:
+        """Raise for a record that what it needs was not brought for; say what that is."""
+        if name in self._brought[kind]:
             return
-        except (Unusable, ma.ValidationError, ValueError) as exc:
-            self.report.damaged.append({"what": f"{kind} {name}", "why": str(exc)})
-            return
-        self._seen[kind].add(name)
-        (self.report.new if is_new else self.report.there_already)[kind].append(name)
+        reason = self._left.get((kind, name))
+        if reason is None:
+            raise Unusable(f"Its {what} {name!r} is not there.")
+        raise reason(f"Its {what} is not brought: see {kind} {name}.")
 
     def _move_user(self, record: Record) -> bool:
-        user_id = record["userId"]
-        if self._store.users.find(user_id) is not None:
+        names = {name: record.get(name) for name in ("username", "email")}
+        renamed = {
+            name: self._rename.get(value, value)
+            for name, value in names.items()
+            if isinstance(value, str)
+        }
+        fields = load(skyport_records.USER, {**record, **renamed})
+        if self._store.users.find(fields["user_id"]) is not None:
             return False
-        username, email = record.get("username"), record.get("email")
-        if not isinstance(username, str) or not username:
-            raise Unusable("Has no username.")
-        if not isinstance(email, str) or not email:
-            raise Unusable("Has no email.")
-        for taken, what in (
-            (self._store.users.find_by_username(username), f"name:{username.casefold()}"),
-            (self._store.users.find_by_email(email), f"email:{email.casefold()}"),
+        user = skyport_documents.make_user(fields, now=self._now)
+        keys_of_user = (("username", user["username_key"]), ("email", user["email_key"]))
+        for other in (
+            self._store.users.find_by_username(user["username"]),
+            self._store.users.find_by_email(user["email"]),
+            *map(self._users.get, keys_of_user),
         ):
-            if taken is not None or what in self._names:
-                raise Clash(f"Another user has this {what.partition(':')[0]}.")
-            self._names.add(what)
-        password_hash = record.get("password")
-        if not isinstance(password_hash, str) or not _HASH.fullmatch(password_hash):
-            raise Unusable("Has no password hash of bcrypt.")
+            if other is not None:
+                _check_distinct(user, other)
         if self._apply:
-            self._store.users.add(self._make_user(record, username, email, password_hash))
+            self._store.users.add(user)
+        self._users |= dict.fromkeys(keys_of_user, user)
         return True
 
-    def _make_user(self, record: Record, username: str, email: str, hashed: str) -> User:
-        access_to = record.get("accessTo")
-        return User(
-            _id=record["userId"],
-            username=username,
-            username_key=username.casefold(),
-            email=email,
-            email_key=email.casefold(),
-            password_hash=hashed,
-            admin=record.get("admin") is True,
-            access_to=[a for a in access_to if isinstance(a, str)]
-            if isinstance(access_to, list)
-            else [],
-            created_at=self._now,
-            updated_at=self._now,
-        )
-
     def _move_node(self, record: Record) -> bool:
-        if self._store.nodes.find(record["id"]) is not None:
+        fields = load(skyport_records.NODE, record)
+        node_id = fields["node_id"]
+        there = self._store.nodes.find(node_id)
+        if there is not None:
+            self._nodes[node_id] = there
             return False
-        address, key = record.get("address"), record.get("apiKey")
-        if not isinstance(address, str) or not address:
-            raise Unusable("Has no address.")
-        secret = self._vault.seal(key) if isinstance(key, str) and key else None
+        key = fields["api_key"]
+        secret = self._vault.seal(key) if key is not None else None
+        node = skyport_documents.make_node(fields, secret=secret, now=self._now)
         if self._apply:
-            order: nodes.NodeOrder = {
-                "name": str(record.get("name") or record["id"]),
-                "driver": "skyportd",
-                "tags": record.get("tags") or "",
-                "ram": str(record.get("ram") or ""),
-                "disk": str(record.get("disk") or ""),
-                "processor": str(record.get("processor") or ""),
-                "address": address,
-                "port": int(record.get("port") or 3002),
-            }
-            node = nodes.draft(order, node_id=record["id"], now=self._now)
-            node["trusted_address"] = True
-            if secret is not None:
-                node["secret"] = secret
-                node["status"] = NodeStatus.OFFLINE
-                node["probe_error"] = "It was not probed since it was imported."
-                node["probed_at"] = None
             self._store.nodes.add(node)
+        self._nodes[node_id] = node
         return True
 
     def _move_image(self, record: Record) -> bool:
-        if self._store.images.find(record["Id"]) is not None:
+        fields = load(skyport_records.IMAGE, record)
+        if self._store.images.find(fields["image_id"]) is not None:
             return False
-        fields = ImageFile().load(record)
         name = fields["name"]
-        if any(image["name"] == name for image in self._store.images.list_matching(name)):
+        if any(image["name"] == name for image in self._list_images(name)):
             raise Clash(f"There is another image named {name!r}, which is used instead.")
+        image = skyport_documents.make_image(fields, now=self._now)
         if self._apply:
-            # A panel's image never runs as a process of ours.
-            images.put(
-                self._store,
-                {**fields, "process": False},
-                now=self._now,
-                new_id=lambda: record["Id"],
-            )
+            self._store.images.add(image)
+        self._images.append(image)
         return True
 
     def _move_instance(self, record: Record) -> bool:
-        if self._store.instances.find(record["Id"]) is not None:
+        fields = load(skyport_records.INSTANCE, record)
+        if self._store.instances.find(fields["instance_id"]) is not None:
             return False
-        user_id, node_id = str(record.get("User")), _find_node_id(record)
-        if user_id not in self._seen["users"]:
-            raise Unusable(f"Its owner {user_id!r} is not there.")
-        if node_id not in self._seen["nodes"]:
-            raise Unusable(f"Its node {node_id!r} is not there.")
-        instance = self._make_instance(record, user_id, node_id)
-        taken = {(node_id, port) for port in instance["ports"]} & self._ports
-        taken |= {
-            (node_id, port)
-            for other in self._store.instances.list_on(node_id)
-            for port in set(other["ports"]) & set(instance["ports"])
-        }
-        if taken:
-            raise Clash(f"The host port {min(taken)[1]} belongs to another instance of the node.")
-        self._ports |= {(node_id, port) for port in instance["ports"]}
+        self._require("users", fields["user_id"], "owner")
+        self._require("nodes", fields["node_id"], "node")
+        taken = self._list_ports(fields["node_id"])
+        wanted = {mapping.host for mapping in fields["ports"]}
+        if taken & wanted:
+            port = min(taken & wanted)
+            raise Clash(f"The host port {port} belongs to another instance of the node.")
+        container, missing = self._find_container(fields)
+        instance = skyport_documents.make_instance(
+            fields,
+            image=self._find_image(fields),
+            container=container,
+            missing=missing,
+            now=self._now,
+        )
         if self._apply:
             self._add(instance)
+        taken |= wanted
+        if missing is not None:
+            self.report.failed.append({"what": f"instances {instance['_id']}", "why": missing})
+        if instance["suspended"]:
+            self.report.suspended.append(instance["_id"])
         return True
 
+    def _list_ports(self, node_id: str) -> set[int]:
+        """List the host ports of a node that are taken; what is planned next is added to it."""
+        if node_id not in self._ports:
+            there = self._store.instances.list_on(node_id)
+            self._ports[node_id] = {port for instance in there for port in instance["ports"]}
+        return self._ports[node_id]
+
+    def _list_images(self, reference: str) -> list[Image]:
+        """List the images, stored and planned, that are or run `reference`."""
+        there = {image["_id"]: image for image in self._store.images.list_matching(reference)}
+        planned = {
+            image["_id"]: image
+            for image in self._images
+            if reference in (image["_id"], image["name"], image["image"], *image["alt_images"])
+        }
+        return list({**planned, **there}.values())
+
     def _add(self, instance: Instance) -> None:
+        deployment = self._draft_failed(instance)
+
         def write(session: Session) -> None:
             self._store.instances.add(instance, session=session)
+            if deployment is not None:
+                self._store.operations.add(deployment, session=session)
             self._store.nodes.reserve(
                 instance["node_id"],
                 memory_mib=instance["memory_mib"],
@@ -223,51 +265,48 @@ class Mover:
 
         self._store.transaction(write)
 
-    def _make_instance(self, record: Record, user_id: str, node_id: str) -> Instance:
-        mappings = _find_ports(record)
-        primary = _find_primary(record, mappings)
-        image = self._find_image(record)
-        container_id = record.get("ContainerId")
-        container_id = container_id if isinstance(container_id, str) and container_id else None
-        env = [line for line in record.get("Env") or () if isinstance(line, str)]
-        state = InstanceState.READY if container_id else InstanceState.FAILED
-        return Instance(
-            _id=record["Id"],
-            name=str(record.get("Name") or record["Id"]),
-            user_id=user_id,
-            node_id=node_id,
-            image=str(record.get("Image") or (image["image"] if image else "")),
-            image_id=image["_id"] if image else None,
-            image_name=image["name"] if image else str(record.get("Image") or ""),
-            memory_mib=_amount(parse_memory_mib, record.get("Memory")),
-            cpu_milli=_amount(parse_cpu_milli, record.get("Cpu")),
-            disk_gb=None,
-            ports=[mapping.host for mapping in mappings],
-            port_map=[PortPair(container=m.container, host=m.host) for m in mappings],
-            primary=record.get("Primary") or str(primary.host),
-            primary_port=primary.host,
-            variables={},
-            secret_variables=[],
-            env=[line for line in env if not line.startswith("PRIMARY_PORT=")],
-            cmd=image["cmd"] if image else None,
-            alt_images=[a for a in record.get("AltImages") or () if isinstance(a, str)],
-            stop_command=record.get("StopCommand") or None,
-            scripts={},  # its files are there
-            state=state,
-            suspended=record.get("suspended") is True,
-            power=Power.UNKNOWN,
-            container_id=container_id,
-            node_env=env,
-            error=None if container_id else "The panel knew no container of it.",
-            created_at=self._now,
-            updated_at=self._now,
-        )
+    def _draft_failed(self, instance: Instance) -> Operation | None:
+        """Make the deployment of an instance that FAILED, so that it can be retried.
 
-    def _find_image(self, record: Record) -> Image | None:
-        data = record.get("imageData")
-        name = data.get("Name") if isinstance(data, dict) else None
-        matching = self._store.images.list_matching(str(name or record.get("Image")))
+        It is not forgotten with time, as the instance has no other way back.
+        """
+        if instance["state"] != InstanceState.FAILED:
+            return None
+        return {
+            **operations.draft(OperationKind.DEPLOY, instance, now=self._now),
+            "status": OperationStatus.FAILED,
+            "error": instance["error"],
+            "ended_at": self._now,
+        }
+
+    def _find_image(self, fields: Fields) -> Image | None:
+        reference = fields["image_data"].get("name") or fields["image"]
+        matching = self._list_images(reference) if reference else []
         return matching[0] if len(matching) == 1 else None
+
+    def _find_container(self, fields: Fields) -> tuple[ContainerStatus | None, str | None]:
+        """Find the instance's container, or why there is none.
+
+        The panel writes its id down half a minute late: where it is not there, the node is asked. A
+        worker looks at all the others after the node's next probe.
+        """
+        if fields["container_id"] is not None:
+            return ContainerStatus(fields["container_id"], Power.UNKNOWN), None
+        containers = self._list_containers(fields["node_id"])
+        if isinstance(containers, str):
+            return None, _NO_ANSWER.format(containers)
+        status = containers.get(fields["instance_id"])
+        return status, _NO_CONTAINER if status is None else None
+
+    def _list_containers(self, node_id: str) -> Mapping[str, ContainerStatus] | str:
+        """List the node's containers, once; or say why it gives no answer."""
+        if node_id not in self._containers:
+            try:
+                with closing(self._drivers(self._nodes[node_id])) as driver:
+                    self._containers[node_id] = driver.list()
+            except NodeFailure as failure:
+                self._containers[node_id] = failure.reason
+        return self._containers[node_id]
 
     def _move_key(self, key: str) -> bool:
         if self._store.keys.find_by_digest(keys.digest(key)) is not None:
@@ -289,41 +328,22 @@ def count(panel: Panel) -> int:
     return sum(len(records) for records in lists)
 
 
-def _name(kind: str, record: Any) -> str:
-    if kind == "keys":
-        return keys.digest(record)[:8]  # never the key
-    return str(record[{"users": "userId", "nodes": "id"}.get(kind, "Id")])
+def list_unknown_names(panel: Panel, names: Iterable[str]) -> list[str]:
+    """List which of the names are neither a user's name nor an e-mail address in the panel."""
+    known = [user.get(field) for user in panel.users for field in ("username", "email")]
+    return [name for name in names if name not in known]
 
 
-def _find_node_id(record: Record) -> str:
-    node = record.get("Node")
-    return str(node.get("id")) if isinstance(node, dict) else str(node)
-
-
-def _find_ports(record: Record) -> tuple[PortMapping, ...]:
-    text = str(record.get("Ports") or "").strip().strip(",")
-    if not text:
-        bindings = record.get("PortBindings")
-        pairs = {
-            f"{port.partition('/')[0]}:{hosts[0]['HostPort']}"
-            for port, hosts in (bindings.items() if isinstance(bindings, dict) else ())
-        }
-        text = ",".join(sorted(pairs))
-    mappings = parse(text)
-    if not mappings:
-        raise Unusable("Has no ports.")
-    return mappings
-
-
-def _find_primary(record: Record, mappings: tuple[PortMapping, ...]) -> PortMapping:
-    try:
-        return parse_primary(record.get("Primary") or "", mappings)
-    except ValueError:
-        return mappings[0]
-
-
-def _amount(read: Callable[[Any], int], value: object) -> int:
-    try:
-        return read(value)
-    except ValueError:
-        return 0  # nothing, which the panel's daemon takes for no limit
+def _check_distinct(user: User, other: User) -> None:
+    """Raise Clash when the two have a name or an e-mail address in common, in any letter case."""
+    pairs = {
+        "name": (user["username"], other["username"]),
+        "e-mail address": (user["email"], other["email"]),
+    }
+    for what, (mine, theirs) in pairs.items():
+        if mine.casefold() == theirs.casefold():
+            case = "" if mine == theirs else f" {theirs!r}, which differs in letter case only"
+            raise Clash(
+                f"Another user, {other['_id']}, has this {what}{case}. "
+                f"--rename '{mine}=...' brings this one under another."
+            )

@@ -6,6 +6,7 @@ panel keeps each instance three times, and its copies drift apart: in the list `
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,11 @@ from typing import Any
 
 PREFIX = "keyv:"
 NOT_MOVED = ("settings", "name")
+
+OWN_RECORD = "skyport_instance"
+"""When and as which version the panel was installed. It is no instance, in spite of its key."""
+
+_API_KEY = re.compile(r"[!-~]{1,256}", re.ASCII)
 
 Record = dict[str, Any]
 
@@ -55,6 +61,8 @@ def read(path: Path) -> Panel:
 def _read_values(path: Path, panel: Panel) -> Iterator[tuple[str, Any]]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            # One text that is not UTF-8 is damage of its own record only.
+            database.text_factory = lambda raw: raw.decode(errors="surrogateescape")
             rows = database.execute("SELECT key, value FROM keyv").fetchall()
     except sqlite3.Error as exc:
         raise NoPanel(f"{path} is no database of a Skyport panel: {exc}.") from exc
@@ -62,43 +70,55 @@ def _read_values(path: Path, panel: Panel) -> Iterator[tuple[str, Any]]:
         name = str(key).removeprefix(PREFIX)
         try:
             yield name, json.loads(text)["value"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             panel.damaged.append((name, "Its value cannot be read."))
 
 
 def _records(value: object, what: str, key: str, panel: Panel) -> list[Record]:
     found: dict[str, Record] = {}
-    if value is not None and not isinstance(value, list):
-        panel.damaged.append((what, "Is no list."))
-        return []
-    for number, record in enumerate(value or ()):
+    for number, record in enumerate(_entries(value, what, panel)):
         identifier = record.get(key) if isinstance(record, dict) else None
         if not isinstance(identifier, str) or not identifier:
             panel.damaged.append((f"{what}[{number}]", f"Has no {key}."))
+        elif identifier in found:
+            panel.damaged.append((f"{what}[{number}]", f"Has the {key} of one before it."))
         else:
-            found.setdefault(identifier, record)
+            found[identifier] = record
     return list(found.values())
 
 
+def _entries(value: object, what: str, panel: Panel) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if value is not None:
+        panel.damaged.append((what, "Is no list."))
+    return []
+
+
 def _find_nodes(values: Record, panel: Panel) -> Iterator[Record]:
-    listed = values.get("nodes")
-    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    names = []
+    for number, name in enumerate(_entries(values.get("nodes"), "nodes", panel)):
+        if isinstance(name, str) and name:
+            names.append(name)
+        else:
+            panel.damaged.append((f"nodes[{number}]", "Is no node's id."))
     kept = [name.removesuffix("_node") for name in values if name.endswith("_node")]
     for node_id in dict.fromkeys([*names, *kept]):
         node = values.get(f"{node_id}_node")
         if isinstance(node, dict):
             yield {**node, "id": node_id}
         else:
-            panel.damaged.append((f"{node_id}_node", "The node is listed, and is not there."))
+            why = "The node is listed, and is not there." if node is None else "Is no object."
+            panel.damaged.append((f"{node_id}_node", why))
 
 
 def _find_keys(value: object, panel: Panel) -> Iterator[str]:
-    for number, entry in enumerate(value if isinstance(value, list) else ()):
+    for number, entry in enumerate(_entries(value, "apiKeys", panel)):
         key = entry.get("key") if isinstance(entry, dict) else entry
-        if isinstance(key, str) and key:
+        if isinstance(key, str) and _API_KEY.fullmatch(key):
             yield key
         else:
-            panel.damaged.append((f"apiKeys[{number}]", "Has no key."))
+            panel.damaged.append((f"apiKeys[{number}]", "Has no key that a request could have."))
 
 
 def _sort_instances(values: Record, panel: Panel) -> None:
@@ -107,11 +127,14 @@ def _sort_instances(values: Record, panel: Panel) -> None:
     listed = {record["Id"]: record for record in everywhere}
     alone: dict[str, Record] = {}
     owned: dict[str, Record] = {}
-    for name, value in values.items():
-        if name.endswith("_instance") and isinstance(value, dict):
+    for name, kept in values.items():
+        value = kept
+        if name.endswith("_instance") and name != OWN_RECORD and value is not None:
             # A panel of long ago named the key after the container.
-            instance_id = str(value.get("Id") or name.removesuffix("_instance"))
-            alone.setdefault(instance_id, {**value, "Id": instance_id})
+            if isinstance(value, dict) and not value.get("Id"):
+                value = {**value, "Id": name.removesuffix("_instance")}
+            for record in _records([value], name, "Id", panel):
+                alone.setdefault(record["Id"], record)
         elif name.endswith("_instances"):
             for record in _records(value, name, "Id", panel):
                 owned.setdefault(record["Id"], record)

@@ -21,7 +21,7 @@ USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "dri
              "audit", "brake", "doctor"}  # fmt: skip
 SINGLE = LEAVES | {
     "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "supervisor",
-    "bootstrap", "moving_in", "skyport_panel", "logs", "metrics", "app"
+    "bootstrap", "moving_in", "skyport_documents", "skyport_panel", "logs", "metrics", "app"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api", "cli"}
 
@@ -37,7 +37,18 @@ MAY_IMPORT = {
     "skyport_panel": set(),
     "logs": {"config"},
     "metrics": {"errors", "lifecycle", "store"},
-    "moving_in": LEAVES | {"documents", "store", "use case", "api", "vault", "skyport_panel"},
+    "skyport_documents": LEAVES | {"documents", "drivers", "use case"},
+    "moving_in": LEAVES
+    | {
+        "documents",
+        "store",
+        "drivers",
+        "use case",
+        "api",
+        "vault",
+        "skyport_documents",
+        "skyport_panel",
+    },
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
     "embedded": LEAVES,
     "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
@@ -82,7 +93,7 @@ OWNERS = {
     "flask_limiter": {"api"},
     "flask_cors": {"api"},
     "limits": {"api"},
-    "marshmallow": WIRING | {"api", "moving_in"},
+    "marshmallow": WIRING | {"api"},
     "webargs": WIRING | {"api"},
     "apispec": WIRING | {"api"},
     "requests": WIRING | {"a driver"},
@@ -99,9 +110,9 @@ MAY_SPELL_THE_WIRE = {
     "service.api.image_files",
     "service.api.schemas.images",
     "service.api.schemas.instances",
+    "service.api.skyport_records",
     "service.api.wire",
     "service.drivers.skyportd",
-    "service.moving_in",
 }
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
