@@ -181,11 +181,12 @@ def test_a_waiting_deploy_is_cancelled(api, store, memory_nodes, place, deployed
     assert {} == memory_nodes[place[1]["_id"]].containers
 
 
-def test_a_running_deploy_is_cancelled(api, store, memory_nodes, place, deployed, worker):
+def test_a_running_deploy_is_cancelled(api, memory_nodes, place, deployed, request):
     """A worker in the middle of a deployment stops before its next step."""
     here = memory_nodes[place[1]["_id"]]
     here.stall()
-    assert here.await_stalled()
+    request.getfixturevalue("worker")  # starts only now
+    assert eventually(lambda: operation(api, deployed["operationId"])["status"] == "running")
 
     answer = api.post(f"/api/operations/{deployed['operationId']}/cancel")
     here.release()
