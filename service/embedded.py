@@ -282,7 +282,12 @@ def _complaint(mongod: Path) -> str | None:
     """Say why the program cannot be used, None when it can."""
     try:
         answer = subprocess.run(  # noqa: S603 - the program is the installer's or the administrator's
-            [mongod, "--version"], capture_output=True, text=True, timeout=30, check=False
+            [mongod, "--version"],
+            env=_environ(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         reason = str(exc)
@@ -317,6 +322,7 @@ def _launch(mongod: Path, dbpath: Path, log_file: Path, key: str, port: int) -> 
     with log_file.open("ab") as output:
         process = psutil.Popen(
             [mongod, *(word for option in options for word in option), "--nounixsocket", "--quiet"],
+            env=_environ(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -324,6 +330,11 @@ def _launch(mongod: Path, dbpath: Path, log_file: Path, key: str, port: int) -> 
             start_new_session=True,
         )
     return EmbeddedMongod(process, port, key)
+
+
+def _environ() -> dict[str, str]:
+    """Give a mongod our environment without the settings, which have our secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SKYQUAY_")}
 
 
 def _await_primary(server: EmbeddedMongod, timeout_s: float) -> bool:

@@ -244,6 +244,32 @@ def test_the_password_is_not_told(running):
     assert mongod.key not in told
 
 
+def test_our_settings_are_not_handed_to_it(tmp_path, monkeypatch):
+    """
+    Its environment, which its memory keeps, has none of our secrets; the rest is as ours.
+    """
+    monkeypatch.setenv("SKYQUAY_SECRET_KEY", "sesame")
+    monkeypatch.setenv("TZ", "UTC")
+
+    with embedded.start(tmp_path / "data") as mongod:
+        environ = mongod.process.environ()
+
+    assert [] == [name for name in environ if name.startswith("SKYQUAY_")]
+    assert "UTC" == environ["TZ"]
+
+
+def test_our_settings_are_not_handed_to_what_is_tried(tmp_path, monkeypatch):
+    """
+    A program of which we only ask the version learns none of our secrets either.
+    """
+    monkeypatch.setenv("SKYQUAY_SECRET_KEY", "sesame")
+    program = a_program(tmp_path, f'echo "${{SKYQUAY_SECRET_KEY:-none}}" > {tmp_path}/learnt')
+
+    embedded.find_mongod([program])
+
+    assert "none\n" == (tmp_path / "learnt").read_text()
+
+
 def test_it_is_in_a_session_of_its_own(running):
     """
     Ctrl-C in Skyquay's terminal does not reach it.
