@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 
@@ -163,6 +164,8 @@ class Worker:
     def _probe(self, node: Node) -> None:
         after = nodes.probe(self._store, self._drivers, node, now=self._now())
         if after["status"] == NodeStatus.ONLINE:
+            with closing(self._drivers(after)) as driver:
+                driver.recover()
             drift.settle(self._store, self._drivers, after, now=self._now())
 
     def _under_way(self) -> list[Job]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 from service import cli, doctor, instances
 from service.app import make_drivers, utc_now
 from service.doctor import Finding, Level
-from service.lifecycle import NodeStatus
+from service.drivers import ContainerSpec
+from service.lifecycle import NodeStatus, PowerAction
+from service.ports import parse
 from service.store import Store
 from service.vault import Vault
 from tests.support import a_node, a_user, an_image, an_order, free_port
@@ -254,6 +257,34 @@ def test_a_process_node_that_is_not_allowed_here_fails(examine, store, memory_no
     found = examine("node node", drivers=drivers)
 
     assert (Level.FAIL, True) == (found.level, "SKYQUAY_ALLOW_PROCESS=1" in found.remedy)
+
+
+def test_nothing_is_started_by_looking(examine, store, config):
+    """A program that died is not started by the doctor; a worker does that."""
+    drivers = make_drivers(config)
+    node = a_node(store, drivers, driver="process")
+    ports = parse(f"80:{free_port()}")
+    spec = ContainerSpec(
+        instance_id=instances.make_id(),
+        image="any",
+        cmd="exit 3",
+        env={},
+        memory_mib=64,
+        cpu_milli=1000,
+        ports=ports,
+        primary=ports[0],
+    )
+    with closing(drivers(node)) as driver:
+        driver.create(spec, checkpoint=lambda: None)
+        driver.power(spec.instance_id, PowerAction.START)
+        record = config.data_dir / "instances" / spec.instance_id / "instance.json"
+        before = record.read_bytes()
+
+        assert Level.OK == examine("node node", drivers=drivers).level
+
+        after = record.read_bytes()
+        driver.remove(spec.instance_id)
+    assert before == after
 
 
 def test_a_node_that_is_down_fails(examine, store, memory_nodes):

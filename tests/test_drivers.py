@@ -3,7 +3,10 @@
 A driver joins by one entry in DRIVERS: a function that yields a driver, and the image it can run.
 """
 
+import json
+import os
 import secrets
+import signal
 import socket
 from contextlib import closing, contextmanager
 
@@ -150,6 +153,14 @@ class Subject:
     def status(self):
         """Look at the instance."""
         return self.driver.status(self.instance_id)
+
+    def end_program(self):
+        """End the program past the driver, as far as there is a way."""
+        if isinstance(self.driver, ProcessRunner):
+            record = self.driver._root / self.instance_id / "instance.json"
+            os.kill(json.loads(record.read_text())["process"][0], signal.SIGKILL)
+        else:
+            self.power(PowerAction.KILL)
 
     def body(self):
         """Ask the program for its page; None when nothing answers."""
@@ -317,6 +328,58 @@ def test_what_is_not_there_printed_nothing(subject):
     assert subject.driver.logs(subject.instance_id, tail=5) == ""
 
 
+def look_all_over(subject):
+    """Make each call that only looks; tell what can be seen of the container."""
+    subject.driver.probe()
+    subject.driver.logs(subject.instance_id, tail=5)
+    described = subject.driver.describe(subject.instance_id)
+    listed = subject.driver.list()[subject.instance_id]
+    seen = subject.status()
+    return described, (listed.container_id, listed.power), (seen.container_id, seen.power)
+
+
+@every_driver
+@pytest.mark.parametrize(
+    "actions", [(), (PowerAction.START,), (PowerAction.START, PowerAction.KILL)]
+)
+def test_looking_changes_nothing(subject, actions):
+    """What was created, what runs and what was stopped is as it was, however often one looks."""
+    subject.create()
+    for action in actions:
+        subject.power(action)
+    before = look_all_over(subject)
+
+    assert [before] * 2 == [look_all_over(subject) for _ in range(2)]
+
+
+@every_driver
+def test_looking_starts_nothing_that_died(subject):
+    """Who looks at a node, as `skyquay doctor` does, does not become the parent of its programs."""
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.end_program()
+    assert eventually(lambda: subject.status().power == Power.STOPPED)
+
+    look_all_over(subject)
+
+    assert Power.STOPPED == subject.status().power
+
+
+@every_driver
+def test_a_recovery_leaves_what_was_stopped(subject):
+    """What somebody stopped stays stopped, what runs runs on, and what is gone is no error."""
+    subject.driver.recover()
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.driver.recover()
+    running = subject.status().power
+    subject.power(PowerAction.KILL)
+
+    subject.driver.recover()
+
+    assert (Power.RUNNING, Power.STOPPED) == (running, subject.status().power)
+
+
 def test_a_node_in_memory_counts_what_it_made():
     """Tests that need to know can tell a container that was made from one that was adopted."""
     with in_memory(None) as (node, image):
@@ -351,12 +414,12 @@ def test_a_stopped_program_answers_nothing(subject):
 
 @real_drivers
 def test_a_stopped_one_stays_stopped(subject):
-    """A probe, which starts what should run, starts nothing that was stopped."""
+    """A recovery, which starts what should run, starts nothing that was stopped."""
     subject.create()
     subject.power(PowerAction.START)
     subject.power(PowerAction.STOP, stop_timeout_s=1)
 
-    subject.driver.probe()
+    subject.driver.recover()
 
     assert Power.STOPPED == subject.status().power
 
@@ -385,7 +448,7 @@ def test_a_stop_command_comes_first(subject):
     subject.power(PowerAction.START)
 
     stopped = subject.power(PowerAction.STOP, stop_command="stop", stop_timeout_s=20)
-    subject.driver.probe()
+    subject.driver.recover()
 
     assert (Power.STOPPED, 0) == (stopped.power, stopped.exit_code)
     assert Power.STOPPED == subject.status().power

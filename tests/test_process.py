@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from service.app import make_drivers, make_worker
 from service.drivers import ContainerSpec, landlock
 from service.drivers import process as process_module
 from service.drivers.process import ROTATE_BYTES, ProcessRunner
@@ -22,7 +23,7 @@ from service.errors import NodeRefused
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
-from tests.support import eventually, free_port
+from tests.support import a_node, eventually, free_port
 
 pytestmark = pytest.mark.spawns
 
@@ -129,15 +130,33 @@ def test_it_outlives_who_started_it(runner, root, spec):
     assert [] == living(spec)
 
 
-def test_what_should_run_is_started_again_by_a_probe(runner, root, spec):
-    """After a reboot, which no process survives, a probe starts what was not stopped."""
+def test_what_should_run_is_started_again(runner, root, spec):
+    """After a reboot, which no process survives, a worker starts what was not stopped."""
     run(runner, spec)
     os.kill(read_record(root, spec)["process"][0], signal.SIGKILL)
     assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
 
-    runner.probe()
+    runner.recover()
 
     assert Power.RUNNING == runner.status(spec.instance_id).power
+
+
+def test_a_worker_starts_again_what_died(runner, root, spec, config, store):
+    """It has the node recover after a probe that was answered."""
+    settings = replace(config, data_dir=root.parent)
+    drivers = make_drivers(settings)
+    a_node(store, drivers, driver="process")
+    run(runner, spec)
+    os.kill(read_record(root, spec)["process"][0], signal.SIGKILL)
+    assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
+
+    worker = make_worker(settings, store, drivers)
+    worker.start()
+
+    try:
+        assert eventually(lambda: runner.status(spec.instance_id).power == Power.RUNNING)
+    finally:
+        worker.stop()
 
 
 def test_a_recycled_pid_is_nobody_we_know(runner, root, spec):
@@ -268,12 +287,12 @@ def test_an_early_exit_code_is_remembered(runner, root, spec):
     assert 3 == eventually(lambda: another.status(spec.instance_id).exit_code)
 
 
-def test_a_probe_waits_for_nobody(runner, root, spec):
-    """A probe leaves an instance alone that somebody is changing."""
+def test_a_recovery_waits_for_nobody(runner, root, spec):
+    """It leaves an instance alone that somebody is changing."""
     run(runner, spec)
     with runner._locked(spec.instance_id):
         began = time.monotonic()
-        runner.probe()
+        runner.recover()
 
     assert time.monotonic() - began < 10
 
@@ -318,7 +337,7 @@ def test_a_record_that_is_rubbish_spoils_nobody_else_s(runner, root, spec):
     broken.mkdir()
     (broken / "instance.json").write_text("{")
 
-    runner.probe()
+    runner.recover()
     listed = runner.list()
     runner.remove("ibroken")
 
@@ -330,7 +349,7 @@ def test_a_record_that_is_rubbish_spoils_nobody_else_s(runner, root, spec):
 
 
 def test_a_removal_that_broke_off_is_finished(runner, root, spec):
-    """What an earlier removal left is removed by the next probe, and is in nobody's way."""
+    """What an earlier removal left is removed by the next one, and is in nobody's way."""
     left = root / f".gone-{spec.instance_id}"
     (left / "data").mkdir(parents=True)
     run(runner, spec)
@@ -372,12 +391,12 @@ def test_a_folder_that_nobody_may_write_is_removed():
 
 
 def test_a_log_that_grows_while_it_runs_is_cut(runner, root, spec, monkeypatch):
-    """A probe puts aside what was printed, and the program goes on printing."""
+    """A worker puts aside what was printed, and the program goes on printing."""
     monkeypatch.setattr(process_module, "CUT_BYTES", 100)
     run(runner, replace(spec, cmd="while :; do echo 0123456789; sleep 0.01; done"))
     assert eventually(lambda: len(read_log(root, spec)) > 200)
 
-    runner.probe()
+    runner.recover()
 
     assert eventually(lambda: 0 < len(read_log(root, spec)) < 200)
     assert runner.logs(spec.instance_id, tail=500).count("0123456789") > 10

@@ -96,7 +96,18 @@ class NodeDriver(Protocol):
     """Whether the node bears one creation at a time, which is not left before its end is known."""
 
     def probe(self) -> NodeReport:
-        """Ask the node how it is. Answers or raises within the connect timeout plus a second."""
+        """Ask the node how it is. Answers or raises within the connect timeout plus a second.
+
+        It only looks, as do `status`, `list`, `describe` and `logs`: they start, stop and change
+        nothing on the node, whatever they find there.
+        """
+
+    def recover(self) -> None:
+        """Run again what should run and does not, where nothing else on the node sees to that.
+
+        For a worker, after a probe that was answered. Most nodes restart programs by themselves, so
+        that there is nothing to do. An instance that cannot be started is left for the next time.
+        """
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the instance's container and volume, fetching the image where it is missing.

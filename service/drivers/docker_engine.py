@@ -89,6 +89,9 @@ class DockerEngine:
                 cpu_milli=int(info["NCPU"]) * 1000,
             )
 
+    def recover(self) -> None:
+        """Do nothing. The engine restarts containers itself. See NodeDriver."""
+
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Fetch the image if need be; make the volume and the container. See NodeDriver."""
         found = self.status(spec.instance_id)

@@ -90,6 +90,9 @@ class MemoryNode:
         self._receive(probing=True)
         return REPORT
 
+    def recover(self) -> None:
+        """Do nothing. What runs here does not end by itself. See NodeDriver."""
+
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make a container. See NodeDriver."""
         checkpoint()

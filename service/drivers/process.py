@@ -90,10 +90,19 @@ class ProcessRunner:
         self._root = root.absolute()
 
     def probe(self) -> NodeReport:
-        """Tell of this machine, and start again what should run and does not. See NodeDriver.
+        """Tell of this machine. See NodeDriver."""
+        with self._translated():
+            return NodeReport(
+                version=platform.release(),
+                engine="process" if find_abi() else "process (not confined)",
+                memory_mib=psutil.virtual_memory().total // 2**20,
+                cpu_milli=(psutil.cpu_count() or 1) * 1000,
+            )
 
-        That is this driver's restart policy: after a reboot, or when a program ended by itself, it
-        runs again after the next probe.
+    def recover(self) -> None:
+        """Start again what should run and does not, and cut long logs. See NodeDriver.
+
+        That is this driver's restart policy: after a reboot, or when a program ended by itself.
         """
         with self._translated():
             for folder in self._list_folders():
@@ -104,12 +113,6 @@ class ProcessRunner:
                 except NodeFailure as failure:
                     log.warning("cannot resume %s: %s", folder.name, failure.reason)
             self._sweep()
-            return NodeReport(
-                version=platform.release(),
-                engine="process" if find_abi() else "process (not confined)",
-                memory_mib=psutil.virtual_memory().total // 2**20,
-                cpu_milli=(psutil.cpu_count() or 1) * 1000,
-            )
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the instance's folder. See NodeDriver."""

@@ -111,6 +111,9 @@ class Skyportd:
             cpu_milli=_scale(system.get("NCPU"), 1000),
         )
 
+    def recover(self) -> None:
+        """Do nothing. The node's engine restarts containers itself. See NodeDriver."""
+
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Have the container made and started, and wait for the end. See NodeDriver."""
         body = self._describe_creation(spec)
