@@ -6,7 +6,7 @@ it has Landlock. Each instance has a folder::
 
     instance.json    what runs, whether it is wanted running, and which process it is
     lock             flock of who changes the instance right now
-    exit_code        of the process that ended last, written by who was told
+    exit_code        of the program that ended last, written by its keeper
     stdin            a FIFO that the program reads, for its stop command
     log              what the program printed; log.1 before that
     data/            its files, where it starts; all that it may write, with its stdin and log
@@ -14,7 +14,8 @@ it has Landlock. Each instance has a folder::
 The folder is the truth: instances outlive Skyquay, and are found again by another Skyquay. A
 process is known by its pid, its start in ticks since boot and the boot's id, so that a recycled pid
 is nobody we know; one that was started a moment before a crash is known by a variable in its
-environment. Memory is limited for each process of an instance, not for all of them together.
+environment. Each program has a keeper, which outlives Skyquay too. Memory is limited for each
+process of an instance, not for all of them together.
 """
 
 import builtins
@@ -31,7 +32,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -45,14 +45,14 @@ from service.drivers import (
     parse_spec,
     print_spec,
 )
-from service.drivers.landlock import call_confined, find_abi
+from service.drivers.landlock import find_abi, ruleset
 from service.drivers.process_tree import (
     POLL_S,
     Record,
     await_end,
     find,
-    identify,
-    list_members,
+    find_family,
+    kill,
     make_console,
     read_exit_code,
     send,
@@ -238,12 +238,9 @@ class ProcessRunner:
         _rotate(folder / "log")
         (folder / "exit_code").unlink(missing_ok=True)
         _write(folder, record)
-        pid = call_confined(
-            partial(spawn, folder, record),
-            hidden=self._root.parent,
-            writable=[folder / "data", *make_console(folder)],
-        )
-        record["process"] = identify(pid)
+        writable = [folder / "data", *make_console(folder)]
+        with ruleset(hidden=self._root.parent, writable=writable) as descriptor:
+            record["process"] = spawn(folder, record, descriptor)
         _write(folder, record)
 
     def _end(self, folder: Path, record: Record | None, patience_s: float) -> None:
@@ -252,10 +249,10 @@ class ProcessRunner:
             send(folder, record, signal.SIGTERM)
             await_end(folder, record, patience_s)
         deadline = time.monotonic() + KILL_TIMEOUT_S
-        while list_members(folder, record):
+        while any(family := find_family(folder, record)):
             if time.monotonic() > deadline:
                 raise NodeFailure(self._node_id, "Processes of the instance cannot be killed.")
-            send(folder, record, signal.SIGKILL)
+            kill(family)
             await_end(folder, record, POLL_S)
 
     def _list_folders(self) -> builtins.list[Path]:
