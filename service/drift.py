@@ -6,10 +6,12 @@ without a container, are only listed: what becomes of them somebody has to say.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypedDict, Unpack
 
 from service import instances, operations
@@ -118,9 +120,15 @@ def resolve(
 
     `adopt` makes an unknown container an instance of a user; `remove` removes it from the node, or
     deletes an instance whose container is missing; `recreate` makes that container anew. Raises
-    InvalidInput for an id that is no such difference, and then does nothing at all.
+    InvalidInput for an id that is no such difference, or is named more than once, and then does
+    nothing at all.
     """
     node = store.nodes.get(node_id)
+    _require_once(
+        adopt=[adoption["id"] for adoption in resolution["adopt"]],
+        remove=resolution["remove"],
+        recreate=resolution["recreate"],
+    )
     drift = find(store, drivers, node_id)
     unknown = {item.instance_id: item for item in drift.unknown}
     missing = {instance["_id"]: instance for instance in drift.missing}
@@ -235,6 +243,18 @@ def _require(what: str, named: Iterable[str], there: Container[str]) -> None:
             f"Not every id in '{what}' is such a difference of this node.",
             **{what: [f"{name} is none." for name in wrong]},
         )
+
+
+def _require_once(**named: list[str]) -> None:
+    """Raise InvalidInput, with the fields, for ids of which it is not clear what they become."""
+    count = Counter(chain.from_iterable(named.values()))
+    wrong = {
+        what: [f"{name} is named more than once." for name in sorted(twice)]
+        for what, names in named.items()
+        if (twice := {name for name in names if count[name] > 1})
+    }
+    if wrong:
+        raise InvalidInput("An id may be named once in a request.", **wrong)
 
 
 def _draft_adopted(

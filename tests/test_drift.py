@@ -374,6 +374,26 @@ def test_what_is_no_difference_is_named(api, look, node, here, stray, ready, wha
 
 
 @pytest.mark.parametrize(
+    ("resolution", "fields"),
+    [
+        ({"remove": [STRAY, STRAY]}, ["remove"]),
+        ({"adopt": ["ada", "ada"]}, ["adopt"]),
+        ({"adopt": ["ada"], "remove": [STRAY]}, ["adopt", "remove"]),
+        ({"remove": [STRAY], "recreate": [STRAY]}, ["remove", "recreate"]),
+    ],
+)
+def test_an_id_is_named_once(api, look, node, place, here, stray, resolution, fields):
+    """What is to be adopted and removed, or twice the same: 400, and nothing was done."""
+    adoptions = [{"id": STRAY, "user": place[0]["_id"]} for _ in resolution.get("adopt", [])]
+    before = (look(), set(here.containers))
+
+    answer = resolve(api, node, **{**resolution, "adopt": adoptions})
+
+    assert (400, "invalid_input", fields) == told(answer)
+    assert before == (look(), set(here.containers))
+
+
+@pytest.mark.parametrize(
     ("adoption", "field"),
     [({"id": STRAY, "user": "nobody"}, "adopt"), ({"id": "inothing", "user": "x"}, "adopt")],
 )

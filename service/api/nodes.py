@@ -168,8 +168,8 @@ def find_drift(node_id: str) -> wire.Json:
 def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
     """Adopt or remove containers that no document knows; remove or recreate what is missing.
 
-    Only what is named is touched. 400 for an id that is no such difference, and then nothing is
-    done.
+    Only what is named is touched. 400 for an id that is no such difference, or is named more than
+    once, and then nothing is done.
     """
     with calling_a_node() as drivers:
         done = drift.resolve(store(), drivers, node_id, resolution, **origin())
