@@ -1,6 +1,7 @@
 """Every setting, with its default and its meaning. The only reader of the environment."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -12,6 +13,8 @@ MIN_SECRET_KEY_LENGTH = 16
 
 _MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes",
                 "trusted_proxies"}  # fmt: skip
+
+_PREFIX = "SKYQUAY_"
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 """Whole names only: flask-cors would take a star for a pattern, and match more than is meant."""
@@ -183,7 +186,7 @@ class Config:
 
 def variable(name: str) -> str:
     """Name the environment variable of a field of Config."""
-    return f"SKYQUAY_{name.upper()}"
+    return f"{_PREFIX}{name.upper()}"
 
 
 def describe_settings() -> list[tuple[str, str, str]]:
@@ -203,6 +206,14 @@ def _split_address(name: str, text: str) -> tuple[str, int]:
 
 def _print_default(default: object) -> str:
     return str(int(default)) if isinstance(default, bool) else str(default)
+
+
+def environ_of_others() -> dict[str, str]:
+    """Give the environment for a program that is not Skyquay: ours without the settings.
+
+    Secrets are among them, which everything has that a program inherits.
+    """
+    return {name: text for name, text in os.environ.items() if not name.startswith(_PREFIX)}
 
 
 def _read_file(name: str, path: str) -> str:

@@ -44,6 +44,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from service import key_files
+from service.config import environ_of_others
 
 log = logging.getLogger(__name__)
 
@@ -283,7 +284,7 @@ def _complaint(mongod: Path) -> str | None:
     try:
         answer = subprocess.run(  # noqa: S603 - the program is the installer's or the administrator's
             [mongod, "--version"],
-            env=_environ(),
+            env=environ_of_others(),
             capture_output=True,
             text=True,
             timeout=30,
@@ -322,7 +323,7 @@ def _launch(mongod: Path, dbpath: Path, log_file: Path, key: str, port: int) -> 
     with log_file.open("ab") as output:
         process = psutil.Popen(
             [mongod, *(word for option in options for word in option), "--nounixsocket", "--quiet"],
-            env=_environ(),
+            env=environ_of_others(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -330,11 +331,6 @@ def _launch(mongod: Path, dbpath: Path, log_file: Path, key: str, port: int) -> 
             start_new_session=True,
         )
     return EmbeddedMongod(process, port, key)
-
-
-def _environ() -> dict[str, str]:
-    """Give a mongod our environment without the settings, which have our secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SKYQUAY_")}
 
 
 def _await_primary(server: EmbeddedMongod, timeout_s: float) -> bool:

@@ -142,6 +142,15 @@ def test_it_is_ended_where_signals_are_not_confined(runner, root, spec, word):  
     assert [] == find_by(word)
 
 
+def test_what_cannot_be_started_says_why(runner, root, spec):  # noqa: F811
+    """In its log, as a program would, with the exit code of what could not be executed."""
+    status = run(runner, replace(spec, env={"TOO_LONG": "x" * 2**18}))
+
+    told = eventually(lambda: runner.logs(spec.instance_id, tail=5))
+    assert (Power.STOPPED, 127) == (status.power, status.exit_code)
+    assert "The program cannot be started" in told
+
+
 def test_it_ends_when_nothing_is_left(runner, spec):  # noqa: F811
     """There is a keeper as long as there is something to keep."""
     run(runner, replace(spec, cmd="read word; exit 0"))

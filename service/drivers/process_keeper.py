@@ -131,6 +131,8 @@ def _become_program(folder: str, ruleset: int | None, keeper: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.execve(words[0], words, env)  # noqa: S606 - a program that an operator chose
+    except (OSError, ValueError) as exc:
+        os.write(2, f"The program cannot be started: {exc}\n".encode())
     finally:
         os._exit(127)
 
