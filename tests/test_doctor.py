@@ -259,6 +259,7 @@ def test_a_process_node_that_is_not_allowed_here_fails(examine, store, memory_no
     assert (Level.FAIL, True) == (found.level, "SKYQUAY_ALLOW_PROCESS=1" in found.remedy)
 
 
+@pytest.mark.spawns
 def test_nothing_is_started_by_looking(examine, store, config):
     """A program that died is not started by the doctor; a worker does that."""
     drivers = make_drivers(config)

@@ -26,6 +26,8 @@ from tests.test_process import (  # noqa: F401 - fixtures
     spec,
 )
 
+pytestmark = pytest.mark.spawns
+
 one_signal = pytest.mark.skipif(
     landlock.find_abi() < 6, reason="this kernel does not confine signals"
 )
