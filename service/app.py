@@ -132,6 +132,7 @@ def make_store(config: Config) -> Store:
         config.mongodb_uri or "mongodb://127.0.0.1:27017",
         config.database,
         keep_operations_s=config.operation_days * 86400,
+        keep_audit_s=config.audit_days * 86400,
         note_command=metrics.note_command,
         note_operation=metrics.note_operation,
     )

@@ -180,6 +180,22 @@ class Lease(TypedDict):
     until: datetime
 
 
+class LeftBehind(TypedDict):
+    """What of a removed instance's volume could not be deleted."""
+
+    path: str  # where the volume is on the node's disk
+    names: list[str]  # of what is left in it; not all where there is much
+    reason: str
+
+
+class Leftover(LeftBehind):
+    """The same, until somebody deleted it on the node and it was looked for again in vain."""
+
+    _id: str  # the instance's, which no other will ever bear
+    node_id: str
+    created_at: datetime
+
+
 class Operation(TypedDict):
     """Something that must be done on a node, and how far it is."""
 
@@ -199,6 +215,7 @@ class Operation(TypedDict):
     request_id: str | None
     created_at: datetime
     updated_at: datetime
+    leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
     ended_at: NotRequired[datetime]
     expires_at: NotRequired[datetime]  # when it is forgotten
 

@@ -111,7 +111,7 @@ def test_a_plan_writes_nothing(old, store, database):
 
     changes = store.plan_migrations()
 
-    assert [1, 2] == [change.number for change in changes]
+    assert [1, 2, 3] == [change.number for change in changes]
     assert {"keys": 1, "nodes": 1, "instances": 1, "operations": 1} == changes[0].counts
     assert {"operations": 1} == changes[1].counts
     assert before == snapshot(database)
@@ -144,23 +144,23 @@ def test_of_many_that_start_at_once_one_migrates(old, config):
     for store in stores:
         store.close()
 
-    assert [[], [], [], [], [], [1, 2]] == sorted(done)
+    assert [[], [], [], [], [], [1, 2, 3]] == sorted(done)
 
 
 def test_a_crash_in_the_middle_is_repeated(old, store, database, monkeypatch):
     """What was done in part is done again, from the step that did not end."""
-    first, second = migrations.MIGRATIONS
+    first, second, third = migrations.MIGRATIONS
 
     def crash(database, *, write):
         second.work(database, write=write)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", [first, second._replace(work=crash)])
+    monkeypatch.setattr(migrations, "MIGRATIONS", [first, second._replace(work=crash), third])
     with pytest.raises(KeyboardInterrupt):
         store.migrate()
     monkeypatch.undo()
 
-    assert [2] == [change.number for change in store.migrate()]
+    assert [2, 3] == [change.number for change in store.migrate()]
     assert [old["_id"]] == [operation["user_id"] for operation in store.operations.list()]
 
 
@@ -178,7 +178,7 @@ def test_the_lock_of_a_dead_process_runs_out(old, database):
     """Who waits takes over once the lease is over."""
     hold(database, lease_s=0.3)
 
-    assert [1, 2] == [change.number for change in migrations.migrate(database)]
+    assert [1, 2, 3] == [change.number for change in migrations.migrate(database)]
 
 
 def test_nobody_waits_for_ever(old, database):
@@ -267,7 +267,7 @@ def test_the_command_can_be_tried(old, migrate, store, database):
 
     printed = migrate("--dry-run").output
 
-    assert ["1", "2", "A"] == [line[0] for line in printed.splitlines()]
+    assert ["1", "2", "3", "A"] == [line[0] for line in printed.splitlines()]
     assert before == snapshot(database)
 
 

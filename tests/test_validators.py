@@ -10,7 +10,7 @@ from bson import MinKey
 from pymongo.errors import WriteError
 
 from service import audit, instances, keys
-from service.documents import Instance
+from service.documents import Instance, LeftBehind, Leftover
 from service.errors import StoreFailure
 from service.lifecycle import Power
 from service.store import Store, migrations, validators
@@ -19,7 +19,7 @@ from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
 pytestmark = pytest.mark.fresh_database
 
-SHAPES = {2: "d6573418"}
+SHAPES = {2: "d6573418", 3: "06b55769"}
 """How the validators of each migration's version begin, as a digest."""
 
 
@@ -35,6 +35,9 @@ def full(store, memory_nodes):
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     instances.deploy(store, an_order(user, node, image, disk_gb=1.5), now=NOON)
     run_due(store, memory_nodes)
+    left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
+    gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
+    store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
     audit.begin(store, action="a.b", target_kind=None, target_id=None, keep_s=60, now=NOON)
 

@@ -29,6 +29,7 @@ from service.store import (
     inspection,
     instances,
     keys,
+    leftovers,
     migrations,
     nodes,
     operations,
@@ -43,6 +44,7 @@ from service.store.images import Images
 from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
+from service.store.leftovers import Leftovers
 from service.store.migrations import Change
 from service.store.moves import Moves, NoteOperation
 from service.store.nodes import Nodes
@@ -61,6 +63,7 @@ CALL_TIMEOUT_S = 10
 """How long any one call may take, retries included."""
 
 KEEP_OPERATIONS_S = 30 * 86400.0
+KEEP_AUDIT_S = 365 * 86400.0
 
 MIN_VERSION = (6, 0)
 
@@ -71,6 +74,7 @@ _INDEXES: dict[str, Indexes] = {
     "nodes": nodes.INDEXES,
     "instances": instances.INDEXES,
     "operations": operations.INDEXES,
+    "leftovers": leftovers.INDEXES,
     "audit": audit.INDEXES,
     "failures": failures.INDEXES,
 }
@@ -105,13 +109,15 @@ class Store:
         database: str,
         *,
         keep_operations_s: float = KEEP_OPERATIONS_S,
+        keep_audit_s: float = KEEP_AUDIT_S,
         note_command: NoteCommand | None = None,
         note_operation: NoteOperation | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
-        Operations are forgotten `keep_operations_s` seconds after their end. `note_command` is told
-        of each command, `note_operation` of each operation that ends.
+        Operations are forgotten `keep_operations_s` seconds after their end; what a worker writes
+        into the audit log, `keep_audit_s` seconds after that. `note_command` is told of each
+        command, `note_operation` of each operation that ends.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -136,7 +142,8 @@ class Store:
         self._moves = Moves(note_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = Failures(self._database["failures"])
-        self.audit = Audit(self._database["audit"])
+        self.leftovers = Leftovers(self._database["leftovers"])
+        self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
         self._keep_operations_s = keep_operations_s
         self.operations = Operations(
             self._database["operations"], keep_ended_s=keep_operations_s, moves=self._moves

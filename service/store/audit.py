@@ -4,6 +4,8 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, cast
 
+from pymongo.collection import Collection
+
 from service.documents import AuditEntry
 from service.store.collection import Documents, Indexes, translated
 
@@ -19,6 +21,11 @@ class Audit(Documents[AuditEntry]):
     """The entries. Their ids grow with the time."""
 
     what = "entry"
+
+    def __init__(self, collection: Collection[dict[str, Any]], *, keep_s: float) -> None:
+        super().__init__(collection)
+        self.keep_s = keep_s
+        """How long entries are kept that no request made."""
 
     @translated
     def finish(self, entry_id: str, changes: Mapping[str, object]) -> None:

@@ -16,7 +16,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from service.documents import Operation, Step
+from service.documents import LeftBehind, Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
 from service.store.moves import Moves
@@ -248,6 +248,15 @@ class Operations(Documents[Operation]):
             {**_held(operation_id, token), "steps.ended_at": None},
             {"$set": {"steps.$[open].ended_at": now, "steps.$[open].error": error}},
             array_filters=[{"open.ended_at": None}],
+        )
+
+    @translated
+    def note_leftovers(
+        self, operation_id: str, token: str, leftovers: LeftBehind, *, session: Session
+    ) -> None:
+        """Write down what a removal could not delete, if the lease is still ours."""
+        self._collection.update_one(
+            _held(operation_id, token), {"$set": {"leftovers": leftovers}}, session=session
         )
 
     @translated

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from service.documents import AuditEntry, Image, Instance, Key, Node, Operation, User
+from service.documents import AuditEntry, Image, Instance, Key, Leftover, Node, Operation, User
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ DOCUMENTS: dict[str, type] = {
     "nodes": Node,
     "instances": Instance,
     "operations": Operation,
+    "leftovers": Leftover,
     "audit": AuditEntry,
 }
 """What each collection holds. The counts of `failures` are worth no check."""
