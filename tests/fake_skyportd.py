@@ -11,6 +11,7 @@ import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,6 +24,19 @@ PAST = {
     "start": "started", "stop": "stoped", "restart": "restarted", "pause": "pauseed",
     "unpause": "unpauseed", "kill": "killed",
 }  # fmt: skip
+SAMPLE_S = 10
+KEEP_S = 3000
+STAT_ERRORS = {
+    "dangling symlink": "ENOENT: no such file or directory",
+    "link to itself": "ELOOP: too many symbolic links encountered",
+    "link into a file": "ENOTDIR: not a directory",
+}
+"""What a file's content says that it is, and what Node says of it when it is followed."""
+LOST = "dangling symlink"
+UNLINK_ERRORS = {
+    "immutable": "EPERM: operation not permitted, unlink",
+    "too deep": "ENAMETOOLONG: name too long, unlink",
+}
 MANIFEST = "manifest for {} not found: manifest unknown: manifest unknown"
 
 
@@ -36,6 +50,7 @@ class Container:
     status: str = "created"  # created, running, paused, exited
     exit_code: int = 0
     error: str = ""
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     oom_killed: bool = False
     ignores_sigterm: bool = False
     log: list[str] = field(default_factory=list)
@@ -82,6 +97,7 @@ class FakeSkyportd:
         self.key = key
         self.containers: dict[str, Container] = {}
         self.volumes: dict[str, dict[str, str]] = {}
+        """The files of each volume. A lone surrogate in a name is a byte that is not UTF-8."""
         self.states: dict[str, dict[str, Any]] = {}
         self.creations: list[dict[str, Any]] = []
         """The bodies of all creations that arrived."""
@@ -93,6 +109,10 @@ class FakeSkyportd:
         """Docker's words; the state stays INSTALLING."""
         self.pull_stream_error = False
         self.start_s = 0.02
+        self.install_s = 0.0
+        """How long the install scripts take, while the container waits to be started."""
+        self.die_before_start = False
+        """The process ends when Docker made the container and did not start it."""
         self.start_error: str | None = None
         self.exit_after_start: int | None = None
         self.docker_down = False
@@ -105,8 +125,13 @@ class FakeSkyportd:
         self.swallow_creations = False
         """Creations are carried out, and their answers never arrive."""
         self.fs_error: str | None = None
+        self.stats_error = False
+        self.keeps_folders = False
+        """A volume cannot be deleted as if it were a file of its own."""
         self.silent = False
         self.rubbish: bytes | None = None
+        self._started_at = datetime.now(UTC)
+        self._samples: list[datetime] = []  # of processes before this one
         self._creating = 0
         self._lock = threading.RLock()
         self._over = threading.Event()
@@ -133,6 +158,7 @@ class FakeSkyportd:
         """End the process, as a crash does. What is on disk and in Docker stays."""
         if not self._over.is_set():
             self._over.set()
+            self._samples = self._list_samples()
             self._server.shutdown()
             self._server.socket.close()
 
@@ -140,7 +166,16 @@ class FakeSkyportd:
         """Start the process again, on the same port."""
         self._over = threading.Event()
         self._creating = 0
+        self._started_at = datetime.now(UTC)
         self._server = self._listen(self.port)
+
+    def age(self, seconds: float) -> None:
+        """Let everything that is have been so much earlier."""
+        passed = timedelta(seconds=seconds)
+        self._started_at -= passed
+        self._samples = [sample - passed for sample in self._samples]
+        for container in self.containers.values():
+            container.created_at -= passed
 
     def repair_states(self) -> None:
         """Write {} into the state file, as an operator does while the daemon is stopped."""
@@ -167,13 +202,7 @@ class FakeSkyportd:
             case "GET", []:
                 return self._tell_health()
             case "GET", ["stats"]:
-                if self.docker_down:
-                    return Reply(500, {"error": "Failed to fetch stats"})
-                running = [c for c in self.containers.values() if c.status == "running"]
-                return Reply(
-                    200,
-                    {"totalStats": [], "onlineContainersCount": len(running), "uptime": "0m"},
-                )
+                return self._tell_stats()
             case "POST", ["instances", "create"]:
                 return self._create(body)
             case "GET", ["state", name]:
@@ -203,11 +232,7 @@ class FakeSkyportd:
                 self.volumes.setdefault(volume, {})[name] = body.get("content", "")
                 return Reply(200, {"message": "File created successfully"})
             case "DELETE", ["fs", volume, "files", "delete", name]:
-                if name not in self.volumes.get(volume, {}):
-                    path = f"/daemon/volumes/{volume}/{name}"
-                    return _error(f"ENOENT: no such file or directory, stat '{path}'")
-                del self.volumes[volume][name]
-                return Reply(200, {"message": "File deleted successfully"})
+                return self._delete_file(volume, name)
         text = f"<!DOCTYPE html>\n<pre>Cannot {method} {path}</pre>\n"
         return Reply(404, text, "text/html; charset=utf-8")
 
@@ -234,6 +259,38 @@ class FakeSkyportd:
                 "docker": {"status": "running", "systemInfo": system},
             },
         )
+
+    def _tell_stats(self) -> Reply:
+        if self.docker_down or self.stats_error:
+            return Reply(500, {"error": "Failed to fetch stats"})
+        running = [c for c in self.containers.values() if c.status == "running"]
+        minutes = int((datetime.now(UTC) - self._started_at).total_seconds() // 60)
+        parts = {"d": minutes // 1440, "h": minutes // 60 % 24, "m": minutes % 60}
+        return Reply(
+            200,
+            {
+                "totalStats": [
+                    {
+                        "timestamp": sample.isoformat(timespec="milliseconds")[:-6] + "Z",
+                        "RamMax": "24105.55 MB",
+                        "Ram": "653.44 MB",
+                        "CoresMax": 2,
+                        "Cores": "11.34%",
+                    }
+                    for sample in self._list_samples()
+                ],
+                "onlineContainersCount": len(running),
+                "uptime": " ".join(f"{n}{unit}" for unit, n in parts.items() if n) or "0m",
+            },
+        )
+
+    def _list_samples(self) -> list[datetime]:
+        """List when the load was measured: a process begins ten seconds after its start."""
+        now = datetime.now(UTC)
+        own = int((now - self._started_at).total_seconds() // SAMPLE_S)
+        samples = [self._started_at + timedelta(seconds=SAMPLE_S * (n + 1)) for n in range(own)]
+        kept = [*self._samples, *samples] if not self._over.is_set() else self._samples
+        return [sample for sample in kept if (now - sample).total_seconds() <= KEEP_S]
 
     def _read_state(self, name: str) -> Reply:
         if self.corrupt_states:
@@ -293,6 +350,12 @@ class FakeSkyportd:
             return
         container = Container(name, {**body, "Env": env})
         self.containers[name] = container
+        if self.die_before_start:
+            self.die_before_start = False
+            self.die()
+            return
+        if not self._install(name, body):
+            return
         if self.start_error is not None:
             container.error, container.exit_code = self.start_error, 127
             self._write_state(name, "FAILED", None)
@@ -304,6 +367,20 @@ class FakeSkyportd:
             self.lose_update = False
             return
         self._write_state(name, "READY", container.cid)
+
+    def _install(self, name: str, body: dict[str, Any]) -> bool:
+        """Fetch what the scripts say. False when that does not come to its end."""
+        if self.install_s and self._wait(self.install_s):
+            return False
+        for script in body.get("Scripts", {}).get("Install", ()) if self.install_s else ():
+            if name not in self.volumes:
+                self.die()  # nobody catches what writing into no folder raises
+                return False
+            self.volumes[name][script["Path"]] = "fetched"
+        if name not in self.containers:
+            self._write_state(name, "FAILED", None)
+            return False
+        return True
 
     def _write_state(self, name: str, state: str, cid: str | None) -> None:
         self.states[name] = {"state": state, "containerId": cid}
@@ -410,14 +487,33 @@ class FakeSkyportd:
             path = f"/daemon/volumes/{volume}"
             return _error(f"ENOENT: no such file or directory, scandir '{path}'")
         for name, content in self.volumes[volume].items():
-            if content == "dangling symlink":
-                path = f"/daemon/volumes/{volume}/{name}"
-                return _error(f"ENOENT: no such file or directory, stat '{path}'")
+            if _is_bytes(name) or content in STAT_ERRORS:
+                path = f"/daemon/volumes/{volume}/{_as_node_reads(name)}"
+                return _error(f"{STAT_ERRORS.get(content, STAT_ERRORS[LOST])}, stat '{path}'")
         files = [
             {"name": name, "isDirectory": False, "isEditable": True, "size": "6.00 B"}
             for name in self.volumes[volume]
         ]
         return Reply(200, {"files": files})
+
+    def _delete_file(self, volume: str, name: str) -> Reply:
+        """Delete a file, or a folder with all in it, which the volume itself may be."""
+        path = f"/daemon/volumes/{volume}"
+        files = self.volumes.get(volume)
+        if name == "./" and not self.keeps_folders:
+            if files is None:
+                return _error(f"{STAT_ERRORS[LOST]}, lstat '{path}'")
+            for inner, content in files.items():
+                if content in UNLINK_ERRORS:  # what comes after that stays as well
+                    return _error(f"{UNLINK_ERRORS[content]} '{path}/{_as_node_reads(inner)}'")
+            del self.volumes[volume]
+        elif files is None or _is_bytes(name) or name not in files:
+            return _error(f"{STAT_ERRORS[LOST]}, lstat '{path}/{name}'")
+        elif files[name] in UNLINK_ERRORS:
+            return _error(f"{UNLINK_ERRORS[files[name]]} '{path}/{name}'")
+        else:
+            del files[name]
+        return Reply(200, {"message": "File deleted successfully"})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -570,6 +666,14 @@ def _error(message: str) -> Reply:
     return Reply(500, {"message": message})
 
 
+def _is_bytes(name: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in name)
+
+
+def _as_node_reads(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _not_found_here() -> Reply:
     return Reply(404, {"message": "Container not found"})
 
@@ -584,6 +688,7 @@ def _inspect(container: Container) -> dict[str, Any]:
     config = container.config
     return {
         "Id": container.cid,
+        "Created": f"{container.created_at.isoformat()[:-6]}123Z",
         "Name": f"/{container.name}",
         "State": {
             "Status": container.status,

@@ -89,6 +89,17 @@ class NodeReport:
     cpu_milli: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What could not be deleted of a volume, so that somebody has to do it on the node itself."""
+
+    path: str
+    """Where the volume is on the node's disk."""
+    names: tuple[str, ...]
+    """Of what is left in it, as far as it can be named, and not all where there is much."""
+    reason: str
+
+
 class NodeDriver(Protocol):
     """One node, as the worker sees it."""
 
@@ -153,8 +164,12 @@ class NodeDriver(Protocol):
         when there is no such container.
         """
 
-    def remove(self, instance_id: str) -> None:
-        """Kill and remove the container and its volume. What is gone already is a success."""
+    def remove(self, instance_id: str) -> Leftovers | None:
+        """Kill and remove the container and its volume. What is gone already is a success.
+
+        The container is gone afterwards, whatever a program wrote into its volume: files that do
+        not go are answered. None: nothing is left.
+        """
 
     def close(self) -> None:
         """Let go of connections. The containers are not touched."""

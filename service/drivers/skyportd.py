@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import PurePosixPath
 from typing import Any
@@ -26,10 +26,13 @@ from service.drivers import (
     MAX_LOG_BYTES,
     ContainerSpec,
     ContainerStatus,
+    Leftovers,
     NodeReport,
 )
 from service.drivers.guarded import Guard, GuardedAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
+from service.drivers.skyportd_files import ERASE_TIMEOUT_S, Said, erase
+from service.drivers.skyportd_uptime import find_start, parse_time
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import Power, PowerAction
 from service.ports import PortMapping
@@ -48,14 +51,18 @@ STEADY_S = 1.0
 GLITCH_S = 2.0
 """How long the daemon's state file may be unreadable while it is being written."""
 
-MAX_DEAD_LINKS = 1000
+SETTLE_TIMEOUT_S = 5.0
+"""How long a removal waits for a creation under way to notice that its container is gone."""
+
 CHECKPOINT_EVERY_S = 1.0
 _POLL_S = 0.25
 _MAX_POLL_S = 2.0
+_UNFINISHED = ("INSTALLING", "UNKNOWN")  # a state file that was repaired knows nothing
 _GONE = 404
 _CONFLICT = 409
 _NOT_MODIFIED = 304
 _OK = range(200, 300)
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
 _INNER = re.compile(r"\(HTTP code (\d{3})\) [^-]*- (.*)", re.DOTALL)
 
 
@@ -119,6 +126,9 @@ class Skyportd:
         body = self._describe_creation(spec)
         self._require_state_file(spec.instance_id)  # a creation would end the daemon otherwise
         container = self._find_earlier(spec.instance_id, checkpoint)
+        if container is not None and self._is_abandoned(spec.instance_id, container):
+            self._delete_container(spec.instance_id)
+            container = None
         env = None
         if container is None:
             env = self._send_creation(body, checkpoint)
@@ -204,22 +214,19 @@ class Skyportd:
             raise NodeRefused(self._node_id, status.reason or "The container does not start.")
         return status
 
-    def remove(self, instance_id: str) -> None:
-        """Kill the container, empty its volume, and remove it. See NodeDriver.
+    def remove(self, instance_id: str) -> Leftovers | None:
+        """Remove the container, and then its volume. See NodeDriver.
 
         The daemon says that it removes the volume, and does not.
         """
-        if self._inspect(instance_id) is not None:
-            self._change_power(instance_id, "kill")
-        self._erase(instance_id)
-        deadline = time.monotonic() + self._read_timeout_s
-        while self._inspect(instance_id) is not None:
-            answer = self._call("GET", f"/instances/{_quote(instance_id)}/delete")
-            if answer.status_code not in _OK:
-                inner, reason = _explain(answer)
-                if inner not in (_GONE, _CONFLICT) or time.monotonic() > deadline:
-                    raise NodeFailure(self._node_id, reason)
-                time.sleep(_POLL_S)  # gone by now, or on its way out
+        if not _NAME.fullmatch(instance_id):
+            return None  # no container and no volume can be named so, and a path could
+        container = self._inspect(instance_id)
+        installs = self._may_install(instance_id, container)
+        self._delete_container(instance_id)
+        if installs and container is not None:
+            self._await_end(instance_id)
+        return erase(self._ask_files, instance_id, path=_find_source(container), whole=not installs)
 
     def close(self) -> None:
         """Close the connections. See NodeDriver."""
@@ -347,7 +354,7 @@ class Skyportd:
         while True:
             now = time.monotonic()
             container = self._inspect(instance_id)
-            docker = container["State"].get("Status") if container else None
+            docker = _read_status(container) if container else None
             if container is not None and docker in ("running", "paused"):
                 running_since = running_since or now
                 if now - running_since >= STEADY_S:
@@ -375,6 +382,9 @@ class Skyportd:
         if container is not None:
             if state == "INSTALLING" and waited_s < INSTALL_TIMEOUT_S:
                 return  # its install scripts run
+            after = self._inspect(instance_id)
+            if after is None or _read_status(after) != _read_status(container):
+                return  # it was started after it was looked at
             reason = str(container["State"].get("Error") or "The container did not start.")
             self._call("GET", f"/instances/{_quote(instance_id)}/delete")
             raise NodeRefused(self._node_id, reason)
@@ -385,6 +395,62 @@ class Skyportd:
         patience_s = INSTALL_TIMEOUT_S if state == "INSTALLING" else APPEAR_TIMEOUT_S
         if waited_s >= patience_s:
             raise NodeFailure(self._node_id, "The node made no container.")
+
+    def _is_abandoned(self, instance_id: str, container: Mapping[str, Any]) -> bool:
+        """Tell whether the daemon ended between making this container and starting it.
+
+        Raises NodeUnreachable while that cannot be told, which is for a minute after its start.
+        """
+        state = self._read_state(instance_id)
+        if state not in _UNFINISHED or not _is_unstarted(container):
+            return False
+        outlived = self._has_outlived(container)
+        if outlived is None:
+            raise NodeUnreachable(
+                self._node_id, "Whether the daemon still installs it will be known in a minute."
+            )
+        return not outlived
+
+    def _has_outlived(self, container: Mapping[str, Any]) -> bool | None:
+        """Tell whether the daemon has been running since it made this container.
+
+        None while its uptime leaves both open. All three times are of the node's own clock.
+        """
+        answer = self._call("GET", "/stats")
+        body, made_at = _read_json(answer), parse_time(container.get("Created"))
+        start = None
+        if answer.status_code in _OK and isinstance(body, dict):
+            start = find_start(body, answer.headers.get("Date", ""))
+        if start is None or made_at is None:
+            return True  # nothing says that it has not
+        if made_at < start[0]:
+            return False
+        return True if made_at >= start[1] else None
+
+    def _may_install(self, instance_id: str, container: Mapping[str, Any] | None) -> bool:
+        """Tell whether the daemon may be writing install scripts into the volume."""
+        try:
+            state = self._read_state(instance_id)
+        except NodeUnreachable:
+            raise
+        except NodeFailure:
+            return True  # its state file is broken, or is just being written
+        if state != "INSTALLING" or (container is not None and not _is_unstarted(container)):
+            return False
+        return container is None or self._has_outlived(container) is not False
+
+    def _await_end(self, instance_id: str) -> None:
+        """Let the daemon notice that a container which it was to start is gone."""
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                if self._read_state(instance_id) != "INSTALLING":
+                    return
+            except NodeUnreachable:
+                raise
+            except NodeFailure:
+                pass  # it may be writing it
+            time.sleep(_POLL_S)
 
     # Asking
 
@@ -443,33 +509,28 @@ class Skyportd:
         kind = NodeRefused if inner == 400 else NodeFailure
         raise kind(self._node_id, reason)
 
-    def _erase(self, instance_id: str) -> None:
-        """Delete all files of the instance, which the daemon itself leaves behind."""
-        volume = f"/fs/{_quote(instance_id)}/files"
-        for name in self._list_files(volume, instance_id):
-            gone = self._call("DELETE", f"{volume}/delete/{_quote(name)}")
-            if gone.status_code not in _OK and "ENOENT" not in _explain(gone)[1]:
-                raise NodeFailure(self._node_id, f"Cannot empty the volume: {_explain(gone)[1]}")
+    def _delete_container(self, instance_id: str) -> None:
+        """Kill and remove the container, whatever its state, until it is gone."""
+        deadline = time.monotonic() + self._read_timeout_s
+        while self._inspect(instance_id) is not None:
+            answer = self._call("GET", f"/instances/{_quote(instance_id)}/delete")
+            if answer.status_code not in _OK:
+                inner, reason = _explain(answer)
+                if inner not in (_GONE, _CONFLICT) or time.monotonic() > deadline:
+                    raise NodeFailure(self._node_id, reason)
+                time.sleep(_POLL_S)  # gone by now, or on its way out
 
-    def _list_files(self, volume: str, instance_id: str) -> Iterator[str]:
-        """List the files until there are none. A link to nowhere hides all others, one at a time.
-
-        The daemon's error names it, and it can be deleted by that name.
-        """
-        for _ in range(MAX_DEAD_LINKS):
-            answer = self._call("GET", volume)
-            if answer.status_code in _OK:
-                files = self._require_object(answer).get("files") or ()
-                yield from (str(file["name"]) for file in files)
-                return
-            reason = _explain(answer)[1]
-            path = PurePosixPath(reason.rstrip("'").rpartition("'")[2])
-            if "ENOENT" not in reason or instance_id not in (path.name, path.parent.name):
-                raise NodeFailure(self._node_id, f"Cannot empty the volume: {reason}")
-            if path.name == instance_id:
-                return  # there is no volume
-            yield path.name
-        raise NodeFailure(self._node_id, "Cannot empty the volume: too many dead links.")
+    def _ask_files(self, method: str, path: str) -> Said:
+        """Send a call about files. One without an answer raises only when the daemon is away."""
+        try:
+            answer = self._call(method, path, read_timeout_s=ERASE_TIMEOUT_S)
+        except NodeUnreachable as exc:
+            self._list_containers()
+            return Said(False, None, exc.reason)
+        body = _read_json(answer)
+        told = body.get("message") if isinstance(body, dict) else None
+        reason = told if isinstance(told, str) else _explain(answer)[1]
+        return Said(answer.status_code in _OK, body, reason)
 
     def _tell(
         self, container: Mapping[str, Any], env: tuple[str, ...] | None = None
@@ -565,6 +626,24 @@ def _find_volume(mounts: object) -> str | None:
         if mount.get("Destination") == DATA_FOLDER and source.parent.name == "volumes":
             return source.name
     return None
+
+
+def _find_source(container: Mapping[str, Any] | None) -> str | None:
+    """Find where a container's volume is on the node's disk."""
+    mounts = container.get("Mounts") if container else None
+    for mount in mounts if isinstance(mounts, list) else ():
+        if isinstance(mount, dict) and mount.get("Destination") == DATA_FOLDER:
+            return str(mount.get("Source"))
+    return None
+
+
+def _read_status(container: Mapping[str, Any]) -> object:
+    return container["State"].get("Status")
+
+
+def _is_unstarted(container: Mapping[str, Any]) -> bool:
+    """Tell whether Docker made the container and was never told to start it."""
+    return _read_status(container) == "created" and not container["State"].get("Error")
 
 
 def _find_ports(bindings: Mapping[str, Any]) -> tuple[PortMapping, ...]:
