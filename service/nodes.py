@@ -14,7 +14,7 @@ from typing import NotRequired, TypedDict
 from service.addresses import LOOPBACK, is_loopback, refusal
 from service.documents import Allocated, Capacity, ConfigureKey, Node
 from service.drivers import DriverFactory
-from service.errors import InvalidInput, NodeFailure, NodeUnreachable
+from service.errors import InvalidInput, NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
@@ -31,6 +31,9 @@ SEALED = ("secret", "pending_secret", "tls")
 
 TLS_PARTS: dict[str, tuple[str, ...]] = {"docker": ("ca", "cert", "key"), "skyportd": ()}
 """Drivers that call nodes by address, each with what it needs at least to do so over TLS."""
+
+RESTART = "Restart the daemon."
+"""What is left to do for a daemon that enrolled itself."""
 
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
@@ -143,10 +146,10 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
 
     Raises NotFound when the node was deleted meanwhile, never for what the node does.
     """
-    changes = _look(drivers, node, now=now)
+    enrolled = use_new_key(node)
+    changes = _look(drivers, enrolled if node["secret"] is None else node, now=now)
     if node["pending_secret"] is not None:
-        enrolled: Node = {**node, "secret": node["pending_secret"]}
-        with_new_key = _look(drivers, enrolled, now=now)
+        with_new_key = _look(drivers, enrolled, now=now) if node["secret"] else changes
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = store.nodes.note_probe(node["_id"], changes)
@@ -163,6 +166,19 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
         if changes["status"] == NodeStatus.ONLINE:
             store.operations.hurry_on(node["_id"])
     return after
+
+
+def use_new_key(node: Node) -> Node:
+    """Make the node as it is once its daemon answers to the key that it enrolled itself with."""
+    if node["pending_secret"] is None:
+        return node
+    return {**node, "secret": node["pending_secret"]}
+
+
+def explain(node: Node, failure: NodeFailure) -> str:
+    """Say why the node does not answer: a daemon reads a new key only when it is started."""
+    is_new = node["secret"] is not None and node["secret"] == node["pending_secret"]
+    return RESTART if is_new and isinstance(failure, NodeRefused) else failure.reason
 
 
 def issue_configure_key(
@@ -236,7 +252,7 @@ def enroll(
             "The configure key is not valid.", configureKey=["Is wrong, used or expired."]
         )
     if node["status"] == NodeStatus.UNCONFIGURED:
-        waits = {"status": NodeStatus.OFFLINE, "probe_error": "Restart the daemon."}
+        waits = {"status": NodeStatus.OFFLINE, "probe_error": RESTART}
         return store.nodes.note_probe(node["_id"], waits)
     return node
 
@@ -251,6 +267,7 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
     def write(session: Session) -> int:
         forgotten = store.instances.remove_on(node_id, session=session) if force else 0
         store.operations.supersede_on(node_id, now=now, session=session)
+        store.leftovers.remove_on(node_id, session=session)
         store.nodes.remove(node_id, only_if_empty=not force, session=session)
         return forgotten
 
@@ -338,7 +355,7 @@ def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, obj
         with closing(drivers(node)) as driver:
             report = driver.probe()
     except NodeFailure as failure:
-        return {"status": NodeStatus.OFFLINE, "probe_error": failure.reason}
+        return {"status": NodeStatus.OFFLINE, "probe_error": explain(node, failure)}
     return {
         "status": NodeStatus.ONLINE,
         "probe_error": None,

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from service import nodes
+from service import doctor, nodes
 from service.app import create_app, make_drivers
+from service.vault import Vault
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import NOON, ApiClient, a_key, told
 
@@ -96,6 +97,38 @@ def test_a_daemon_is_enrolled(api, store, settings, daemon, created):
         after["status"],
         after["pending_secret"],
     )
+
+
+def test_an_enrolled_daemon_is_to_be_restarted(api, store, settings, created):
+    """Whoever probes it until then: it enrolled itself, and does not know its key yet."""
+    configure(api, created["configureKey"], secrets.token_hex(32))
+    before = store.nodes.get(created["id"])["probe_error"]
+
+    after = probe(store, settings, created["id"])["probe_error"]
+
+    assert ("Restart the daemon.", "Restart the daemon.") == (before, after)
+
+
+def test_an_enrolled_daemon_that_is_down_is_not_to_be_restarted(
+    api, store, settings, daemon, created
+):
+    """What does not answer at all has another reason."""
+    configure(api, created["configureKey"], secrets.token_hex(32))
+    daemon.die()
+
+    assert "does not answer" in probe(store, settings, created["id"])["probe_error"]
+
+
+def test_the_doctor_says_to_restart_a_daemon(api, store, settings, created):
+    """As the node itself says."""
+    configure(api, created["configureKey"], secrets.token_hex(32))
+    found = doctor.examine(
+        store, make_drivers(settings), Vault(SECRET_KEY), data_dir=settings.data_dir,
+        probe_interval_s=60, now=lambda: NOON,
+    )  # fmt: skip
+
+    [said] = [finding.found for finding in found if finding.subject == "node helsinki-1"]
+    assert said.endswith("Restart the daemon.")
 
 
 def test_the_old_key_is_used_until_the_new_one_answers(api, store, settings, daemon, created):
