@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from service import nodes
+from service import leftovers, nodes
 from service.documents import Node
 from service.drivers import DriverFactory
 from service.errors import NodeFailure, ServiceError
@@ -81,6 +81,7 @@ def examine(
         yield _try_secrets(store, vault, known)
         with ThreadPoolExecutor(_PROBES_AT_ONCE) as pool:
             yield from pool.map(lambda node: _examine_node(drivers, node), known)
+        yield from _examine_leftovers(store, known)
         yield _examine_probes(store, probe_interval_s)
         yield _examine_queue(store)
     except ServiceError as exc:
@@ -264,11 +265,12 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
             "Run the command that `POST /api/nodes/{id}/configure-key` answers, on the node.",
         )
     began = time.monotonic()
+    keyed = nodes.use_new_key(node) if node["secret"] is None else node
     try:
-        with closing(drivers(node)) as driver:
+        with closing(drivers(keyed)) as driver:
             report = driver.probe()
     except ServiceError as exc:
-        reason = exc.reason if isinstance(exc, NodeFailure) else exc.message
+        reason = nodes.explain(keyed, exc) if isinstance(exc, NodeFailure) else exc.message
         return Finding(
             Level.FAIL,
             subject,
@@ -287,6 +289,18 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
             "See that a worker runs, and reaches the node from its own machine.",
         )
     return Finding(Level.OK, subject, f"{answers}.")
+
+
+def _examine_leftovers(store: Store, known: list[Node]) -> Iterator[Finding]:
+    names = {node["_id"]: node["name"] for node in known}
+    for left in store.leftovers.list():
+        yield Finding(
+            Level.WARN,
+            f"leftovers of node {names.get(left['node_id'], left['node_id'])}",
+            _end(f"Of instance {left['_id']}, which is gone, {leftovers.describe(left)}"),
+            "Delete it on the node; then `remove` the id with "
+            f"`POST /api/nodes/{left['node_id']}/drift/resolve`: {left['_id']}.",
+        )
 
 
 def _examine_probes(store: Store, interval_s: float) -> Finding:

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypedDict, Unpack
 
 from service import instances, operations
-from service.documents import Instance, Node, Operation
+from service.documents import Instance, Leftover, Node, Operation
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
 from service.errors import Conflict, InstanceNotReady, InvalidInput, NodeOffline
 from service.lifecycle import (
@@ -61,6 +61,7 @@ class Drift:
     unknown: Sequence[Unknown]
     missing: Sequence[Instance]
     changed: Sequence[Changed]
+    leftovers: Sequence[Leftover]
 
 
 class Adoption(TypedDict):
@@ -118,10 +119,10 @@ def resolve(
 ) -> list[Resolved]:
     """Do with differences what the resolution says.
 
-    `adopt` makes an unknown container an instance of a user; `remove` removes it from the node, or
-    deletes an instance whose container is missing; `recreate` makes that container anew. Raises
-    InvalidInput for an id that is no such difference, or is named more than once, and then does
-    nothing at all.
+    `adopt` makes an unknown container an instance of a user; `remove` removes it from the node,
+    deletes an instance whose container is missing, or tries once more to remove files that an
+    instance left; `recreate` makes a missing container anew. Raises InvalidInput for an id that is
+    no such difference, or is named more than once, and then does nothing at all.
     """
     node = store.nodes.get(node_id)
     _require_once(
@@ -133,7 +134,8 @@ def resolve(
     unknown = {item.instance_id: item for item in drift.unknown}
     missing = {instance["_id"]: instance for instance in drift.missing}
     _require("adopt", [adoption["id"] for adoption in resolution["adopt"]], unknown)
-    _require("remove", resolution["remove"], {**unknown, **missing})
+    left = {leftover["_id"] for leftover in drift.leftovers}
+    _require("remove", resolution["remove"], {*unknown, *missing, *left})
     _require("recreate", resolution["recreate"], missing)
     adopted = [
         _draft_adopted(
@@ -187,6 +189,7 @@ def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
             for document in settled
             if document["_id"] in found and _differs(document, found[document["_id"]])
         ],
+        leftovers=store.leftovers.list_on(node_id),
     )
 
 

@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 
-from service import instances, operations
-from service.documents import Instance, Operation
-from service.drivers import ContainerStatus, DriverFactory, NodeDriver
+from service import instances, leftovers, operations
+from service.documents import Deploying, Instance, Operation
+from service.drivers import ContainerStatus, DriverFactory, Leftovers, NodeDriver
 from service.errors import (
     NodeFailure,
     NodeRefused,
@@ -261,18 +261,16 @@ def align_power(job: Job, driver: NodeDriver) -> None:
 def delete(job: Job, driver: NodeDriver) -> None:
     """Remove the container and its volume, and then the instance with all that it held."""
 
-    def remove() -> None:
-        driver.remove(job.operation["instance_id"])
-
     def forget(session: Session) -> None:
-        job.finish(OperationStatus.SUCCEEDED, session=session)
         instances.forget(job.store, instance, session=session)
 
     instance = job.read_instance()
-    if driver.exclusive and _is_being_made(job, instance["_id"]):
+    held = _find_lock(job, instance["_id"]) if driver.exclusive else None
+    if held is not None and driver.status(instance["_id"]) is None:
         raise NotYet("Its deployment has not come to its end.")
-    job.step("remove", remove)
-    job.store.transaction(forget)
+    _remove(job, driver, forget)
+    if held is not None:  # nobody else ends the deployment that it held the node for
+        job.store.nodes.unlock_deploy(job.operation["node_id"], operation_id=held["operation_id"])
 
 
 def change_power(job: Job, driver: NodeDriver) -> None:
@@ -293,13 +291,9 @@ def restart(job: Job, driver: NodeDriver) -> None:
 def remove(job: Job, driver: NodeDriver) -> None:
     """Remove what is left on the node of an instance that no document knows."""
 
-    def clear() -> None:
-        if job.store.instances.find(job.operation["instance_id"]) is not None:
-            raise OperationSuperseded("There is an instance of this id again.")
-        driver.remove(job.operation["instance_id"])
-
-    job.step("remove", clear)
-    job.finish(OperationStatus.SUCCEEDED)
+    if job.store.instances.find(job.operation["instance_id"]) is not None:
+        raise OperationSuperseded("There is an instance of this id again.")
+    _remove(job, driver, lambda _: None)
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
@@ -378,11 +372,32 @@ def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
     job.let_node_go()
 
 
-def _is_being_made(job: Job, instance_id: str) -> bool:
-    return any(
-        node["deploying"] is not None and node["deploying"]["instance_id"] == instance_id
-        for node in job.store.nodes.list_deploying()
-    )
+def _find_lock(job: Job, instance_id: str) -> Deploying | None:
+    """Find what holds the node for a deployment of this instance, whose end is not known."""
+    for node in job.store.nodes.list_deploying():
+        held = node["deploying"]
+        if held is not None and held["instance_id"] == instance_id:
+            return held
+    return None
+
+
+def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> None:
+    """Have the node remove everything, and note with the operation's end what is left there."""
+    left: Leftovers | None = None
+
+    def remove() -> None:
+        nonlocal left
+        left = driver.remove(job.operation["instance_id"])
+
+    def end(session: Session) -> None:
+        leftovers.note(job.store, job.operation, job.token, left, now=job.now(), session=session)
+        job.finish(OperationStatus.SUCCEEDED, session=session)
+        forget(session)
+
+    job.step("remove", remove)
+    if left is not None:
+        leftovers.record(job.store, job.operation, left, now=job.now())
+    job.store.transaction(end)
 
 
 def _clean_up(job: Job, driver: NodeDriver) -> None:

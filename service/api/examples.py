@@ -195,6 +195,7 @@ OPERATION: dict[str, Any] = {
     "nextAttemptAt": _WHEN,
     "cancelRequested": False,
     "error": "The Docker Engine does not answer.",
+    "leftovers": None,
     "requestedBy": "3f6c2b1a09d8e7f5",
     "requestId": "b0c1d2e3f4a59687",
     "createdAt": _WHEN,
@@ -211,6 +212,7 @@ CANCELLED = {
 DELETED_NODE = {"message": "The node is deleted, with 3 instances.", "instances": 3}
 _STRAY = "izzy4qk2mhw7d"
 _LOST = "ib5c6d7efgh2j"
+_GONE = "ik3l4m5nopq6r"
 DRIFT = {
     "unknown": [{"id": _STRAY, "containerId": INSTANCE["ContainerId"], "power": "running"}],
     "missing": [{"id": _LOST, "name": "lost"}],
@@ -221,6 +223,16 @@ DRIFT = {
             "suspended": False,
             "recorded": "running",
             "seen": "stopped",
+        }
+    ],
+    "leftovers": [
+        {
+            "id": _GONE,
+            "path": f"/opt/skyportd/volumes/{_GONE}",
+            "names": ["world"],
+            "reason": "EPERM: operation not permitted, unlink "
+            f"'/opt/skyportd/volumes/{_GONE}/world/level.dat'",
+            "since": _WHEN,
         }
     ],
 }

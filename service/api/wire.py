@@ -154,6 +154,7 @@ def operation(document: Operation) -> Json:
         "nextAttemptAt": document["next_attempt_at"] if document["status"] in OPEN else None,
         "cancelRequested": document["cancel_requested"],
         "error": document["error"],
+        "leftovers": document.get("leftovers"),
         "requestedBy": document["requested_by"],
         "requestId": document["request_id"],
         "createdAt": document["created_at"],
@@ -231,7 +232,7 @@ def deleted_node(forgotten: int) -> Json:
 
 def drift(found: Drift) -> Json:
     """Shape how a node differs from the documents."""
-    return {
+    shaped: Json = {
         "unknown": [
             {
                 "id": item.instance_id,
@@ -252,6 +253,18 @@ def drift(found: Drift) -> Json:
             for item in found.changed
         ],
     }
+    if found.leftovers:
+        shaped["leftovers"] = [
+            {
+                "id": left["_id"],
+                "path": left["path"],
+                "names": left["names"],
+                "reason": left["reason"],
+                "since": left["created_at"],
+            }
+            for left in found.leftovers
+        ]
+    return shaped
 
 
 def resolved(done: Resolved) -> Json:

@@ -9,6 +9,7 @@ import marshmallow as ma
 from service import certificates
 from service.api import fields
 from service.api.schemas.base import Answer, Request
+from service.api.schemas.operations import LeftoversAnswer
 from service.drivers import DRIVER_NAMES
 from service.nodes import TLS_PARTS
 
@@ -304,12 +305,23 @@ class PowerDifference(Answer):
     seen = ma.fields.String(required=True)
 
 
+class LeftoverAnswer(LeftoversAnswer):
+    """Files of an instance that is gone, which the node could not delete."""
+
+    id = ma.fields.String(required=True, metadata={"description": "The instance's."})
+    since = ma.fields.DateTime(required=True)
+
+
 class DriftAnswer(Answer):
     """How a node differs from the documents."""
 
     strays = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
     missing = ma.fields.List(ma.fields.Nested(MissingContainer), required=True)
     power = ma.fields.List(ma.fields.Nested(PowerDifference), required=True)
+    leftovers = ma.fields.List(
+        ma.fields.Nested(LeftoverAnswer),
+        metadata={"description": "Files that removed instances left; absent where there are none."},
+    )
 
 
 class Adoption(Request):
@@ -331,7 +343,7 @@ class ResolveDrift(Request):
     remove = ma.fields.List(
         fields.text(longest=128, description="An id."),
         load_default=list,
-        metadata={"description": "Unknown containers and missing instances that go."},
+        metadata={"description": "Unknown containers, missing instances and leftovers that go."},
     )
     recreate = ma.fields.List(
         fields.text(longest=128, description="An id."),

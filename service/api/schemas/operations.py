@@ -34,6 +34,20 @@ class StepAnswer(Answer):
     error = ma.fields.String(required=True, allow_none=True)
 
 
+class LeftoversAnswer(Answer):
+    """What of a removed instance's volume its node could not delete."""
+
+    path = ma.fields.String(
+        required=True, metadata={"description": "Where the volume is on the node's disk."}
+    )
+    names = ma.fields.List(
+        ma.fields.String(),
+        required=True,
+        metadata={"description": "What is left in it, as far as it can be named; 20 at the most."},
+    )
+    reason = ma.fields.String(required=True)
+
+
 class OperationAnswer(Answer):
     """Something that must be done on a node, and how far it is."""
 
@@ -54,6 +68,12 @@ class OperationAnswer(Answer):
     cancelRequested = ma.fields.Boolean(required=True)
     error = ma.fields.String(
         required=True, allow_none=True, metadata={"description": "Why it failed or waits."}
+    )
+    leftovers = ma.fields.Nested(
+        LeftoversAnswer,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of a removal that could not delete every file; null: nothing."},
     )
     requestedBy = ma.fields.String(
         required=True, allow_none=True, metadata={"description": "The key's id."}
