@@ -364,7 +364,7 @@ def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
         yield
     except NodeUnreachable:
         # What became of the creation is not known: the node stays held until the next attempt.
-        job.hold_node(longer_s=MAX_DELAY_S)
+        job.hold_node(longer_s=backoff_s(job.operation["attempts"], chance=lambda: 0.0))
         raise
     except BaseException:
         job.let_node_go()

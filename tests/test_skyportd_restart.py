@@ -18,7 +18,7 @@ from service.instances import make_id
 from service.lifecycle import InstanceState, OperationStatus, Power
 from service.ports import parse
 from service.vault import Vault
-from tests.fake_skyportd import FakeSkyportd
+from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
@@ -125,6 +125,25 @@ def test_a_container_that_is_still_installed_is_waited_for(daemon, driver, spec)
         assert first.result().container_id == second.container_id
 
     assert (1, True) == (len(daemon.creations), daemon.is_alive)
+
+
+def test_a_container_that_starts_while_it_is_looked_at_is_left_alone(daemon, driver, spec):
+    """Docker says that it is made, and then the daemon that it is READY: it was started between."""
+    container = Container(spec.instance_id, {"Id": spec.instance_id})
+    daemon.containers[spec.instance_id] = container
+    daemon.states[spec.instance_id] = {"state": "INSTALLING", "containerId": None}
+    inspect = ("GET", f"/instances/{spec.instance_id}")
+    answer = daemon.answer
+
+    def start(method, path, body):
+        if path.startswith("/state/") and daemon.calls.count(inspect) == 2:
+            container.status = "running"
+            daemon.states[spec.instance_id] = {"state": "READY", "containerId": container.cid}
+        return answer(method, path, body)
+
+    daemon.answer = start
+
+    assert (container.cid, []) == (create(driver, spec).container_id, daemon.creations)
 
 
 def test_a_daemon_that_tells_nothing_is_believed(daemon, driver, spec, monkeypatch):
@@ -240,6 +259,15 @@ def test_it_can_be_cancelled_at_once(store, stuck):
         cancelled["status"],
         store.instances.get(stuck[1])["state"],
     )
+
+
+def test_a_cancelled_one_holds_the_node_no_longer_than_needed(store, stuck):
+    """Two leases, and the wait before the attempt that does not come: not a minute more."""
+    operations.cancel(store, stuck[2], now=NOON)
+
+    [node] = store.nodes.list()
+    held_s = (node["deploying"]["until"] - store.tell_time()).total_seconds()
+    assert held_s <= 2 * 30 + 2
 
 
 def test_it_can_be_deleted_at_once(store, stuck, daemon):
