@@ -14,7 +14,7 @@ from service import leftovers, nodes
 from service.documents import Node
 from service.drivers import DriverFactory
 from service.errors import NodeFailure, ServiceError
-from service.lifecycle import NodeStatus
+from service.lifecycle import NodeStatus, OperationKind, OperationStatus
 from service.store import Store
 from service.store.inspection import Inspection
 from service.vault import Vault
@@ -27,6 +27,9 @@ GRANT = "Grant clusterMonitor on admin to Skyquay's database user."
 MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
 MAX_DUE_S = 60.0
 MAX_PROBES_MISSED = 3
+MANY_ATTEMPTS = 3
+"""How often a deletion is tried before that is told."""
+
 WARN_FREE = 0.1
 FAIL_FREE = 0.02
 RUN_WORKER = "See that a worker runs: `skyquay worker`, or `skyquay serve` without --no-worker."
@@ -82,6 +85,7 @@ def examine(
         with ThreadPoolExecutor(_PROBES_AT_ONCE) as pool:
             yield from pool.map(lambda node: _examine_node(drivers, node), known)
         yield from _examine_leftovers(store, known)
+        yield from _examine_deletions(store, known)
         yield _examine_probes(store, probe_interval_s)
         yield _examine_queue(store)
     except ServiceError as exc:
@@ -301,6 +305,22 @@ def _examine_leftovers(store: Store, known: list[Node]) -> Iterator[Finding]:
             "Delete it on the node; then `remove` the id with "
             f"`POST /api/nodes/{left['node_id']}/drift/resolve`: {left['_id']}.",
         )
+
+
+def _examine_deletions(store: Store, known: list[Node]) -> Iterator[Finding]:
+    for node in known:
+        for instance in store.instances.list_deleting(node["_id"]):
+            latest = store.operations.find_latest(instance["_id"])
+            if latest is None or latest["kind"] != OperationKind.DELETE:
+                continue
+            failed = latest["status"] == OperationStatus.FAILED
+            if failed or latest["attempts"] >= MANY_ATTEMPTS:
+                yield Finding(
+                    Level.WARN,
+                    f"instance {instance['_id']}",
+                    _end(f"Node {node['name']} does not remove it: {latest['error']}"),
+                    "Mend that on the node: it is tried again. `force` forgets the instance.",
+                )
 
 
 def _examine_probes(store: Store, interval_s: float) -> Finding:

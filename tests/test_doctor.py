@@ -17,7 +17,7 @@ from service.lifecycle import NodeStatus, PowerAction
 from service.ports import parse
 from service.store import Store
 from service.vault import Vault
-from tests.support import a_node, a_user, an_image, an_order, free_port
+from tests.support import a_node, a_user, an_image, an_order, free_port, run_due
 
 pytestmark = pytest.mark.fresh_database
 
@@ -359,6 +359,19 @@ def test_what_waits_for_a_node_that_is_down_is_fine(examine, waiting, store):
     store.nodes.note_probe(waiting["node_id"], {"status": NodeStatus.OFFLINE, "probe_error": "x"})
 
     assert Level.OK == examine("queue").level
+
+
+def test_what_a_node_does_not_remove_is_warned_of(examine, store, memory_nodes):
+    """An instance that stays DELETING, with the node's reason."""
+    place = a_user(store), a_node(store, memory_nodes), an_image(store)
+    instance_id = instances.deploy(store, an_order(*place), now=utc_now())[0]["_id"]
+    memory_nodes[place[1]["_id"]].refuse("device or resource busy")
+    instances.delete(store, instance_id, now=utc_now())
+    run_due(store, memory_nodes)
+
+    found = examine(f"instance {instance_id}")
+
+    assert (Level.WARN, True) == (found.level, "device or resource busy" in found.found)
 
 
 @pytest.mark.parametrize(("free", "level"), [(50, "ok"), (5, "warn"), (1, "fail")])

@@ -129,7 +129,11 @@ def test_what_is_left_is_told_within_bounds(daemon, driver):
 
     left = driver.remove(ID)
 
-    assert (skyportd_files.MAX_NAMED, "0000") == (len(left.names), left.names[0][:4])
+    assert (PATH, skyportd_files.MAX_NAMED, "0000") == (
+        left.path,
+        len(left.names),
+        left.names[0][:4],
+    )
 
 
 def test_the_calls_are_bounded(daemon, driver, monkeypatch):

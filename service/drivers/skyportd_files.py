@@ -80,6 +80,7 @@ def erase(ask: Ask, volume_id: str, *, path: str | None, whole: bool) -> Leftove
             gone = ask("DELETE", f"{files}/delete/{_quote(each)}")
             if not gone.ok:
                 failed[each] = gone.reason
+                path = path or _find_path(gone.reason, volume_id)[0]
             if time.monotonic() >= deadline:
                 break
     return _tell(path, volume_id, failed, "Not all of it could be deleted in time.")
