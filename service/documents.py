@@ -60,6 +60,7 @@ class Report(TypedDict):
     engine: str
     memory_mib: int | None
     cpu_milli: int | None
+    engine_id: NotRequired[str | None]  # what the engine is known by; None: it does not say
 
 
 class Capacity(TypedDict):
@@ -114,6 +115,9 @@ class Node(TypedDict):
     secret: str | None  # the node's key, encrypted, like the next
     pending_secret: str | None  # not yet seen in use
     tls: str | None  # JSON with ca, cert and key, as far as it has them; encrypted. None: plain
+    allow_same_engine: bool  # its engine may be another node's as well
+    same_engine_as: str | None  # the id of another node of its engine, found by the last probe
+    memory_from_engine: bool  # its memory is what its engine reports, 0 before the first report
     trusted_address: bool  # the operator said it on the machine: it may be anything
     configure_key: ConfigureKey | None
     deploying: Deploying | None

@@ -8,6 +8,7 @@
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
+    │   ├── NodeExists          409 node_exists
     │   ├── CapacityExceeded    409 capacity_exceeded
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
@@ -105,6 +106,19 @@ class PortTaken(Conflict):
     """Another instance of the node holds one of the host ports."""
 
     code = "port_taken"
+
+
+class NodeExists(Conflict):
+    """Another node is of the same engine, and nobody said that it may be."""
+
+    code = "node_exists"
+
+    def __init__(self, name: str, node_id: str) -> None:
+        super().__init__(
+            f"This is the engine of the node {name} ({node_id}). Host ports and memory are counted "
+            "for each node, so one engine should be one node.",
+            nodeId=[node_id],
+        )
 
 
 class CapacityExceeded(Conflict):

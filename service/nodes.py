@@ -5,16 +5,16 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 from service.addresses import LOOPBACK, is_loopback, refusal
-from service.documents import Allocated, Capacity, ConfigureKey, Node
+from service.documents import Allocated, Capacity, ConfigureKey, Node, Report
 from service.drivers import DriverFactory
-from service.errors import InvalidInput, NodeFailure, NodeRefused, NodeUnreachable
+from service.errors import InvalidInput, NodeExists, NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
@@ -35,6 +35,9 @@ TLS_PARTS: dict[str, tuple[str, ...]] = {"docker": ("ca", "cert", "key"), "skypo
 RESTART = "Restart the daemon."
 """What is left to do for a daemon that enrolled itself."""
 
+REPORTS_MEMORY = frozenset({"docker", "process"})
+"""Drivers of nodes that have as much memory as their engine reports, unless `ram` is given."""
+
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
 
@@ -53,6 +56,7 @@ class NodeOrder(TypedDict):
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
+    allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
     tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
 
 
@@ -77,7 +81,8 @@ def create(
     """Add a node, and probe it where that needs no enrolment. One that is down is added as well.
 
     Raises InvalidInput for a `process` node, an engine without TLS or an address where the settings
-    do not allow them, NoSecretKey for what cannot be encrypted. A `trusted_address` may be any.
+    do not allow them, NoSecretKey for what cannot be encrypted, and NodeExists for the engine of
+    another node, unless the order allows that. A `trusted_address` may be any.
     """
     if order["driver"] == "process" and not allow_process:
         raise InvalidInput(
@@ -96,18 +101,19 @@ def create(
         node["secret"] = vault.seal(order["api_key"])
     if "tls" in order:
         node["tls"] = vault.seal(json.dumps(order["tls"]))
-    if order["driver"] not in PROBED_WHEN_CREATED and node["secret"] is None:
-        store.nodes.add(node)
-        return node
-    node["status"] = NodeStatus.OFFLINE
+    if order["driver"] in PROBED_WHEN_CREATED or node["secret"] is not None:
+        found = _compare_engine(store, node, _look(drivers, node, now=now))
+        node = cast("Node", {**node, **found})
     store.nodes.add(node)
-    return probe(store, drivers, node, now=now)
+    return node
 
 
 def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
     """Make the document of a node that nobody has talked to."""
     ram, processor = order.get("ram", ""), order.get("processor", "")
     memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
+    from_engine = not ram and order["driver"] in REPORTS_MEMORY
+    memory_mib = 0 if from_engine else find_capacity_mib(ram)
     return Node(
         _id=node_id,
         name=order["name"],
@@ -128,11 +134,14 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         secret=None,
         pending_secret=None,
         tls=None,
+        allow_same_engine=order.get("allow_same_engine", False),
+        same_engine_as=None,
+        memory_from_engine=from_engine,
         trusted_address=False,
         configure_key=None,
         deploying=None,
         capacity=Capacity(
-            memory_mib=_stretch(find_capacity_mib(ram), memory_over or 0),
+            memory_mib=_stretch(memory_mib, memory_over or 0),
             cpu_milli=_stretch(find_capacity_milli(processor), cpu_over),
         ),
         allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
@@ -144,7 +153,9 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
 def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) -> Node:
     """Ask the node how it is and write down the answer; answer the node as it is then.
 
-    Raises NotFound when the node was deleted meanwhile, never for what the node does.
+    A node that never answered before, and turns out to be of another node's engine, is Offline
+    unless that is allowed; one that did goes on, with a warning. Raises NotFound when the node was
+    deleted meanwhile, never for what the node does.
     """
     enrolled = use_new_key(node)
     changes = _look(drivers, enrolled if node["secret"] is None else node, now=now)
@@ -152,18 +163,18 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
         with_new_key = _look(drivers, enrolled, now=now) if node["secret"] else changes
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
-    after = store.nodes.note_probe(node["_id"], changes)
-    if changes["status"] != node["status"]:
+    after = _note_probe(store, node, changes)
+    if after["status"] != node["status"]:
         log.info(
             "node changed",
             extra={
                 "node_id": node["_id"],
                 "node": node["name"],
-                "status": changes["status"],
-                "error": changes["probe_error"],
+                "status": after["status"],
+                "error": after["probe_error"],
             },
         )
-        if changes["status"] == NodeStatus.ONLINE:
+        if after["status"] == NodeStatus.ONLINE:
             store.operations.hurry_on(node["_id"])
     return after
 
@@ -275,13 +286,33 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
 
 
 def list_warnings(node: Node) -> list[str]:
-    """Say in sentences what of the node is not limited although it might be meant to be."""
+    """Say in sentences what of the node is not limited, promised twice, or beyond its limit."""
     warnings = []
-    if node["capacity"]["memory_mib"] is None and node["memory_overallocate"] != UNLIMITED:
-        warnings.append(f"Its memory is not limited: ram {node['ram']!r} is no amount like 32 GB.")
-    if node["capacity"]["cpu_milli"] is None and node["cpu_overallocate"] not in (None, UNLIMITED):
+    memory_mib, cpu_milli = node["capacity"]["memory_mib"], node["capacity"]["cpu_milli"]
+    allocated = node["allocated"]
+    if memory_mib is None and node["memory_overallocate"] != UNLIMITED:
+        reason = f"ram {node['ram']!r} is no amount like 32 GB."
+        if node["memory_from_engine"]:
+            reason = "its engine does not say how much it has."
+        warnings.append(f"Its memory is not limited: {reason}")
+    if memory_mib is not None and allocated["memory_mib"] > memory_mib:
+        warnings.append(
+            "More memory is promised than it may give away: "
+            f"{allocated['memory_mib']} MiB of {memory_mib} MiB."
+        )
+    if cpu_milli is None and node["cpu_overallocate"] not in (None, UNLIMITED):
         warnings.append(
             f"Its cores are not limited: processor {node['processor']!r} is no number of cores."
+        )
+    if cpu_milli is not None and allocated["cpu_milli"] > cpu_milli:
+        warnings.append(
+            "More cores are promised than it may give away: "
+            f"{allocated['cpu_milli'] / 1000:g} of {cpu_milli / 1000:g}."
+        )
+    if node["same_engine_as"] is not None:
+        warnings.append(
+            f"The node {node['same_engine_as']} is of the same engine: host ports, memory and "
+            "cores are counted for each of the two alone."
         )
     return warnings
 
@@ -356,12 +387,47 @@ def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, obj
             report = driver.probe()
     except NodeFailure as failure:
         return {"status": NodeStatus.OFFLINE, "probe_error": explain(node, failure)}
-    return {
+    found: dict[str, object] = {
         "status": NodeStatus.ONLINE,
         "probe_error": None,
         "report": asdict(report),
         "last_seen_at": now,
     }
+    if node["memory_from_engine"]:
+        memory_mib = _stretch(report.memory_mib, node["memory_overallocate"] or 0)
+        found["capacity"] = {**node["capacity"], "memory_mib": memory_mib}
+    return found
+
+
+def _compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Mapping[str, object]:
+    """Add to what a look found whether another node is of the same engine.
+
+    Raises NodeExists when there is one, this node was never Online, and that is not allowed.
+    """
+    if found["status"] != NodeStatus.ONLINE:
+        return found
+    report = cast("Report", found["report"])
+    other = store.nodes.find_same_engine(report["engine_id"], except_id=node["_id"])
+    if other is None:
+        return {**found, "same_engine_as": None}
+    if node["report"] is None and not node["allow_same_engine"]:
+        raise NodeExists(other["name"], other["_id"])
+    return {**found, "same_engine_as": other["_id"]}
+
+
+def _note_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
+    try:
+        return store.nodes.note_probe(node["_id"], _compare_engine(store, node, found))
+    except NodeExists as exc:
+        if node["report"] is None and not node["allow_same_engine"]:
+            refused = {
+                "status": NodeStatus.OFFLINE,
+                "probe_error": f"{exc.message} Delete one of them, or add this one anew and say "
+                "that it may be of the same engine.",
+            }
+            return store.nodes.note_probe(node["_id"], refused)
+    # The other was found to be of this engine after ours was compared.
+    return store.nodes.note_probe(node["_id"], _compare_engine(store, node, found))
 
 
 def _digest(key: str) -> str:

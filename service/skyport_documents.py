@@ -42,6 +42,7 @@ def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
         "processor": fields["processor"],
         "address": fields["address"],
         "port": fields["port"],
+        "allow_same_engine": True,  # as it was: its instances run
     }
     node = nodes.draft(order, node_id=fields["node_id"], now=now)
     node["trusted_address"] = True

@@ -48,6 +48,7 @@ def list_nodes() -> list[wire.Json]:
     CreatedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
+    409,
     example=examples.CREATED_NODE,
     description="The node was added.",
 )
@@ -56,8 +57,9 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
 
     A `docker` or `process` node is probed at once, and is Online or Offline; a `skyportd` node is
     Unconfigured until its daemon enrols itself with the key that is answered, once; unless its
-    `apiKey` is given. A Docker Engine that is not on the machine itself needs `tls`. Link-local,
-    metadata and loopback addresses are refused, now and whenever the node is called.
+    `apiKey` is given. 409 with the code `node_exists` for the engine of another node, unless
+    `allowSameEngine` is true. A Docker Engine that is not on the machine itself needs `tls`.
+    Link-local, metadata and loopback addresses are refused, now and whenever the node is called.
     """
     here = current()
     with calling_a_node() as drivers:

@@ -190,6 +190,7 @@ def node(document: Node) -> Json:
     """Shape a node. Its keys and certificates stay here."""
     report = document["report"]
     cpu_milli = document["capacity"]["cpu_milli"]
+    has_milli = report["cpu_milli"] if report else None
     return {
         "id": document["_id"],
         "name": document["name"],
@@ -205,6 +206,8 @@ def node(document: Node) -> Json:
         "error": document["probe_error"],
         "version": report["version"] if report else None,
         "engine": report["engine"] if report else None,
+        "engineId": report.get("engine_id") if report else None,
+        "cores": None if has_milli is None else cores(has_milli),
         "instances": document["allocated"]["instances"],
         "memoryMib": document["capacity"]["memory_mib"],
         "memoryOverallocate": document["memory_overallocate"],

@@ -56,9 +56,19 @@ def _read_tls(options: dict[str, Any]) -> dict[str, str]:
     "--address", help="Host name, address or unix:///path. Default for docker: its socket."
 )
 @click.option("--port", help="For docker 2376, without TLS 2375; for skyportd 3002.")
-@click.option("--ram", help="GB, or with a unit; what the node may give away.")
+@click.option(
+    "--ram",
+    help="GB, or with a unit; what the node may give away. Default for docker and process: "
+    "what the engine has.",
+)
 @click.option("--disk", help="GB.")
 @click.option("--processor", help="Its processor, as you call it.")
+@click.option(
+    "--same-engine",
+    "allowSameEngine",
+    is_flag=True,
+    help="Add it although another node is of the same engine.",
+)
 @click.option("--tags", help="What you call it by, apart by commas.")
 @click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
 @tls_options

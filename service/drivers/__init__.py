@@ -22,6 +22,9 @@ DRIVER_NAMES = ("skyportd", "docker", "process")
 MAX_LOG_BYTES = 256 * 1024
 """How much of a program's output one call reads."""
 
+MAX_ENGINE_ID = 128
+"""How many characters of an engine's id are kept. Docker's have 59 at the most."""
+
 INTERRUPT = "^C"
 """The stop command that is no text for the program, but SIGINT."""
 
@@ -87,6 +90,8 @@ class NodeReport:
     engine: str
     memory_mib: int | None
     cpu_milli: int | None
+    engine_id: str | None = None
+    """What the engine is known by, at whatever address; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

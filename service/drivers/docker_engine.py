@@ -16,6 +16,7 @@ from docker.types import LogConfig
 from service.addresses import Refuse, trust
 from service.drivers import (
     INTERRUPT,
+    MAX_ENGINE_ID,
     MAX_LOG_BYTES,
     ContainerSpec,
     ContainerStatus,
@@ -87,6 +88,7 @@ class DockerEngine:
                 engine=f"docker {info['ServerVersion']}",
                 memory_mib=int(info["MemTotal"]) // 2**20,
                 cpu_milli=int(info["NCPU"]) * 1000,
+                engine_id=str(info.get("ID") or "")[:MAX_ENGINE_ID] or None,
             )
 
     def recover(self) -> None:

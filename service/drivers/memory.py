@@ -3,7 +3,7 @@
 import builtins
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.documents import Node
 from service.drivers import ContainerSpec, ContainerStatus, NodeReport
@@ -32,6 +32,8 @@ class MemoryNode:
     node_id: str
     exclusive: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
+    engine_id: str = ""
+    """What its engine is known by; its own unless two nodes are to be of one engine."""
     calls: int = 0
     """How many calls reached the node, answered or not."""
     created: int = 0
@@ -48,6 +50,7 @@ class MemoryNode:
 
     def __post_init__(self) -> None:
         self._going.set()
+        self.engine_id = self.engine_id or f"memory-{self.node_id}"
 
     def behave(self) -> None:
         """Answer everything again, truthfully and at once."""
@@ -88,7 +91,7 @@ class MemoryNode:
     def probe(self) -> NodeReport:
         """Tell how the node is. See NodeDriver."""
         self._receive(probing=True)
-        return REPORT
+        return replace(REPORT, engine_id=self.engine_id)
 
     def recover(self) -> None:
         """Do nothing. What runs here does not end by itself. See NodeDriver."""

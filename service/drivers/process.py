@@ -20,6 +20,7 @@ process of an instance, not for all of them together.
 
 import builtins
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -67,6 +68,7 @@ ROTATE_BYTES = 1024 * 1024
 CUT_BYTES = 16 * 1024 * 1024
 """How long the log of a program may become while it runs."""
 
+MACHINE_ID = Path("/etc/machine-id")
 LOCK_TIMEOUT_S = 30.0
 KILL_TIMEOUT_S = 10.0
 GONE = ".gone-"
@@ -97,6 +99,7 @@ class ProcessRunner:
                 engine="process" if find_abi() else "process (not confined)",
                 memory_mib=psutil.virtual_memory().total // 2**20,
                 cpu_milli=(psutil.cpu_count() or 1) * 1000,
+                engine_id=_identify_machine(self._root),
             )
 
     def recover(self) -> None:
@@ -314,6 +317,19 @@ class ProcessRunner:
             yield
         except (OSError, ValueError, KeyError, psutil.Error) as exc:
             raise NodeFailure(self._node_id, f"This machine cannot do it: {exc}") from exc
+
+
+def _identify_machine(root: Path) -> str:
+    """Make an id of this machine's and the folder's: who has both has the same instances.
+
+    A digest, because the machine's id is not to be shown.
+    """
+    try:
+        machine = MACHINE_ID.read_text().strip()
+    except OSError:
+        machine = ""
+    parts = f"{machine or platform.node()} {root.resolve()}"
+    return f"process-{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
 def _try_lock(descriptor: int, path: Path) -> bool:

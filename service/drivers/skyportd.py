@@ -23,6 +23,7 @@ import structlog
 from service.addresses import Refuse, trust
 from service.drivers import (
     INTERRUPT,
+    MAX_ENGINE_ID,
     MAX_LOG_BYTES,
     ContainerSpec,
     ContainerStatus,
@@ -116,6 +117,7 @@ class Skyportd:
             engine=f"docker {system.get('ServerVersion', '')}".strip(),
             memory_mib=_scale(system.get("MemTotal"), 1 / 2**20),
             cpu_milli=_scale(system.get("NCPU"), 1000),
+            engine_id=str(system.get("ID") or "")[:MAX_ENGINE_ID] or None,
         )
 
     def recover(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import pymongo
@@ -63,6 +64,12 @@ _ADDED: dict[str, dict[str, object]] = {
 """Fields that documents from before there were migrations may lack, and what they have instead."""
 
 
+_ADDED_WITH_ENGINES: dict[str, dict[str, object]] = {
+    # Nodes of before go on as they are: unlimited, and several of one engine where they were.
+    "nodes": {"allow_same_engine": True, "same_engine_as": None, "memory_from_engine": False},
+}
+
+
 class Migration(NamedTuple):
     """One step. `work` counts the documents of each collection that need it, and may do it."""
 
@@ -80,9 +87,14 @@ class Change:
     counts: dict[str, int]
 
 
-def _complete(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+def _complete(
+    database: Database[dict[str, Any]],
+    added: dict[str, dict[str, object]] = _ADDED,
+    *,
+    write: bool,
+) -> dict[str, int]:
     counts = {}
-    for name, fields in _ADDED.items():
+    for name, fields in added.items():
         lacking = {"$or": [{field: {"$exists": False}} for field in fields]}
         counts[name] = database[name].count_documents(lacking)
         if write:
@@ -131,6 +143,11 @@ MIGRATIONS = [
     Migration(1, "Complete documents with the fields that later versions added.", _complete),
     Migration(2, "Name the owner of the instance in operations.", _name_owners),
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
+    Migration(
+        4,
+        "Tell nodes that share an engine, and where their memory is known from.",
+        partial(_complete, added=_ADDED_WITH_ENGINES),
+    ),
 ]
 """Numbered without gaps. What was released is never changed, only followed by another."""
 

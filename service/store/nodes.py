@@ -6,13 +6,27 @@ from datetime import UTC, datetime
 from typing import cast
 
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from service.documents import Node
-from service.errors import CapacityExceeded, NodeNotEmpty, NotFound
+from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.lifecycle import NodeStatus
-from service.store.collection import Documents, Indexes, Session, translated
+from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
 
-INDEXES: Indexes = [{"keys": [("probed_at", 1)]}, {"keys": [("status", 1)]}]
+INDEXES: Indexes = [
+    {"keys": [("probed_at", 1)]},
+    {"keys": [("status", 1)]},
+    # No two nodes of one engine, but for those that are known to be. It never fails to be made:
+    # documents from before it have neither field.
+    {
+        "keys": [("report.engine_id", 1)],
+        "unique": True,
+        "partialFilterExpression": {
+            "report.engine_id": {"$type": "string"},
+            "same_engine_as": {"$type": "null"},
+        },
+    },
+]
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,6 +40,16 @@ class Nodes(Documents[Node]):
     def list_by_ids(self, node_ids: set[str]) -> "builtins.list[Node]":
         """Read the nodes of these ids that exist."""
         return self._read_all({"_id": {"$in": sorted(node_ids)}})
+
+    @translated
+    def find_same_engine(self, engine_id: str | None, *, except_id: str) -> Node | None:
+        """Find the oldest other node of this engine, may it be seen or not. No id is no engine."""
+        if engine_id is None:
+            return None
+        found = self._collection.find_one(
+            {"report.engine_id": engine_id, "_id": {"$ne": except_id}}, sort=[("created_at", 1)]
+        )
+        return cast("Node | None", found)
 
     @translated
     def reserve(
@@ -155,10 +179,17 @@ class Nodes(Documents[Node]):
 
     @translated
     def note_probe(self, node_id: str, changes: Mapping[str, object]) -> Node:
-        """Write what a probe found. Raises NotFound when the node is gone."""
-        node = self._collection.find_one_and_update(
-            {"_id": node_id}, {"$set": dict(changes)}, return_document=ReturnDocument.AFTER
-        )
+        """Write what a probe found.
+
+        Raises NotFound when the node is gone, NodeExists when another has its engine already and
+        `changes` do not say so.
+        """
+        try:
+            node = self._collection.find_one_and_update(
+                {"_id": node_id}, {"$set": dict(changes)}, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError as exc:
+            raise self._conflict(exc) from exc
         if node is None:
             raise NotFound(self.what, node_id)
         return cast("Node", node)
@@ -184,6 +215,13 @@ class Nodes(Documents[Node]):
             raise NodeNotEmpty(
                 "Instances still live on this node.", nodeId=[f"Instances on it: {count}."]
             )
+
+    def _conflict(self, exc: DuplicateKeyError) -> Conflict:
+        engine_id = duplicate_key(exc).get("report.engine_id")
+        other = self._collection.find_one({"report.engine_id": engine_id}, {"name": 1})
+        if engine_id is None or other is None:
+            return super()._conflict(exc)
+        return NodeExists(other["name"], other["_id"])
 
 
 def _has_room(what: str, amount: int) -> dict[str, object]:

@@ -76,7 +76,10 @@ class CreateNode(Request):
     ram = fields.as_text(
         allow_none=True,
         load_default=None,
-        metadata={"description": "GB, or with a unit. Not limited where it cannot be read."},
+        metadata={
+            "description": "GB, or with a unit. For `docker` and `process`, what the engine "
+            "reports if absent. Not limited where it cannot be read."
+        },
     )
     disk = fields.as_text(allow_none=True, load_default=None, metadata={"description": "GB."})
     processor = fields.as_text(allow_none=True, load_default=None)
@@ -118,6 +121,12 @@ class CreateNode(Request):
             "description": "For `docker` by address: ca, cert and key. For `skyportd`, which is "
             "called over HTTPS then: a `ca` of yours, or {} for one that the system trusts."
         },
+    )
+    allow_same_engine = ma.fields.Boolean(
+        data_key="allowSameEngine",
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Add it although another node is of the same engine."},
     )
     driver = ma.fields.String(
         load_default="skyportd",
@@ -200,6 +209,12 @@ class NodeAnswer(Answer):
     )
     version = ma.fields.String(required=True, allow_none=True)
     engine = ma.fields.String(required=True, allow_none=True)
+    engineId = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "What the engine is known by."}
+    )
+    cores = ma.fields.Float(
+        required=True, allow_none=True, metadata={"description": "Those that the engine reports."}
+    )
     instances = ma.fields.Integer(required=True)
     memoryMib = ma.fields.Integer(
         required=True,
@@ -218,7 +233,10 @@ class NodeAnswer(Answer):
     warnings = ma.fields.List(
         ma.fields.String(),
         required=True,
-        metadata={"description": "What is not limited because it cannot be read."},
+        metadata={
+            "description": "What is not limited because it cannot be read, what is promised beyond "
+            "its limit, and another node of the same engine."
+        },
     )
     lastSeenAt = ma.fields.DateTime(required=True, allow_none=True)
     createdAt = ma.fields.DateTime(required=True)
