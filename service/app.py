@@ -9,7 +9,7 @@ from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from service import audit, certificates, keys, metrics
+from service import audit, certificates, installation, keys, metrics
 from service.addresses import LOOPBACK, refusal, refuse_plain, trust
 from service.brake import Brake
 from service.config import Config
@@ -61,7 +61,7 @@ def create_app(
     app.extensions[EXTENSION] = Context(
         config=config,
         store=store,
-        drivers=drivers or make_drivers(config),
+        drivers=drivers or make_drivers(config, store),
         now=now,
         patience=Patience(config.threads),
         vault=Vault(config.secret_key),
@@ -138,9 +138,13 @@ def make_store(config: Config) -> Store:
     )
 
 
-def make_drivers(config: Config) -> DriverFactory:
-    """Make the function that finds a node's driver."""
+def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
+    """Make the function that finds a node's driver.
 
+    Drivers touch only what is the installation's whose documents are in the store.
+    """
+
+    owner = installation.make_owner(store or make_store(config))
     vault = Vault(config.secret_key)
     picky = partial(refusal, allow_loopback=config.allow_loopback_nodes)
 
@@ -164,6 +168,7 @@ def make_drivers(config: Config) -> DriverFactory:
                     read_timeout_s=config.read_timeout_s,
                     refuse=refuse,
                     tls=_open_tls(vault, node),
+                    owner=owner,
                 )
             case "skyportd" if node["secret"] is not None:
                 return Skyportd(

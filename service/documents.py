@@ -217,6 +217,7 @@ class Operation(TypedDict):
     error: str | None
     requested_by: str | None  # key id
     request_id: str | None
+    container_id: NotRequired[str | None]  # which is to be removed, when no instance knows it
     created_at: datetime
     updated_at: datetime
     leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
@@ -248,6 +249,14 @@ class Key(TypedDict):
     expires_at: datetime | None
     last_used_at: datetime | None
     created_by: str | None  # key id; None: an operator, on the command line
+    created_at: datetime
+
+
+class Setting(TypedDict):
+    """What is kept once for a database."""
+
+    _id: str  # what it is: "installation"
+    value: str
     created_at: datetime
 
 

@@ -2,7 +2,8 @@
 
 A worker compares the two after each probe, and writes down what it sees; what the documents want
 and nobody pursues becomes an operation again. Containers that no document knows, and documents
-without a container, are only listed: what becomes of them somebody has to say.
+without a container, are only listed: what becomes of them somebody has to say. Containers that may
+be another installation's, which the node shares, are never removed unless they were adopted.
 """
 
 import logging
@@ -59,6 +60,7 @@ class Drift:
     """How a node differs from the documents. What operations are under way with is left out."""
 
     unknown: Sequence[Unknown]
+    unclaimed: Sequence[Unknown]  # which may be another installation's
     missing: Sequence[Instance]
     changed: Sequence[Changed]
     leftovers: Sequence[Leftover]
@@ -119,10 +121,11 @@ def resolve(
 ) -> list[Resolved]:
     """Do with differences what the resolution says.
 
-    `adopt` makes an unknown container an instance of a user; `remove` removes it from the node,
-    deletes an instance whose container is missing, or tries once more to remove files that an
-    instance left; `recreate` makes a missing container anew. Raises InvalidInput for an id that is
-    no such difference, or is named more than once, and then does nothing at all.
+    `adopt` makes an unknown or unclaimed container an instance of a user; `remove` removes an
+    unknown one from the node, deletes an instance whose container is missing, or tries once more to
+    remove files that an instance left; `recreate` makes a missing container anew. Raises
+    InvalidInput for an id that is no such difference, or is named more than once, and then does
+    nothing at all.
     """
     node = store.nodes.get(node_id)
     _require_once(
@@ -132,14 +135,15 @@ def resolve(
     )
     drift = find(store, drivers, node_id)
     unknown = {item.instance_id: item for item in drift.unknown}
+    adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.unknown]}
     missing = {instance["_id"]: instance for instance in drift.missing}
-    _require("adopt", [adoption["id"] for adoption in resolution["adopt"]], unknown)
     left = {leftover["_id"] for leftover in drift.leftovers}
+    _require("adopt", [adoption["id"] for adoption in resolution["adopt"]], adoptable)
     _require("remove", resolution["remove"], {*unknown, *missing, *left})
     _require("recreate", resolution["recreate"], missing)
     adopted = [
         _draft_adopted(
-            store, drivers, node, adoption, unknown[adoption["id"]].status, now=origin["now"]
+            store, drivers, node, adoption, adoptable[adoption["id"]].status, now=origin["now"]
         )
         for adoption in resolution["adopt"]
     ]
@@ -153,6 +157,7 @@ def resolve(
             operation = instances.delete(store, instance_id, **origin)
         else:
             operation = operations.draft_for(OperationKind.REMOVE, instance_id, node_id, **origin)
+            operation["container_id"] = unknown[instance_id].status.container_id
             store.operations.add(operation)
         done.append(Resolved(instance_id, "remove", operation["_id"]))
     for instance_id in resolution["recreate"]:
@@ -164,10 +169,11 @@ def resolve(
 def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
     # Whatever changes while the two are read has an operation that is open, or was since then.
     since = store.tell_time()
-    found = driver.list()
+    there = driver.list()
+    found = {name: status for name, status in there.items() if status.is_ours}
     documents = {document["_id"]: document for document in store.instances.list_on(node_id)}
     touched = store.operations.list_touched(node_id, since)
-    strangers = found.keys() - documents.keys() - touched
+    strangers = there.keys() - documents.keys() - touched
     # One machine may be two nodes; what the other's documents know is no stranger.
     strangers -= store.instances.list_known(strangers)
     settled = [
@@ -177,7 +183,8 @@ def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
         and document["_id"] not in touched
     ]
     return Drift(
-        unknown=[Unknown(name, found[name]) for name in sorted(strangers)],
+        unknown=[Unknown(name, found[name]) for name in sorted(strangers & found.keys())],
+        unclaimed=[Unknown(name, there[name]) for name in sorted(strangers - found.keys())],
         missing=[
             document
             for document in settled

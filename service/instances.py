@@ -166,6 +166,7 @@ def delete_by_force(store: Store, reference: str, **origin: Unpack[Origin]) -> O
     """
     instance = store.instances.get_by_reference(reference)
     operation = operations.draft(OperationKind.REMOVE, instance, **origin)
+    operation["container_id"] = instance["container_id"]
 
     def write(session: Session) -> Operation:
         forget(store, store.instances.get(instance["_id"], session=session), session=session)

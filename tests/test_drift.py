@@ -85,7 +85,7 @@ def resolve(api, node, **resolution):
 
 def test_a_node_that_agrees_has_no_drift(api, node, ready):
     """What is as it should be is not listed."""
-    assert {"unknown": [], "missing": [], "power": []} == find(api, node)
+    assert {"unknown": [], "unclaimed": [], "missing": [], "power": []} == find(api, node)
 
 
 def test_a_stray_container_is_listed(api, node, stray):
@@ -132,7 +132,7 @@ def test_what_is_under_way_is_no_drift(api, store, node, place, ready):
     api.post(DEPLOY, a_body(place, ports="81:8081", primary="8081"))
     api.delete("/api/instance/delete", {"id": ready})
 
-    assert {"unknown": [], "missing": [], "power": []} == find(api, node)
+    assert {"unknown": [], "unclaimed": [], "missing": [], "power": []} == find(api, node)
 
 
 def test_one_machine_may_be_two_nodes(api, store, memory_nodes, node, here, ready):
@@ -155,6 +155,35 @@ def test_the_drift_of_a_node_that_is_down_is_not_waited_for(api, store, node):
 def test_an_unknown_node_has_no_drift(api):
     """What does not exist is a 400."""
     assert (400, "node_not_found", ["id"]) == told(api.get("/api/nodes/nowhere/drift"))
+
+
+@pytest.fixture
+def unclaimed(stray):
+    """A container from before installations had ids, which no document knows."""
+    stray.is_ours = False
+    return stray
+
+
+def test_what_may_be_another_installation_s_is_only_listed(api, node, unclaimed):
+    """It is no stray of ours."""
+    drift = find(api, node)
+
+    assert ([], [STRAY]) == (drift["unknown"], [one["id"] for one in drift["unclaimed"]])
+
+
+def test_what_may_be_another_installation_s_is_not_removed(api, store, node, here, unclaimed):
+    """400, and nothing was done."""
+    answer = resolve(api, node, remove=[STRAY])
+
+    assert (400, "invalid_input", ["remove"]) == told(answer)
+    assert [] == store.operations.list()
+
+
+def test_what_may_be_another_installation_s_is_adopted(api, node, place, unclaimed):
+    """Somebody who knows that it is ours says so."""
+    answer = resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+
+    assert (201, "running") == (answer.status, get(api, STRAY)["power"])
 
 
 # What a worker does by itself

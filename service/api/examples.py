@@ -219,6 +219,7 @@ _LOST = "ib5c6d7efgh2j"
 _GONE = "ik3l4m5nopq6r"
 DRIFT = {
     "unknown": [{"id": _STRAY, "containerId": INSTANCE["ContainerId"], "power": "running"}],
+    "unclaimed": [],
     "missing": [{"id": _LOST, "name": "lost"}],
     "power": [
         {

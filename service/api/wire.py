@@ -7,7 +7,7 @@ from typing import Any
 
 from service import nodes
 from service.documents import AuditEntry, Image, Instance, Key, Node, Operation, User, Variable
-from service.drift import Drift, Resolved
+from service.drift import Drift, Resolved, Unknown
 from service.lifecycle import OPEN, InstanceState, OperationStatus
 from service.ports import PortMapping, print_map
 
@@ -236,14 +236,8 @@ def deleted_node(forgotten: int) -> Json:
 def drift(found: Drift) -> Json:
     """Shape how a node differs from the documents."""
     shaped: Json = {
-        "unknown": [
-            {
-                "id": item.instance_id,
-                "containerId": item.status.container_id,
-                "power": item.status.power,
-            }
-            for item in found.unknown
-        ],
+        "unknown": [_stray(item) for item in found.unknown],
+        "unclaimed": [_stray(item) for item in found.unclaimed],
         "missing": [{"id": item["_id"], "name": item["name"]} for item in found.missing],
         "power": [
             {
@@ -346,6 +340,14 @@ def recorded(shaped: Json) -> Json:
 def cores(milli: int) -> int | float:
     """Print thousandths of a core as cores, whole where they are."""
     return milli // 1000 if milli % 1000 == 0 else milli / 1000
+
+
+def _stray(item: Unknown) -> Json:
+    return {
+        "id": item.instance_id,
+        "containerId": item.status.container_id,
+        "power": item.status.power,
+    }
 
 
 def _image_variable(variable: Variable) -> Json:

@@ -42,7 +42,7 @@ def _examine(config: Config) -> Iterator[doctor.Finding]:
     with closing(make_store(there)) as store:
         yield from doctor.examine(
             store,
-            make_drivers(replace(there, secret_key=secret_key)),
+            make_drivers(replace(there, secret_key=secret_key), store),
             Vault(secret_key),
             data_dir=config.data_dir,
             probe_interval_s=config.probe_interval_s,

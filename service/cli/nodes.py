@@ -90,7 +90,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     with any_store("node") as store:
         node = nodes.create(
             store,
-            make_drivers(config),
+            make_drivers(config, store),
             order,
             allow_process=config.allow_process,
             allow_plain_docker=config.allow_plain_docker,
@@ -124,7 +124,7 @@ def set_tls(node_id: str, **options: Any) -> None:
     config = read_config()
     secret_key = find_secret_key(config)
     with any_store("node", node_id) as store:
-        drivers = make_drivers(replace(config, secret_key=secret_key))
+        drivers = make_drivers(replace(config, secret_key=secret_key), store)
         nodes.set_tls(store, drivers, Vault(secret_key), node_id, tls, now=utc_now())
         click.echo("The node is called with these from now on.")
 

@@ -56,7 +56,7 @@ def up(no_worker: bool) -> None:
             mongod = stack.enter_context(embedded.keep(config.data_dir))
             config = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(usable_store(config))
-        drivers = make_drivers(config)
+        drivers = make_drivers(config, store)
         server = Server(create_app(config, store, drivers), config, bind(config))
         now = utc_now()
         key_file = config.data_dir.resolve() / "api-key"
@@ -154,7 +154,7 @@ def serve(
             click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
         sys.stdout.flush()
         if count == 1:
-            drivers = make_drivers(config)
+            drivers = make_drivers(config, store)
             server = Server(create_app(config, store, drivers), config, bound)
             server.run(make_worker(config, store, drivers) if works else None)
             return
@@ -180,7 +180,7 @@ def worker(lifeline: Lifeline | None, number: int | None) -> None:
             sys.stdout.flush()
         else:
             lifeline.tell_ready()
-        _work(make_worker(config, store, make_drivers(config)))
+        _work(make_worker(config, store, make_drivers(config, store)))
 
 
 def _work(worker: Worker) -> None:

@@ -7,7 +7,7 @@ be made again after any outcome: creating what exists adopts it, removing what i
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -80,6 +80,26 @@ class ContainerStatus:
     """Why it is not running, in plain words, where the node knows."""
     env: tuple[str, ...] | None = None
     """The environment that the node made of what it was told, where it says so."""
+    is_ours: bool = True
+    """False: it may be another installation's, so it is only listed, and described."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The installation of Skyquay that a driver works for, on a node that others may use too.
+
+    Its functions may read the database, and raise what that raises.
+    """
+
+    find_id: Callable[[], str]
+    """Finds the installation's id."""
+    find_claims: Callable[[Collection[str]], Mapping[str, str | None]]
+    """Finds which of these instances its documents know: each with the id of its container, or None
+    as long as the documents do not have that."""
+
+
+UNNAMED = Owner(lambda: "", lambda _: {})
+"""An installation without an id; its own is what bears no installation's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +160,8 @@ class NodeDriver(Protocol):
     def list(self) -> Mapping[str, ContainerStatus]:
         """Tell how all containers are that are Skyquay's, by instance id. Reasons may be left out.
 
-        Complete: what is not in it does not exist. Bounded like `probe`, and ten seconds more.
+        Complete: what is not in it does not exist, or is another installation's. Bounded like
+        `probe`, and ten seconds more.
         """
 
     def describe(self, instance_id: str) -> ContainerSpec | None:

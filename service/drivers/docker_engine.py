@@ -3,7 +3,7 @@
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from typing import Any
@@ -18,24 +18,20 @@ from service.drivers import (
     INTERRUPT,
     MAX_ENGINE_ID,
     MAX_LOG_BYTES,
+    UNNAMED,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
+    Owner,
     parse_spec,
     print_spec,
 )
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
+from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
 from service.drivers.guarded import Guard
-from service.errors import NodeFailure, NodeRefused
+from service.errors import NodeFailure, NodeRefused, ServiceError
 from service.lifecycle import Power, PowerAction
 
-LABEL = "io.skyquay.instance"
-"""Marks what is ours; its value is the instance's id. Nothing without it is ever touched."""
-
-SPEC_LABEL = "io.skyquay.spec"
-"""What the container was made from, so that it can be made, and known, again."""
-
-DATA_FOLDER = "/app/data"
 PIDS_LIMIT = 512
 CPU_PERIOD_US = 100_000
 LIST_TIMEOUT_S = 10.0
@@ -67,14 +63,17 @@ class DockerEngine:
         read_timeout_s: float,
         refuse: Refuse = trust,
         tls: ssl.SSLContext | None = None,
+        owner: Owner = UNNAMED,
     ) -> None:
         """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375.
 
-        `refuse` is asked about every address that is connected to over TCP.
+        `refuse` is asked about every address that is connected to over TCP. Only what is the
+        `owner`'s is listed or touched.
         """
         self._node_id = node_id
         self._base_url = base_url
         self._guard = Guard(node_id, refuse, tls)
+        self._labels = Labels(owner)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._client: docker.APIClient | None = None
@@ -102,50 +101,46 @@ class DockerEngine:
         self._fetch_image(spec.image, checkpoint)
         checkpoint()
         with self._translated():
-            volume = self._engine.create_volume(spec.instance_id, labels={LABEL: spec.instance_id})
-            self._require_ours("volume", spec.instance_id, volume.get("Labels"))
+            volume = self._engine.create_volume(
+                spec.instance_id, labels=self._labels.make(spec.instance_id)
+            )
+            self._require_our_volume(spec.instance_id, volume)
         return self._until_there(spec, checkpoint)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Tell how the container is. See NodeDriver."""
         with self._translated():
-            try:
-                container = self._engine.inspect_container(instance_id)
-            except NotFound:
-                return None
-            self._require_ours("container", instance_id, container["Config"]["Labels"])
-            return _tell(container)
+            found = self._find(instance_id)
+            return _tell(found[1]) if found else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
         """Tell how all containers with our label are. See NodeDriver."""
         with self._translated(), self._patient(LIST_TIMEOUT_S) as client:
-            found = client.containers(all=True, filters={"label": LABEL})
-            # An image that somebody made of a container of ours hands our label on.
+            found = self._labels.find(client.containers(all=True, filters={"label": LABEL}))
             return {
-                container["Labels"][LABEL]: ContainerStatus(
-                    container["Id"],
-                    Power.RUNNING if container["State"] in _RUNNING else Power.STOPPED,
+                each.instance_id: ContainerStatus(
+                    each.container["Id"],
+                    Power.RUNNING if each.container["State"] in _RUNNING else Power.STOPPED,
+                    is_ours=each.is_ours,
                 )
-                for container in found
-                if f"/{container['Labels'][LABEL]}" in container["Names"]
+                for each in reversed(found)  # of two that are one instance's the likelier one stays
             }
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
         """Tell what the container was made from. See NodeDriver."""
         with self._translated():
-            try:
-                labels = self._engine.inspect_container(instance_id)["Config"]["Labels"]
-            except NotFound:
-                return None
-            self._require_ours("container", instance_id, labels)
-            return parse_spec(labels[SPEC_LABEL]) if SPEC_LABEL in labels else None
+            for each in self._list_labelled(instance_id):
+                labels = each.container["Labels"]
+                return parse_spec(labels[SPEC_LABEL]) if SPEC_LABEL in labels else None
+        return None
 
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read the last lines that the program printed. See NodeDriver."""
-        if self.status(instance_id) is None:
-            return ""
         with self._translated():
-            printed: bytes = self._engine.logs(instance_id, tail=tail)
+            found = self._find(instance_id)
+            if found is None:
+                return ""
+            printed: bytes = self._engine.logs(found[0], tail=tail)
             return printed[-MAX_LOG_BYTES:].decode(errors="replace")
 
     def power(
@@ -157,17 +152,20 @@ class DockerEngine:
         stop_timeout_s: int = 10,
     ) -> ContainerStatus:
         """Start, stop or kill the container. See NodeDriver."""
-        if self.status(instance_id) is None:
-            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         with self._translated():
+            found = self._find(instance_id)
+            if found is None:
+                raise NodeRefused(
+                    self._node_id, f"There is no container {instance_id} on the node."
+                )
             match action:
                 case PowerAction.START:
-                    self._start(instance_id)
+                    self._start(found[0])
                 case PowerAction.STOP:
-                    self._stop(instance_id, stop_command, stop_timeout_s)
+                    self._stop(found[0], stop_command, stop_timeout_s)
                 case PowerAction.KILL:
                     # Unlike a kill, a stop without patience also keeps the restart policy still.
-                    self._engine.stop(instance_id, timeout=0)
+                    self._engine.stop(found[0], timeout=0)
         after = self.status(instance_id)
         if after is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
@@ -176,16 +174,17 @@ class DockerEngine:
     def remove(self, instance_id: str) -> None:
         """Kill and remove the container and its volume. See NodeDriver."""
         with self._translated():
-            if self.status(instance_id) is not None:
-                # `v` takes the nameless volumes of the image's VOLUMEs, which nobody would find.
-                self._until_gone(
-                    lambda: self._engine.remove_container(instance_id, v=True, force=True)
-                )
+            found = self._find(instance_id)
+            if found is not None:
+                self._remove_container(found[0])
+            for other in self._list_labelled(instance_id):
+                if other.is_ours:
+                    self._remove_container(other.container["Id"])
             try:
                 volume = self._engine.inspect_volume(instance_id)
             except NotFound:
                 return
-            self._require_ours("volume", instance_id, volume.get("Labels"))
+            self._require_our_volume(instance_id, volume)
             self._until_gone(lambda: self._engine.remove_volume(instance_id, force=True))
 
     def close(self) -> None:
@@ -212,6 +211,43 @@ class DockerEngine:
 
     def _connect(self) -> Client:
         return Client(self._base_url, self._guard, self._connect_timeout_s, self._read_timeout_s)
+
+    def _find(self, instance_id: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Find the instance's container, by its name or, should it have another, by its labels.
+
+        Answers what the engine knows it by, with what the engine says of it. Raises NodeRefused
+        when there is none, and somebody else's has its name.
+        """
+        named = self._inspect(instance_id)
+        if named is not None and self._labels.owns_container(
+            instance_id, named["Config"]["Labels"], named["Id"]
+        ):
+            return instance_id, named
+        for each in self._list_labelled(instance_id):
+            renamed = self._inspect(each.container["Id"]) if each.is_ours else None
+            if renamed is not None:
+                return renamed["Id"], renamed
+        if named is not None:
+            raise self._make_refusal("container", instance_id, named["Config"]["Labels"])
+        return None
+
+    def _inspect(self, reference: str) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = self._engine.inspect_container(reference)
+        except NotFound:
+            return None
+        return found
+
+    def _list_labelled(self, instance_id: str) -> Sequence[Labelled]:
+        try:
+            there = self._engine.containers(all=True, filters={"label": f"{LABEL}={instance_id}"})
+        except NotFound:
+            return ()
+        return self._labels.find(there)
+
+    def _remove_container(self, reference: str) -> None:
+        # `v` takes the nameless volumes of the image's VOLUMEs, which nobody would find.
+        self._until_gone(lambda: self._engine.remove_container(reference, v=True, force=True))
 
     def _fetch_image(self, image: str, checkpoint: Callable[[], None]) -> None:
         """Pull the image if it is missing; in a thread, as a registry may say nothing for long.
@@ -295,7 +331,7 @@ class DockerEngine:
             spec.image,
             ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd or ()),
             environment=[f"{name}={value}" for name, value in env.items()],
-            labels={LABEL: spec.instance_id, SPEC_LABEL: print_spec(spec)},
+            labels={**self._labels.make(spec.instance_id), SPEC_LABEL: print_spec(spec)},
             working_dir=DATA_FOLDER,
             stdin_open=True,
             ports=[(mapping.container, proto) for mapping, proto in published],
@@ -388,17 +424,23 @@ class DockerEngine:
             else:
                 return
 
-    def _require_ours(self, what: str, instance_id: str, labels: Mapping[str, str] | None) -> None:
-        if (labels or {}).get(LABEL) != instance_id:
-            raise NodeRefused(
-                self._node_id, f"The node has a {what} {instance_id} that is not Skyquay's."
-            )
+    def _require_our_volume(self, instance_id: str, volume: Mapping[str, Any]) -> None:
+        if not self._labels.owns_volume(instance_id, volume.get("Labels")):
+            raise self._make_refusal("volume", instance_id, volume.get("Labels"))
+
+    def _make_refusal(
+        self, what: str, instance_id: str, labels: Mapping[str, str] | None
+    ) -> NodeRefused:
+        whose = "this Skyquay's" if LABEL in (labels or {}) else "Skyquay's"
+        return NodeRefused(
+            self._node_id, f"The node has a {what} {instance_id} that is not {whose}."
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except NodeFailure:
+        except ServiceError:  # also the database's, which the owner asks
             raise
         except Exception as exc:
             failure = translate(self._node_id, exc)

@@ -23,6 +23,8 @@ class Container:
     power: Power = Power.STOPPED
     log: str = ""
     """What the program printed."""
+    is_ours: bool = True
+    """False: it may be another installation's."""
 
 
 @dataclass(slots=True)
@@ -203,7 +205,9 @@ class MemoryNodes:
 
 
 def _tell(container: Container) -> ContainerStatus:
-    return ContainerStatus(_container_id(container.spec.instance_id), container.power)
+    return ContainerStatus(
+        _container_id(container.spec.instance_id), container.power, is_ours=container.is_ours
+    )
 
 
 def _container_id(instance_id: str) -> str:

@@ -49,6 +49,7 @@ from service.store.migrations import Change
 from service.store.moves import Moves, NoteOperation
 from service.store.nodes import Nodes
 from service.store.operations import Operations
+from service.store.settings import Settings
 from service.store.users import Users
 
 Result = TypeVar("Result")
@@ -144,6 +145,7 @@ class Store:
         self.failures = Failures(self._database["failures"])
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
+        self.settings = Settings(self._database["settings"])
         self._keep_operations_s = keep_operations_s
         self.operations = Operations(
             self._database["operations"], keep_ended_s=keep_operations_s, moves=self._moves

@@ -103,7 +103,9 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
         _check_room(database, contents, replace=replace)
         database["meta"].replace_one(migrations.RESTORING, migrations.RESTORING, upsert=True)
         for name in (*DOCUMENTS, "failures"):
-            database[name].drop()
+            # A backup from before there were installations leaves this one what it is.
+            if name != "settings" or contents.counts.get(name):
+                database[name].drop()
         file.seek(0)
         _load(database, file)
         database["operations"].update_many(
@@ -203,7 +205,9 @@ def _check(file: IO[bytes], path: Path) -> Contents:
 
 def _check_room(database: Database[dict[str, Any]], contents: Contents, *, replace: bool) -> None:
     """Raise BackupError when there is something in the database that nobody said to replace."""
-    there = {name: database[name].find_one({}, {"_id": 1}) for name in contents.counts}
+    # Every database that was made ready has an installation's id, which says nothing yet.
+    names = contents.counts.keys() - {"settings"}
+    there = {name: database[name].find_one({}, {"_id": 1}) for name in sorted(names)}
     found = [name for name, document in there.items() if document is not None]
     if found and not replace:
         raise BackupError(

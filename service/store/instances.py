@@ -109,6 +109,22 @@ class Instances(Documents[Instance]):
         return {document["_id"] for document in found}
 
     @translated
+    def list_containers(self, instance_ids: Iterable[str]) -> dict[str, str | None]:
+        """List which of the ids are instances', on whatever node, each with its container's id.
+
+        None for one that is being installed: its container may be new.
+        """
+        found = self._collection.find(
+            {"_id": {"$in": sorted(instance_ids)}}, {"state": 1, "container_id": 1}
+        )
+        return {
+            document["_id"]: None
+            if document["state"] == InstanceState.INSTALLING
+            else document["container_id"]
+            for document in found
+        }
+
+    @translated
     def note(
         self,
         instance_id: str,

@@ -22,6 +22,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
+from service.store.settings import INSTALLATION, make_installation_id
 
 LEASE_S = 30.0
 WAIT_S = 60.0
@@ -139,6 +140,13 @@ def _change_shapes(
     return {}
 
 
+def _name_installation(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    lacking = database["settings"].find_one({"_id": INSTALLATION}) is None
+    if write:
+        make_installation_id(database)
+    return {"settings": int(lacking)}
+
+
 MIGRATIONS = [
     Migration(1, "Complete documents with the fields that later versions added.", _complete),
     Migration(2, "Name the owner of the instance in operations.", _name_owners),
@@ -148,6 +156,7 @@ MIGRATIONS = [
         "Tell nodes that share an engine, and where their memory is known from.",
         partial(_complete, added=_ADDED_WITH_ENGINES),
     ),
+    Migration(5, "Give the installation an id, to mark its containers with.", _name_installation),
 ]
 """Numbered without gaps. What was released is never changed, only followed by another."""
 

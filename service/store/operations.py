@@ -123,6 +123,23 @@ class Operations(Documents[Operation]):
         return cast("Operation | None", document)
 
     @translated
+    def list_removed_containers(self, instance_ids: Iterable[str]) -> dict[str, str | None]:
+        """List which of these instances are forgotten and still to be removed from their nodes.
+
+        Each with its container's id, None for one that was never known.
+        """
+        found = self._collection.find(
+            {
+                "instance_id": {"$in": sorted(instance_ids)},
+                "kind": OperationKind.REMOVE,
+                "status": _IS_OPEN,
+                "container_id": {"$exists": True},
+            },
+            {"instance_id": 1, "container_id": 1},
+        )
+        return {document["instance_id"]: document["container_id"] for document in found}
+
+    @translated
     def find_latest(self, instance_id: str) -> Operation | None:
         """Read the newest operation of the instance."""
         document = self._collection.find_one(

@@ -13,7 +13,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from service.documents import AuditEntry, Image, Instance, Key, Leftover, Node, Operation, User
+from service.documents import (
+    AuditEntry,
+    Image,
+    Instance,
+    Key,
+    Leftover,
+    Node,
+    Operation,
+    Setting,
+    User,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +38,7 @@ DOCUMENTS: dict[str, type] = {
     "operations": Operation,
     "leftovers": Leftover,
     "audit": AuditEntry,
+    "settings": Setting,
 }
 """What each collection holds. The counts of `failures` are worth no check."""
 

@@ -334,6 +334,14 @@ class DriftAnswer(Answer):
     """How a node differs from the documents."""
 
     strays = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
+    unclaimed = ma.fields.List(
+        ma.fields.Nested(UnknownContainer),
+        required=True,
+        metadata={
+            "description": "Containers from before installations had ids: they may be another's. "
+            "They can be adopted, not removed."
+        },
+    )
     missing = ma.fields.List(ma.fields.Nested(MissingContainer), required=True)
     power = ma.fields.List(ma.fields.Nested(PowerDifference), required=True)
     leftovers = ma.fields.List(
@@ -356,7 +364,7 @@ class ResolveDrift(Request):
     adopt = ma.fields.List(
         ma.fields.Nested(Adoption),
         load_default=list,
-        metadata={"description": "Unknown containers that become instances."},
+        metadata={"description": "Unknown or unclaimed containers that become instances."},
     )
     remove = ma.fields.List(
         fields.text(longest=128, description="An id."),

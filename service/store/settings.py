@@ -1,0 +1,41 @@
+"""What an installation is called by, whatever its settings: made once, kept with its documents."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from service.documents import Setting
+from service.errors import StoreFailure
+from service.store.collection import Documents, translated
+
+INSTALLATION = "installation"
+"""The document with the id that this installation marks its containers and volumes with."""
+
+
+class Settings(Documents[Setting]):
+    """What is kept once for a database."""
+
+    what = "setting"
+
+    def __init__(self, collection: Collection[dict[str, Any]]) -> None:
+        super().__init__(collection)
+        self._installation_id: str | None = None
+
+    @translated
+    def read_installation_id(self) -> str:
+        """Read the installation's id, once. Raises StoreFailure where there is none."""
+        if self._installation_id is None:
+            setting = self._read({"_id": INSTALLATION})
+            if setting is None:
+                raise StoreFailure("The database has no installation id: run `skyquay migrate`.")
+            self._installation_id = setting["value"]
+        return self._installation_id
+
+
+def make_installation_id(database: Database[dict[str, Any]]) -> None:
+    """Make up the installation's id, unless there is one."""
+    made = {"value": secrets.token_hex(8), "created_at": datetime.now(UTC)}
+    database["settings"].update_one({"_id": INSTALLATION}, {"$setOnInsert": made}, upsert=True)
