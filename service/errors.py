@@ -109,16 +109,9 @@ class PortTaken(Conflict):
 
 
 class NodeExists(Conflict):
-    """Another node is of the same engine, and nobody said that it may be."""
+    """Another node is of the same engine, and nobody said that it may be. `details` has its id."""
 
     code = "node_exists"
-
-    def __init__(self, name: str, node_id: str) -> None:
-        super().__init__(
-            f"This is the engine of the node {name} ({node_id}). Host ports and memory are counted "
-            "for each node, so one engine should be one node.",
-            nodeId=[node_id],
-        )
 
 
 class CapacityExceeded(Conflict):

@@ -19,6 +19,7 @@ from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
 from service.store.collection import Session
+from service.store.nodes import engine_taken
 from service.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -411,7 +412,7 @@ def _compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Ma
     if other is None:
         return {**found, "same_engine_as": None}
     if node["report"] is None and not node["allow_same_engine"]:
-        raise NodeExists(other["name"], other["_id"])
+        raise engine_taken(other)
     return {**found, "same_engine_as": other["_id"]}
 
 

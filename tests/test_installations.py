@@ -194,7 +194,7 @@ def test_what_nobody_knows_is_described(client, engines, spec):
     container = client.containers.get(spec.instance_id)
     unmarked = {name: text for name, text in container.labels.items() if name != INSTALLATION_LABEL}
     container.remove()
-    client.containers.create(spec.image, name=spec.instance_id, labels=unmarked)
+    client.containers.create(spec.image, "true", name=spec.instance_id, labels=unmarked)
 
     assert spec.image == engines("one").describe(spec.instance_id).image
 
@@ -268,7 +268,7 @@ def test_a_renamed_container_is_told_from_a_stranger_of_its_name(client, renamed
 def test_a_container_beside_a_renamed_one_goes_with_it(client, renamed, spec):
     """An earlier version made a second one, whose removal left the volume in use."""
     labels = client.containers.get(f"renamed-{spec.instance_id}").labels
-    client.containers.create(spec.image, name=spec.instance_id, labels=labels)
+    client.containers.create(spec.image, "true", name=spec.instance_id, labels=labels)
 
     renamed.remove(spec.instance_id)
 

@@ -218,10 +218,19 @@ class Nodes(Documents[Node]):
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         engine_id = duplicate_key(exc).get("report.engine_id")
-        other = self._collection.find_one({"report.engine_id": engine_id}, {"name": 1})
+        other = self._collection.find_one({"report.engine_id": engine_id})
         if engine_id is None or other is None:
             return super()._conflict(exc)
-        return NodeExists(other["name"], other["_id"])
+        return engine_taken(cast("Node", other))
+
+
+def engine_taken(by: Node) -> NodeExists:
+    """Make the error for the engine of another node."""
+    return NodeExists(
+        f"This is the engine of the node {by['name']} ({by['_id']}). Host ports, memory and cores "
+        "are counted for each node, so one engine should be one node.",
+        nodeId=[by["_id"]],
+    )
 
 
 def _has_room(what: str, amount: int) -> dict[str, object]:
