@@ -95,6 +95,7 @@ class FakeSkyportd:
 
     def __init__(self, key: str = "k" * 64) -> None:
         self.key = key
+        self.engine_id = secrets.token_hex(16)
         self.containers: dict[str, Container] = {}
         self.volumes: dict[str, dict[str, str]] = {}
         """The files of each volume. A lone surrogate in a name is a byte that is not UTF-8."""
@@ -247,7 +248,12 @@ class FakeSkyportd:
         if self.docker_down:
             text = "Docker is not running - skyportd will not function properly."
             return Reply(500, {"error": text})
-        system = {"MemTotal": 25276502016, "NCPU": 2, "ServerVersion": "20.10.24+dfsg1"}
+        system = {
+            "ID": self.engine_id,
+            "MemTotal": 25276502016,
+            "NCPU": 2,
+            "ServerVersion": "20.10.24+dfsg1",
+        }
         return Reply(
             200,
             {
