@@ -3,11 +3,12 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
-from service import cli, drift, nodes
+from service import bootstrap, cli, drift, nodes
 from service.api import wire
 from service.app import create_app
 from service.drivers import ContainerSpec
@@ -288,6 +289,16 @@ def test_a_daemon_hands_on_its_engine_s_id():
 def test_a_node_has_the_memory_that_its_engine_reports(add, driver):
     """Where `ram` is not given."""
     assert MEMORY_MIB == add("node", driver=driver).json["memoryMib"]
+
+
+@pytest.mark.parametrize("kind", ["docker", "process"])
+def test_the_first_node_has_the_memory_that_its_engine_reports(config, store, engine, kind):
+    """The one that `skyquay up` makes of this machine."""
+    settings = replace(config, local_node=kind)
+
+    node = bootstrap.find_or_make_node(store, lambda _: engine, settings, now=NOON)
+
+    assert MEMORY_MIB == node["capacity"]["memory_mib"]
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,24 @@
 """Several installations of Skyquay on one Docker Engine: each sees and touches only its own."""
 
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 from docker.errors import NotFound
 
-from service import instances, operations
+from service import drift, instances, nodes, operations
+from service.app import make_drivers, make_store
 from service.drivers import ContainerSpec, Owner
 from service.drivers.docker_engine import LABEL, DockerEngine
 from service.drivers.docker_labels import INSTALLATION_LABEL
-from service.errors import NodeRefused, StoreFailure
+from service.errors import InvalidInput, NodeRefused, StoreFailure
 from service.installation import make_owner
 from service.instances import make_id
 from service.lifecycle import InstanceState, OperationKind, Power, PowerAction
 from service.ports import parse
 from service.store.settings import INSTALLATION
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import NOON, an_order
+from tests.support import NOON, an_image, an_order, run_due
 from tests.test_drivers import free_port
 
 
@@ -298,6 +300,15 @@ def test_what_was_made_from_a_container_s_image_is_no_instance(client, engines, 
 # What the documents say
 
 
+@pytest.fixture
+def another(config, mongo_client):
+    """A store on another database, which nothing has made ready."""
+    name = f"{config.database}_another"
+    with closing(make_store(replace(config, database=name))) as store:
+        yield store
+    mongo_client.drop_database(name)
+
+
 def deploy(store, place, **over):
     """Take on an instance at the place."""
     return instances.deploy(store, an_order(*place, **over), now=NOON)[0]
@@ -311,6 +322,27 @@ def test_an_installation_s_id_is_made_once(config, store):
 
     assert before == store.settings.get(INSTALLATION)["value"]
     assert len(before) == 16
+
+
+def test_a_backup_keeps_the_installation_s_id(store, another, tmp_path):
+    """What is restored elsewhere is the same installation, which knows its containers."""
+    store.back_up(tmp_path / "backup")
+
+    another.restore(tmp_path / "backup")
+
+    assert make_owner(store).find_id() == make_owner(another).find_id()
+
+
+def test_a_backup_from_before_leaves_the_installation_s_id(store, another, tmp_path):
+    """Its containers of since then still are its own."""
+    another.prepare()
+    another.settings._collection.drop()
+    another.back_up(tmp_path / "backup")
+    before = make_owner(store).find_id()
+
+    store.restore(tmp_path / "backup", replace=True)
+
+    assert before == store.settings.get(INSTALLATION)["value"]
 
 
 def test_without_an_installation_s_id_nothing_is_marked(store):
@@ -356,3 +388,70 @@ def test_a_removal_of_an_earlier_version_claims_nothing(store, place):
     store.operations.add(removal)
 
     assert {} == make_owner(store).find_claims(["istray2345ab"])
+
+
+# Two databases, one engine
+
+
+@docker
+def test_two_databases_on_one_engine_do_not_see_each_other(
+    config, store, another, client, spec, place
+):
+    """What one deploys is no drift of the other's, and a removal there is not possible."""
+    another.prepare()
+    mine, other = (
+        nodes.create(
+            each,
+            make_drivers(config, each),
+            {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
+            allow_process=False,
+            trusted_address=True,
+            now=NOON,
+        )
+        for each in (store, another)
+    )
+    image = an_image(store, image=spec.image, cmd=["sleep", "300"])
+    order = an_order(place[0], mine, image, ports=spec.ports, primary=str(spec.primary.host))
+    instances.deploy(store, order, new_id=lambda: spec.instance_id, now=NOON)
+    run_due(store, make_drivers(config, store))
+
+    seen = drift.find(another, make_drivers(config, another), other["_id"])
+    with pytest.raises(InvalidInput):
+        drift.resolve(
+            another,
+            make_drivers(config, another),
+            other["_id"],
+            {"adopt": [], "remove": [spec.instance_id], "recreate": []},
+            now=NOON,
+        )
+
+    ids = {item.instance_id for item in [*seen.unknown, *seen.unclaimed]}
+    assert spec.instance_id not in ids
+    assert "running" == client.containers.get(spec.instance_id).status
+    assert InstanceState.READY == store.instances.get(spec.instance_id)["state"]
+
+
+@docker
+def test_an_instance_of_before_is_deleted_by_force(config, store, client, spec, old, place):
+    """Forgotten at once, and then removed from the node, although nothing marks it as ours."""
+    drivers = make_drivers(config, store)
+    node = nodes.create(
+        store,
+        drivers,
+        {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
+        allow_process=False,
+        trusted_address=True,
+        now=NOON,
+    )
+    image = an_image(store, image=spec.image)
+    order = an_order(place[0], node, image, ports=spec.ports, primary=str(spec.primary.host))
+    instances.deploy(store, order, new_id=lambda: spec.instance_id, now=NOON)
+    store.instances.note(spec.instance_id, {"container_id": old.id})
+
+    instances.delete_by_force(store, spec.instance_id, now=NOON)
+    run_due(store, drivers)
+
+    with pytest.raises(NotFound):
+        client.containers.get(old.id)
+    with pytest.raises(NotFound):
+        client.volumes.get(spec.instance_id)
