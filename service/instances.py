@@ -166,7 +166,9 @@ def delete_by_force(store: Store, reference: str, **origin: Unpack[Origin]) -> O
     """
     instance = store.instances.get_by_reference(reference)
     operation = operations.draft(OperationKind.REMOVE, instance, **origin)
-    operation["container_id"] = instance["container_id"]
+    operation["container_id"] = store.instances.list_containers([instance["_id"]]).get(
+        instance["_id"]
+    )
 
     def write(session: Session) -> Operation:
         forget(store, store.instances.get(instance["_id"], session=session), session=session)

@@ -368,7 +368,9 @@ def test_an_instance_claims_its_container(store, place):
 def test_what_is_removed_by_force_is_claimed_until_it_is_gone(store, place):
     """The instance is forgotten at once, and its container still ours."""
     instance = deploy(store, place)
-    store.instances.note(instance["_id"], {"container_id": "c1"})
+    store.instances.move(
+        instance["_id"], InstanceState.READY, now=NOON, changes={"container_id": "c1"}
+    )
 
     removal = instances.delete_by_force(store, instance["_id"], now=NOON)
     before = make_owner(store).find_claims([instance["_id"]])

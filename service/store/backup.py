@@ -206,8 +206,8 @@ def _check(file: IO[bytes], path: Path) -> Contents:
 def _check_room(database: Database[dict[str, Any]], contents: Contents, *, replace: bool) -> None:
     """Raise BackupError when there is something in the database that nobody said to replace."""
     # Every database that was made ready has an installation's id, which says nothing yet.
-    names = contents.counts.keys() - {"settings"}
-    there = {name: database[name].find_one({}, {"_id": 1}) for name in sorted(names)}
+    names = [name for name in contents.counts if name != "settings"]
+    there = {name: database[name].find_one({}, {"_id": 1}) for name in names}
     found = [name for name, document in there.items() if document is not None]
     if found and not replace:
         raise BackupError(
