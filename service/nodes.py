@@ -164,7 +164,7 @@ def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) ->
         with_new_key = _look(drivers, enrolled, now=now) if node["secret"] else changes
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
-    after = _note_probe(store, node, changes)
+    after = _record_probe(store, node, changes)
     if after["status"] != node["status"]:
         log.info(
             "node changed",
@@ -416,7 +416,7 @@ def _compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Ma
     return {**found, "same_engine_as": other["_id"]}
 
 
-def _note_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
+def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
     try:
         return store.nodes.note_probe(node["_id"], _compare_engine(store, node, found))
     except NodeExists as exc:

@@ -161,6 +161,26 @@ def test_of_two_that_turn_out_to_be_of_one_engine_at_once_one_is_online(store, a
     assert [NodeStatus.OFFLINE, NodeStatus.ONLINE] == sorted(found)
 
 
+def test_of_two_whose_engines_become_one_at_once_one_warns(store, memory_nodes):
+    """Both go on; the database shows one of them the other."""
+    seen = [a_node(store, memory_nodes, name=name) for name in ("one", "two")]
+    together = threading.Barrier(2)
+
+    class Together(MemoryNode):
+        def close(self):
+            together.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(
+            pool.map(
+                lambda node: nodes.probe(store, lambda _: Together("engine"), node, now=NOON), seen
+            )
+        )
+
+    assert [NodeStatus.ONLINE] * 2 == [node["status"] for node in found]
+    assert [False, True] == sorted(bool(nodes.list_warnings(node)[1:]) for node in found)
+
+
 def test_it_comes_online_when_the_other_is_gone(store, add, engine):
     """Its next probe finds it the only one."""
     engine.silence()

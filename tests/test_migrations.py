@@ -156,7 +156,7 @@ def test_a_crash_in_the_middle_is_repeated(old, store, database, monkeypatch):
         second.work(database, write=write)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", [first, second._replace(work=crash), third])
+    monkeypatch.setattr(migrations, "MIGRATIONS", [first, second._replace(work=crash), *later])
     with pytest.raises(KeyboardInterrupt):
         store.migrate()
     monkeypatch.undo()

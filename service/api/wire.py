@@ -236,8 +236,8 @@ def deleted_node(forgotten: int) -> Json:
 def drift(found: Drift) -> Json:
     """Shape how a node differs from the documents."""
     shaped: Json = {
-        "unknown": [_stray(item) for item in found.unknown],
-        "unclaimed": [_stray(item) for item in found.unclaimed],
+        "unknown": [_orphan(item) for item in found.unknown],
+        "unclaimed": [_orphan(item) for item in found.unclaimed],
         "missing": [{"id": item["_id"], "name": item["name"]} for item in found.missing],
         "power": [
             {
@@ -342,7 +342,7 @@ def cores(milli: int) -> int | float:
     return milli // 1000 if milli % 1000 == 0 else milli / 1000
 
 
-def _stray(item: Unknown) -> Json:
+def _orphan(item: Unknown) -> Json:
     return {
         "id": item.instance_id,
         "containerId": item.status.container_id,

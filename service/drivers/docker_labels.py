@@ -46,7 +46,7 @@ class Labels:
     def owns_container(
         self, instance_id: str, labels: Mapping[str, str] | None, container_id: str
     ) -> bool:
-        """Tell whether the container of an instance's name is ours."""
+        """Return whether the container of an instance's name is ours."""
         labels = labels or {}
         if labels.get(LABEL) != instance_id:
             return False
@@ -56,7 +56,7 @@ class Labels:
         return instance_id in claims and claims[instance_id] in (None, container_id)
 
     def owns_volume(self, instance_id: str, labels: Mapping[str, str] | None) -> bool:
-        """Tell whether the volume of an instance's name is ours."""
+        """Return whether the volume of an instance's name is ours."""
         labels = labels or {}
         if labels.get(LABEL) != instance_id:
             return False

@@ -153,7 +153,7 @@ MIGRATIONS = [
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
     Migration(
         4,
-        "Tell nodes that share an engine, and where their memory is known from.",
+        "Record which nodes share an engine, and where their memory is known from.",
         partial(_complete, added=_ADDED_WITH_ENGINES),
     ),
     Migration(5, "Give the installation an id, to mark its containers with.", _name_installation),
