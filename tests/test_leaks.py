@@ -42,7 +42,7 @@ class Scenario:
             config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=5, failure_rate=0
         )
         self.store, self.daemon = store, daemon
-        self.drivers = make_drivers(self.settings)
+        self.drivers = make_drivers(self.settings, store)
         app = create_app(self.settings, store)
         _, self.key = keys.create(store, name="operator", now=NOON)
         self.api = ApiClient(app.test_client(), self.key)

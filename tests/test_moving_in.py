@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from service import cli, drift, keys, moving_in, nodes, operations, skyport_panel, users
 from service.app import make_drivers
-from service.drivers.memory import MemoryNodes
+from service.drivers.memory import MemoryNode, MemoryNodes
 from service.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import NOON, a_user, run_due
+from tests.support import NOON, a_node, a_user, run_due
 
 SECRET_KEY = "a secret key of the tests"
 KEY = "panel-api-key-0123456789"
@@ -196,6 +196,19 @@ def test_containers_run_on(move_in, panel_file, store, config, daemon):
         after["env"],
     )
     assert {"GET"} == {method for method, _ in daemon.calls}
+
+
+def test_a_node_of_an_engine_that_is_there_already_goes_on(
+    move_in, panel_file, store, config, daemon
+):
+    """Its instances run, so it is Online, with a warning that names the other."""
+    there = a_node(store, lambda _: MemoryNode("there", engine_id=daemon.engine_id))
+    move_in(panel_file(), "--apply")
+    drivers = make_drivers(replace(config, secret_key=SECRET_KEY))
+
+    node = nodes.probe(store, drivers, store.nodes.get("node-1"), now=NOON)
+
+    assert ("Online", there["_id"]) == (node["status"], node["same_engine_as"])
 
 
 def test_node_keys_are_encrypted(move_in, panel_file, store, daemon):

@@ -278,11 +278,11 @@ def test_an_instance_is_deployed_over_tls(real_api, store, settings, engine):
             a_user(store), {"_id": node["id"]}, image, ports=f"80:{port}", primary=str(port)
         )
         instance_id = real_api.post("/api/instances/deploy", body).json["Id"]
-        run_due(store, make_drivers(settings))
+        run_due(store, make_drivers(settings, store))
         deployed = get(real_api, instance_id)
         status = client.containers.get(instance_id).status
         real_api.delete("/api/instance/delete", {"id": instance_id})
-        run_due(store, make_drivers(settings))
+        run_due(store, make_drivers(settings, store))
         left = client.containers.list(all=True, filters={"name": instance_id})
 
     assert ("Online", "READY", "running", []) == (

@@ -83,7 +83,9 @@ class Arena:
         self.store.prepare()
         self.ports = [free_port() for _ in range(PORTS)]
         self.place = self._make_place(driver)
-        self.driver: NodeDriver = stack.enter_context(closing(make_drivers(config)(self.node)))
+        self.driver: NodeDriver = stack.enter_context(
+            closing(make_drivers(config, self.store)(self.node))
+        )
         stack.callback(self._remove_everything)
 
     @property
@@ -104,7 +106,7 @@ class Arena:
         }
         node = nodes.create(
             self.store,
-            make_drivers(self.config),
+            make_drivers(self.config, self.store),
             order,
             allow_process=True,
             trusted_address=True,
