@@ -17,6 +17,7 @@ from service.errors import (
     NodeOffline,
 )
 from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.masking import mask
 from service.operations import Origin
 from service.ports import PortMapping, parse_primary
 from service.store import Store
@@ -30,9 +31,6 @@ _WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.
 
 LAST_LINES = 10
 """How many lines of its output tell why a container ended."""
-
-SHORTEST_SECRET = 4
-"""Shorter values of secret variables are left in what programs print: they are part of words."""
 
 
 class Order(TypedDict):
@@ -339,24 +337,17 @@ def observe(driver: NodeDriver, instance: Instance, status: ContainerStatus) -> 
 def explain(driver: NodeDriver, instance: Instance, reason: str) -> str:
     """Add the last lines that the container printed, where there are any, to a reason."""
     try:
-        printed = driver.logs(instance["_id"], tail=LAST_LINES).strip()
+        printed = driver.logs(instance["_id"], tail=LAST_LINES)
     except NodeFailure:
         return reason
-    lines = _hide_secrets(instance, printed)
+    lines = _hide_secrets(instance, printed).strip()
     return f"{reason}\nIts last lines:\n{lines}" if lines else reason
 
 
-def _hide_secrets(instance: Instance, text: str) -> str:
-    """Replace the values of secret variables, but for those too short to be told from text."""
+def _hide_secrets(instance: Instance, printed: str) -> str:
     # What was adopted has its variables in its environment alone.
     values = {**_parse_env(instance["env"]), **instance["variables"]}
-    secret = {values.get(name, "") for name in instance["secret_variables"]}
-    # Where only the last lines are read, a value of several may have lost its first ones.
-    secret |= {line for value in secret for line in value.splitlines()}
-    for value in sorted(secret, key=len, reverse=True):
-        if len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, "********")
-    return text
+    return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
 
 
 def specify(instance: Instance) -> ContainerSpec:

@@ -9,12 +9,13 @@ import secrets
 import signal
 import socket
 from contextlib import closing, contextmanager
+from functools import partial
 
 import pytest
 import requests
 
 from service.certificates import make_context
-from service.drivers import ContainerSpec
+from service.drivers import LONG_LINE, ContainerSpec
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.memory import MemoryNode
 from service.drivers.process import ProcessRunner
@@ -36,7 +37,12 @@ SERVE = (
 @contextmanager
 def in_memory(tmp_path):
     """A node in memory."""
-    yield MemoryNode("node"), "any"
+    node = MemoryNode("node")
+
+    def prints(instance_id, text):
+        node.containers[instance_id].log = text
+
+    yield node, "any", prints
 
 
 @contextmanager
@@ -51,7 +57,7 @@ def on_docker(tmp_path):
         read_timeout_s=30,
     )
     with closing(engine):
-        yield engine, image
+        yield engine, image, None
 
 
 @contextmanager
@@ -70,13 +76,13 @@ def on_docker_over_tls(tmp_path):
             tls=make_context(ca=authority.pem, cert=ours.cert, key=ours.key),
         )
         with closing(engine):
-            yield engine, image
+            yield engine, image, None
 
 
 @contextmanager
 def as_process(tmp_path):
     """Processes of this machine."""
-    yield ProcessRunner("node", root=tmp_path / "instances"), "any"
+    yield ProcessRunner("node", root=tmp_path / "instances"), "any", None
 
 
 @contextmanager
@@ -87,7 +93,7 @@ def on_skyportd(tmp_path):
             "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=3, read_timeout_s=5
         )
         with closing(driver):
-            yield driver, "any"
+            yield driver, "any", partial(print_on, daemon)
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def on_skyportd_over_tls(tmp_path):
             tls=make_context(ca=authority.pem),
         )
         with closing(driver):
-            yield driver, "any"
+            yield driver, "any", partial(print_on, daemon)
 
 
 DRIVERS = [
@@ -121,11 +127,20 @@ DRIVERS = [
 REAL = DRIVERS[3:]
 
 
-class Subject:
-    """A driver under test, with one instance that is removed afterwards."""
+def print_on(daemon, instance_id, text):
+    """Have the double of a node daemon show what a program printed."""
+    daemon.containers[instance_id].log = text.removesuffix("\n").split("\n")
 
-    def __init__(self, driver, image):
+
+class Subject:
+    """A driver under test, with one instance that is removed afterwards.
+
+    `prints` has a program of a double print a text; others run what prints it.
+    """
+
+    def __init__(self, driver, image, prints):
         self.driver = driver
+        self.prints = prints
         self.instance_id = make_id()
         host = free_port()
         ports = parse(f"{host}:{host}")
@@ -145,6 +160,23 @@ class Subject:
         """Create the instance."""
         self.created = self.driver.create(self.spec, checkpoint=checkpoint)
         return self.created
+
+    def print(self, *lengths):
+        """Create the instance, whose program prints lines of these lengths, and waits."""
+        lines = [f"{number:0{length}d}" for number, length in enumerate(lengths)]
+        if self.prints:
+            self.create()
+            self.prints(self.instance_id, "".join(f"{line}\n" for line in lines))
+        else:
+            each = [f"printf '%0{length}d\\n' {number};" for number, length in enumerate(lengths)]
+            self.spec = replace_cmd(self.spec, " ".join([*each, "exec sleep 600"]))
+            self.create()
+            self.power(PowerAction.START)
+        return lines
+
+    def read(self, tail):
+        """Read the last lines that were printed, without their ends."""
+        return self.driver.logs(self.instance_id, tail=tail).splitlines()
 
     def power(self, action, **options):
         """Change the instance's power."""
@@ -173,8 +205,8 @@ class Subject:
 @pytest.fixture
 def subject(request, tmp_path):
     """A driver with an instance that is not yet created."""
-    with request.param(tmp_path) as (driver, image):
-        subject = Subject(driver, image)
+    with request.param(tmp_path) as (driver, image, prints):
+        subject = Subject(driver, image, prints)
         yield subject
         if not isinstance(driver, MemoryNode):
             driver.remove(subject.instance_id)
@@ -380,10 +412,34 @@ def test_a_recovery_leaves_what_was_stopped(subject):
     assert (Power.RUNNING, Power.STOPPED) == (running, subject.status().power)
 
 
+@every_driver
+def test_a_line_that_the_bound_cuts_is_left_out(subject):
+    """What is read begins with the beginning of a line, however much was printed."""
+    *_, third, last = subject.print(150_000, 60_000, 190_000, 20_000)
+
+    assert eventually(lambda: subject.read(100) == [third, last]), list(map(len, subject.read(100)))
+
+
+@every_driver
+def test_a_line_longer_than_the_bound_is_named(subject):
+    """Where nothing is left without it, a line says what is missing."""
+    subject.print(3, 300_000)
+
+    assert eventually(lambda: subject.read(100) == [LONG_LINE.strip()])
+
+
+@every_driver
+def test_a_long_line_is_read_whole(subject):
+    """Docker cuts lines into pieces, and counts those: nobody notices."""
+    *_, last = subject.print(70_000, 50_000)
+
+    assert eventually(lambda: subject.read(1) == [last]), list(map(len, subject.read(1)))
+
+
 def test_a_node_in_memory_counts_what_it_made():
     """Tests that need to know can tell a container that was made from one that was adopted."""
-    with in_memory(None) as (node, image):
-        subject = Subject(node, image)
+    with in_memory(None) as (node, image, prints):
+        subject = Subject(node, image, prints)
         subject.create()
         subject.create()
 

@@ -411,6 +411,14 @@ def test_the_last_lines_are_read(daemon, driver, spec):
     assert "two\nthree\n" == driver.logs(spec.instance_id, tail=2)
 
 
+def test_the_rest_of_a_line_is_not_read(daemon, driver, spec):
+    """Of the 25 lines that the daemon shows, the first may be the last piece of a long one."""
+    create(driver, spec)
+    daemon.containers[spec.instance_id].log = ["x" * 20_000, *["whole"] * 24]
+
+    assert ["whole"] * 24 == driver.logs(spec.instance_id, tail=100).splitlines()
+
+
 def test_a_stop_command_is_written_to_the_console(daemon, driver, spec):
     """The program ends at its own command, and is not asked in any other way."""
     create(driver, spec)

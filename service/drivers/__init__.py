@@ -6,6 +6,7 @@ was no answer (the outcome is unknown), `NodeRefused` when the node said no and 
 be made again after any outcome: creating what exists adopts it, removing what is gone succeeds.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,12 @@ MAX_LOG_BYTES = 256 * 1024
 
 MAX_ENGINE_ID = 128
 """How many characters of an engine's id are kept. Docker's have 59 at the most."""
+
+LONG_LINE = f"[The last line is longer than {MAX_LOG_BYTES // 1024} KiB.]\n"
+"""Stands for the output of which nothing is left without the line that the bound cuts."""
+
+ENGINE_LINE_BYTES = 16 * 1024
+"""Docker cuts longer lines into pieces of so many bytes, and counts each as a line."""
 
 INTERRUPT = "^C"
 """The stop command that is no text for the program, but SIGINT."""
@@ -102,6 +109,18 @@ UNNAMED = Owner(lambda: "", lambda _: {})
 """An installation without an id; its own is what bears no installation's id."""
 
 
+def read_last_lines(printed: bytes, tail: int) -> str:
+    """Decode the last `tail` lines of an output, as `NodeDriver.logs` promises them.
+
+    `printed` begins with a line, or is the last MAX_LOG_BYTES or more of what was printed.
+    """
+    if len(printed) >= MAX_LOG_BYTES:
+        printed = printed[-MAX_LOG_BYTES:].partition(b"\n")[2] or LONG_LINE.encode()
+    # A character of which some bytes are still to come is left out.
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(printed)
+    return "".join(text.splitlines(keepends=True)[-tail:])
+
+
 @dataclass(frozen=True, slots=True)
 class NodeReport:
     """What a node says of itself."""
@@ -170,7 +189,9 @@ class NodeDriver(Protocol):
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read the last `tail` lines that the program printed, MAX_LOG_BYTES at the most.
 
-        Empty when it printed nothing, and when there is no container.
+        What is read begins with the beginning of a line: one that any bound cuts is left out, since
+        secrets are found in whole lines only. LONG_LINE where nothing else is left. The last line
+        may be unfinished. Empty when the program printed nothing, and when there is no container.
         """
 
     def power(

@@ -15,6 +15,7 @@ from docker.types import LogConfig
 
 from service.addresses import Refuse, trust
 from service.drivers import (
+    ENGINE_LINE_BYTES,
     INTERRUPT,
     MAX_ENGINE_ID,
     MAX_LOG_BYTES,
@@ -25,6 +26,7 @@ from service.drivers import (
     Owner,
     parse_spec,
     print_spec,
+    read_last_lines,
 )
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
 from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
@@ -140,8 +142,10 @@ class DockerEngine:
             found = self._find(instance_id)
             if found is None:
                 return ""
-            printed: bytes = self._engine.logs(found[0], tail=tail)
-            return printed[-MAX_LOG_BYTES:].decode(errors="replace")
+            # The first of the engine's lines may be the rest of one. With so many more it is not
+            # among the last `tail` lines, unless those are longer than MAX_LOG_BYTES.
+            more = MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
+            return read_last_lines(self._engine.logs(found[0], tail=tail + more), tail)
 
     def power(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.documents import Node
-from service.drivers import ContainerSpec, ContainerStatus, NodeReport
+from service.drivers import ContainerSpec, ContainerStatus, NodeReport, read_last_lines
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import Power, PowerAction
 
@@ -136,8 +136,7 @@ class MemoryNode:
         self._receive()
         with self._lock:
             container = self.containers.get(instance_id)
-            lines = container.log.splitlines(keepends=True) if container else []
-            return "".join(lines[-tail:])
+            return read_last_lines(container.log.encode() if container else b"", tail)
 
     def power(
         self,

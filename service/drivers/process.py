@@ -45,6 +45,7 @@ from service.drivers import (
     NodeReport,
     parse_spec,
     print_spec,
+    read_last_lines,
 )
 from service.drivers.landlock import find_abi, ruleset
 from service.drivers.process_tree import (
@@ -175,8 +176,7 @@ class ProcessRunner:
         """Read the last lines that the program printed. See NodeDriver."""
         folder = self._folder(instance_id)
         with self._translated():
-            printed = (_read_end(folder / "log.1") + _read_end(folder / "log"))[-MAX_LOG_BYTES:]
-            return "".join(printed.decode(errors="replace").splitlines(keepends=True)[-tail:])
+            return read_last_lines(_read_end(folder / "log.1") + _read_end(folder / "log"), tail)
 
     def power(
         self,

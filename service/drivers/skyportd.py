@@ -22,13 +22,14 @@ import structlog
 
 from service.addresses import Refuse, trust
 from service.drivers import (
+    ENGINE_LINE_BYTES,
     INTERRUPT,
     MAX_ENGINE_ID,
-    MAX_LOG_BYTES,
     ContainerSpec,
     ContainerStatus,
     Leftovers,
     NodeReport,
+    read_last_lines,
 )
 from service.drivers.guarded import Guard, GuardedAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
@@ -59,6 +60,7 @@ CHECKPOINT_EVERY_S = 1.0
 _POLL_S = 0.25
 _MAX_POLL_S = 2.0
 _UNFINISHED = ("INSTALLING", "UNKNOWN")  # a state file that was repaired knows nothing
+_SHOWN_LINES = 25
 _GONE = 404
 _CONFLICT = 409
 _NOT_MODIFIED = 304
@@ -176,7 +178,10 @@ class Skyportd:
         )
 
     def logs(self, instance_id: str, *, tail: int) -> str:
-        """Read the last lines, of which the daemon shows 25 at the most. See NodeDriver."""
+        """Read the last lines, of which the daemon shows 24 whole ones at the most. See NodeDriver.
+
+        It shows 25 of its engine's lines, and the first of those may be the rest of a longer one.
+        """
         if self._inspect(instance_id) is None:
             return ""
         try:
@@ -188,8 +193,10 @@ class Skyportd:
             )
         except ConsoleError as exc:
             raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
-        lines = printed[-MAX_LOG_BYTES:].splitlines(keepends=True)
-        return "".join(lines[-tail:])
+        lines = printed.encode().splitlines(keepends=True)
+        if sum(len(line) // ENGINE_LINE_BYTES + 1 for line in lines) >= _SHOWN_LINES:
+            lines = lines[1:] or lines
+        return read_last_lines(b"".join(lines), tail)
 
     def power(
         self,
