@@ -1,4 +1,4 @@
-# What a person types. `make run` needs Python 3.11 or later and nothing else.
+# What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick test-matrix test-compose fuzz lint format lock openapi clean
@@ -14,8 +14,10 @@ DEV_INSTALLED := $(VENV)/installed-dev
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: $(INSTALLED) ## Run Skyquay on this machine, with a private database.
-	@exec $(VENV)/bin/skyquay up
+run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:PORT if that is given.
+	@$(MAKE) -q --no-print-directory $(INSTALLED) || $(BASE_PYTHON) -B -m service.preflight $(LISTEN)
+	@$(MAKE) -s --no-print-directory $(INSTALLED)
+	@exec $(VENV)/bin/skyquay up $(if $(LISTEN),--listen $(LISTEN))
 
 PYTEST := $(PYTHON) -m pytest
 COVERAGE_OPTIONS := $(if $(COVERAGE),--cov --cov-fail-under=90)
@@ -75,22 +77,26 @@ clean: ## Remove what was installed and cached. The data in .skyquay stays.
 
 # The newest of the Pythons that the lock files are tested with, and that can make an environment.
 # Each is asked itself: a name on PATH may be a wrapper that has no such Python.
+BASE_PYTHON = $(or $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	found=$$python; \
+	$$python -c 'import ensurepip, venv' 2>/dev/null && break; \
+	done; echo $$found),$(error Skyquay needs Python 3.11 or later: run \
+	"apt-get install python3 python3-venv curl libcurl4"))
+
+# Comes before what takes long: a dot every three seconds shows that it goes on.
+DOTS = (while sleep 3 >/dev/null; do printf .; done) & dots=$$!; \
+	trap 'kill $$dots; echo' EXIT; trap 'exit 130' INT TERM
+
 $(PYTHON):
-	@for python in python3.13 python3.12 python3.11 python3; do \
-		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
-		found=$$python; \
-		$$python -c 'import ensurepip, venv' 2>/dev/null && exec $$python -m venv --clear $(VENV); \
-	done; \
-	if [ -n "$$found" ]; then \
-		echo "$$found cannot make virtual environments: run \"apt-get install python3-venv\"."; \
-	else \
-		echo "Skyquay needs Python 3.11 or later: run \"apt-get install python3 python3-venv\"."; \
-	fi >&2; exit 1
+	@$(BASE_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'Error: Something is missing: run "apt-get install python3-venv".' >&2; exit 1; }
+	@$(BASE_PYTHON) -m venv --clear $(VENV)
 
 $(INSTALLED): requirements-embedded.lock pyproject.toml | $(PYTHON)
-	@echo "Installing (once)..."
-	@$(PIP) install --require-hashes -r requirements-embedded.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing, this once, into $(VENV); it takes a minute or two."
+	@$(DOTS); $(PIP) install --require-hashes -r requirements-embedded.lock && \
+		$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_INSTALLED): requirements-dev.lock $(INSTALLED)

@@ -1,6 +1,5 @@
 """One process that serves: waitress in front, worker threads behind, ended in order."""
 
-import os
 import signal
 import socket
 import threading
@@ -15,7 +14,8 @@ from waitress.task import WSGITask
 from waitress.wasyncore import dispatcher
 
 from service.api.context import EXTENSION
-from service.config import Config, ConfigError
+from service.config import Config
+from service.listening import name_url
 from service.signals import on_signals
 from service.worker import Worker
 
@@ -27,27 +27,6 @@ LINGER_S = 5.0
 
 CONNECTION_LIMIT = 1000
 """How many connections one process keeps; waitress's own 100 are soon held by who sends nothing."""
-
-BACKLOG = 1024
-"""How many connections may wait to be accepted; waitress's own number."""
-
-
-def bind(config: Config) -> socket.socket:
-    """Listen where the settings say. Raises ConfigError when that is taken."""
-    host, port = config.listen_address()
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as exc:
-        # The system's own words: Python's have the address a second time.
-        number = exc.errno or 0
-        reason = os.strerror(number) if number > 0 else exc.strerror  # < 0: a name is not found
-        raise ConfigError(f"Cannot serve on {config.listen}: {reason}.") from exc
-
-
-def name_url(config: Config, listener: socket.socket) -> str:
-    """Name the address that is served, with the port that the system chose for port 0."""
-    return f"http://{config.listen.rpartition(':')[0]}:{listener.getsockname()[1]}"
 
 
 class Server:

@@ -641,15 +641,30 @@ def test_a_key_of_your_own_works(tmp_path):
     assert "yours, from SKYQUAY_API_KEY" in printed
 
 
-@pytest.mark.spawns
-def test_a_taken_address_is_said(skyquay, leaving):
-    """Where another program listens, one sentence says so."""
+def test_a_taken_address_is_said(tmp_path, leaving):
+    """Where another program listens, one sentence says so, and nothing is made."""
+    data = tmp_path / "data"
     with socket.create_server(("127.0.0.1", 0)) as other:
         listen = "{}:{}".format(*other.getsockname())
-        outcome = skyquay("serve", env={"SKYQUAY_LISTEN": listen})
+        env = {"SKYQUAY_LISTEN": listen, "SKYQUAY_DATA_DIR": str(data)}
+        outcome = CliRunner().invoke(cli.main, ["up"], env=env)
 
-    told = f"Error: Cannot serve on {listen}: Address already in use.\n"
-    assert (1, told) == (outcome.exit_code, outcome.stderr)
+    sentence = (
+        f"Error: Cannot serve on {listen}: Address already in use; choose another address with "
+        "--listen, SKYQUAY_LISTEN, or `make run LISTEN=HOST:PORT`.\n"
+    )
+    assert (1, sentence) == (outcome.exit_code, outcome.stderr)
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("command", ["up", "serve"])
+def test_an_address_may_be_an_option(command, skyquay, leaving):
+    """The option `--listen` takes the place of SKYQUAY_LISTEN, whatever that says."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = "{}:{}".format(*other.getsockname())
+        outcome = skyquay(command, "--listen", listen, env={"SKYQUAY_LISTEN": "nonsense"})
+
+    assert f"Cannot serve on {listen}: Address already in use" in outcome.stderr
 
 
 def test_a_key_that_was_shown_is_yours_to_fill_in(tmp_path):

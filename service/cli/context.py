@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -48,16 +49,20 @@ def _describe(message: str, details: object) -> str:
     return "\n  ".join([message, *list_details(details)])
 
 
-def read_config(**defaults: Any) -> Config:
-    """Read the settings, and log as they say. Raises ConfigError for one that is wrong."""
-    config = Config.from_env(os.environ, **defaults)
-    logs.set_up(config)
+def read_config(listen: str | None = None, **defaults: Any) -> Config:
+    """Read the settings, and log as they say. Raises ConfigError for one that is wrong.
+
+    `listen` takes the place of SKYQUAY_LISTEN.
+    """
+    given = {} if listen is None else {"SKYQUAY_LISTEN": listen}
+    config = Config.from_env({**os.environ, **given}, **defaults)
+    logs.set_up(config, colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
     return config
 
 
-def read_production_config() -> Config:
+def read_production_config(listen: str | None = None) -> Config:
     """Read the settings, of which one must name a database. Raises ConfigError."""
-    config = read_config()
+    config = read_config(listen)
     config.require_mongodb()
     return config
 

@@ -16,6 +16,7 @@ from service import bootstrap, embedded, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import plainly, read_config, read_production_config, usable_store
 from service.config import Config, ConfigError, describe_settings
+from service.listening import bind, name_url
 from service.signals import leave_on_signals
 from service.store import Store
 from service.supervisor import METRICS_NUMBER, Lifeline, Supervisor, count_cores
@@ -35,20 +36,28 @@ def _settings_epilog() -> str:
     return "\b\nSettings, from the environment, with their defaults:\n" + "\n".join(lines)
 
 
+_listen_option = click.option(
+    "--listen", metavar="HOST:PORT", help="Address and port to serve on. Default: SKYQUAY_LISTEN."
+)
+
+
 @click.command(epilog=_settings_epilog())
 @click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
+@_listen_option
 @plainly
-def up(no_worker: bool) -> None:
+def up(no_worker: bool, listen: str | None) -> None:
     """Run everything on this machine, with a private database: for one machine, and to try it.
 
     Makes what is missing: the database, a first API key and user, the starter images and a node
     `local`. Starting it again finds everything as it was.
     """
-    from service.server import Server, bind
+    from service.server import Server
 
     leave_on_signals()
-    config = read_config(allow_process=True, allow_loopback_nodes=True)
+    config = read_config(listen, allow_process=True, allow_loopback_nodes=True)
     with ExitStack() as stack:
+        # First: who finds the address taken has not waited for anything, and nothing is made.
+        listener = stack.enter_context(bind(config))
         stack.enter_context(embedded.lock(config.data_dir))
         if not config.secret_key:
             config = replace(config, secret_key=bootstrap.keep_secret_key(config.data_dir))
@@ -57,7 +66,7 @@ def up(no_worker: bool) -> None:
             config = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(usable_store(config))
         drivers = make_drivers(config, store)
-        server = Server(create_app(config, store, drivers), config, bind(config))
+        server = Server(create_app(config, store, drivers), config, listener)
         now = utc_now()
         key_file = config.data_dir.resolve() / "api-key"
         # Whatever is no terminal may be a log, which keeps what it gets.
@@ -115,6 +124,7 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
     type=click.IntRange(0),
     help="Processes that answer; 0: one for each core. Default: SKYQUAY_PROCESSES.",
 )
+@_listen_option
 # For children of a `serve` that may be of an older version: these two stay as they are.
 @click.option("--listener", type=int, hidden=True)
 @click.option("--lifeline", type=Lifeline, hidden=True)
@@ -123,6 +133,7 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
 def serve(
     no_worker: bool,
     processes: int | None,
+    listen: str | None,
     listener: int | None,
     lifeline: Lifeline | None,
     number: int | None,
@@ -132,11 +143,11 @@ def serve(
     With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
     all, one after the other, without a request being refused.
     """
-    from service.server import Server, bind, name_url
+    from service.server import Server
 
     leave_on_signals()
     metrics.count_as(number)
-    config = read_production_config()
+    config = read_production_config(listen)
     count = (config.processes if processes is None else processes) or count_cores()
     if lifeline is None and count > 1:
         # No child is there yet that could be replaced.

@@ -1,0 +1,113 @@
+"""What a person at a terminal sees of the log."""
+
+import io
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import logs
+from service.config import Config
+from tests.support import DEPLOY, a_deploy, run_due
+
+ROOT = Path(__file__).resolve().parent.parent
+CLOCK = re.compile(r"^\d\d:\d\d:\d\d ", re.MULTILINE)
+WARNS = (
+    "import logging; from service.cli.context import read_config; read_config();"
+    "logging.getLogger('x').warning('hello')"
+)
+
+
+@pytest.fixture
+def terminal():
+    """Log as text at a level; answers what was logged. The logging is as it was afterwards."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    written = io.StringIO()
+
+    def log_at(level_name):
+        logs.set_up(Config(log_format="text", log_level=level_name))
+        root.handlers[0].setStream(written)
+        return written.getvalue
+
+    yield log_at
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def deploy(api, store, place, drivers):
+    """Deploy an instance, and carry it out; answers its id."""
+    instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
+    run_due(store, drivers)
+    return instance_id
+
+
+def test_a_deploy_is_one_short_line(api, store, place, memory_nodes, terminal):
+    """
+    What was printed before it, such as the first key, stays in sight.
+    """
+    told = terminal("INFO")
+
+    instance_id = deploy(api, store, place, memory_nodes)
+
+    assert f"deploy {instance_id} succeeded\n" == CLOCK.sub("", told())
+
+
+def test_a_deploy_that_fails_says_why(api, store, place, memory_nodes, terminal):
+    """
+    The first line of the reason is in the same line.
+    """
+    told = terminal("INFO")
+    memory_nodes(place[1]).refuse("There is no such image.\nLook for it.")
+
+    instance_id = deploy(api, store, place, memory_nodes)
+
+    lines = CLOCK.sub("", told()).splitlines()
+    assert [f"deploy {instance_id} failed: There is no such image."] == lines
+
+
+def test_everything_is_told_at_debug(api, store, place, memory_nodes, terminal):
+    """
+    Requests and all moves have their lines at the level DEBUG.
+    """
+    told = terminal("DEBUG")
+
+    instance_id = deploy(api, store, place, memory_nodes)
+
+    assert f"deploy {instance_id} running" in told()
+    assert "route=/api/instances/deploy" in told()
+
+
+def test_a_warning_has_all_fields(terminal):
+    """
+    What is wrong can be looked up: by its request, and by where it was noticed.
+    """
+    told = terminal("INFO")
+
+    logging.getLogger("service.x").warning("odd", extra={"request_id": "r1", "error": None})
+
+    assert "[warning] odd [service.x] error=None request_id=r1\n" == CLOCK.sub("", told())
+
+
+@pytest.mark.parametrize(("no_color", "is_plain"), [("", False), ("1", True)])
+def test_no_color_is_heeded(no_color, is_plain):
+    """
+    A terminal gets colors, unless NO_COLOR is set to anything.
+    """
+    seen, screen = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", WARNS],
+        env={"PYTHONPATH": str(ROOT), "NO_COLOR": no_color},
+        stderr=screen,
+        check=True,
+    )
+    os.close(screen)
+    with open(seen, "rb", buffering=0) as output:
+        told = output.read(4096).decode()
+
+    assert (True, is_plain) == ("hello" in told, "\x1b[" not in told)
