@@ -16,7 +16,7 @@ help: ## Say what can be made.
 
 run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:PORT if that is given.
 	@$(MAKE) -q --no-print-directory $(INSTALLED) || $(BASE_PYTHON) -B -m service.preflight $(LISTEN)
-	@$(MAKE) -s --no-print-directory $(INSTALLED)
+	@$(MAKE) -s --no-print-directory $(INSTALLED) BASE_PYTHON=$(BASE_PYTHON)
 	@exec $(VENV)/bin/skyquay up $(if $(LISTEN),--listen $(LISTEN))
 
 PYTEST := $(PYTHON) -m pytest
@@ -77,12 +77,13 @@ clean: ## Remove what was installed and cached. The data in .skyquay stays.
 
 # The newest of the Pythons that the lock files are tested with, and that can make an environment.
 # Each is asked itself: a name on PATH may be a wrapper that has no such Python.
-BASE_PYTHON = $(or $(shell for python in python3.13 python3.12 python3.11 python3; do \
+BASE_PYTHON = $(eval BASE_PYTHON := $$(find_python))$(or $(BASE_PYTHON),$(error \
+	Skyquay needs Python 3.11 or later: run "apt-get install python3 python3-venv curl libcurl4"))
+find_python = $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	found=$$python; \
 	$$python -c 'import ensurepip, venv' 2>/dev/null && break; \
-	done; echo $$found),$(error Skyquay needs Python 3.11 or later: run \
-	"apt-get install python3 python3-venv curl libcurl4"))
+	done; echo $$found)
 
 # Comes before what takes long: a dot every three seconds shows that it goes on.
 DOTS = (while sleep 3 >/dev/null; do printf .; done) & dots=$$!; \
@@ -91,10 +92,11 @@ DOTS = (while sleep 3 >/dev/null; do printf .; done) & dots=$$!; \
 $(PYTHON):
 	@$(BASE_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo 'Error: Something is missing: run "apt-get install python3-venv".' >&2; exit 1; }
+	@echo "Making $(VENV)."
 	@$(BASE_PYTHON) -m venv --clear $(VENV)
 
 $(INSTALLED): requirements-embedded.lock pyproject.toml | $(PYTHON)
-	@echo "Installing, this once, into $(VENV); it takes a minute or two."
+	@echo "Installing into $(VENV), which takes a minute or two, this once."
 	@$(DOTS); $(PIP) install --require-hashes -r requirements-embedded.lock && \
 		$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -9,11 +9,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 from service.config import Config, ConfigError
 from service.listening import bind
+
+PACKAGES = ("curl", "libcurl4", "python3-venv")
+"""Those of Debian that have what is looked for."""
 
 _MONGODB = ("SKYQUAY_MONGODB_URI", "SKYQUAY_MONGODB_URI_FILE")
 
@@ -28,18 +30,13 @@ def find_problem(listen: str | None) -> str | None:
         bind(Config.from_env({**os.environ, **given})).close()
     except ConfigError as exc:
         return f"Error: {exc}"
-    missing = " ".join(_list_missing())
+    found = (
+        shutil.which("curl"),
+        _runs_mongod(),
+        find_spec("ensurepip") and find_spec("venv"),
+    )
+    missing = " ".join(package for package, there in zip(PACKAGES, found, strict=True) if not there)
     return f'Error: Something is missing: run "apt-get install {missing}".' if missing else None
-
-
-def _list_missing() -> Iterator[str]:
-    """Name the packages of Debian that have what is missing."""
-    if not shutil.which("curl"):
-        yield "curl"
-    if not _runs_mongod():
-        yield "libcurl4"
-    if not find_spec("ensurepip") or not find_spec("venv"):
-        yield "python3-venv"
 
 
 def _runs_mongod() -> bool:

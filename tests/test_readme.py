@@ -6,21 +6,22 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import psutil
 import pytest
 
-from service import errors
+from service import errors, preflight
 from service.app import create_app
 from service.cli import main
 from service.config import Config, describe_settings
 from service.drivers import DRIVER_NAMES
 from service.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
-from tests.support import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")
@@ -29,6 +30,9 @@ STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
 
 BETWEEN = "--- the next block ---"
+TIMEOUT_S = 120.0
+"""How long a shell may take to run the README's blocks. It would be for ever if one did not end."""
+
 NEVER_ON_THE_WIRE = {"operation_superseded", "operation_cancelled"}
 OF_THE_FRAMEWORK = {
     "not_found",
@@ -166,42 +170,77 @@ def up(tmp_path_factory):
             left.kill()
 
 
+class Shell:
+    """A shell that runs blocks of the README, one after the other."""
+
+    def __init__(self, up, *options, **values):
+        found = {
+            "URL": re.search(r"http://127\.0\.0\.1:\d+", up).group(),
+            "KEY": re.search(r"sq_[\w-]+", up).group(),
+        }
+        self._process = subprocess.Popen(
+            ["bash", *options],
+            env={**os.environ, **found, **values},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._timer = threading.Timer(TIMEOUT_S, self._process.kill)
+        self._timer.start()
+
+    def run(self, block):
+        """Run a block; answer what it printed, and its $PORT. None when the shell has ended."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f'{block}\necho "{BETWEEN} ${{PORT:-}}"\n')
+            self._process.stdin.flush()
+        output = ""
+        while line := self._process.stdout.readline():
+            if line.startswith(BETWEEN):
+                return output.strip(), line.removeprefix(BETWEEN).strip()
+            output += line
+        return None
+
+    def end(self):
+        """Answer the exit code."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        status = self._process.wait(TIMEOUT_S)
+        self._process.stdout.close()
+        self._timer.cancel()
+        return status
+
+
+STRICT = ("-euo", "pipefail")
+
+
+def run_blocks(up, blocks, *options, **values):
+    """Run blocks in a shell of their own; answer how it ended, and what each printed."""
+    shell = Shell(up, *options, **values)
+    outputs = []
+    for block in blocks:
+        if (seen := shell.run(block)) is None:
+            break
+        outputs.append(seen[0])
+    return shell.end(), outputs
+
+
 @pytest.fixture(scope="module")
 def first_deploy(up):
     """The README's blocks, run one after the other by one shell: how it ended, what each printed.
 
     Before the instance is suspended, the test looks at its port itself: that is the last output.
     """
-    port = free_port()
-    values = {
-        "URL": re.search(r"http://127\.0\.0\.1:\d+", up).group(),
-        "KEY": re.search(r"sq_\S+", up).group(),
-        "PORT": str(port),
-    }
-    blocks = find_blocks(README, "run")
-    shell = subprocess.Popen(
-        ["bash", "-euo", "pipefail"],
-        env={**os.environ, **values},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    outputs, page = [], b""
-    with shell:
-        for block in blocks:
-            if "suspend" in block:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-                    page = answer.read()
-            shell.stdin.write(f"{block}\necho '{BETWEEN}'\n")
-            shell.stdin.flush()
-            output = ""
-            while (line := shell.stdout.readline()) not in ("", f"{BETWEEN}\n"):
-                output += line
-            outputs.append(output.strip())
-            if not line:
-                break  # The shell has ended.
-        shell.stdin.close()
-    return shell.returncode, outputs, page
+    shell = Shell(up, *STRICT)
+    outputs, page, port = [], b"", ""
+    for block in find_blocks(README, "run"):
+        if "suspend" in block:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                page = answer.read()
+        if (seen := shell.run(block)) is None:
+            break
+        output, port = seen
+        outputs.append(output)
+    return shell.end(), outputs, page
 
 
 def mask(output: str) -> str:
@@ -248,6 +287,35 @@ def test_the_first_deploy_prints_what_the_readme_shows(first_deploy):
     assert [mask(shown) for shown in find_outputs(README)] == [mask(real) for real in outputs]
 
 
+@pytest.mark.parametrize("until", [None, 3])
+def test_the_blocks_run_again(up, first_deploy, until):
+    """
+    After the printed call, and after earlier runs, whole or broken off, the blocks end well.
+    """
+    blocks = find_blocks(README, "run")
+    printed = re.search(r"^curl .*", up, re.MULTILINE).group()
+    before = [f"{printed} -sS"] if until is None else blocks[:until]
+    assert 0 == run_blocks(up, before, *STRICT)[0]
+
+    status, outputs = run_blocks(up, blocks, *STRICT)
+
+    assert (0, len(blocks)) == (status, len(outputs))
+    assert '"InternalState":"READY"' == outputs[3]
+
+
+def test_blocks_that_fail_end(up):
+    """
+    With a wrong key each block ends all the same, and says what is wrong.
+    """
+    blocks = find_blocks(README, "run")[:4]
+
+    status, outputs = run_blocks(up, blocks, KEY="sq_wrong")
+
+    assert (0, 4) == (status, len(outputs))
+    assert "unauthorized" in outputs[2]
+    assert "There is no instance" in outputs[3]
+
+
 def test_the_first_instance_answers_on_its_port(first_deploy):
     """
     The instance that the README deploys serves its folder, which is empty.
@@ -285,6 +353,15 @@ def test_the_readme_lists_the_drivers():
     table = {quoted(driver)[0] for driver, _, _ in read_table(README, "## Drivers")}
 
     assert {*DRIVER_NAMES, "memory"} == table
+
+
+def test_the_readme_lists_what_make_run_looks_for():
+    """
+    Whoever reads the README first has every package that is found missing later.
+    """
+    installed = re.search(r"^apt-get install (.*)", README, re.MULTILINE).group(1).split()
+
+    assert sorted(["make", *preflight.PACKAGES]) == sorted(installed)
 
 
 def test_the_readme_draws_files_that_exist():
