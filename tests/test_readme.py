@@ -30,7 +30,7 @@ STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
 
 BETWEEN = "--- the next block ---"
-TIMEOUT_S = 120.0
+TIMEOUT_S = 100.0
 """How long a shell may take to run the README's blocks. It would be for ever if one did not end."""
 
 NEVER_ON_THE_WIRE = {"operation_superseded", "operation_cancelled"}
@@ -191,7 +191,7 @@ class Shell:
     def run(self, block):
         """Run a block; answer what it printed, and its $PORT. None when the shell has ended."""
         with suppress(BrokenPipeError):
-            self._process.stdin.write(f'{block}\necho "{BETWEEN} ${{PORT:-}}"\n')
+            self._process.stdin.write(f'{block}\necho; echo "{BETWEEN} ${{PORT:-}}"\n')
             self._process.stdin.flush()
         output = ""
         while line := self._process.stdout.readline():
