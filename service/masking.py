@@ -11,39 +11,47 @@ MASK = "********"
 def mask(text: str, secrets: Iterable[str]) -> str:
     """Replace every secret in a text that begins with a line and may end anywhere.
 
-    A secret of several lines is also found without its first ones, which may have been cut off, and
-    each of its lines by itself. At the end of the text the beginning of a secret is enough: a
-    program that prints it may not have finished.
+    Of a secret of several lines each is one by itself, and at the beginning of the text its last
+    ones are enough: the first may have been cut off. At the end of the text the beginning of a
+    secret or of a line of it is enough: the program may not have printed the rest yet.
     """
-    spans = {
-        span
-        for secret in secrets
-        for piece in _split(secret)
-        if len(piece) >= SHORTEST_SECRET
-        for span in _find(piece, text)
-    }
+    spans = {span for secret in secrets for span in _find(secret, text)}
     masked, end = [], 0
     for start, stop in sorted(spans):
+        if stop - start < SHORTEST_SECRET:
+            continue
         if start >= end:
             masked += [text[end:start], MASK]
         end = max(end, stop)
     return "".join([*masked, text[end:]])
 
 
-def _split(secret: str) -> set[str]:
-    lines = secret.splitlines(keepends=True)
-    endings = {"".join(lines[number:]) for number in range(len(lines))}
+def _find(secret: str, text: str) -> Iterator[tuple[int, int]]:
+    begin = 0
+    for line in secret.splitlines(keepends=True):
+        if text.startswith(secret[begin:]):
+            yield 0, len(secret) - begin
+        if secret.startswith(text, begin):
+            yield 0, len(text)
+        begin += len(line)
     # Programs may indent a line, and end it in another way.
-    return endings | {line.strip() for line in lines}
+    for piece in {secret, *(line.strip() for line in secret.splitlines())}:
+        if len(piece) < SHORTEST_SECRET:
+            continue
+        start = text.find(piece)
+        while start >= 0:
+            yield start, start + len(piece)
+            start = text.find(piece, start + len(piece))
+        yield _find_beginning(piece, text)
 
 
-def _find(piece: str, text: str) -> Iterator[tuple[int, int]]:
-    start = text.find(piece)
-    while start >= 0:
-        yield start, start + len(piece)
-        start = text.find(piece, start + 1)
-    # The longest beginning of the piece that the text ends with.
-    for length in range(min(len(piece), len(text)), SHORTEST_SECRET - 1, -1):
+def _find_beginning(piece: str, text: str) -> tuple[int, int]:
+    """Find the longest beginning of the piece that the text ends with."""
+    last = text[-SHORTEST_SECRET:]
+    stop = len(piece)
+    while (at := piece.rfind(last, 0, stop)) >= 0:
+        length = at + len(last)
         if text.endswith(piece[:length]):
-            yield len(text) - length, len(text)
-            return
+            return len(text) - length, len(text)
+        stop = length - 1
+    return 0, 0
