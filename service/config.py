@@ -144,12 +144,17 @@ class Config:
         self.metrics_address()
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], **defaults: Any) -> "Config":
+    def from_env(
+        cls, environ: Mapping[str, str], *, listen: str | None = None, **defaults: Any
+    ) -> "Config":
         """Read the settings; what is unset or empty is as in `defaults`, else as declared above.
 
-        A secret may stand in a file, which SKYQUAY_<NAME>_FILE names. Raises ConfigError with the
-        variable's name for a value that cannot be read.
+        `listen`, if it is given, takes the place of SKYQUAY_LISTEN. A secret may stand in a file,
+        which SKYQUAY_<NAME>_FILE names. Raises ConfigError with the variable's name for a value
+        that cannot be read.
         """
+        if listen is not None:
+            environ = {**environ, variable("listen"): listen}
         values = dict(defaults)
         for setting in fields(cls):
             name = variable(setting.name)
@@ -206,6 +211,11 @@ def _split_address(name: str, text: str) -> tuple[str, int]:
 
 def _print_default(default: object) -> str:
     return str(int(default)) if isinstance(default, bool) else str(default)
+
+
+def no_color() -> bool:
+    """Tell whether the user wants no colors anywhere: see https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def environ_of_others() -> dict[str, str]:

@@ -17,31 +17,29 @@ from service.listening import bind
 PACKAGES = ("curl", "libcurl4", "python3-venv")
 """Those of Debian that have what is looked for."""
 
-_MONGODB = ("SKYQUAY_MONGODB_URI", "SKYQUAY_MONGODB_URI_FILE")
-
 
 def find_problem(listen: str | None) -> str | None:
     """Say what is in the way of a first start, and how it is mended; None when nothing is.
 
     `listen` takes the place of SKYQUAY_LISTEN.
     """
-    given = {} if listen is None else {"SKYQUAY_LISTEN": listen}
     try:
-        bind(Config.from_env({**os.environ, **given})).close()
+        config = Config.from_env(os.environ, listen=listen)
+        bind(config).close()
     except ConfigError as exc:
         return f"Error: {exc}"
     found = (
         shutil.which("curl"),
-        _runs_mongod(),
+        _runs_mongod(config),
         find_spec("ensurepip") and find_spec("venv"),
     )
     missing = " ".join(package for package, there in zip(PACKAGES, found, strict=True) if not there)
     return f'Error: Something is missing: run "apt-get install {missing}".' if missing else None
 
 
-def _runs_mongod() -> bool:
+def _runs_mongod(config: Config) -> bool:
     """Tell whether a database is there, or the one that is installed will find its library."""
-    if any(os.environ.get(name) for name in _MONGODB) or shutil.which("mongod"):
+    if config.mongodb_uri or shutil.which("mongod"):
         return True
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return True  # there is none to install

@@ -15,10 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "ports",
-          "quantities", "signals"}  # fmt: skip
+LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "listening",
+          "masking", "ports", "preflight", "quantities", "signals"}  # fmt: skip
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
-             "audit", "brake", "doctor"}  # fmt: skip
+             "audit", "brake", "doctor", "installation", "leftovers"}  # fmt: skip
 SINGLE = LEAVES | {
     "documents", "embedded", "vault", "certificates", "jobs", "worker", "server", "supervisor",
     "bootstrap", "moving_in", "skyport_documents", "skyport_panel", "logs", "metrics", "app"
@@ -28,6 +28,8 @@ KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api", 
 MAY_IMPORT = {
     "service": set(),
     **{leaf: set() for leaf in LEAVES},
+    "listening": {"config"},
+    "preflight": {"config", "listening"},
     "documents": {"lifecycle"},
     "store": {"store", "documents", "lifecycle", "errors"},
     "drivers": {"documents", "errors", "ports", "lifecycle"},
@@ -35,7 +37,7 @@ MAY_IMPORT = {
     "vault": {"errors"},
     "certificates": set(),
     "skyport_panel": set(),
-    "logs": {"config"},
+    "logs": {"config", "lifecycle"},
     "metrics": {"errors", "lifecycle", "store"},
     "skyport_documents": LEAVES | {"documents", "drivers", "use case"},
     "moving_in": LEAVES
@@ -53,7 +55,7 @@ MAY_IMPORT = {
     "embedded": LEAVES,
     "jobs": LEAVES | {"documents", "store", "drivers", "use case"},
     "worker": LEAVES | {"documents", "store", "drivers", "use case", "jobs"},
-    "server": {"config", "worker", "api", "signals"},
+    "server": {"config", "worker", "api", "listening", "signals"},
     "supervisor": {"signals"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
     "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates", "metrics"},
@@ -71,10 +73,13 @@ ALSO_MAY_IMPORT = {
 # A driver in two modules: which one the other is a part of.
 PARTS = {
     "service.drivers.docker_client": "service.drivers.docker_engine",
+    "service.drivers.docker_labels": "service.drivers.docker_engine",
     "service.drivers.landlock": "service.drivers.process",
     "service.drivers.process_keeper": "service.drivers.process",
     "service.drivers.process_tree": "service.drivers.process",
     "service.drivers.skyportd_console": "service.drivers.skyportd",
+    "service.drivers.skyportd_files": "service.drivers.skyportd",
+    "service.drivers.skyportd_uptime": "service.drivers.skyportd",
 }
 
 # What more than one driver is made of.
@@ -217,7 +222,7 @@ def check_environment(module: str, tree: ast.AST) -> Iterator[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Config.from_env"
         for argument in node.args
-        if module == "service.cli.context"
+        if module in ("service.cli.context", "service.preflight")
     }
     for node in ast.walk(tree):
         if (

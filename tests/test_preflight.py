@@ -12,6 +12,8 @@ import pytest
 from service import preflight
 from tests.support import need
 
+pytestmark = pytest.mark.spawns
+
 ROOT = Path(__file__).resolve().parent.parent
 EVERYTHING = "curl libcurl4 python3-venv"
 

@@ -14,7 +14,7 @@ import marshmallow as ma
 
 from service import audit, bootstrap, embedded, logs, nodes
 from service.app import make_store, prepare, utc_now
-from service.config import Config, ConfigError
+from service.config import Config, ConfigError, no_color
 from service.embedded import EmbeddedError
 from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
 from service.store import Store
@@ -54,9 +54,8 @@ def read_config(listen: str | None = None, **defaults: Any) -> Config:
 
     `listen` takes the place of SKYQUAY_LISTEN.
     """
-    given = {} if listen is None else {"SKYQUAY_LISTEN": listen}
-    config = Config.from_env({**os.environ, **given}, **defaults)
-    logs.set_up(config, colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    config = Config.from_env(os.environ, listen=listen, **defaults)
+    logs.set_up(config, colors=sys.stderr.isatty() and not no_color())
     return config
 
 
