@@ -70,6 +70,13 @@ class Capacity(TypedDict):
     cpu_milli: int | None
 
 
+class Lease(TypedDict):
+    """Who carries out an operation or probes a node, until when unless it is renewed."""
+
+    token: str
+    until: datetime
+
+
 class Deploying(TypedDict):
     """Which deployment a node that bears one at a time is busy with, until when unless renewed."""
 
@@ -110,6 +117,7 @@ class Node(TypedDict):
     status: NodeStatus
     last_seen_at: datetime | None
     probed_at: datetime | None
+    probing: Lease | None  # the probe that is under way
     probe_error: str | None
     report: Report | None
     secret: str | None  # the node's key, encrypted, like the next
@@ -175,13 +183,6 @@ class Step(TypedDict):
     started_at: datetime
     ended_at: datetime | None
     error: str | None
-
-
-class Lease(TypedDict):
-    """Who carries out an operation, until when unless it is renewed."""
-
-    token: str
-    until: datetime
 
 
 class LeftBehind(TypedDict):

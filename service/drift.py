@@ -7,6 +7,7 @@ be another installation's, which the node shares, are never removed unless they 
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from contextlib import closing, suppress
@@ -18,7 +19,14 @@ from typing import TypedDict, Unpack
 from service import instances, operations
 from service.documents import Instance, Leftover, Node, Operation
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
-from service.errors import Conflict, InstanceNotReady, InvalidInput, NodeOffline
+from service.errors import (
+    Conflict,
+    InstanceNotReady,
+    InvalidInput,
+    NodeFailure,
+    NodeOffline,
+    NodeUnreachable,
+)
 from service.lifecycle import (
     OPEN,
     InstanceState,
@@ -32,6 +40,9 @@ from service.store import Store
 from service.store.collection import Session
 
 log = logging.getLogger(__name__)
+
+NOTE_CHANGES_S = 10.0
+"""How long a worker looks at containers that changed; the rest waits for the next probe."""
 
 PURSUE_AGAIN_AFTER = timedelta(minutes=5)
 """How long after a deletion or a suspension failed it is tried once more."""
@@ -97,15 +108,35 @@ def find(store: Store, drivers: DriverFactory, node_id: str) -> Drift:
     if node["status"] != NodeStatus.ONLINE:
         raise NodeOffline(node_id, f"The node is {node['status']}.")
     with closing(drivers(node)) as driver:
-        return _compare(store, driver, node_id)
+        return compare(store, driver, node_id)
 
 
-def settle(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) -> None:
-    """Write down what the node's containers do, and pursue what is wanted of them."""
+def settle(
+    store: Store,
+    drivers: DriverFactory,
+    node: Node,
+    *,
+    drift: Drift | None = None,
+    now: datetime,
+) -> None:
+    """Write down what the node's containers do, and pursue what is wanted of them.
+
+    `drift` is what `compare` just found; the node is asked unless it is given. A container of which
+    the node does not say how it is stays as it is until the next time.
+    """
+    end = time.monotonic() + NOTE_CHANGES_S
     with closing(drivers(node)) as driver:
-        drift = _compare(store, driver, node["_id"])
+        drift = drift or compare(store, driver, node["_id"])
         for changed in drift.changed:
-            _note_change(store, driver, changed, now=now)
+            if time.monotonic() > end:
+                break
+            try:
+                _note_change(store, driver, changed, now=now)
+            except NodeUnreachable:
+                raise
+            except NodeFailure as failure:
+                told = {"instance_id": changed.instance["_id"], "error": failure.reason}
+                log.warning("cannot see how an instance is", extra=told)
     for instance in drift.missing:
         _note_missing(store, instance)
     for instance in store.instances.list_deleting(node["_id"]):
@@ -166,7 +197,8 @@ def resolve(
     return done
 
 
-def _compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
+def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
+    """Compare what the driver lists with the documents. Raises what drivers raise."""
     # Whatever changes while the two are read has an operation that is open, or was since then.
     since = store.tell_time()
     there = driver.list()

@@ -13,8 +13,16 @@ from typing import NotRequired, TypedDict, cast
 
 from service.addresses import LOOPBACK, is_loopback, refusal
 from service.documents import Allocated, Capacity, ConfigureKey, Node, Report
-from service.drivers import DriverFactory
-from service.errors import InvalidInput, NodeExists, NodeFailure, NodeRefused, NodeUnreachable
+from service.drivers import DriverFactory, NodeDriver
+from service.errors import (
+    InvalidInput,
+    NodeExists,
+    NodeFailure,
+    NodeRefused,
+    NodeUnreachable,
+    ServiceError,
+    StoreUnavailable,
+)
 from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
@@ -38,6 +46,8 @@ RESTART = "Restart the daemon."
 
 REPORTS_MEMORY = frozenset({"docker", "process"})
 """Drivers of nodes that have as much memory as their engine reports, unless `ram` is given."""
+
+UNEXPECTED = "The probe ended with an unexpected error; the log of its worker says which."
 
 UNLIMITED = -1
 """The overallocation that says that nothing is refused."""
@@ -130,6 +140,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         status=NodeStatus.UNCONFIGURED,
         last_seen_at=None,
         probed_at=now,
+        probing=None,
         probe_error=None,
         report=None,
         secret=None,
@@ -151,17 +162,25 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
     )
 
 
-def probe(store: Store, drivers: DriverFactory, node: Node, *, now: datetime) -> Node:
+def probe(
+    store: Store,
+    drivers: DriverFactory,
+    node: Node,
+    *,
+    now: datetime,
+    more: Callable[[NodeDriver], object] | None = None,
+) -> Node:
     """Ask the node how it is and write down the answer; answer the node as it is then.
 
-    A node that never answered before, and turns out to be of another node's engine, is Offline
-    unless that is allowed; one that did goes on, with a warning. Raises NotFound when the node was
-    deleted meanwhile, never for what the node does.
+    It is Online when it answered `more` too. A node that never answered before, and turns out to be
+    of another node's engine, is Offline unless that is allowed; one that did goes on, with a
+    warning. Raises NotFound when the node was deleted meanwhile and StoreUnavailable, never for
+    what the node does.
     """
     enrolled = use_new_key(node)
-    changes = _look(drivers, enrolled if node["secret"] is None else node, now=now)
+    changes = _look(drivers, enrolled if node["secret"] is None else node, now=now, more=more)
     if node["pending_secret"] is not None:
-        with_new_key = _look(drivers, enrolled, now=now) if node["secret"] else changes
+        with_new_key = _look(drivers, enrolled, now=now, more=more) if node["secret"] else changes
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = _record_probe(store, node, changes)
@@ -382,12 +401,27 @@ def _is_socket(order: NodeOrder) -> bool:
     return order.get("address", "").startswith("unix://")
 
 
-def _look(drivers: DriverFactory, node: Node, *, now: datetime) -> dict[str, object]:
+def _look(
+    drivers: DriverFactory,
+    node: Node,
+    *,
+    now: datetime,
+    more: Callable[[NodeDriver], object] | None = None,
+) -> dict[str, object]:
     try:
         with closing(drivers(node)) as driver:
             report = driver.probe()
+            if more is not None:
+                more(driver)
+    except StoreUnavailable:
+        raise  # no word about the node
     except NodeFailure as failure:
         return {"status": NodeStatus.OFFLINE, "probe_error": explain(node, failure)}
+    except ServiceError as error:
+        return {"status": NodeStatus.OFFLINE, "probe_error": error.message}
+    except Exception:
+        log.exception("unexpected error in a probe", extra={"node_id": node["_id"]})
+        return {"status": NodeStatus.OFFLINE, "probe_error": UNEXPECTED}
     found: dict[str, object] = {
         "status": NodeStatus.ONLINE,
         "probe_error": None,

@@ -9,7 +9,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from functools import partial
 
@@ -17,7 +16,7 @@ import structlog
 
 from service import drift, nodes
 from service.documents import Node
-from service.drivers import DriverFactory
+from service.drivers import DriverFactory, NodeDriver
 from service.errors import ServiceError
 from service.jobs import Job, carry_out
 from service.lifecycle import NodeStatus
@@ -57,6 +56,8 @@ class Worker:
         self._stopped = threading.Event()
         self._free = threading.Semaphore(threads)
         self._jobs: dict[str, Job] = {}
+        self._probing: set[str] = set()
+        self._token = secrets.token_hex(8)
         self._jobs_lock = threading.Lock()
         self._free_probers = threading.Semaphore(PROBE_THREADS)
         self._takers = [
@@ -158,15 +159,30 @@ class Worker:
                 del self._jobs[job.token]
 
     def _claim_probe(self) -> Callable[[], object] | None:
-        node = self._store.nodes.claim_probe(interval_s=self._probe_interval_s)
-        return None if node is None else partial(self._probe, node)
+        node = self._store.nodes.claim_probe(
+            self._token, interval_s=self._probe_interval_s, lease_s=self._lease_s
+        )
+        if node is None:
+            return None
+        with self._jobs_lock:
+            self._probing.add(node["_id"])
+        return partial(self._probe, node)
 
     def _probe(self, node: Node) -> None:
-        after = nodes.probe(self._store, self._drivers, node, now=self._now())
-        if after["status"] == NodeStatus.ONLINE:
-            with closing(self._drivers(after)) as driver:
-                driver.recover()
-            drift.settle(self._store, self._drivers, after, now=self._now())
+        found: list[drift.Drift] = []
+
+        def look_closer(driver: NodeDriver) -> None:
+            driver.recover()
+            found.append(drift.compare(self._store, driver, node["_id"]))
+
+        try:
+            after = nodes.probe(self._store, self._drivers, node, now=self._now(), more=look_closer)
+            if after["status"] == NodeStatus.ONLINE:
+                drift.settle(self._store, self._drivers, after, drift=found[-1], now=self._now())
+        finally:
+            with self._jobs_lock:
+                self._probing.remove(node["_id"])
+            self._store.nodes.end_probe(node["_id"], self._token)
 
     def _under_way(self) -> list[Job]:
         with self._jobs_lock:
@@ -175,7 +191,14 @@ class Worker:
     def _renew_all(self) -> bool:
         for job in self._under_way():
             self._guarded(job.renew)
+        with self._jobs_lock:
+            probing = list(self._probing)
+        if probing:
+            self._guarded(self._renew_probes, probing)
         return False
+
+    def _renew_probes(self, node_ids: list[str]) -> None:
+        self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
 
     def _make_loop(
         self, name: str, turn: Callable[[], bool], pause_s: float, *, until: threading.Event

@@ -71,7 +71,7 @@ def there(mongo_client, config):
 
 def read_all(database):
     """Read all documents of Skyquay's, but for what a restoration sets."""
-    unset = {"probed_at": 0, "deploying": 0}
+    unset = {"probed_at": 0, "probing": 0, "deploying": 0}
     return {name: list(database[name].find({}, unset).sort("_id")) for name in validators.DOCUMENTS}
 
 

@@ -35,6 +35,7 @@ def old(store, database, memory_nodes):
         # An earlier version had no validators either.
         database.command("collMod", name, validator={})
         database[name].update_many({}, {"$unset": dict.fromkeys(fields, "")})
+    database["nodes"].update_many({}, {"$unset": {"probing": ""}})
     return user
 
 
@@ -58,6 +59,13 @@ def test_documents_of_earlier_versions_are_completed(old, store, database, name,
         migrations._ADDED[name][field]
     )  # fmt: skip
     assert expected == (document[outer][inner] if inner else document[outer])
+
+
+def test_nodes_of_earlier_versions_are_probed_by_nobody(old, store):
+    """A node without a word of it may be probed at once."""
+    store.migrate()
+
+    assert [None] == [node["probing"] for node in store.nodes.list()]
 
 
 def test_what_is_there_stays_as_it_is(store, database, old):

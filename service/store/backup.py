@@ -112,7 +112,9 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
             {"status": OperationStatus.RUNNING},
             [{"$set": {"lease": {"token": secrets.token_hex(8), "until": "$$NOW"}}}],
         )
-        database["nodes"].update_many({}, {"$set": {"deploying": None, "probed_at": None}})
+        database["nodes"].update_many(
+            {}, {"$set": {"deploying": None, "probing": None, "probed_at": None}}
+        )
         schema = {"version": contents.schema, "migrated_at": None, "lock": None}
         database["meta"].replace_one(migrations.SCHEMA, schema, upsert=True)
         database["meta"].delete_one(migrations.RESTORING)

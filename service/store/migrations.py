@@ -157,6 +157,11 @@ MIGRATIONS = [
         partial(_complete, added=_ADDED_WITH_ENGINES),
     ),
     Migration(5, "Give the installation an id, to mark its containers with.", _name_installation),
+    Migration(
+        6,
+        "Let one worker at a time probe a node.",
+        partial(_complete, added={"nodes": {"probing": None}}),
+    ),
 ]
 """Numbered without gaps. What was released is never changed, only followed by another."""
 

@@ -143,26 +143,36 @@ class Nodes(Documents[Node]):
         return cast("Node | None", node)
 
     @translated
-    def claim_probe(self, *, interval_s: float) -> Node | None:
-        """Take one node that was not probed for `interval_s`. Nobody else gets it until then."""
-        due = {
-            "$or": [
-                {"$eq": ["$probed_at", None]},
-                {
-                    "$lte": [
-                        "$probed_at",
-                        {"$subtract": ["$$NOW", int(interval_s * 1000)]},
-                    ]
-                },
-            ]
-        }
+    def claim_probe(self, token: str, *, interval_s: float, lease_s: float) -> Node | None:
+        """Take one node that was not probed for `interval_s`. Nobody else gets it until then.
+
+        Nor while it is being probed: until `end_probe`, or `lease_s` after the last `renew_probes`.
+        """
+        long_ago = {"$subtract": ["$$NOW", int(interval_s * 1000)]}
+        due = {"$lte": [{"$ifNull": ["$probed_at", _LONG_AGO]}, long_ago]}
+        free = {"$lt": [{"$ifNull": ["$probing.until", _LONG_AGO]}, "$$NOW"]}
         claimed = self._collection.find_one_and_update(
-            {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": due},
-            [{"$set": {"probed_at": "$$NOW"}}],
+            {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, free]}},
+            [{"$set": {"probed_at": "$$NOW", "probing": _lease(token, lease_s)}}],
             sort=[("probed_at", 1)],
             return_document=ReturnDocument.AFTER,
         )
         return cast("Node | None", claimed)
+
+    @translated
+    def renew_probes(self, node_ids: builtins.list[str], token: str, *, lease_s: float) -> None:
+        """Keep others from probing the nodes that are still being probed under this token."""
+        self._collection.update_many(
+            {"_id": {"$in": node_ids}, "probing.token": token},
+            [{"$set": {"probing": _lease(token, lease_s)}}],
+        )
+
+    @translated
+    def end_probe(self, node_id: str, token: str) -> None:
+        """Let the node be probed when it is due again."""
+        self._collection.update_one(
+            {"_id": node_id, "probing.token": token}, {"$set": {"probing": None}}
+        )
 
     @translated
     def tell_probe_age(self) -> float:
@@ -231,6 +241,10 @@ def engine_taken(by: Node) -> NodeExists:
         "are counted for each node, so one engine should be one node.",
         nodeId=[by["_id"]],
     )
+
+
+def _lease(token: str, lease_s: float) -> dict[str, object]:
+    return {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
 
 
 def _has_room(what: str, amount: int) -> dict[str, object]:
