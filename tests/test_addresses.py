@@ -447,11 +447,10 @@ def test_a_redirect_from_a_socket_is_not_followed(listener, tmp_path):
         server.listen()
 
         def serve():
-            for _ in range(2):  # the first is only a look whether anybody listens
-                connection, _ = server.accept()
-                with connection:
-                    if connection.recv(65536):
-                        connection.sendall(answer.encode())
+            connection, _ = server.accept()
+            with connection:
+                if connection.recv(65536):
+                    connection.sendall(answer.encode())
 
         thread = threading.Thread(target=serve)
         thread.start()

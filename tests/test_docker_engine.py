@@ -425,6 +425,7 @@ class FakeEngine(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _FakeEngineRequest)
         self.answers = {"version": [(200, {"ApiVersion": "1.41"})], **answers}
         self.ended = threading.Event()
+        self.note = lambda path: None
 
     def driver(self, **over):
         """A driver of this engine."""
@@ -437,6 +438,7 @@ class _FakeEngineRequest(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path.partition("?")[0]
+        self.server.note(self.path)
         answers = next(
             (found for end, found in self.server.answers.items() if path.endswith(end)),
             [(404, {"message": "no such thing"})],
@@ -588,6 +590,29 @@ def test_a_removal_under_way_is_waited_for():
         server.driver().remove("i1")
 
         assert [gone] == server.answers["containers/i1"]
+
+
+@pytest.mark.parametrize(("command", "signal_s"), [(None, 8), ("^C", 2)])
+def test_a_stop_has_eight_seconds(command, signal_s):
+    """A program's stop command and SIGTERM share them: the engine is told what is left."""
+    asked = []
+    ours = {
+        "Id": "c",
+        "Config": {"Labels": {LABEL: "i1"}},
+        "HostConfig": {"RestartPolicy": {"Name": "no"}},
+        "State": STOPPED,
+    }
+    with a_fake_engine(
+        **{
+            "containers/i1/json": [(200, ours)],
+            "containers/i1/kill": [(200, {})],
+            "containers/i1/stop": [(200, {})],
+        }
+    ) as server:
+        server.note = asked.append
+        server.driver().power("i1", PowerAction.STOP, stop_command=command)
+
+    assert [f"/v1.41/containers/i1/stop?t={signal_s}"] == [p for p in asked if "/stop" in p]
 
 
 def an_api_error(status):

@@ -1,5 +1,6 @@
 """The driver of skyportd against a double of the daemon, quirk by quirk."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -133,6 +134,24 @@ def test_a_script_that_would_end_the_daemon_is_refused(daemon, driver, spec, scr
         create(driver, replace(spec, install=(script,)))
 
     assert [] == daemon.creations
+
+
+def test_a_stop_that_lasts_too_long_is_a_kill(daemon, driver, spec, monkeypatch):
+    """Docker waits for a program longer than we may, and the daemon cannot be told otherwise."""
+    create(driver, spec)
+    change, killed = daemon._change_power, threading.Event()
+
+    def wait_for_the_program(name, verb):
+        if verb == "stop":
+            killed.wait(20)
+        return change(name, verb)
+
+    monkeypatch.setattr(daemon, "_change_power", wait_for_the_program)
+
+    stopped = driver.power(spec.instance_id, PowerAction.STOP, stop_timeout_s=1)
+    killed.set()
+
+    assert (Power.STOPPED, 137) == (stopped.power, stopped.exit_code)
 
 
 def test_what_exists_is_adopted(daemon, driver, spec):

@@ -2,8 +2,9 @@
 
 A driver talks to one node. It raises nothing but three errors of ours: `NodeUnreachable` when there
 was no answer (the outcome is unknown), `NodeRefused` when the node said no and would say so again,
-`NodeFailure` for anything else. Every call is bounded by the driver's timeouts, and every call may
-be made again after any outcome: creating what exists adopts it, removing what is gone succeeds.
+`NodeFailure` for anything else, whatever the node says (boundary.py). Every call is bounded by the
+driver's timeouts and in what it reads (bounds.py), and every call may be made again after any
+outcome: creating what exists adopts it, removing what is gone succeeds.
 """
 
 import codecs
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from service.documents import Node
+from service.drivers.answers import is_text, is_whole
 from service.lifecycle import Power, PowerAction
 from service.ports import PortMapping
 
@@ -35,6 +37,13 @@ ENGINE_LINE_BYTES = 16 * 1024
 INTERRUPT = "^C"
 """The stop command that is no text for the program, but SIGINT."""
 
+STOP_GRACE_S = 8
+"""How long a program has to end before it is killed. Less than the 10 s for which a request waits,
+so that the answer tells how it ended."""
+
+COMMAND_SHARE = 0.75
+"""How much of that is for its stop command, where it has one; the rest is for SIGTERM."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
@@ -53,6 +62,19 @@ class ContainerSpec:
     """Those of `env` that were chosen for the instance; install scripts may name them."""
     install: tuple[tuple[str, str], ...] = ()
     """Files to fetch before the first start: where from, and what they are called."""
+
+    def __post_init__(self) -> None:
+        words = (self.cmd,) if isinstance(self.cmd, str) else self.cmd or ()
+        texts = (self.instance_id, self.image, *words, *self.env, *self.env.values())
+        _require(*map(is_text, texts), is_whole(self.memory_mib), is_whole(self.cpu_milli))
+        for mapping in (*self.ports, self.primary):
+            _require(*(is_whole(port, 1, 65535) for port in (mapping.container, mapping.host)))
+
+
+def split_grace(grace_s: float, stop_command: str | None) -> tuple[float, float]:
+    """Share out the time that a program has to end: for its stop command, and for SIGTERM."""
+    command_s = grace_s * COMMAND_SHARE if stop_command else 0
+    return command_s, grace_s - command_s
 
 
 def print_spec(spec: ContainerSpec) -> str:
@@ -89,6 +111,14 @@ class ContainerStatus:
     """The environment that the node made of what it was told, where it says so."""
     is_ours: bool = True
     """False: it may be another installation's, so it is only listed, and described."""
+
+    def __post_init__(self) -> None:
+        _require(
+            is_text(self.container_id),
+            self.exit_code is None or is_whole(self.exit_code, -(2**31), 2**32),
+            self.reason is None or is_text(self.reason),
+            all(map(is_text, self.env or ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +161,15 @@ class NodeReport:
     cpu_milli: int | None
     engine_id: str | None = None
     """What the engine is known by, at whatever address; None where it does not say."""
+
+    def __post_init__(self) -> None:
+        _require(
+            is_text(self.version),
+            is_text(self.engine),
+            self.memory_mib is None or is_whole(self.memory_mib),
+            self.cpu_milli is None or is_whole(self.cpu_milli),
+            self.engine_id is None or is_text(self.engine_id),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +239,15 @@ class NodeDriver(Protocol):
         action: PowerAction,
         *,
         stop_command: str | None = None,
-        stop_timeout_s: int = 10,
+        stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the container, and tell how it is afterwards.
 
         Stopping writes `stop_command` to the program's standard input if there is one ("^C" sends
-        SIGINT instead), asks it to end with SIGTERM after `stop_timeout_s`, or at once without a
-        command, and kills it after `stop_timeout_s` more. Starting what runs and stopping what does
-        not is a success. A stopped container stays stopped, whatever restarts. Raises NodeRefused
-        when there is no such container.
+        SIGINT instead), asks it to end with SIGTERM when that had its share of `stop_timeout_s`, or
+        at once without a command, and kills it when all of `stop_timeout_s` is over. Starting what
+        runs and stopping what does not is a success. A stopped container stays stopped, whatever
+        restarts. Raises NodeRefused when there is no such container.
         """
 
     def remove(self, instance_id: str) -> Leftovers | None:
@@ -224,3 +263,9 @@ class NodeDriver(Protocol):
 
 DriverFactory = Callable[[Node], NodeDriver]
 """Makes the driver of a node. Opens no connection."""
+
+
+def _require(*holds: bool) -> None:
+    """Raise ValueError for a value that a node cannot have meant, and nobody could store."""
+    if not all(holds):
+        raise ValueError("A value of the node's is not what it should be.")

@@ -1,52 +1,51 @@
 """How a Docker Engine is called: a client with bounds, and what its errors mean."""
 
-import http.client
 import math
 import re
-import socket
-import time
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import docker
 import requests
 import urllib3
-from docker.errors import APIError, DockerException, InvalidVersion
-from docker.transport import UnixHTTPAdapter
+from docker.errors import APIError, DockerException, InvalidVersion, NotFound
+from docker.utils.decorators import check_resource
 
-from service.drivers.guarded import Guard, GuardedAdapter
+from service.drivers import MAX_LOG_BYTES, reasons
+from service.drivers.answers import read_json, read_text
+from service.drivers.bounds import Bounds
+from service.drivers.guarded import Guard, GuardedAdapter, SocketAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 
+_WHO, _WHAT = "The Docker Engine", "Docker Engine"
 
-def translate(node_id: str, exc: Exception) -> NodeFailure | None:
-    """Turn what the `docker` package and those below it raise into an error of ours.
+MAX_LOG_ANSWER_BYTES = 64 * 2**20
+"""How much of a container's output is read to find its end. The engine keeps 30 MB of ours."""
 
-    None for what is no word about the node, such as a checkpoint's.
-    """
+MAX_LINE_BYTES = 1024 * 1024
+"""How long one line of a pull's progress may be."""
+
+_CHUNK_BYTES = 16 * 1024
+_FRAME = struct.Struct(">BxxxL")
+_VERSION = re.compile(r"\d{1,3}\.\d{1,3}", re.ASCII)
+
+
+def translate(node_id: str, exc: Exception) -> NodeFailure:
+    """Turn what the `docker` package and those below it raise into an error of ours."""
     if isinstance(exc, APIError):
         kind = NodeRefused if exc.is_client_error() else NodeFailure
         return kind(node_id, explain(exc))
-    if isinstance(exc, requests.TooManyRedirects):
-        return NodeFailure(node_id, "What answers there redirects elsewhere. It is not followed.")
     if isinstance(exc, InvalidVersion):
-        return NodeFailure(node_id, f"The Docker Engine is too old: {exc}")
-    if isinstance(exc, (ValueError, LookupError, TypeError, AttributeError)):
-        return NodeFailure(node_id, "What answers there is no Docker Engine.")
-    if isinstance(
-        exc,
-        (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            DockerException,
-            OSError,
-        ),
-    ):
-        return NodeUnreachable(node_id, f"The Docker Engine does not answer: {exc}")
-    return None
+        return NodeFailure(node_id, "The Docker Engine is too old.")
+    if isinstance(exc, DockerException):
+        return NodeUnreachable(node_id, f"{_WHO} does not answer: {reasons.explain_silence(exc)}.")
+    return reasons.translate(node_id, exc, who=_WHO, what=_WHAT)
 
 
 class Client(docker.APIClient):
-    """docker-py's client with what it has no arguments for: timeouts, a guard, no proxy.
+    """docker-py's client with what it has no arguments for: bounds, a guard, no proxy.
 
     The API's version is what the engine speaks, which has to be asked after the proxy is off.
     """
@@ -57,27 +56,47 @@ class Client(docker.APIClient):
         guard: Guard,
         connect_timeout_s: float,
         read_timeout_s: float,
-        patience_s: float | None = None,
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
     ) -> None:
-        """Connect. With `patience_s`, all calls together get that long, whatever each one may."""
+        """Connect. What `read_timeout_s` is for each call, `bounds` may be for all together."""
         self._connect_timeout_s = connect_timeout_s
-        self._deadline = None if patience_s is None else time.monotonic() + patience_s
         super().__init__(
             base_url,
             version="1.41",
             timeout=math.ceil(read_timeout_s),
             tls=guard.tls is not None,
         )
-        if not base_url.startswith("unix://"):
-            self.mount("http://", GuardedAdapter(guard))
-            self.mount("https://", GuardedAdapter(guard))
+        path = base_url.removeprefix("unix://")
+        is_socket = path != base_url
+        self._bounded = (
+            SocketAdapter(guard, path, bounds) if is_socket else GuardedAdapter(guard, bounds)
+        )
+        for scheme in ("http+docker://",) if is_socket else ("http://", "https://"):
+            self.mount(scheme, self._bounded)
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
         try:
-            self._require_socket()
-            self._version = str(self.version(api_version=False)["ApiVersion"])
+            self._version = _read_version(self.version(api_version=False)["ApiVersion"])
         except BaseException:
             self.close()
             raise
+
+    @check_resource("container")
+    def logs(self, container: str, *, tail: int) -> bytes:  # type: ignore[override]
+        """Read the last `tail` lines of a container's output, MAX_LOG_BYTES at the most."""
+        printed = b""
+        client: Any = self  # whose own methods are not in its types
+        url = client._url("/containers/{0}/logs", container)
+        params = {"stdout": 1, "stderr": 1, "tail": tail}
+        is_terminal = client._check_is_tty(container)
+        with (
+            self._bounded.within(max_bytes=MAX_LOG_ANSWER_BYTES),
+            closing(client._get(url, params=params, stream=True)) as answer,
+        ):
+            self._raise_for_status(answer)
+            received = answer.iter_content(_CHUNK_BYTES)
+            for part in received if is_terminal else _unframe(received):
+                printed = (printed + part)[-MAX_LOG_BYTES:]
+        return printed
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Raise for a redirect: it would have us call what is no node."""
@@ -85,26 +104,70 @@ class Client(docker.APIClient):
             resp.close()
             raise requests.TooManyRedirects(response=resp)
 
-    def _require_socket(self) -> None:
-        # docker-py leaves its socket open when it cannot connect to the engine's.
-        adapter = self.get_adapter(self.base_url)
-        if isinstance(adapter, UnixHTTPAdapter):
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(self._connect_timeout_s)
-                probe.connect(adapter.socket_path)
-
     def _set_request_timeout(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        timeout = urllib3.Timeout(
-            connect=self._connect_timeout_s,
-            read=kwargs.get("timeout", self.timeout),
-            total=self._deadline and max(self._deadline - time.monotonic(), 0.001),
-        )
+        read_s = kwargs.get("timeout", self.timeout)
+        timeout = urllib3.Timeout(connect=self._connect_timeout_s, read=read_s)
         return {**kwargs, "timeout": timeout}
+
+    def _raise_for_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status >= requests.codes.bad_request:
+            kind = NotFound if status == requests.codes.not_found else APIError
+            raise kind(f"status {status}", response=response, explanation=_read_error(response))
+
+    def _result(self, response: requests.Response, json: bool = False, binary: bool = False) -> Any:
+        self._raise_for_status(response)
+        if json:
+            return read_json(response.content)
+        return response.content if binary else response.content.decode(errors="replace")
+
+    def _stream_helper(self, response: requests.Response, decode: bool = False) -> Iterator[Any]:
+        """Read a stream of lines as they come, each of which is an object in JSON."""
+        pending = b""
+        for part in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            *lines, pending = (pending + part).split(b"\n")
+            if len(pending) > MAX_LINE_BYTES:
+                raise ValueError("A line of the stream is too long.")
+            for line in filter(bytes.strip, lines):
+                yield read_json(line) if decode else line
+        if pending.strip():
+            yield read_json(pending) if decode else pending
 
 
 def explain(exc: APIError) -> str:
     """Say in the engine's own words what is wrong."""
-    return str(exc.explanation or exc)
+    return exc.explanation or f"The Docker Engine answered {exc.status_code}."
+
+
+def _read_error(response: requests.Response) -> str | None:
+    """Read the engine's own words; None when it has none."""
+    try:
+        body = read_json(response.content)
+        return read_text(body["message"]).strip() if isinstance(body, dict) else None
+    except (ValueError, KeyError):
+        return None
+
+
+def _read_version(version: object) -> str:
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise ValueError("The engine's API has no version.")
+    return version
+
+
+def _unframe(received: Iterable[bytes]) -> Iterator[bytes]:
+    """Take what was printed out of the frames in which the engine sends it."""
+    pending, left = b"", 0
+    for part in received:
+        pending += part
+        while pending:
+            if left:
+                yield pending[:left]
+                pending, left = pending[left:], max(0, left - len(pending))
+            elif len(pending) >= _FRAME.size:
+                _, left = _FRAME.unpack(pending[: _FRAME.size])
+                pending = pending[_FRAME.size :]
+            else:
+                break
 
 
 def find_taken_port(reason: str) -> int | None:

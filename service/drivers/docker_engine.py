@@ -1,5 +1,6 @@
 """A node that is a Docker Engine, on a local socket or over TCP."""
 
+import math
 import ssl
 import threading
 import time
@@ -8,7 +9,6 @@ from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from typing import Any
 
-import docker
 import requests
 from docker.errors import APIError, NotFound
 from docker.types import LogConfig
@@ -19,6 +19,7 @@ from service.drivers import (
     INTERRUPT,
     MAX_ENGINE_ID,
     MAX_LOG_BYTES,
+    STOP_GRACE_S,
     UNNAMED,
     ContainerSpec,
     ContainerStatus,
@@ -27,7 +28,11 @@ from service.drivers import (
     parse_spec,
     print_spec,
     read_last_lines,
+    split_grace,
 )
+from service.drivers.answers import read_text
+from service.drivers.boundary import raises_only_ours
+from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, Bounds
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
 from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
 from service.drivers.guarded import Guard
@@ -50,7 +55,11 @@ _RUNNING = ("running", "paused")
 CHECKPOINT_EVERY_S = 1.0
 _POLL_S = 0.1
 
+_PULL = Bounds(max_bytes=256 * 2**20, exchange_s=3600.0)
+"""Of a pull: its progress may be long, and its silence is bounded by the read timeout."""
 
+
+@raises_only_ours(translate)
 class DockerEngine:
     """One Docker Engine. See NodeDriver."""
 
@@ -78,7 +87,7 @@ class DockerEngine:
         self._labels = Labels(owner)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
-        self._client: docker.APIClient | None = None
+        self._client: Client | None = None
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
@@ -117,7 +126,7 @@ class DockerEngine:
 
     def list(self) -> Mapping[str, ContainerStatus]:
         """Tell how all containers with our label are. See NodeDriver."""
-        with self._translated(), self._patient(LIST_TIMEOUT_S) as client:
+        with self._translated(), self._patient(LIST_TIMEOUT_S, MAX_LIST_BYTES) as client:
             found = self._labels.find(client.containers(all=True, filters={"label": LABEL}))
             return {
                 each.instance_id: ContainerStatus(
@@ -153,7 +162,7 @@ class DockerEngine:
         action: PowerAction,
         *,
         stop_command: str | None = None,
-        stop_timeout_s: int = 10,
+        stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the container. See NodeDriver."""
         with self._translated():
@@ -198,23 +207,26 @@ class DockerEngine:
             self._client = None
 
     @property
-    def _engine(self) -> docker.APIClient:
+    def _engine(self) -> Client:
         """The client, which settles the API's version with the engine when it is first used."""
         if self._client is None:
             self._client = self._connect()
         return self._client
 
     @contextmanager
-    def _patient(self, beyond_connecting_s: float) -> Iterator[Client]:
+    def _patient(
+        self, beyond_connecting_s: float, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> Iterator[Client]:
         """Make a client for which all calls together may take so long, not each."""
         patience_s = self._connect_timeout_s + beyond_connecting_s
-        with closing(
-            Client(self._base_url, self._guard, self._connect_timeout_s, patience_s, patience_s)
-        ) as client:
+        bounds = Bounds(max_bytes=max_bytes, until=time.monotonic() + patience_s)
+        with closing(self._connect(bounds)) as client:
             yield client
 
-    def _connect(self) -> Client:
-        return Client(self._base_url, self._guard, self._connect_timeout_s, self._read_timeout_s)
+    def _connect(self, bounds: Bounds = Bounds()) -> Client:  # noqa: B008 - frozen
+        return Client(
+            self._base_url, self._guard, self._connect_timeout_s, self._read_timeout_s, bounds
+        )
 
     def _find(self, instance_id: str) -> tuple[str, Mapping[str, Any]] | None:
         """Find the instance's container, by its name or, should it have another, by its labels.
@@ -285,7 +297,7 @@ class DockerEngine:
             raise NodeFailure(self._node_id, f"The pull of {image} ended without the image.")
 
     def _pull(self, image: str, unwanted: threading.Event) -> None:
-        with closing(self._connect()) as client:
+        with closing(self._connect(_PULL)) as client:
             try:
                 for progress in client.pull(image, stream=True, decode=True):
                     if unwanted.is_set():
@@ -355,20 +367,21 @@ class DockerEngine:
                 self._node_id, f"Host port {port} is in use on the node by another program."
             ) from exc
 
-    def _stop(self, instance_id: str, stop_command: str | None, timeout_s: int) -> None:
+    def _stop(self, instance_id: str, stop_command: str | None, grace_s: float) -> None:
         """Stop the container, by its own command where it has one.
 
         A program that ends at a command ends by itself, as far as Docker can see, and would be
         started again: so it has no restart policy from here until it is started.
         """
+        command_s, signal_s = split_grace(grace_s, stop_command)
         if stop_command:
             self._set_restart_policy(instance_id, _STAY_AWAY)
             if self._is_running(instance_id):
                 self._command(instance_id, stop_command)
-            deadline = time.monotonic() + timeout_s
+            deadline = time.monotonic() + command_s
             while self._is_running(instance_id) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
-        self._engine.stop(instance_id, timeout=timeout_s)
+        self._engine.stop(instance_id, timeout=math.ceil(signal_s))
 
     def _command(self, instance_id: str, command: str) -> None:
         if command.upper() == INTERRUPT:
@@ -447,10 +460,7 @@ class DockerEngine:
         except ServiceError:  # also the database's, which the owner asks
             raise
         except Exception as exc:
-            failure = translate(self._node_id, exc)
-            if failure is None:
-                raise
-            raise failure from exc
+            raise translate(self._node_id, exc) from exc
 
 
 def _tell(container: Mapping[str, Any]) -> ContainerStatus:
@@ -468,7 +478,7 @@ def _tell(container: Mapping[str, Any]) -> ContainerStatus:
 
 def _find_reason(state: Mapping[str, Any], *, ran: bool) -> str | None:
     if state["Error"]:
-        return str(state["Error"])
+        return read_text(state["Error"])
     if state["OOMKilled"]:
         return "It was killed because it used more memory than it may."
     if state["Restarting"]:

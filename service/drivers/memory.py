@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.documents import Node
-from service.drivers import ContainerSpec, ContainerStatus, NodeReport, read_last_lines
+from service.drivers import (
+    STOP_GRACE_S,
+    ContainerSpec,
+    ContainerStatus,
+    NodeReport,
+    read_last_lines,
+)
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.lifecycle import Power, PowerAction
 
@@ -144,7 +150,7 @@ class MemoryNode:
         action: PowerAction,
         *,
         stop_command: str | None = None,
-        stop_timeout_s: int = 10,  # noqa: ARG002 - nothing here takes time to stop
+        stop_timeout_s: int = STOP_GRACE_S,  # noqa: ARG002 - nothing here takes time to stop
     ) -> ContainerStatus:
         """Start or stop a container. See NodeDriver."""
         self._receive()

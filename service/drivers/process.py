@@ -40,13 +40,16 @@ import psutil
 from service.drivers import (
     INTERRUPT,
     MAX_LOG_BYTES,
+    STOP_GRACE_S,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
     parse_spec,
     print_spec,
     read_last_lines,
+    split_grace,
 )
+from service.drivers.boundary import raises_only_ours
 from service.drivers.landlock import find_abi, ruleset
 from service.drivers.process_tree import (
     POLL_S,
@@ -79,6 +82,11 @@ EARLY_DEATH_S = 0.3
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,63}", re.ASCII)
 
 
+def _explain_damage(node_id: str, _exc: Exception) -> NodeFailure:
+    return NodeFailure(node_id, "The record of an instance on this machine cannot be understood.")
+
+
+@raises_only_ours(_explain_damage)
 class ProcessRunner:
     """This machine. See NodeDriver."""
 
@@ -184,7 +192,7 @@ class ProcessRunner:
         action: PowerAction,
         *,
         stop_command: str | None = None,
-        stop_timeout_s: int = 10,
+        stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the process and its children. See NodeDriver."""
         folder = self._folder(instance_id)
@@ -197,10 +205,11 @@ class ProcessRunner:
             else:
                 record["wanted"] = False
                 _write(folder, record)
-                patience_s = 0 if action == PowerAction.KILL else stop_timeout_s
+                grace_s = 0 if action == PowerAction.KILL else stop_timeout_s
+                command_s, signal_s = split_grace(grace_s, stop_command)
                 if stop_command and action == PowerAction.STOP:
-                    _command(folder, record, stop_command, patience_s)
-                self._end(folder, record, patience_s)
+                    _command(folder, record, stop_command, command_s)
+                self._end(folder, record, signal_s)
             return self._tell(folder, record)
 
     def remove(self, instance_id: str) -> None:

@@ -25,12 +25,18 @@ from service.drivers import (
     ENGINE_LINE_BYTES,
     INTERRUPT,
     MAX_ENGINE_ID,
+    STOP_GRACE_S,
     ContainerSpec,
     ContainerStatus,
     Leftovers,
     NodeReport,
     read_last_lines,
+    reasons,
+    split_grace,
 )
+from service.drivers.answers import read_json, read_text
+from service.drivers.boundary import raises_only_ours
+from service.drivers.bounds import MAX_LIST_BYTES, Bounds
 from service.drivers.guarded import Guard, GuardedAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
 from service.drivers.skyportd_files import ERASE_TIMEOUT_S, Said, erase
@@ -41,6 +47,7 @@ from service.ports import PortMapping
 
 USER = "Skyport"
 DATA_FOLDER = "/app/data"
+LIST_TIMEOUT_S = 10.0
 INSTALL_TIMEOUT_S = 900.0
 """How long a creation may take, with the image's pull and the install scripts."""
 
@@ -61,6 +68,7 @@ _POLL_S = 0.25
 _MAX_POLL_S = 2.0
 _UNFINISHED = ("INSTALLING", "UNKNOWN")  # a state file that was repaired knows nothing
 _SHOWN_LINES = 25
+_MIN_STOP_S = 1.0
 _GONE = 404
 _CONFLICT = 409
 _NOT_MODIFIED = 304
@@ -69,6 +77,12 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
 _INNER = re.compile(r"\(HTTP code (\d{3})\) [^-]*- (.*)", re.DOTALL)
 
 
+def translate(node_id: str, exc: Exception) -> NodeFailure:
+    """Turn what calls of the daemon raise into an error of ours."""
+    return reasons.translate(node_id, exc, who="The daemon", what="skyportd")
+
+
+@raises_only_ours(translate)
 class Skyportd:
     """One daemon. See NodeDriver."""
 
@@ -101,12 +115,17 @@ class Skyportd:
         if request_id:  # who asked for the operation that this is a part of
             self._session.headers["X-Request-Id"] = request_id
         self._guard = Guard(node_id, refuse, tls)
-        self._session.mount("http://", GuardedAdapter(self._guard))
-        self._session.mount("https://", GuardedAdapter(self._guard))
+        self._bounded = GuardedAdapter(self._guard, Bounds(max_bytes=MAX_LIST_BYTES))
+        self._session.mount("http://", self._bounded)
+        self._session.mount("https://", self._bounded)
 
     def probe(self) -> NodeReport:
         """Ask the daemon how it is. See NodeDriver."""
-        answer = self._call("GET", "/", read_timeout_s=self._connect_timeout_s)
+        with self._bounded.within(self._connect_timeout_s + 0.5):
+            return self._probe()
+
+    def _probe(self) -> NodeReport:
+        answer = self._call("GET", "/")
         body = self._require_object(answer)
         docker = body.get("docker")
         if not isinstance(docker, dict) or docker.get("status") != "running":
@@ -146,7 +165,9 @@ class Skyportd:
     def list(self) -> Mapping[str, ContainerStatus]:
         """Tell how all containers are that have a volume of the daemon's. See NodeDriver."""
         found: dict[str, ContainerStatus] = {}
-        for container in self._list_containers():
+        with self._bounded.within(self._connect_timeout_s + LIST_TIMEOUT_S):
+            containers = self._list_containers()
+        for container in containers:
             name = _find_volume(container.get("Mounts"))
             if name is not None and f"/{name}" in (container.get("Names") or ()):
                 running = container.get("State") in ("running", "paused")
@@ -204,7 +225,7 @@ class Skyportd:
         action: PowerAction,
         *,
         stop_command: str | None = None,
-        stop_timeout_s: int = 10,
+        stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the container. See NodeDriver."""
         container = self._inspect(instance_id)
@@ -212,9 +233,10 @@ class Skyportd:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         if action == PowerAction.START and container["State"].get("Paused"):
             self._change_power(instance_id, "unpause")
-        if stop_command and action == PowerAction.STOP:
-            self._ask_to_stop(instance_id, stop_command, stop_timeout_s)
-        self._change_power(instance_id, action.value)
+        if action == PowerAction.STOP:
+            self._stop(instance_id, stop_command, stop_timeout_s)
+        else:
+            self._change_power(instance_id, action.value)
         after = self._inspect(instance_id)
         if after is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
@@ -241,8 +263,19 @@ class Skyportd:
         """Close the connections. See NodeDriver."""
         self._session.close()
 
+    def _stop(self, instance_id: str, stop_command: str | None, grace_s: float) -> None:
+        command_s, signal_s = split_grace(grace_s, stop_command)
+        if stop_command:
+            self._ask_to_stop(instance_id, stop_command, command_s)
+        try:
+            self._change_power(instance_id, "stop", timeout_s=max(signal_s, _MIN_STOP_S))
+        except NodeUnreachable:
+            # Docker lets the program have ten seconds, which the daemon cannot be told.
+            self._change_power(instance_id, "kill")
+
     def _ask_to_stop(self, instance_id: str, command: str, timeout_s: float) -> None:
-        """Tell the program to end in its own words, and wait for that."""
+        """Tell the program to end in its own words, and wait for that, `timeout_s` in all."""
+        deadline = time.monotonic() + timeout_s
         # The container has a terminal, which makes an interrupt of this character.
         line = "\x03" if command.upper() == INTERRUPT else command
         try:
@@ -255,7 +288,6 @@ class Skyportd:
             )
         except ConsoleError:
             return  # it is stopped in the usual way
-        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             container = self._inspect(instance_id)
             if container is None or not container["State"].get("Running"):
@@ -506,8 +538,9 @@ class Skyportd:
             else:
                 return
 
-    def _change_power(self, instance_id: str, verb: str) -> None:
-        answer = self._call("POST", f"/instances/{_quote(instance_id)}/{verb}")
+    def _change_power(self, instance_id: str, verb: str, *, timeout_s: float | None = None) -> None:
+        path = f"/instances/{_quote(instance_id)}/{verb}"
+        answer = self._call("POST", path, read_timeout_s=timeout_s)
         if answer.status_code in _OK or answer.status_code == _NOT_MODIFIED:
             return
         inner, reason = _explain(answer)
@@ -523,10 +556,12 @@ class Skyportd:
         deadline = time.monotonic() + self._read_timeout_s
         while self._inspect(instance_id) is not None:
             answer = self._call("GET", f"/instances/{_quote(instance_id)}/delete")
+            inner, reason = _GONE, "The node says that it removed the container, and did not."
             if answer.status_code not in _OK:
                 inner, reason = _explain(answer)
-                if inner not in (_GONE, _CONFLICT) or time.monotonic() > deadline:
-                    raise NodeFailure(self._node_id, reason)
+            if inner not in (_GONE, _CONFLICT) or time.monotonic() > deadline:
+                raise NodeFailure(self._node_id, reason)
+            if answer.status_code not in _OK:
                 time.sleep(_POLL_S)  # gone by now, or on its way out
 
     def _ask_files(self, method: str, path: str) -> Said:
@@ -580,10 +615,8 @@ class Skyportd:
                 timeout=(self._connect_timeout_s, read_timeout_s or self._read_timeout_s),
                 allow_redirects=False,
             )
-        except (requests.RequestException, OSError, ValueError) as exc:
-            raise NodeUnreachable(
-                self._node_id, f"The daemon does not answer: {type(exc).__name__}."
-            ) from exc
+        except Exception as exc:
+            raise translate(self._node_id, exc) from exc
         if answer.status_code == requests.codes.unauthorized:
             raise NodeRefused(self._node_id, "The daemon does not accept the node's key.")
         return answer
@@ -601,7 +634,7 @@ def _quote(part: str) -> str:
 
 def _read_json(answer: requests.Response) -> object:
     try:
-        return answer.json()
+        return read_json(answer.content)
     except ValueError:
         return None
 
@@ -615,12 +648,13 @@ def _explain(answer: requests.Response) -> tuple[int, str]:
     if not isinstance(text, str):
         return answer.status_code, f"The daemon answered {answer.status_code}."
     match = _INNER.match(text)
-    return (int(match[1]), match[2].strip()) if match else (answer.status_code, text.strip())
+    status, reason = (int(match[1]), match[2]) if match else (answer.status_code, text)
+    return status, read_text(reason.strip())
 
 
 def _find_reason(state: Mapping[str, Any], code: int | None) -> str | None:
     if state.get("Error"):
-        return str(state["Error"])
+        return read_text(state["Error"])
     if state.get("OOMKilled"):
         return "It was killed because it used more memory than it may."
     if code not in (None, 0, 130, 137, 143):

@@ -13,11 +13,16 @@ from urllib.parse import urlsplit
 import websocket
 
 from service.drivers.guarded import Guard
+from service.drivers.reasons import explain_silence
 
 QUIET_S = 0.5
 """How long nothing must come for the last lines to be complete, and the console to be ready."""
 
 MAX_READ_S = 3.0
+
+MAX_CONSOLE_BYTES = 4 * 2**20
+"""How much the daemon may send in all; its 25 lines may be long ones."""
+
 _GREETING = "connected!"
 
 
@@ -49,13 +54,15 @@ def _open(guard: Guard, url: str, key: str, timeout_s: float) -> websocket.WebSo
     host, port = where.hostname or "", where.port or 0
     try:
         connection = guard.secure(guard.connect(host, port, timeout_s), host)
+        connection.limit(timeout_s + 2 * MAX_READ_S, MAX_CONSOLE_BYTES)
+        connection.settimeout(timeout_s)
         console = websocket.create_connection(
             url, timeout=timeout_s, socket=connection, redirect_limit=0
         )
         console.send(json.dumps({"event": "auth", "args": [key]}))
         greeting = console.recv()
     except (websocket.WebSocketException, OSError, ValueError) as exc:
-        raise ConsoleError(type(exc).__name__) from exc
+        raise ConsoleError(explain_silence(exc)) from exc
     if _GREETING not in str(greeting):
         console.close()
         raise ConsoleError("The daemon does not let us in.")
