@@ -42,9 +42,9 @@ def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
 
 
 def empty(database: Database[Any]) -> None:
-    """Delete all documents, but for those of the database itself, such as its schema's number."""
+    """Delete all documents, but for those of the database itself: its schema, its installation."""
     for name in database.list_collection_names():
-        if name != "meta":
+        if name not in ("meta", "settings"):
             database[name].delete_many({})
 
 

@@ -18,8 +18,9 @@ from service.lifecycle import InstanceState, OperationKind, Power, PowerAction
 from service.ports import parse
 from service.store.settings import INSTALLATION
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import NOON, an_image, an_order, run_due
-from tests.test_drivers import free_port
+from tests.support import NOON, an_image, an_order, free_port, run_due
+
+pytestmark = [pytest.mark.docker, pytest.mark.fresh_database]
 
 
 @pytest.fixture
