@@ -18,6 +18,7 @@ class User(TypedDict):
     admin: bool
     access_to: list[str]  # ids of instances of others
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
+    keyed_at: NotRequired[datetime]  # when the newest key that is limited to the user was made
     created_at: datetime
     updated_at: datetime
 
@@ -250,6 +251,9 @@ class Key(TypedDict):
     expires_at: datetime | None
     last_used_at: datetime | None
     created_by: str | None  # key id; None: an operator, on the command line
+    family: NotRequired[str]  # id of the first limited key from which it descends
+    delegated_at: NotRequired[datetime]  # when a key of its family was made
+    spent: NotRequired[list[str]]  # digests of the values before the last rotations, newest last
     created_at: datetime
 
 
@@ -262,7 +266,7 @@ class Setting(TypedDict):
 
 
 class AuditEntry(TypedDict):
-    """One change that was tried, or one request that was not let."""
+    """One change that was tried, or the rejected requests of one kind within an hour."""
 
     _id: str  # grows with the time
     at: datetime
@@ -278,3 +282,7 @@ class AuditEntry(TypedDict):
     status: int | None  # HTTP's
     code: str | None  # of the error
     expires_at: datetime
+    rejection: NotRequired[str]  # which key, address, action and hour are counted here; unique
+    count: NotRequired[int]  # how many were rejected; 1 where it is absent
+    last_request_id: NotRequired[str]  # `request_id` is the first's
+    last_at: NotRequired[datetime]

@@ -114,6 +114,18 @@ def test_an_owner_that_was_left_empty_is_filled_in(old, store, database):
     assert [old["_id"]] == [operation["user_id"] for operation in store.operations.list()]
 
 
+def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
+    """Earlier versions kept them; those of users who are there, and of nobody, stay."""
+    own, _ = keys.create(store, name="own", grant={"user_id": old["_id"]}, now=NOON)
+    orphan = {**own, "_id": "orphan", "digest": "orphan", "user_id": "gone"}
+    database["keys"].insert_one(orphan)
+
+    store.migrate()
+
+    assert ["old", "own"] == [key["name"] for key in store.keys.list()]
+    assert store.keys.find("orphan") is None
+
+
 def test_a_plan_writes_nothing(old, store, database):
     """It counts what it would change, and not even makes the collection for itself."""
     before = snapshot(database)

@@ -36,6 +36,7 @@ RESTORING = {"_id": "restoring"}
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _POLL_S = 0.1
+_BATCH = 1000
 
 _ADDED: dict[str, dict[str, object]] = {
     "keys": {
@@ -147,6 +148,27 @@ def _name_installation(database: Database[dict[str, Any]], *, write: bool) -> di
     return {"settings": int(lacking)}
 
 
+def _revoke_orphans(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    orphans: list[dict[str, Any]] = [
+        {"$match": {"user_id": {"$type": "string"}}},
+        {
+            "$lookup": {
+                "from": "users",
+                "localField": "user_id",
+                "foreignField": "_id",
+                "as": "user",
+            }
+        },
+        {"$match": {"user": []}},
+        {"$project": {"_id": 1}},
+    ]
+    ids = [key["_id"] for key in database["keys"].aggregate(orphans)]
+    if write:
+        for start in range(0, len(ids), _BATCH):
+            database["keys"].delete_many({"_id": {"$in": ids[start : start + _BATCH]}})
+    return {"keys": len(ids)}
+
+
 MIGRATIONS = [
     Migration(1, "Complete documents with the fields that later versions added.", _complete),
     Migration(2, "Name the owner of the instance in operations.", _name_owners),
@@ -162,6 +184,7 @@ MIGRATIONS = [
         "Let one worker at a time probe a node.",
         partial(_complete, added={"nodes": {"probing": None}}),
     ),
+    Migration(7, "Revoke the keys of users who are gone.", _revoke_orphans),
 ]
 """Numbered without gaps. What was released is never changed, only followed by another."""
 
