@@ -66,6 +66,9 @@ def create_app(
         patience=Patience(config.threads),
         vault=Vault(config.secret_key),
         brake=Brake(store, limit=config.failure_rate),
+        rejections=Brake(
+            store, limit=config.rejection_rate, message="Too many requests were rejected."
+        ),
         prepare=_Once(lambda: prepare(config, store)),
     )
     if config.trusted_proxies:

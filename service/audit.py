@@ -1,7 +1,7 @@
-"""The record of changes: begun before a change is tried, finished when its outcome is known.
+"""The audit log: an entry is begun before a change, and finished when its outcome is known.
 
 An entry without an outcome is of a change that is under way, or that a crash cut off: nothing is
-ever changed without an entry.
+ever changed without an entry. Rejected requests are counted, an entry an hour.
 """
 
 import secrets
@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from service.addresses import find_caller
 from service.documents import AuditEntry
 from service.store import Store
+from service.store.audit import REJECTION_WINDOW_S, first_id
 
 
 class Outcome(StrEnum):
@@ -60,7 +62,6 @@ def finish(
     *,
     status: int,
     code: str | None = None,
-    refused: bool = False,
     target_id: str | None = None,
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
@@ -76,16 +77,54 @@ def finish(
             "target_id": target_id or entry["target_id"],
             "before": was,
             "after": became,
-            "outcome": Outcome.REFUSED if refused else _judge(status),
+            "outcome": _judge(status),
             "status": status,
             "code": code,
         },
     )
 
 
-def first_id(at: datetime) -> str:
-    """Make the smallest id that an entry of this time can have."""
-    return f"{int(at.timestamp() * 1000):012x}"
+def count_rejection(
+    store: Store,
+    *,
+    action: str,
+    target_kind: str | None,
+    key_id: str | None,
+    address: str,
+    request_id: str,
+    status: int,
+    code: str | None,
+    keep_s: float,
+    now: datetime,
+) -> None:
+    """Count a request that was rejected: one entry for each key, address, action and hour.
+
+    It has the ids of the first and the last of them. Of IPv6 a network of /64 is one address. It is
+    forgotten `keep_s` seconds after the last.
+    """
+    hour = int(now.timestamp()) // REJECTION_WINDOW_S
+    first = AuditEntry(
+        _id=f"{first_id(now)}{secrets.token_hex(6)}",
+        at=now,
+        action=action,
+        target_kind=target_kind,
+        target_id=None,
+        key_id=key_id,
+        address=address,
+        request_id=request_id,
+        before=None,
+        after=None,
+        outcome=Outcome.REFUSED,
+        status=status,
+        code=code,
+        expires_at=now + timedelta(seconds=keep_s),
+    )
+    latest = {name: first[name] for name in ("status", "code", "expires_at")}
+    store.audit.count_rejection(
+        f"{key_id or ''} {find_caller(address)} {action} {hour}",
+        first=first,
+        latest={**latest, "last_request_id": request_id, "last_at": now},
+    )
 
 
 def _judge(status: int) -> Outcome:

@@ -29,9 +29,15 @@ MOST_REMEMBERED = 10_000
 class Brake:
     """Keeps in mind who is to wait, and who proved who they are."""
 
-    def __init__(self, store: Store, *, limit: int) -> None:
-        """Allow `limit` failures a minute for each subject; 0: as many as they like."""
+    def __init__(
+        self, store: Store, *, limit: int, message: str = "Too many failed attempts."
+    ) -> None:
+        """Allow `limit` failures a minute for each subject; 0: as many as they like.
+
+        `message` is for those who must wait.
+        """
         self._store = store
+        self._message = message
         self._limit = limit
         self._lock = Lock()
         self._counts: OrderedDict[str, int] = OrderedDict()  # by subject and window
@@ -62,6 +68,11 @@ class Brake:
         if count > self._limit:
             raise self._throttled(now)
 
+    def block(self, subject: str, *, now: datetime) -> None:
+        """Have the subject wait until the next window, in this process."""
+        with self._lock:
+            _keep(self._counts, _name(subject, now), self._limit + 1)
+
     def remember(self, subject: str, proof: str, key: Key | None = None) -> None:
         """Note that the proof was good, and of which key it is."""
         with self._lock:
@@ -88,7 +99,7 @@ class Brake:
 
     def _throttled(self, now: datetime) -> Throttled:
         wait_s = max(1, round((_end(now) - now).total_seconds()))
-        return Throttled("Too many failed attempts.", limit=self._limit, retry_after_s=wait_s)
+        return Throttled(self._message, limit=self._limit, retry_after_s=wait_s)
 
 
 def _keep(kept: "OrderedDict[str, Value]", name: str, value: Value) -> None:

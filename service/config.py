@@ -11,7 +11,7 @@ from typing import Any
 MIN_API_KEY_LENGTH = 16
 MIN_SECRET_KEY_LENGTH = 16
 
-_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes",
+_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate", "processes",
                 "trusted_proxies"}  # fmt: skip
 
 _PREFIX = "SKYQUAY_"
@@ -95,6 +95,9 @@ class Config:
     address_rate: int = _setting(60_000, "The same for one address.")
     failure_rate: int = _setting(
         30, "Failed authentications a minute for one address, or one user's name; 0: any number."
+    )
+    rejection_rate: int = _setting(
+        60, "Requests a minute that are answered 401 or 403 to one key and address; 0: any number."
     )
     rate_storage: str = _setting(
         "",

@@ -337,7 +337,7 @@ def test_a_network_of_one_caller_is_one(config, store, memory_nodes, addresses, 
 
 def test_guessing_a_configure_key_is_slowed(config, store, memory_nodes):
     """
-    That door needs no API key; who guesses there is braked, and is not recorded without end.
+    That endpoint needs no API key; who guesses there must wait, and has one entry an hour.
     """
     api = a_client(config, store, memory_nodes, failure_rate=2, key=None)
     guess = "/nodes/configure?configureKey=wrong&accessKey=aaaaaaaaaaaaaaaa"
@@ -345,7 +345,12 @@ def test_guessing_a_configure_key_is_slowed(config, store, memory_nodes):
     statuses = [api.post(guess).status for _ in range(6)]
 
     assert [400, 400, 429, 429, 429, 429] == statuses
-    assert 3 == len(store.audit.list())
+    [entry] = store.audit.list_newest({}, since=None, before=None, limit=9)
+    assert ("enrolment.configure", "refused", 3) == (
+        entry["action"],
+        entry["outcome"],
+        entry["count"],
+    )
 
 
 def test_the_wait_ends(config, store, memory_nodes):

@@ -37,12 +37,12 @@ from service.api import (
     users,
     watching,
 )
-from service.api.auth import authenticate, is_open, outlasts_database
+from service.api.auth import authenticate, count_rejection, is_open, outlasts_database
 from service.api.compatibility import adapt
 from service.api.context import begin_bound, current, end_bound, look_for_database
 from service.api.schemas.base import ErrorAnswer
 from service.config import Config
-from service.errors import ServiceError, StoreUnavailable, Throttled
+from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ BLUEPRINTS = (
     audit.blueprint,
     health.blueprint,
 )
+
+_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -155,6 +157,7 @@ def register(app: Flask, config: Config) -> Api:
     )
     watching.register(app)
     app.before_request(_name_request)
+    app.before_request(_answer_preflight)
     app.before_request(_prepare)
     app.teardown_request(end_bound)
     app.before_request(authenticate)
@@ -172,6 +175,8 @@ def register(app: Flask, config: Config) -> Api:
 
 def render_service_error(error: ServiceError) -> Response:
     """Answer an error of ours."""
+    if isinstance(error, (Unauthorized, Forbidden)):
+        error = count_rejection(error)
     if error.status >= 500:
         log.warning(error.message, extra={"code": error.code})
     if isinstance(error, StoreUnavailable):
@@ -212,6 +217,11 @@ def _name_request() -> None:
     g.began_at = time.time()
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _answer_preflight() -> Response | None:
+    """Answer OPTIONS alike for every path: it needs no key, so it says nothing of what there is."""
+    return Response(headers={"Allow": _METHODS}) if request.method == "OPTIONS" else None
 
 
 def _sign_answer(answer: Response) -> Response:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from service import audit
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import store
 from service.api.schemas.audit import AuditAnswer, AuditQuery
+from service.store.audit import first_id
 
 blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="Who changed what.")
 
@@ -18,12 +18,15 @@ blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="W
     200, AuditAnswer, 400, *ALWAYS, example=examples.AUDIT, description="The entries."
 )
 def list_entries(query: Any) -> wire.Json:
-    """List changes and refused attempts, newest first. They are kept for a year by default."""
+    """List changes and rejected requests, newest first. They are kept for a year by default.
+
+    Rejected requests have one entry for each key, address, action and hour, with their `count`.
+    """
     limit, since, until = query.pop("limit"), query.pop("since"), query.pop("until")
-    before = query.pop("cursor") or (audit.first_id(until) if until else None)
+    before = query.pop("cursor") or (first_id(until) if until else None)
     entries = store().audit.list_newest(
         {name: value for name, value in query.items() if value is not None},
-        since=audit.first_id(since) if since else None,
+        since=since,
         before=before,
         limit=limit,
     )

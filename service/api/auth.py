@@ -8,7 +8,7 @@ from service import keys
 from service.addresses import find_caller
 from service.api.context import current, now
 from service.documents import Key
-from service.errors import Forbidden, StoreUnavailable, Unauthorized
+from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 
 _OF_OTHERS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
 """Doors to the documentation, which are not ours to mark."""
@@ -20,10 +20,8 @@ def authenticate() -> None:
     """Find out whose key the request bears, and what of the store it may see.
 
     Raises Unauthorized where a key is needed, Forbidden when it may not do this, and Throttled for
-    who sent too many wrong ones.
+    who sent too many wrong ones, or too many requests that were rejected.
     """
-    if request.method == "OPTIONS":
-        return
     whole, brake = current().store, current().brake
     address = request.remote_addr or ""
     caller = find_caller(address)
@@ -32,6 +30,7 @@ def authenticate() -> None:
             brake.check(caller, now=now())  # a daemon's key can be guessed as well
         return
     value = _find_value()
+    current().rejections.check(_repeated(value), now=now())
     if not keys.is_random(value):  # nobody guesses one that is, so its holder need not wait
         brake.check(caller, value, now=now())
     try:
@@ -51,6 +50,31 @@ def authenticate() -> None:
         raise Forbidden(f"This API key may not do that: it needs {scope}.", scope=[scope])
     if outlasts_database():
         brake.remember(_OUTLASTING, value, g.key)
+
+
+def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
+    """Count an error of this key and address; return the one to answer, a Throttled past the limit.
+
+    Until the next minute the process then knows this endpoint to reject this key, without looking
+    for it in the database. What the key may do goes on.
+    """
+    rejections = current().rejections
+    key_id = g.key["_id"] if "key" in g else ""
+    try:
+        rejections.fail(f"rejected {key_id} {_caller()}", now=now())
+    except Throttled as throttled:
+        rejections.block(_repeated(_find_value()), now=now())
+        return throttled
+    return error
+
+
+def _repeated(value: str) -> str:
+    """Name what is rejected again when the same client repeats it."""
+    return f"rejected {value} {_caller()} {request.endpoint}"
+
+
+def _caller() -> str:
+    return find_caller(request.remote_addr or "")
 
 
 def outlasts_database() -> bool:

@@ -82,16 +82,22 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = Parser()
 
-    def needs(self, scope: str | None, *, changes: str | None = None) -> Callable[[View], View]:
-        """Open a door to keys with this scope only; None: to every key.
+    def needs(
+        self, scope: str | None, *, changes: str | None = None, named_by: str | None = None
+    ) -> Callable[[View], View]:
+        """Open an endpoint to keys with this scope only; None: to every key.
 
-        `changes` is the kind of what is changed, if anything is: that is recorded then.
+        `changes` is the kind of what is changed, if anything is: that goes to the audit log then.
+        What is changed is named by the parameter `<kind>_id` of the path, or by the field
+        `named_by` of the body; by neither where it is new.
         """
 
-        return self._mark([{"apiKey": [scope] if scope else []}], scope=scope, changes=changes)
+        return self._mark(
+            [{"apiKey": [scope] if scope else []}], scope=scope, changes=changes, named_by=named_by
+        )
 
     def opens(self, *, changes: str | None = None) -> Callable[[View], View]:
-        """Open a door to everybody; `changes` is as above."""
+        """Open an endpoint to everybody; `changes` is as above."""
         return self._mark([], scope=None, changes=changes)
 
     def _mark(

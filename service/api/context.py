@@ -34,6 +34,8 @@ class Context:
     patience: Patience
     vault: Vault
     brake: Brake
+    rejections: Brake
+    """Counts 401 and 403 of a key and address."""
     prepare: Callable[[], None]
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
     stopping: Event = field(default_factory=Event)

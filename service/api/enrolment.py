@@ -9,7 +9,7 @@ from service.addresses import find_caller
 from service.api import wire
 from service.api.blueprint import OPEN, Blueprint
 from service.api.context import current, now, store
-from service.api.recording import name_target
+from service.api.recording import note_rejection, record_change
 from service.api.schemas.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
 
@@ -36,7 +36,8 @@ def configure(keys: Any) -> wire.Json:
     try:
         node = nodes.enroll(store(), here.vault, **keys, now=now())
     except InvalidInput:
+        note_rejection()
         here.brake.fail(find_caller(request.remote_addr or ""), now=now())
         raise
-    name_target(node["_id"])
+    record_change(node)
     return {"message": "Node configured successfully"}

@@ -39,7 +39,7 @@ def register(app: Flask, config: Config) -> None:
 def _protect(answer: Response) -> Response:
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "no-referrer"
-    if request.endpoint == "swagger_ui.show":
+    if request.endpoint == "swagger_ui.show" and request.method != "OPTIONS":
         scripts = _SCRIPT.findall(answer.get_data()) if answer.mimetype == "text/html" else []
         answer.headers["Content-Security-Policy"] = _DOCS.format(
             scripts=" ".join(map(_name_by_hash, scripts))

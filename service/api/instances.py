@@ -6,6 +6,7 @@ from service import instances, operations
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, origin, store
+from service.api.recording import record_change
 from service.api.schemas.base import WaitQuery
 from service.api.schemas.instances import (
     Delete,
@@ -99,12 +100,13 @@ def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
     instance, operation = instances.deploy(
         store(), order, allow_any_image=current().config.allow_any_image, **origin()
     )
+    record_change(instance)
     ended = wait_for(operation, query["wait"] or 0)
-    return wire.deployed(store().instances.find(instance["_id"]) or instance, ended), 201
+    return wire.deployed(_record_latest(instance), ended), 201
 
 
 @blueprint.delete("/instance/delete")
-@blueprint.needs("instances:write", changes="instance")
+@blueprint.needs("instances:write", changes="instance", named_by="id")
 @blueprint.arguments(Delete, example={"id": examples.INSTANCE["Id"]})
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
@@ -121,9 +123,13 @@ def delete_instance(ref: Any, query: Any) -> tuple[wire.Json, int]:
     With the node down it goes as soon as that answers again; `force` forgets it at once.
     """
     if ref["force"]:
-        return wire.forgotten(instances.delete_by_force(store(), ref["id"], **origin())), 201
+        operation = instances.delete_by_force(store(), ref["id"], **origin())
+        record_change(None)
+        return wire.forgotten(operation), 201
     operation = instances.delete(store(), ref["id"], **origin())
-    return wire.deleted(operations.require_success(wait_for(operation, query["wait"]))), 201
+    ended = wait_for(operation, query["wait"])
+    record_change(store().instances.find(operation["instance_id"]))
+    return wire.deleted(operations.require_success(ended)), 201
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
@@ -215,12 +221,23 @@ def _check_same(ref: dict[str, Any], instance_id: str) -> None:
 
 
 def _outcome(instance: Instance, operation: Operation | None, query: dict[str, Any]) -> wire.Json:
+    record_change(instance)
     if operation is None:
         return _shape([instance])[0]
-    operations.require_success(wait_for(operation, query["wait"]))
-    # By now it may be deleted; then what was wanted of it is the last that is known.
-    after = store().instances.find(instance["_id"]) or instance
-    return {**_shape([after])[0], "operationId": operation["_id"]}
+    ended = wait_for(operation, query["wait"])
+    latest = _record_latest(instance)
+    operations.require_success(ended)
+    return {**_shape([latest])[0], "operationId": operation["_id"]}
+
+
+def _record_latest(instance: Instance) -> Instance:
+    """Read how the instance is after the wait, for the answer and the audit log.
+
+    By now it may be deleted; then what was wanted of it is the last that is known.
+    """
+    latest = store().instances.find(instance["_id"]) or instance
+    record_change(latest)
+    return latest
 
 
 def _shape(documents: list[Instance]) -> list[wire.Json]:

@@ -8,6 +8,7 @@ from service import keys
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import now, store
+from service.api.recording import record_change
 from service.api.schemas.keys import (
     CreateKey,
     KeyAnswer,
@@ -52,6 +53,7 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
     made = keys.delegate(
         store(), g.key, name=name, grant=fields, compatibility=compatibility, now=now()
     )
+    record_change(made[0])
     return wire.new_key(*made), 201
 
 
@@ -71,6 +73,7 @@ def rotate_key(fields: Any, key_id: str) -> tuple[wire.Json, int]:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
     key = keys.get_covered(store(), g.key, key_id)
     rotated = keys.rotate(store(), key, overlap_s=fields.get("overlap", 3600.0), now=now())
+    record_change(rotated[0])
     return wire.new_key(*rotated), 201
 
 
@@ -87,4 +90,5 @@ def rotate_key(fields: Any, key_id: str) -> tuple[wire.Json, int]:
 def revoke_key(key_id: str) -> wire.Json:
     """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""
     keys.revoke(store(), keys.get_covered(store(), g.key, key_id)["_id"])
+    record_change(None)
     return {"id": key_id, "message": "The key is revoked."}

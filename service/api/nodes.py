@@ -8,7 +8,7 @@ from service import drift, nodes
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, origin, store
-from service.api.recording import note
+from service.api.recording import note, record_change
 from service.api.schemas.nodes import (
     ConfigureKeyAnswer,
     CreatedNodeAnswer,
@@ -73,6 +73,7 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
             vault=here.vault,
             now=now(),
         )
+    record_change(node)
     enrolment = _enrolment(node["_id"]) if node["status"] == NodeStatus.UNCONFIGURED else {}
     return {**wire.created_node(node), **enrolment}, 201
 
@@ -111,11 +112,13 @@ def set_tls(tls: Any, node_id: str) -> wire.Json:
     """
     here = current()
     with calling_a_node() as drivers:
-        return wire.node(nodes.set_tls(store(), drivers, here.vault, node_id, tls, now=now()))
+        node = nodes.set_tls(store(), drivers, here.vault, node_id, tls, now=now())
+    record_change(node)
+    return wire.node(node)
 
 
 @blueprint.delete("/delete")
-@blueprint.needs("nodes:write", changes="node")
+@blueprint.needs("nodes:write", changes="node", named_by="nodeId")
 @blueprint.arguments(NodeRef, example={"nodeId": examples.NODE["id"]})
 @blueprint.arguments(ForceQuery, location="query")
 @blueprint.answers(
@@ -133,6 +136,7 @@ def delete_node(ref: Any, query: Any) -> tuple[wire.Json, int]:
     returns; containers that still run on it are left alone.
     """
     forgotten = nodes.delete(store(), ref["node_id"], force=query["force"], now=now())
+    record_change(None)
     return wire.deleted_node(forgotten), 201
 
 
@@ -181,7 +185,8 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
 
 
 def _enrolment(node_id: str) -> wire.Json:
-    _, key = nodes.issue_configure_key(
+    node, key = nodes.issue_configure_key(
         store(), node_id, lifetime_s=current().config.configure_key_s, now=now()
     )
+    record_change(node)
     return wire.enrolment(key, request.host_url.rstrip("/"))

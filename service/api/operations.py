@@ -6,6 +6,7 @@ from service import operations
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import now, origin, store
+from service.api.recording import note, record_change
 from service.api.schemas.operations import OperationAnswer, OperationsQuery
 
 blueprint = Blueprint(
@@ -65,7 +66,9 @@ def retry(operation_id: str) -> wire.Json:
 
     409 when it runs, succeeded, or is no longer wanted.
     """
-    return wire.operation(operations.retry(store(), operation_id, **origin()))
+    operation = operations.retry(store(), operation_id, **origin())
+    note(retriedBy=operation["_id"])
+    return wire.operation(operation)
 
 
 @blueprint.post("/<operation_id>/cancel")
@@ -85,4 +88,6 @@ def cancel(operation_id: str) -> wire.Json:
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
     and suspensions, which say what is wanted.
     """
-    return wire.operation(operations.cancel(store(), operation_id, now=now()))
+    operation = operations.cancel(store(), operation_id, now=now())
+    record_change(operation)
+    return wire.operation(operation)

@@ -1,4 +1,7 @@
-"""Records every change, and everybody who was not let, before and after the views."""
+"""The audit log of requests: an entry before each change, and a count of what is rejected.
+
+What was changed is reported by the view that changed it, with what its use case returned.
+"""
 
 import logging
 from collections.abc import Callable
@@ -31,16 +34,14 @@ _SHAPE: dict[str, Callable[[Any], wire.Json]] = {
     "operation": wire.operation,
     "key": wire.key,
 }
-_IN_PATH = ("instance_id", "node_id", "operation_id", "key_id")
-_IN_BODY = {"instance": "id", "node": "nodeId", "user": "userId"}
-_IN_ANSWER = ("userId", "Id", "id")
 _LONGEST_ID = 128
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 def begin() -> None:
     """Write down that a change is tried. Nothing is changed when that fails."""
     kind = find_mark("changes")
-    if kind is None or request.method == "OPTIONS":
+    if kind is None:
         return
     g.target_id = _find_target(kind)
     document = _find(kind, g.target_id)
@@ -50,49 +51,53 @@ def begin() -> None:
     g.entry = _begin(kind, g.target_id)
 
 
-def name_target(target_id: str) -> None:
-    """Tell what is changed, where neither the request nor the answer names it."""
-    g.target_id = target_id
+def record_change(document: Any) -> None:
+    """Report what was changed, as it is now; None: it is gone."""
+    if document is not None:
+        g.target_id = document["_id"]
+    g.after = _shape(find_mark("changes"), document)
 
 
 def note(**facts: object) -> None:
-    """Tell what else was changed than the target itself shows."""
+    """Report what else was changed than the target itself shows."""
     g.noted = facts
 
 
-def note_refusal() -> None:
-    """Tell that a request was not let although its answer is no error."""
-    g.was_refused = True
+def note_rejection() -> None:
+    """Report that a request was rejected although the status of its answer does not say so."""
+    g.was_rejected = True
 
 
 def finish(answer: Response) -> Response:
-    """Write down how a change ended, or that somebody was not let."""
+    """Write down how a change ended, or that somebody was rejected."""
     try:
         entry = g.get("entry")
-        if entry is None:
-            if not _was_refused(answer):
-                return answer
-            entry = _begin(find_mark("changes"), g.get("target_id"))
-        _finish(entry, answer)
+        if _was_rejected(answer):
+            _count_rejection(answer)
+            if entry is not None:
+                current().store.audit.remove(entry["_id"])  # it is in the count now
+        elif entry is not None:
+            _finish(entry, answer)
     except ServiceError as exc:
         # What was changed is changed and must be answered. The entry is there, without an outcome.
         log.error("the audit entry has no end", extra={"reason": exc.message})
     return answer
 
 
-def _was_refused(answer: Response) -> bool:
-    return answer.status_code in (401, 403) or bool(g.get("was_refused"))
+def _was_rejected(answer: Response) -> bool:
+    # Past the limits nothing is written, unless that was found out after the entry was begun.
+    is_beyond = answer.status_code == 429 and "entry" in g
+    return answer.status_code in (401, 403) or is_beyond or bool(g.get("was_rejected"))
 
 
 def _begin(kind: str | None, target_id: str | None) -> AuditEntry:
     here = current()
-    key = g.get("key")
     return audit.begin(
         here.store,
-        action=request.endpoint or f"{request.method} (no such path)",
+        action=_name_action(),
         target_kind=kind,
         target_id=target_id,
-        key_id=key["_id"] if key else None,
+        key_id=_key_id(),
         address=request.remote_addr,
         request_id=g.request_id,
         keep_s=here.config.audit_days * 86400,
@@ -100,37 +105,56 @@ def _begin(kind: str | None, target_id: str | None) -> AuditEntry:
     )
 
 
+def _count_rejection(answer: Response) -> None:
+    here = current()
+    audit.count_rejection(
+        here.store,
+        action=_name_action(),
+        target_kind=find_mark("changes"),
+        key_id=_key_id(),
+        address=request.remote_addr or "",
+        request_id=g.request_id,
+        status=answer.status_code,
+        code=g.get("error_code"),
+        keep_s=here.config.audit_days * 86400,
+        now=now(),
+    )
+
+
+def _name_action() -> str:
+    # Methods that HTTP does not know may be anything, and there is an entry for each action.
+    method = request.method if request.method in _METHODS else "(other)"
+    return request.endpoint or f"{method} (no such path)"
+
+
+def _key_id() -> str | None:
+    return g.key["_id"] if "key" in g else None
+
+
 def _finish(entry: AuditEntry, answer: Response) -> None:
-    kind, target_id = entry["target_kind"], g.get("target_id")
-    if target_id is None and answer.status_code < 300:
-        told = answer.get_json(silent=True) or {}
-        target_id = next((told[name] for name in _IN_ANSWER if name in told), None)
-    before = g.get("before")
-    after = before if answer.status_code >= 400 else _shape(kind, _find(kind, target_id))
-    noted = g.get("noted", {})
+    before, noted = g.get("before"), g.get("noted", {})
+    after = g.get("after", before)  # a view that reports nothing has changed nothing
     audit.finish(
         current().store,
         entry,
         status=answer.status_code,
         code=g.get("error_code"),
-        refused=_was_refused(answer),
-        target_id=target_id,
+        target_id=g.get("target_id"),
         before=before,
         after={**(after or {}), **noted} if noted else after,
     )
 
 
 def _find_target(kind: str) -> str | None:
-    """Find the id of what is to be changed in the path or the body; None for what is new."""
-    for name in _IN_PATH:
-        if request.view_args and name in request.view_args:
-            return str(request.view_args[name])[:_LONGEST_ID]
-    try:
-        body = request.get_json(silent=True, force=True)
-    except HTTPException:  # too large, or cut off: the view says so
-        return None
-    named = body.get(_IN_BODY.get(kind)) if isinstance(body, dict) else None
-    return named if isinstance(named, str) and len(named) <= _LONGEST_ID else None
+    """Find the id of what is to be changed where this endpoint takes it; None for what is new."""
+    named: object = (request.view_args or {}).get(f"{kind}_id")
+    if named is None and (field := find_mark("named_by")) is not None:
+        try:
+            body = request.get_json(silent=True, force=True)
+        except HTTPException:  # too large, or cut off: the view says so
+            return None
+        named = body.get(field) if isinstance(body, dict) else None
+    return named if isinstance(named, str) and 0 < len(named) <= _LONGEST_ID else None
 
 
 def _find(kind: str | None, target_id: str | None) -> Any:

@@ -6,7 +6,7 @@ from service import users
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, store
-from service.api.recording import note_refusal
+from service.api.recording import note_rejection, record_change
 from service.api.schemas.users import (
     CreatedUserAnswer,
     CreateUser,
@@ -44,7 +44,7 @@ def get_user(lookup: dict[str, Any]) -> tuple[wire.Json, int]:
 
 
 @blueprint.post("/auth/create-user")
-@blueprint.needs("users:write", changes="user")
+@blueprint.needs("users:write", changes="user", named_by="userId")
 @blueprint.arguments(CreateUser, example=examples.CREATE_USER)
 @blueprint.answers(
     201,
@@ -60,7 +60,9 @@ def create_user(fields: dict[str, Any]) -> tuple[wire.Json, int]:
 
     409 when the e-mail address, the name (in any letter case) or the `userId` is taken.
     """
-    return wire.created_user(users.create(store(), **fields, now=now())), 201
+    user = users.create(store(), **fields, now=now())
+    record_change(user)
+    return wire.created_user(user), 201
 
 
 @blueprint.post("/auth/verify")
@@ -84,6 +86,6 @@ def verify_password(fields: Any) -> wire.Json:
     brake.check(subject, now=now())
     user = users.verify(store(), by, fields[by], fields["password"], now=now())
     if user is None:
-        note_refusal()
+        note_rejection()
         brake.fail(subject, now=now())
     return wire.verified(user)

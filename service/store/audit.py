@@ -1,7 +1,8 @@
-"""Who changed what, and who was not let."""
+"""Who changed what, and who was rejected."""
 
 import builtins
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from pymongo.collection import Collection
@@ -13,8 +14,17 @@ INDEXES: Indexes = [
     {"keys": [("key_id", 1), ("_id", -1)]},
     {"keys": [("action", 1), ("_id", -1)]},
     {"keys": [("target_id", 1), ("_id", -1)]},
+    {"keys": [("rejection", 1)], "unique": True, "sparse": True},
     {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
+
+REJECTION_WINDOW_S = 3600
+"""How long rejected requests of one kind are counted in one entry."""
+
+
+def first_id(at: datetime) -> str:
+    """Make the smallest id that an entry of this time can have."""
+    return f"{int(at.timestamp() * 1000):012x}"
 
 
 class Audit(Documents[AuditEntry]):
@@ -33,20 +43,40 @@ class Audit(Documents[AuditEntry]):
         self._collection.update_one({"_id": entry_id}, {"$set": dict(changes)})
 
     @translated
+    def count_rejection(
+        self, rejection: str, *, first: AuditEntry, latest: Mapping[str, object]
+    ) -> None:
+        """Count one more in the entry of this `rejection`, which is as in `first` if it is new."""
+        new = {name: value for name, value in first.items() if name not in latest}
+        change = {"$setOnInsert": new, "$set": dict(latest), "$inc": {"count": 1}}
+        self._collection.update_one({"rejection": rejection}, change, upsert=True)
+
+    @translated
+    def remove(self, entry_id: str) -> None:
+        """Forget an entry that was begun."""
+        self._collection.delete_one({"_id": entry_id})
+
+    @translated
     def list_newest(
         self,
         wanted: Mapping[str, str],
         *,
-        since: str | None,
+        since: datetime | None,
         before: str | None,
         limit: int,
     ) -> "builtins.list[AuditEntry]":
-        """Read the newest `limit` entries with these values, and ids from `since` to `before`."""
+        """Read the newest `limit` entries with these values, of `since` and later.
+
+        Those of rejected requests are of all times from their first to their last. `before` is an
+        id: entries below it.
+        """
+        query: dict[str, Any] = dict(wanted)
         bounds: dict[str, Any] = {}
         if since is not None:
-            bounds["$gte"] = since
+            bounds["$gte"] = first_id(since - timedelta(seconds=REJECTION_WINDOW_S))
+            query["$or"] = [{"_id": {"$gte": first_id(since)}}, {"last_at": {"$gte": since}}]
         if before is not None:
             bounds["$lt"] = before
-        cursor = self._collection.find({**wanted, **({"_id": bounds} if bounds else {})})
+        cursor = self._collection.find({**query, **({"_id": bounds} if bounds else {})})
         cursor.sort("_id", -1).limit(limit)
         return cast("builtins.list[AuditEntry]", builtins.list(cursor))

@@ -56,7 +56,7 @@ class AuditQuery(Request):
 
 
 class AuditEntryAnswer(Answer):
-    """One change that was tried, or one request that was not let."""
+    """One change that was tried, or the rejected requests of one kind within an hour."""
 
     id = ma.fields.String(required=True)
     at = ma.fields.DateTime(required=True)
@@ -69,7 +69,15 @@ class AuditEntryAnswer(Answer):
         metadata={"description": "The id of the key; null: none, or the command line."},
     )
     address = ma.fields.String(required=True, allow_none=True)
-    requestId = ma.fields.String(required=True, allow_none=True)
+    requestId = ma.fields.String(
+        required=True, allow_none=True, metadata={"description": "The first's, of several."}
+    )
+    count = ma.fields.Integer(
+        required=True,
+        metadata={"description": "How many requests these were: 1 unless they were rejected."},
+    )
+    lastRequestId = ma.fields.String(required=True, allow_none=True)
+    lastAt = ma.fields.DateTime(required=True, metadata={"description": "When the last one came."})
     before = ma.fields.Dict(
         required=True,
         allow_none=True,
