@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
@@ -55,15 +56,19 @@ class Access:
         """Tell whether it sees some documents only."""
         return any(limit is not None for limit in (self.user_id, self.instance_ids, self.node_ids))
 
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The scopes that its limits leave."""
+        return _allow(
+            self.scopes,
+            is_limited=self.is_limited,
+            has_user=self.user_id is not None,
+            has_instances=self.instance_ids is not None,
+        )
+
     def may(self, scope: str) -> bool:
         """Tell whether it may do what needs `scope`, to the documents that it sees."""
-        if self.is_limited and scope in BEYOND_LIMITS:
-            return False
-        if self.instance_ids is not None and scope == "instances:deploy":
-            return False  # a new instance would be none of those
-        if self.is_limited and self.user_id is None and scope == "users:read":
-            return False  # of instances and nodes no user is a part
-        return scope in self.scopes
+        return scope in self.allowed
 
     def admits(self, address: str) -> bool:
         """Tell whether it may be used from this IP address."""
@@ -79,8 +84,7 @@ class Access:
     def covers(self, other: "Access") -> bool:
         """Tell whether `other` may do nothing that this one may not."""
         return (
-            {scope for scope in SCOPES if other.may(scope)}
-            <= {scope for scope in SCOPES if self.may(scope)}
+            other.allowed <= self.allowed
             and self.user_id in (None, other.user_id)
             and _within(other.instance_ids, self.instance_ids)
             and _within(other.node_ids, self.node_ids)
@@ -97,10 +101,7 @@ class Access:
 
 def expand(grants: Iterable[str]) -> frozenset[str]:
     """List the single scopes that are meant. Grants that mean none are passed over."""
-    wanted = set(grants)
-    return frozenset(
-        scope for scope in SCOPES if wanted & {"*", f"{scope.partition(':')[0]}:*", scope}
-    )
+    return _expand(frozenset(grants))
 
 
 def parse_network(text: str) -> Network:
@@ -109,6 +110,28 @@ def parse_network(text: str) -> Network:
         return ip_network(text.strip(), strict=False)
     except ValueError as exc:
         raise ValueError(f"{text!r} is no address and no network.") from exc
+
+
+# Both are asked for each key of a list, and few answers differ.
+@lru_cache(maxsize=1024)
+def _expand(wanted: frozenset[str]) -> frozenset[str]:
+    return frozenset(
+        scope for scope in SCOPES if wanted & {"*", f"{scope.partition(':')[0]}:*", scope}
+    )
+
+
+@lru_cache(maxsize=1024)
+def _allow(
+    scopes: frozenset[str], *, is_limited: bool, has_user: bool, has_instances: bool
+) -> frozenset[str]:
+    taken: frozenset[str] = frozenset()
+    if is_limited:
+        taken |= BEYOND_LIMITS
+    if has_instances:
+        taken |= {"instances:deploy"}  # a new instance would be none of those
+    if is_limited and not has_user:
+        taken |= {"users:read"}  # of instances and nodes no user is a part
+    return scopes - taken
 
 
 def _within(inner: Collection[Item] | None, outer: Collection[Item] | None) -> bool:

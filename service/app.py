@@ -1,6 +1,7 @@
 """The only place that wires things: settings, store, drivers and doors become an app."""
 
 import json
+import logging
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from service import audit, certificates, installation, keys, metrics
 from service.addresses import LOOPBACK, refusal, refuse_plain, trust
 from service.brake import Brake
 from service.config import Config
-from service.documents import Node
+from service.documents import Key, Node
 from service.drivers import DriverFactory, NodeDriver
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
@@ -25,6 +26,8 @@ from service.worker import Worker
 
 if TYPE_CHECKING:
     from flask import Flask
+
+log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -69,6 +72,7 @@ def create_app(
         rejections=Brake(
             store, limit=config.rejection_rate, message="Too many requests were rejected."
         ),
+        delegations=Brake(store, limit=config.child_key_rate, message="Too many keys were made."),
         prepare=_Once(lambda: prepare(config, store)),
     )
     if config.trusted_proxies:
@@ -83,13 +87,16 @@ def create_app(
 def prepare(config: Config, store: Store) -> None:
     """Make the database ready for use: its indexes, and the key that the settings ask for.
 
+    A value that the key had before it was rotated is made no key again: the log says so.
     Raises StoreFailure for a database that cannot be used.
     """
     problem = store.check_server()
     if problem:
         raise StoreFailure(problem)
     store.prepare()
-    if config.api_key:
+    if config.api_key and (rotated := keys.find_rotated(store, config.api_key)):
+        _warn_of_old_value(rotated)
+    elif config.api_key:
         made = keys.ensure(store, config.api_key, name="SKYQUAY_API_KEY", now=utc_now())
         if made is not None:
             entry = audit.begin(
@@ -101,6 +108,18 @@ def prepare(config: Config, store: Store) -> None:
                 now=made["created_at"],
             )
             audit.finish(store, entry, status=200)
+
+
+def _warn_of_old_value(key: Key) -> None:
+    until = key["retiring"]["until"] if key["retiring"] else None
+    log.warning(
+        "SKYQUAY_API_KEY is an old value of the API key %s, which was rotated: %s. Set the new "
+        "value, or unset it.",
+        key["_id"],
+        f"it works until {until:%Y-%m-%d %H:%M} UTC"
+        if until and until > utc_now()
+        else "it works no more",
+    )
 
 
 class _Once:

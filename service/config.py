@@ -11,8 +11,8 @@ from typing import Any
 MIN_API_KEY_LENGTH = 16
 MIN_SECRET_KEY_LENGTH = 16
 
-_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate", "processes",
-                "trusted_proxies"}  # fmt: skip
+_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate",
+                "child_keys", "child_key_rate", "processes", "trusted_proxies"}  # fmt: skip
 
 _PREFIX = "SKYQUAY_"
 
@@ -98,6 +98,13 @@ class Config:
     )
     rejection_rate: int = _setting(
         60, "Requests a minute that are answered 401 or 403 to one key and address; 0: any number."
+    )
+    child_keys: int = _setting(
+        100, "Keys that a limited key may make, counting those made by them; 0: any number."
+    )
+    child_key_rate: int = _setting(30, "The same for a minute.")
+    min_password_length: int = _setting(
+        8, "Characters that a new password needs; keys with `compatibility` are exempt."
     )
     rate_storage: str = _setting(
         "",

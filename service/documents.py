@@ -18,7 +18,7 @@ class User(TypedDict):
     admin: bool
     access_to: list[str]  # ids of instances of others
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
-    keyed_at: NotRequired[datetime]  # when the newest key that is limited to the user was made
+    keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
     created_at: datetime
     updated_at: datetime
 
@@ -252,7 +252,7 @@ class Key(TypedDict):
     last_used_at: datetime | None
     created_by: str | None  # key id; None: an operator, on the command line
     family: NotRequired[str]  # id of the first limited key from which it descends
-    delegated_at: NotRequired[datetime]  # when a key of its family was made
+    delegations: NotRequired[int]  # how many keys of its family were made while it was the oldest
     spent: NotRequired[list[str]]  # digests of the values before the last rotations, newest last
     created_at: datetime
 

@@ -10,6 +10,7 @@
     │   ├── PortTaken           409 port_taken
     │   ├── NodeExists          409 node_exists
     │   ├── CapacityExceeded    409 capacity_exceeded
+    │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
@@ -118,6 +119,12 @@ class CapacityExceeded(Conflict):
     """The node has no room left. `details` has the numbers."""
 
     code = "capacity_exceeded"
+
+
+class TooManyKeys(Conflict):
+    """A limited key, with those that it made, has made as many keys as it may."""
+
+    code = "too_many_keys"
 
 
 class InstanceNotReady(Conflict):

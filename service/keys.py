@@ -9,13 +9,16 @@ from typing import TypedDict
 
 from service.access import SCOPES, Access, expand, parse_network
 from service.documents import Key, RetiringKey
-from service.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthorized
+from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.store import Store
+from service.store.collection import Session
 
 PREFIX = "sq_"
 TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
 COMPATIBILITIES = ("0.3.0",)
+MOST_SPENT = 100
+"""How many values that a key had before are known, so that none of them is made a key anew."""
 
 _LENGTH = len(PREFIX) + 43
 """32 random bytes are 43 characters."""
@@ -60,13 +63,16 @@ def create(
     grant: Grant | None = None,
     compatibility: str | None = None,
     created_by: str | None = None,
+    family: str | None = None,
+    most: int | None = None,
     new_key: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
     The key is never seen again. `compatibility` is one of COMPATIBILITIES; without it answers are
     as the API's reference says. Raises InvalidInput when its limits take a scope away that it is
-    given by name, and Conflict when there is a key of this value already.
+    given by name, NotFound when the user whom it is limited to does not exist, Conflict when there
+    is a key of this value already, and TooManyKeys when its `family` has `most` keys.
     """
     key = key or new_key()
     granted = grant or {}
@@ -92,17 +98,40 @@ def create(
             "The key would be limited, and so not have all scopes that are named.",
             scopes=[f"A key with these limits never has {scope!r}." for scope in useless],
         )
-    store.keys.add(document)
+    if family is not None:
+        document["family"] = family
+
+    def write(session: Session) -> None:
+        if document["user_id"] is not None:
+            store.users.count_key(document["user_id"], session=session)
+        if family is not None:
+            count = store.keys.count_delegation(family, session=session)
+            if most is not None and count >= most:
+                raise TooManyKeys(
+                    "This key and those that it made have made as many keys as they may.",
+                    keys=[f"There are {count} of {most}: revoke some."],
+                )
+        store.keys.add(document, session=session)
+
+    store.transaction(write)
     return document, key
 
 
 def delegate(
-    store: Store, by: Key, *, name: str, grant: Grant, compatibility: str | None, now: datetime
+    store: Store,
+    by: Key,
+    *,
+    name: str,
+    grant: Grant,
+    compatibility: str | None,
+    most: int | None = None,
+    now: datetime,
 ) -> tuple[Key, str]:
     """Add a key on behalf of another, which may do no more than that; limits pass on to it.
 
-    Raises Forbidden, with what the other one may not do itself, and InvalidInput for one that
-    would never work, or not as its scopes say.
+    A limited key and all that descend from it are one family, which has `most` keys beside the
+    first; None: any number. Raises Forbidden, with what the other one may not do itself,
+    InvalidInput for one that would never work, or not as its scopes say, and TooManyKeys.
     """
     expires_at = grant.get("expires_at")
     if expires_at is not None and expires_at <= now:
@@ -127,8 +156,20 @@ def delegate(
         grant=wanted,
         compatibility=compatibility,
         created_by=by["_id"],
+        family=family_of(by) if own.is_limited else None,
+        most=most,
         now=now,
     )
+
+
+def family_of(key: Key) -> str:
+    """Name the keys that count as one: a limited key with all that descend from it."""
+    return key.get("family", key["_id"])
+
+
+def find_rotated(store: Store, key: str) -> Key | None:
+    """Find the key that had this value before it was rotated; None when there is no such key."""
+    return store.keys.find_spent(digest(key))
 
 
 def ensure(store: Store, key: str, *, name: str, now: datetime) -> Key | None:
@@ -187,7 +228,10 @@ def access_of(key: Key) -> Access:
 def list_covered(store: Store, by: Key) -> list[Key]:
     """Read the keys that may do no more than this one, itself among them, oldest first."""
     own = access_of(by)
-    return [key for key in store.keys.list() if own.covers(access_of(key))]
+    found = store.keys.list_limited(
+        user_id=own.user_id, instance_ids=own.instance_ids, node_ids=own.node_ids
+    )
+    return [key for key in found if own.covers(access_of(key))]
 
 
 def get_covered(store: Store, by: Key, key_id: str) -> Key:
@@ -215,6 +259,7 @@ def rotate(
         "digest": digest(value),
         "prefix": _find_prefix(value),
         "retiring": RetiringKey(digest=key["digest"], until=now + timedelta(seconds=overlap_s)),
+        "spent": [*key.get("spent", []), key["digest"]][-MOST_SPENT:],
     }
     rotated = store.keys.rotate(key, changes)
     if rotated is None:

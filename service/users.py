@@ -44,13 +44,16 @@ def create(
     password: str,
     user_id: str | None = None,
     admin: bool = False,
+    min_password_length: int = 1,
     now: datetime,
     new_id: Callable[[], str] = make_id,
 ) -> User:
     """Add a user. The id that was sent is kept, because clients look users up by it.
 
-    Raises Conflict when the id, the e-mail address or the name is taken, in any letter case.
+    Raises Conflict when the id, the e-mail address or the name is taken, in any letter case, and
+    InvalidInput for a password of fewer characters than `min_password_length`.
     """
+    _check_length(password, min_password_length)
     user = User(
         _id=user_id or new_id(),
         username=username,
@@ -80,6 +83,14 @@ def look_up(store: Store, key: UserKey, value: str) -> User:
     if user is None:
         raise NotFound("user", value, field="value")
     return user
+
+
+def name_subject(store: Store, key: UserKey, value: str) -> str:
+    """Name whose wrong passwords are counted together: one user, by whatever he is named."""
+    try:
+        return f"user {look_up(store, key, value)['_id']}"
+    except NotFound:
+        return f"{key} {value.casefold()}"
 
 
 def verify(store: Store, key: UserKey, value: str, password: str, *, now: datetime) -> User | None:
@@ -113,6 +124,13 @@ def verify(store: Store, key: UserKey, value: str, password: str, *, now: dateti
     return user
 
 
+def _check_length(password: str, min_length: int) -> None:
+    if len(password) < min_length:
+        raise InvalidInput(
+            "The password is too short.", password=[f"Must have at least {min_length} characters."]
+        )
+
+
 def _hash(password: str) -> str:
     with _turns:
         return _hasher.hash(password)
@@ -131,21 +149,28 @@ def _check_bcrypt(hashed: str, password: str) -> bool:
         return False
 
 
-def set_password(store: Store, user_id: str, password: str, *, now: datetime) -> None:
-    """Replace the user's password. Raises NotFound."""
+def set_password(
+    store: Store, user_id: str, password: str, *, min_password_length: int = 1, now: datetime
+) -> None:
+    """Replace the user's password. Raises NotFound, and InvalidInput like `create`."""
     store.users.get(user_id, field="userId")
+    _check_length(password, min_password_length)
     store.users.set_password_hash(user_id, _hash(password), now=now)
 
 
-def delete(store: Store, user_id: str) -> None:
-    """Forget a user. Refused while the user owns instances; raises NotFound for no user."""
+def delete(store: Store, user_id: str) -> int:
+    """Forget a user, and revoke the keys that are limited to the user; return their number.
 
-    def write(session: Session) -> None:
+    Refused while the user owns instances; raises NotFound for no user.
+    """
+
+    def write(session: Session) -> int:
         store.users.remove(user_id, session=session)
         owned = store.instances.list_owned(user_id, session=session)
         if owned:
             raise InvalidInput(
                 "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
             )
+        return store.keys.remove_of_user(user_id, session=session)
 
-    store.transaction(write)
+    return store.transaction(write)

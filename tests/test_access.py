@@ -80,7 +80,10 @@ KINDS = [
 
 
 def a_bearer(api, store, **grant):
-    """Make a client whose key has this grant only."""
+    """Make a client whose key has this grant only; the user whom it is limited to exists."""
+    user_id = grant.get("user_id")
+    if user_id is not None and store.users.find(user_id) is None:
+        a_user(store, user_id=user_id)
     return replace(api, key=keys.create(store, name="test", grant=grant, now=NOON)[1])
 
 

@@ -223,7 +223,8 @@ def test_nothing_is_changed_without_an_entry(api, store, monkeypatch):
     monkeypatch.setattr(store.audit, "add", fail)
 
     answer = api.post(
-        "/api/auth/create-user", {"username": "a", "email": "a@example.org", "password": "p"}
+        "/api/auth/create-user",
+        {"username": "a", "email": "a@example.org", "password": "long enough"},
     )
 
     assert (503, []) == (answer.status, store.users.list())
@@ -240,7 +241,8 @@ def test_an_entry_whose_end_is_lost_is_there(api, store, monkeypatch):
     monkeypatch.setattr(store.audit, "finish", fail)
 
     answer = api.post(
-        "/api/auth/create-user", {"username": "a", "email": "a@example.org", "password": "p"}
+        "/api/auth/create-user",
+        {"username": "a", "email": "a@example.org", "password": "long enough"},
     )
 
     entry = the_entry(api)

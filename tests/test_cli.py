@@ -116,7 +116,7 @@ def test_a_user_that_exists_is_an_error(skyquay, store):
     """A name that is taken is said so."""
     a_user(store, username="ada")
 
-    outcome = skyquay("users", "create", "ada", "x@example.org", "--password", "pw")
+    outcome = skyquay("users", "create", "ada", "x@example.org", "--password", "long enough")
 
     assert (1, "Error: This user exists already.\n  username: Taken already.\n") == (
         outcome.exit_code,
@@ -126,7 +126,7 @@ def test_a_user_that_exists_is_an_error(skyquay, store):
 
 def test_an_email_that_is_none_is_an_error(skyquay):
     """The command checks what the API checks."""
-    outcome = skyquay("users", "create", "ada", "nonsense", "--password", "pw")
+    outcome = skyquay("users", "create", "ada", "nonsense", "--password", "long enough")
 
     assert 1 == outcome.exit_code
     assert outcome.output.startswith("Error: That is not valid.\n  email: ")
@@ -146,19 +146,30 @@ def test_a_password_is_asked_for(skyquay, store):
     """It is typed twice, and not shown."""
     user = a_user(store)
 
-    outcome = skyquay("users", "set-password", user["_id"], typed="new\nnew\n")
+    outcome = skyquay("users", "set-password", user["_id"], typed="brand new\nbrand new\n")
 
-    assert (0, False) == (outcome.exit_code, "new" in outcome.output)
-    assert users.verify(store, "id", user["_id"], "new", now=NOON)
+    assert (0, False) == (outcome.exit_code, "brand new" in outcome.output)
+    assert users.verify(store, "id", user["_id"], "brand new", now=NOON)
 
 
 def test_a_password_is_replaced(skyquay, store):
     """A new password leaves a new hash."""
     user = a_user(store)
 
-    skyquay("users", "set-password", user["_id"], "--password", "new")
+    skyquay("users", "set-password", user["_id"], "--password", "brand new")
 
     assert user["password_hash"] != store.users.get(user["_id"])["password_hash"]
+
+
+@pytest.mark.parametrize("words", [("create", "ada", "ada@example.org"), ("set-password", "ada-1")])
+def test_a_short_password_is_an_error(skyquay, store, words):
+    """Commands ask for as many characters as the API."""
+    a_user(store, user_id="ada-1")
+
+    outcome = skyquay("users", *words, "--password", "1234567")
+
+    assert (1, True) == (outcome.exit_code, "Must have at least 8 characters." in outcome.output)
+    assert 1 == len(store.users.list())
 
 
 def test_a_user_without_instances_is_deleted(skyquay, store):
@@ -422,6 +433,7 @@ def test_the_first_key_is_no_part_of_a_log(tmp_path):
 
 def test_a_key_of_the_command_line_may_less(skyquay, store):
     """Scopes, limits and an end can be given; the list tells them. What is no network is told."""
+    a_user(store, user_id="ada")
     skyquay("keys", "create", "--name", "bot", "--scope", "users:read", "--user", "ada",
             "--network", "10.0.0.0/8", "--days", "7")  # fmt: skip
     wrong = skyquay("keys", "create", "--network", "everywhere")
@@ -458,8 +470,10 @@ def test_what_commands_change_is_recorded(skyquay, store):
     skyquay("keys", "create")
     skyquay("keys", "list")
     skyquay("users", "delete", "nobody")
-    skyquay("users", "create", "ada", "ada@example.org", "--password", "pw", "--id", "ada-1")
-    skyquay("users", "create", "bob", "nonsense", "--password", "pw", "--id", "bob-1")
+    skyquay(
+        "users", "create", "ada", "ada@example.org", "--password", "long enough", "--id", "ada-1"
+    )
+    skyquay("users", "create", "bob", "nonsense", "--password", "long enough", "--id", "bob-1")
     skyquay("nodes", "add", "n1", "--address", "unix:///no/such.sock")
 
     entries = store.audit.list_newest({}, since=None, before=None, limit=9)

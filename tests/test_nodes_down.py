@@ -1,11 +1,12 @@
 """Nodes that are down, silent or full: what is refused, what waits, and what nobody notices."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
-from service import nodes
+from service import keys, nodes
 from service.api.patience import Patience
 from service.app import create_app
 from service.errors import Busy
@@ -309,16 +310,17 @@ def test_a_stuck_node_does_not_hold_up_others(api, store, memory_nodes, place, n
 
 @pytest.fixture
 def waiting(config, store, memory_nodes, ready):
-    """An app with four threads, of which two may wait; and two that wait, with their context."""
+    """An app with four threads, of which two may wait; and two keys that wait, with its context."""
     app = create_app(replace(config, threads=4), store, memory_nodes)
     key = a_key(store)
     suspend = f"/api/instances/suspend/{ready}?wait=60"
     with ThreadPoolExecutor(2) as threads:
         answers = [
-            threads.submit(ApiClient(app.test_client(), key).post, suspend) for _ in range(2)
+            threads.submit(ApiClient(app.test_client(), each).post, suspend)
+            for each in (key, a_key(store))
         ]
         context = app.extensions["skyquay"]
-        assert eventually(lambda: context.patience._slots._value == 0)
+        assert eventually(lambda: context.patience._free == 0)
         yield ApiClient(app.test_client(), key), context, answers
         context.stopping.set()
 
@@ -359,11 +361,52 @@ def test_a_slot_is_given_back():
     """Whatever happens to who had it."""
     patience = Patience(threads=2)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), patience.slot():
+        with pytest.raises(ZeroDivisionError), patience.slot("key"):
             raise ZeroDivisionError
 
-    with patience.slot(), pytest.raises(Busy), patience.slot():
+    with patience.slot("key"), pytest.raises(Busy), patience.slot("other"):
         raise AssertionError("there was a second slot")
+
+
+def test_one_key_holds_at_most_half_of_the_slots():
+    """Others find a slot, however many requests of one key would wait."""
+    patience = Patience(threads=16)
+    with ExitStack() as held:
+        own = [held.enter_context(patience.try_slot("greedy")) for _ in range(8)]
+        others = [held.enter_context(patience.try_slot(f"key {n}")) for n in range(5)]
+
+    assert [True] * 4 + [False] * 4 == own
+    assert [True] * 4 + [False] == others
+    with patience.slot("greedy"):
+        assert not patience._held["other"]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_there_is_a_slot_for_everybody(threads):
+    """Also where there are few threads."""
+    with Patience(threads).slot("key"):
+        pass
+
+
+def test_keys_that_a_key_made_share_its_slots(config, store, memory_nodes, ready):
+    """A limited key gets no more slots by making keys."""
+    app = create_app(replace(config, threads=8), store, memory_nodes)
+    owner = store.instances.get(ready)["user_id"]
+    first = ApiClient(
+        app.test_client(), keys.create(store, name="k", grant={"user_id": owner}, now=NOON)[1]
+    )
+    made = [first.post("/api/keys", {"name": "c", "scopes": ["*"]}).json["key"] for _ in range(2)]
+    context = app.extensions["skyquay"]
+    suspend = f"/api/instances/suspend/{ready}?wait=60"
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [ApiClient(app.test_client(), key) for key in (first.key, *made)]
+        waiting = [threads.submit(client.post, suspend) for client in clients]
+        answered = eventually(lambda: [each for each in waiting if each.done()])
+        free = context.patience._free
+        context.stopping.set()
+
+    assert (1, 2) == (len(answered), free)
 
 
 # Capacity

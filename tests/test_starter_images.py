@@ -1,6 +1,7 @@
 """The images that come with Skyquay."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -44,6 +45,19 @@ def test_every_variable_is_used(path):
 
     unused = [name for name in document["Variables"] if f"${name}" not in document["Cmd"]]
     assert [] == unused
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_secrets_are_marked(path):
+    """What is called a password, a secret, a token or a key is never answered."""
+    variables = json.loads(path.read_text())["Variables"]
+
+    bare = [
+        name
+        for name, variable in variables.items()
+        if re.search("PASS|SECRET|TOKEN|KEY", name.upper()) and not variable.get("secret")
+    ]
+    assert [] == bare
 
 
 def test_they_are_listed_in_order(store):

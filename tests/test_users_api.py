@@ -1,15 +1,19 @@
 """Users over HTTP: list, look up, add. Never a password, hashed or not."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.support import a_user
+from service import keys
+from service.app import create_app
+from tests.support import NOON, ApiClient, a_key, a_user
 
 NEW = {"username": "Ada", "email": "Ada@example.org", "password": "correct horse", "userId": "u-1"}
 NO_TEXT = ({"$gt": ""}, {}, ["x"], [], 7, True, None, "", "\0")
 BAD_INPUT = {
     "username": (*NO_TEXT, "x" * 65),
     "email": (*NO_TEXT, "ada", "ada@", "@example.org", "a@b", "a" * 400 + "@example.org"),
-    "password": (*NO_TEXT, "x" * 1025),
+    "password": (*NO_TEXT, "x", "x" * 7, "x" * 1025),
     "userId": (*(value for value in NO_TEXT if value is not None), "x" * 65),
     "admin": ("true", "yes", {}, [], "", 2, {"$gt": ""}),
 }
@@ -194,7 +198,12 @@ def test_a_user_is_unique(api, users, field, value):
     An e-mail address or name taken in any letter case, or a taken id, is a 409 that names it.
     """
     api.post("/api/auth/create-user", NEW)
-    other = {"username": "Bea", "email": "bea@example.org", "password": "x", "userId": "u-2"}
+    other = {
+        "username": "Bea",
+        "email": "bea@example.org",
+        "password": "long enough",
+        "userId": "u-2",
+    }
 
     answer = api.post("/api/auth/create-user", {**other, field: value})
 
@@ -270,3 +279,49 @@ def test_no_answer_holds_a_hash(api, users):
     assert not [
         secret for secret in (hashed, "argon2", "assword", NEW["password"]) if secret in told
     ]
+
+
+def test_a_password_of_eight_characters_will_do(api):
+    """
+    Characters count, not bytes.
+    """
+    assert 201 == api.post("/api/auth/create-user", {**NEW, "password": "äöüäöüäö"}).status
+
+
+def test_a_short_password_is_refused(api, users):
+    """
+    It is a 400 that says how long it must be.
+    """
+    answer = api.post("/api/auth/create-user", {**NEW, "password": "1234567"})
+
+    assert (400, {"password": ["Must have at least 8 characters."]}, 0) == (
+        answer.status,
+        answer.json["details"],
+        users.count_documents({}),
+    )
+
+
+def test_the_settings_say_how_long_a_password_is(config, store, memory_nodes):
+    """
+    Another length may be asked for.
+    """
+    app = create_app(replace(config, min_password_length=3), store, memory_nodes)
+    api = ApiClient(app.test_client(), a_key(store))
+
+    statuses = [
+        api.post("/api/auth/create-user", {**NEW, "password": text}).status
+        for text in ("xy", "xyz")
+    ]
+
+    assert [400, 201] == statuses
+
+
+def test_clients_of_the_older_panel_may_use_short_passwords(api, store):
+    """
+    It asked for no length, and a key with `compatibility` is answered as it did.
+    """
+    key = keys.create(store, name="k", compatibility="0.3.0", now=NOON)[1]
+
+    answer = replace(api, key=key).post("/api/auth/create-user", {**NEW, "password": "x"})
+
+    assert 201 == answer.status

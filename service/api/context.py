@@ -36,6 +36,8 @@ class Context:
     brake: Brake
     rejections: Brake
     """Counts 401 and 403 of a key and address."""
+    delegations: Brake
+    """Counts the keys that a limited key makes."""
     prepare: Callable[[], None]
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
     stopping: Event = field(default_factory=Event)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from service import instances, operations
+from flask import g
+
+from service import instances, keys, operations
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, origin, store
@@ -72,9 +74,13 @@ def get_instance(ref: dict[str, str]) -> wire.Json:
     description="The user's instances.",
 )
 def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
-    """List the instances of one user. An unknown user is a 400."""
-    user = store().users.get(ref["user_id"], field="userId")
-    return _shape(store().instances.list_owned(user["_id"]))
+    """List the instances of one user. An unknown user is a 400.
+
+    A key without `users:read` learns nothing of users: for it an unknown one has no instances.
+    """
+    if keys.access_of(g.key).may("users:read"):
+        store().users.get(ref["user_id"], field="userId")
+    return _shape(store().instances.list_owned(ref["user_id"]))
 
 
 @blueprint.post("/instances/deploy")

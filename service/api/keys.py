@@ -7,7 +7,7 @@ from flask import g
 from service import keys
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import now, store
+from service.api.context import current, now, store
 from service.api.recording import record_change
 from service.api.schemas.keys import (
     CreateKey,
@@ -38,6 +38,7 @@ def list_keys() -> list[wire.Json]:
     NewKeyAnswer,
     *WITH_BODY,
     *ALWAYS,
+    409,
     example=examples.NEW_KEY,
     description="The key, with its value, which is shown this once.",
 )
@@ -47,11 +48,20 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
     What limits yours limits the new one too. A limited key has no scope that cannot be limited,
     and 400 is the answer to one that names it: `users:write`, `users:verify`, `nodes:write`,
     `audit:read`, `metrics:read`; limited to instances, `instances:deploy`. `*` and `users:*` give
-    what is left.
+    what is left. 409 with the code `too_many_keys` when a limited key, with those that it made, has
+    made as many as it may; 429 when it makes them too fast.
     """
     name, compatibility = fields.pop("name"), fields.pop("compatibility")
+    if keys.access_of(g.key).is_limited:
+        current().delegations.fail(f"keys {keys.family_of(g.key)}", now=now())
     made = keys.delegate(
-        store(), g.key, name=name, grant=fields, compatibility=compatibility, now=now()
+        store(),
+        g.key,
+        name=name,
+        grant=fields,
+        compatibility=compatibility,
+        most=current().config.child_keys or None,
+        now=now(),
     )
     record_change(made[0])
     return wire.new_key(*made), 201

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from flask import g
 
-from service import operations
+from service import keys, operations
 from service.api.context import current, end_bound, store
 from service.documents import Operation
 from service.drivers import DriverFactory
@@ -28,7 +28,7 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         wait_s = 0 if offline else here.config.wait_s
     end_bound()
     wait_s = max(0.0, wait_s - (time.time() - g.began_at))
-    with here.patience.try_slot() as may_wait:
+    with here.patience.try_slot(keys.family_of(g.key)) as may_wait:
         return operations.wait(
             store(),
             operation,
@@ -42,5 +42,5 @@ def calling_a_node() -> Iterator[DriverFactory]:
     """Hand out the drivers to a request that calls a node itself. Raises Busy."""
     here = current()
     end_bound()
-    with here.patience.slot():
+    with here.patience.slot(keys.family_of(g.key)):
         yield here.drivers

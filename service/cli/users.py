@@ -7,7 +7,7 @@ import click
 from service import users
 from service.api.schemas.users import CreateUser
 from service.app import utc_now
-from service.cli.context import any_store, name_target, plainly
+from service.cli.context import any_store, name_target, plainly, read_config
 
 
 @click.group("users")
@@ -27,7 +27,12 @@ def create_user(username: str, email: str, password: str, **options: Any) -> Non
     fields = {"username": username, "email": email, "password": password,
               "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
     with any_store("user") as store:
-        user = users.create(store, **CreateUser().load(fields), now=utc_now())
+        user = users.create(
+            store,
+            **CreateUser().load(fields),
+            min_password_length=read_config().min_password_length,
+            now=utc_now(),
+        )
         name_target(user["_id"])
         click.echo(user["_id"])
 
@@ -38,8 +43,8 @@ def create_user(username: str, email: str, password: str, **options: Any) -> Non
 def delete_user(user_id: str) -> None:
     """Delete a user who owns no instances."""
     with any_store("user", user_id) as store:
-        users.delete(store, user_id)
-        click.echo("Deleted.")
+        revoked = users.delete(store, user_id)
+        click.echo(f"Deleted, with {revoked} API keys." if revoked else "Deleted.")
 
 
 @group.command("set-password")
@@ -52,5 +57,11 @@ def set_password(user_id: str, password: str | None) -> None:
         store.users.get(user_id, field="userId")
         if password is None:
             password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-        users.set_password(store, user_id, password, now=utc_now())
+        users.set_password(
+            store,
+            user_id,
+            password,
+            min_password_length=read_config().min_password_length,
+            now=utc_now(),
+        )
         click.echo("The password is set.")

@@ -1,17 +1,26 @@
 """API keys, by digest."""
 
-from collections.abc import Mapping
+import builtins
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from pymongo import ReturnDocument
 
 from service.documents import Key
-from service.store.collection import Documents, Indexes, translated
+from service.errors import Unauthorized
+from service.store.collection import Documents, Indexes, Session, translated
 
 INDEXES: Indexes = [
     {"keys": [("digest", 1)], "unique": True},
     {"keys": [("retiring.digest", 1)], "sparse": True},
+    {"keys": [("spent", 1)], "sparse": True},
+    {"keys": [("family", 1)], "sparse": True},
+    {"keys": [("created_by", 1)]},
+    {"keys": [("created_at", 1), ("_id", 1)]},
+    {"keys": [("user_id", 1), ("created_at", 1), ("_id", 1)]},
+    {"keys": [("instance_ids", 1)]},
+    {"keys": [("node_ids", 1)]},
 ]
 
 
@@ -24,6 +33,55 @@ class Keys(Documents[Key]):
     def find_by_digest(self, digest: str) -> Key | None:
         """Read the key with this SHA-256 digest, or that had it before it was rotated."""
         return self._read({"$or": [{"digest": digest}, {"retiring.digest": digest}]})
+
+    @translated
+    def find_spent(self, digest: str) -> Key | None:
+        """Read the key that had this digest before it was rotated."""
+        return self._read({"$or": [{"retiring.digest": digest}, {"spent": digest}]})
+
+    @translated
+    def list_limited(
+        self,
+        *,
+        user_id: str | None,
+        instance_ids: Collection[str] | None,
+        node_ids: Collection[str] | None,
+    ) -> "builtins.list[Key]":
+        """Read the keys that are limited to this user, some of these instances and of these nodes.
+
+        Oldest first; None does not choose.
+        """
+        wanted = {
+            "user_id": user_id,
+            "instance_ids": None if instance_ids is None else {"$in": sorted(instance_ids)},
+            "node_ids": None if node_ids is None else {"$in": sorted(node_ids)},
+        }
+        return self._read_all({name: value for name, value in wanted.items() if value is not None})
+
+    @translated
+    def count_delegation(self, family: str, *, session: Session) -> int:
+        """Note that a key of the family makes one; count those that were made before, and are left.
+
+        The write keeps two of them from counting at once. Raises Unauthorized when all were
+        revoked meanwhile.
+        """
+        noted = self._collection.find_one_and_update(
+            {"$or": [{"_id": family}, {"family": family}]},
+            {"$inc": {"delegations": 1}},
+            sort=[("created_at", 1), ("_id", 1)],
+            session=session,
+        )
+        if noted is None:
+            raise Unauthorized("This API key was revoked meanwhile.")
+        # Earlier versions knew no families, but who made a key.
+        made: dict[str, Any] = {"$or": [{"family": family}, {"created_by": family}]}
+        return self._collection.count_documents(made, session=session)
+
+    @translated
+    def remove_of_user(self, user_id: str, *, session: Session) -> int:
+        """Revoke the keys that are limited to the user; tell how many those were."""
+        gone = self._collection.delete_many({"user_id": user_id}, session=session)
+        return gone.deleted_count
 
     @translated
     def touch(self, key_id: str, *, now: datetime, unless_since: datetime) -> None:

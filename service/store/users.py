@@ -55,6 +55,19 @@ class Users(Documents[User]):
             raise NotFound(self.what, user_id, field="user")
 
     @translated
+    def count_key(self, user_id: str, *, session: Session) -> None:
+        """Count one more key that is limited to the user. Raises NotFound when the user is gone.
+
+        The write keeps it and the user's deletion from passing each other. It changes the document
+        each time: a write that changes nothing would be none.
+        """
+        noted = self._collection.update_one(
+            {"_id": user_id}, {"$inc": {"keys_made": 1}}, session=session
+        )
+        if noted.matched_count == 0:
+            raise NotFound(self.what, user_id, field="user")
+
+    @translated
     def remove(self, user_id: str, *, session: Session) -> None:
         """Forget the user. Raises NotFound."""
         gone = self._collection.delete_one({"_id": user_id}, session=session)
