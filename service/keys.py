@@ -254,12 +254,13 @@ def rotate(
 
     One that is older still is worthless at once. Raises Conflict when somebody else rotates it now.
     """
-    value = new_key()
+    value, old = new_key(), key["retiring"]
+    before = key.get("spent", [old["digest"]] if old else [])
     changes = {
         "digest": digest(value),
         "prefix": _find_prefix(value),
         "retiring": RetiringKey(digest=key["digest"], until=now + timedelta(seconds=overlap_s)),
-        "spent": [*key.get("spent", []), key["digest"]][-MOST_SPENT:],
+        "spent": [*before, key["digest"]][-MOST_SPENT:],
     }
     rotated = store.keys.rotate(key, changes)
     if rotated is None:

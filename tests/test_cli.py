@@ -106,7 +106,9 @@ def test_what_is_done_to_no_key_is_an_error(skyquay, act):
 
 def test_a_user_is_made(skyquay, store):
     """The new user's id is printed."""
-    made = skyquay("users", "create", "ada", "ada@example.org", "--admin", typed="pw\npw\n")
+    made = skyquay(
+        "users", "create", "ada", "ada@example.org", "--admin", typed="long enough\nlong enough\n"
+    )
 
     user = store.users.find_by_username("ada")
     assert (user["_id"], True) == (made.output.split()[-1], user["admin"])
@@ -134,7 +136,7 @@ def test_an_email_that_is_none_is_an_error(skyquay):
 
 def test_nobody_s_password_is_not_asked_for(skyquay):
     """That there is no such user is said first."""
-    outcome = skyquay("users", "set-password", "nope", typed="pw\npw\n")
+    outcome = skyquay("users", "set-password", "nope", typed="long enough\nlong enough\n")
 
     assert (1, "Error: There is no such user.\n  userId: There is no user 'nope'.\n") == (
         outcome.exit_code,

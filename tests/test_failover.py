@@ -199,7 +199,7 @@ def a_user(name):
         "userId": name,
         "username": name,
         "email": f"{name}@example.org",
-        "password": "secret",
+        "password": "long enough",
     }
 
 

@@ -215,7 +215,7 @@ def ask_state(stack: Stack, instance_id: str) -> str:
 def create_user(stack: Stack, name: str) -> requests.Response:
     """Ask for a user whose id is its name."""
     body = {
-        "userId": name, "username": name, "email": f"{name}@example.org", "password": "secret",
+        "userId": name, "username": name, "email": f"{name}@example.org", "password": "long enough",
     }  # fmt: skip
     return stack.send("POST", "/api/auth/create-user", json=body)
 
