@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from service.config import Config, ConfigError, describe_settings, variable
 
 NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
-MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "processes",
+MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate",
+               "child_keys", "child_key_rate", "processes",
                "trusted_proxies"}  # fmt: skip
 SECRETS = [setting.name for setting in fields(Config) if setting.metadata["secret"]]
 POSITIVE = [name for name in NUMBERS if name not in MAY_BE_ZERO]

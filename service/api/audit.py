@@ -6,7 +6,6 @@ from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import store
 from service.api.schemas.audit import AuditAnswer, AuditQuery
-from service.store.audit import first_id
 
 blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="Who changed what.")
 
@@ -23,10 +22,11 @@ def list_entries(query: Any) -> wire.Json:
     Rejected requests have one entry for each key, address, action and hour, with their `count`.
     """
     limit, since, until = query.pop("limit"), query.pop("since"), query.pop("until")
-    before = query.pop("cursor") or (first_id(until) if until else None)
+    before = query.pop("cursor")
     entries = store().audit.list_newest(
         {name: value for name, value in query.items() if value is not None},
         since=since,
+        until=until,
         before=before,
         limit=limit,
     )

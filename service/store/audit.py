@@ -62,21 +62,22 @@ class Audit(Documents[AuditEntry]):
         wanted: Mapping[str, str],
         *,
         since: datetime | None,
+        until: datetime | None = None,
         before: str | None,
         limit: int,
     ) -> "builtins.list[AuditEntry]":
-        """Read the newest `limit` entries with these values, of `since` and later.
+        """Read the newest `limit` entries with these values, of `since` and later, before `until`.
 
         Those of rejected requests are of all times from their first to their last. `before` is an
-        id: entries below it.
+        id: entries below it, whatever `until` says.
         """
         query: dict[str, Any] = dict(wanted)
         bounds: dict[str, Any] = {}
         if since is not None:
             bounds["$gte"] = first_id(since - timedelta(seconds=REJECTION_WINDOW_S))
             query["$or"] = [{"_id": {"$gte": first_id(since)}}, {"last_at": {"$gte": since}}]
-        if before is not None:
-            bounds["$lt"] = before
+        if before is not None or until is not None:
+            bounds["$lt"] = before or first_id(cast("datetime", until))
         cursor = self._collection.find({**query, **({"_id": bounds} if bounds else {})})
         cursor.sort("_id", -1).limit(limit)
         return cast("builtins.list[AuditEntry]", builtins.list(cursor))
