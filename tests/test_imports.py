@@ -82,8 +82,10 @@ PARTS = {
     "service.drivers.skyportd_uptime": "service.drivers.skyportd",
 }
 
-# What more than one driver is made of.
-SHARED = {"service.drivers.guarded"}
+# What more than one driver is made of, and what a node may say is checked with.
+SHARED = {
+    f"service.drivers.{name}" for name in ("answers", "boundary", "bounds", "guarded", "reasons")
+}
 
 # The embedded mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.
@@ -185,7 +187,7 @@ def check_imports(module: str, tree: ast.AST, modules: set[str]) -> Iterator[str
             # A package's __init__ may gather its own modules; a driver's sibling is no such thing.
             # A part of a driver may use another part of the same one.
             ours = target == module or PARTS.get(target) in {module, PARTS.get(module, module)}
-            shared = kind == "a driver" and target in SHARED
+            shared = kind in ("a driver", "drivers") and target in SHARED
             if not ours and not shared and kind_of(target) not in allowed:
                 yield f"{where} imports {target}"
             if name and name.startswith("_"):
