@@ -125,6 +125,7 @@ def config(mongod_uri, database_name, tmp_path):
         wait_s=0,
         probe_interval_s=1,
         failure_rate=0,
+        rejection_rate=0,
         secret_key="a secret key of the tests",
     )
 
