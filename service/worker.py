@@ -18,7 +18,8 @@ from service import drift, nodes
 from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import ServiceError
-from service.jobs import Job, carry_out
+from service.job import Job
+from service.jobs import carry_out
 from service.lifecycle import NodeStatus
 from service.store import Store
 
