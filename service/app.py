@@ -15,7 +15,7 @@ from service.addresses import LOOPBACK, refusal, refuse_plain, trust
 from service.brake import Brake
 from service.config import Config
 from service.documents import Key, Node
-from service.drivers import DriverFactory, NodeDriver
+from service.drivers import Authorize, DriverFactory, NodeDriver, always
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
@@ -170,7 +170,7 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
     vault = Vault(config.secret_key)
     picky = partial(refusal, allow_loopback=config.allow_loopback_nodes)
 
-    def find(node: Node) -> NodeDriver:
+    def find(node: Node, /, *, authorize: Authorize = always) -> NodeDriver:
         is_plain = node["driver"] == "docker" and node["tls"] is None
         if node["trusted_address"]:
             refuse = trust
@@ -191,6 +191,7 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
                     refuse=refuse,
                     tls=_open_tls(vault, node),
                     owner=owner,
+                    authorize=authorize,
                 )
             case "skyportd" if node["secret"] is not None:
                 return Skyportd(
@@ -201,11 +202,14 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
                     read_timeout_s=config.read_timeout_s,
                     refuse=refuse,
                     tls=_open_tls(vault, node),
+                    authorize=authorize,
                 )
             case "skyportd":
                 raise NodeUnreachable(node["_id"], "The node's daemon has not enrolled itself.")
             case "process" if config.allow_process:
-                return ProcessRunner(node["_id"], root=config.data_dir / "instances")
+                return ProcessRunner(
+                    node["_id"], root=config.data_dir / "instances", authorize=authorize
+                )
             case other:
                 # Another worker may serve them, so this is no refusal by the node.
                 raise NodeUnreachable(

@@ -7,13 +7,15 @@ from datetime import datetime
 
 from service import operations
 from service.documents import Instance, Operation
-from service.errors import OperationCancelled, OperationSuperseded, ServiceError
+from service.errors import LeaseLost, OperationCancelled, OperationSuperseded, ServiceError
 from service.lifecycle import InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
 
 CHECKPOINT_EVERY_S = 1.0
 """How often a step under way asks the database whether it is still wanted."""
+
+UNEXPECTED = "Unexpected error; see Skyquay's log."
 
 
 MAX_DELAY_S = 60.0
@@ -37,13 +39,20 @@ class Job:
     """One claimed operation, while this worker holds its lease."""
 
     def __init__(
-        self, store: Store, operation: Operation, *, lease_s: float, now: Callable[[], datetime]
+        self,
+        store: Store,
+        operation: Operation,
+        *,
+        lease_s: float,
+        now: Callable[[], datetime],
+        asked_at: float | None = None,
     ) -> None:
+        """Hold the lease from `asked_at` on, the `time.monotonic()` of before the claim."""
         self.store = store
         self.operation = operation
         self.now = now
         self._lease_s = lease_s
-        self._renewed_at = time.monotonic()
+        self._renewed_at = time.monotonic() if asked_at is None else asked_at
         self._checked_at = 0.0
         self._lost = False
         self._has_node = False
@@ -56,8 +65,13 @@ class Job:
         return lease["token"]
 
     def renew(self) -> None:
-        """Extend the lease. Called by another thread while a driver is busy."""
+        """Extend the lease. Called by another thread while a driver is busy.
+
+        One that was seen to be lost stays lost: nobody works on it here, and others wait for it.
+        """
         asked_at = time.monotonic()
+        if self._lost:
+            return
         if self.store.operations.renew(self.operation["_id"], self.token, lease_s=self._lease_s):
             self._renewed_at = asked_at
             if self._has_node:
@@ -70,6 +84,7 @@ class Job:
 
         Twice a lease long, so that who takes the operation over finds the node still held.
         """
+        self.check_lease()
         self._has_node = self.store.nodes.lock_deploy(
             self.operation["node_id"],
             operation_id=self.operation["_id"],
@@ -88,12 +103,13 @@ class Job:
         )
 
     def check_lease(self) -> None:
-        """Raise OperationSuperseded when the lease may be somebody else's by now."""
+        """Raise LeaseLost when the lease may be somebody else's by now."""
         if self._lost or time.monotonic() - self._renewed_at >= self._lease_s:
-            raise OperationSuperseded("The lease was lost.")
+            self._lost = True
+            raise LeaseLost
 
     def checkpoint(self) -> None:
-        """Raise OperationSuperseded or OperationCancelled when the rest is not to be done."""
+        """Raise LeaseLost, OperationSuperseded or OperationCancelled when the rest is unwanted."""
         self.check_lease()
         if time.monotonic() - self._checked_at >= CHECKPOINT_EVERY_S:
             self.check_cancelled()
@@ -114,23 +130,19 @@ class Job:
         return instance
 
     def step(self, name: str, work: Callable[[], None]) -> None:
-        """Do one step and write down how it went."""
+        """Do one step and write down how it went. Nothing is written when the lease was lost."""
         self.check_lease()
         self.check_cancelled()
         if not self.store.operations.begin_step(
             self.operation["_id"], self.token, name, now=self.now()
         ):
-            raise OperationSuperseded("The lease was lost.")
-        error: str | None = None
+            raise LeaseLost
         try:
             work()
-        except ServiceError as exc:
-            error = exc.message
+        except Exception as exc:
+            self._end_step(exc.message if isinstance(exc, ServiceError) else UNEXPECTED)
             raise
-        finally:
-            self.store.operations.end_step(
-                self.operation["_id"], self.token, error=error, now=self.now()
-            )
+        self._end_step(None)
 
     def has_done(self, name: str) -> bool:
         """Tell whether an earlier attempt ended this step well."""
@@ -146,7 +158,8 @@ class Job:
         error: str | None = None,
         session: Session | None = None,
     ) -> None:
-        """End the operation. Raises OperationSuperseded when it is no longer ours."""
+        """End the operation. Raises LeaseLost when it is no longer ours."""
+        self.check_lease()
         if not self.store.operations.finish(
             self.operation["_id"],
             self.token,
@@ -155,16 +168,15 @@ class Job:
             now=self.now(),
             session=session,
         ):
-            raise OperationSuperseded("The lease was lost.")
-
-    def end(self, status: OperationStatus, error: str) -> None:
-        """End the operation, unless somebody else has it by now."""
-        self.store.operations.finish(
-            self.operation["_id"], self.token, status, error=error, now=self.now()
-        )
+            raise LeaseLost
 
     def put_off(self, *, delay_s: float, error: str | None = None, tried: bool = False) -> None:
-        """Let the operation be done in `delay_s` seconds, by whoever claims it then."""
+        """Let the operation be done in `delay_s` seconds, by whoever claims it then.
+
+        It is not ours any more. Raises LeaseLost when it was not before either.
+        """
+        self.check_lease()
+        self._lost = True
         self.store.operations.postpone(
             self.operation["_id"],
             self.token,
@@ -172,4 +184,10 @@ class Job:
             error=error,
             tried=tried,
             now=self.now(),
+        )
+
+    def _end_step(self, error: str | None) -> None:
+        self.check_lease()
+        self.store.operations.end_step(
+            self.operation["_id"], self.token, error=error, now=self.now()
         )

@@ -9,6 +9,7 @@ from contextlib import closing
 from service import instances, operations
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import (
+    LeaseLost,
     NodeFailure,
     NodeRefused,
     NodeUnreachable,
@@ -16,7 +17,7 @@ from service.errors import (
     OperationSuperseded,
     ServiceError,
 )
-from service.job import Job, NotYet, backoff_s
+from service.job import UNEXPECTED, Job, NotYet, backoff_s
 from service.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
 from service.steps import CARRY_OUT
 from service.store.collection import Session
@@ -31,11 +32,24 @@ NOT_YET_S = 1.0
 
 
 def carry_out(job: Job, drivers: DriverFactory) -> None:
-    """Do the operation, and write down its end or when to try again."""
+    """Do the operation, and write down its end or when to try again.
+
+    Once the lease is lost nothing is written and no node is touched: the operation stays as it is
+    until its lease has run out in the database too, and whoever takes it over then carries on.
+    """
+    try:
+        _end(job, drivers)
+    except LeaseLost:
+        log.warning("lease.lost", extra={"kind": job.operation["kind"]})
+
+
+def _end(job: Job, drivers: DriverFactory) -> None:
     try:
         _carry_out(job, drivers)
+    except LeaseLost:
+        raise
     except OperationSuperseded as exc:
-        job.end(OperationStatus.SUPERSEDED, exc.message)
+        job.finish(OperationStatus.SUPERSEDED, error=exc.message)
     except OperationCancelled as exc:
         _give_up(job, OperationStatus.CANCELLED, exc.message)
     except NotYet as exc:
@@ -47,8 +61,7 @@ def carry_out(job: Job, drivers: DriverFactory) -> None:
         raise
     except Exception:
         log.exception("unexpected error")
-        unknown = NodeFailure(job.operation["node_id"], "Unexpected error; see Skyquay's log.")
-        _settle_failure(job, unknown)
+        _settle_failure(job, NodeFailure(job.operation["node_id"], UNEXPECTED))
 
 
 def _carry_out(job: Job, drivers: DriverFactory) -> None:
@@ -58,9 +71,11 @@ def _carry_out(job: Job, drivers: DriverFactory) -> None:
     if node["status"] == NodeStatus.OFFLINE:
         job.put_off(delay_s=0, error=node["probe_error"])  # it is not claimed before that changes
         return
-    with closing(drivers(node)) as driver:
+    with closing(drivers(node, authorize=job.check_lease)) as driver:
         try:
             CARRY_OUT[job.operation["kind"]](job, driver)
+        except LeaseLost:
+            raise
         except OperationSuperseded:
             _clean_up(job, driver)
             raise
@@ -92,6 +107,7 @@ def _is_final(job: Job, failure: NodeFailure) -> bool:
 
 
 def _settle_failure(job: Job, failure: NodeFailure) -> None:
+    job.check_lease()
     if isinstance(failure, NodeUnreachable):
         job.store.nodes.ask_probe(job.operation["node_id"])
     if _is_final(job, failure):

@@ -36,11 +36,13 @@ def deploy(job: Job, driver: NodeDriver) -> None:
         while True:
             instance = job.read_instance()
             status = _align(job, driver, instance)
+            changes = instances.observe(driver, instance, status)
+            job.check_lease()
             if job.store.instances.move(
                 instance["_id"],
                 InstanceState.READY,
                 now=job.now(),
-                changes=instances.observe(driver, instance, status),
+                changes=changes,
                 # Somebody who suspends it meanwhile makes us look again.
                 only_if={"suspended": instance["suspended"]},
             ):
@@ -183,7 +185,9 @@ def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
 def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
     instance = job.store.instances.find(job.operation["instance_id"])
     if instance is not None:
-        job.store.instances.note(instance["_id"], instances.observe(driver, instance, status))
+        seen = instances.observe(driver, instance, status)
+        job.check_lease()
+        job.store.instances.note(instance["_id"], seen)
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {

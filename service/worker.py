@@ -132,6 +132,7 @@ class Worker:
         return True
 
     def _claim(self) -> Callable[[], object] | None:
+        asked_at = time.monotonic()
         operation = self._store.operations.claim(
             secrets.token_hex(8),
             lease_s=self._lease_s,
@@ -145,7 +146,7 @@ class Worker:
         )
         if operation is None:
             return None
-        job = Job(self._store, operation, lease_s=self._lease_s, now=self._now)
+        job = Job(self._store, operation, lease_s=self._lease_s, now=self._now, asked_at=asked_at)
         with self._jobs_lock:
             self._jobs[job.token] = job
         return partial(self._carry_out, job)

@@ -15,12 +15,12 @@ import pytest
 import requests
 
 from service.certificates import make_context
-from service.drivers import LONG_LINE, ContainerSpec
+from service.drivers import LONG_LINE, ContainerSpec, always
 from service.drivers.docker_engine import DockerEngine
-from service.drivers.memory import MemoryNode
+from service.drivers.memory import MemoryNode, OpenedNode
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
-from service.errors import NodeRefused, OperationSuperseded
+from service.errors import LeaseLost, NodeRefused, OperationSuperseded
 from service.instances import make_id
 from service.lifecycle import Power, PowerAction
 from service.ports import parse
@@ -35,18 +35,18 @@ SERVE = (
 
 
 @contextmanager
-def in_memory(tmp_path):
+def in_memory(tmp_path, authorize=always):
     """A node in memory."""
     node = MemoryNode("node")
 
     def prints(instance_id, text):
         node.containers[instance_id].log = text
 
-    yield node, "any", prints
+    yield OpenedNode(node, authorize), "any", prints
 
 
 @contextmanager
-def on_docker(tmp_path):
+def on_docker(tmp_path, authorize=always):
     """The Docker Engine of this machine."""
     with closing(require_engine()) as client:
         image = ensure_image(client, "skyquay-test/python:1")
@@ -55,13 +55,14 @@ def on_docker(tmp_path):
         base_url=f"unix://{SOCKET}",
         connect_timeout_s=3,
         read_timeout_s=30,
+        authorize=authorize,
     )
     with closing(engine):
         yield engine, image, None
 
 
 @contextmanager
-def on_docker_over_tls(tmp_path):
+def on_docker_over_tls(tmp_path, authorize=always):
     """The same, over TCP with certificates."""
     with closing(require_engine()) as client:
         image = ensure_image(client, "skyquay-test/python:1")
@@ -74,30 +75,36 @@ def on_docker_over_tls(tmp_path):
             connect_timeout_s=3,
             read_timeout_s=30,
             tls=make_context(ca=authority.pem, cert=ours.cert, key=ours.key),
+            authorize=authorize,
         )
         with closing(engine):
             yield engine, image, None
 
 
 @contextmanager
-def as_process(tmp_path):
+def as_process(tmp_path, authorize=always):
     """Processes of this machine."""
-    yield ProcessRunner("node", root=tmp_path / "instances"), "any", None
+    yield ProcessRunner("node", root=tmp_path / "instances", authorize=authorize), "any", None
 
 
 @contextmanager
-def on_skyportd(tmp_path):
+def on_skyportd(tmp_path, authorize=always):
     """The double of a node daemon."""
     with FakeSkyportd() as daemon:
         driver = Skyportd(
-            "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=3, read_timeout_s=5
+            "node",
+            base_url=daemon.url,
+            key=daemon.key,
+            connect_timeout_s=3,
+            read_timeout_s=5,
+            authorize=authorize,
         )
         with closing(driver):
             yield driver, "any", partial(print_on, daemon)
 
 
 @contextmanager
-def on_skyportd_over_tls(tmp_path):
+def on_skyportd_over_tls(tmp_path, authorize=always):
     """The double of a node daemon, behind HTTPS."""
     authority = Authority()
     with (
@@ -111,6 +118,7 @@ def on_skyportd_over_tls(tmp_path):
             connect_timeout_s=3,
             read_timeout_s=5,
             tls=make_context(ca=authority.pem),
+            authorize=authorize,
         )
         with closing(driver):
             yield driver, "any", partial(print_on, daemon)
@@ -132,14 +140,35 @@ def print_on(daemon, instance_id, text):
     daemon.containers[instance_id].log = text.removesuffix("\n").split("\n")
 
 
+class Lease:
+    """What a worker may still change: anything, or no more than is `left`."""
+
+    def __init__(self):
+        self.left = None
+        self.asked = self.refused = 0
+
+    def __call__(self):
+        """Allow one change, or raise LeaseLost."""
+        self.asked += 1
+        if self.left is not None and self.asked > self.left:
+            self.refused += 1
+            raise LeaseLost
+
+    def end_after(self, left):
+        """Allow so many more changes; None: any number."""
+        self.left = left
+        self.asked = self.refused = 0
+
+
 class Subject:
     """A driver under test, with one instance that is removed afterwards.
 
     `prints` has a program of a double print a text; others run what prints it.
     """
 
-    def __init__(self, driver, image, prints):
+    def __init__(self, driver, image, prints, lease=None):
         self.driver = driver
+        self.lease = lease
         self.prints = prints
         self.instance_id = make_id()
         host = free_port()
@@ -205,10 +234,12 @@ class Subject:
 @pytest.fixture
 def subject(request, tmp_path):
     """A driver with an instance that is not yet created."""
-    with request.param(tmp_path) as (driver, image, prints):
-        subject = Subject(driver, image, prints)
+    lease = Lease()
+    with request.param(tmp_path, lease) as (driver, image, prints):
+        subject = Subject(driver, image, prints, lease)
         yield subject
-        if not isinstance(driver, MemoryNode):
+        lease.end_after(None)
+        if not isinstance(driver, OpenedNode):
             driver.remove(subject.instance_id)
 
 
@@ -434,6 +465,95 @@ def test_a_long_line_is_read_whole(subject):
     *_, last = subject.print(70_000, 50_000)
 
     assert eventually(lambda: subject.read(1) == [last]), list(map(len, subject.read(1)))
+
+
+CHANGES = {
+    "create": lambda subject: subject.create(),
+    "start": lambda subject: subject.power(PowerAction.START),
+    "stop": lambda subject: subject.power(PowerAction.STOP, stop_command="x", stop_timeout_s=1),
+    "kill": lambda subject: subject.power(PowerAction.KILL),
+    "remove": lambda subject: subject.driver.remove(subject.instance_id),
+}
+"""Every call of a driver that changes its node."""
+
+
+def make_ready_for(subject, change):
+    """Bring the instance into a state in which the change has everything to do."""
+    subject.driver.remove(subject.instance_id)
+    if change != "create":
+        subject.create()
+        subject.power(PowerAction.KILL if change == "start" else PowerAction.START)
+
+
+def lose_lease(subject, change, *, left):
+    """Begin the change with a lease that allows `left` parts of it; answer the status before."""
+    make_ready_for(subject, change)
+    before = subject.status()
+    subject.lease.end_after(left)
+    with pytest.raises(LeaseLost):
+        CHANGES[change](subject)
+    return before
+
+
+@every_driver
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_changed_without_a_lease(subject, change):
+    """Each call that changes something asks first, and lets the answer through."""
+    subject.spec = replace_cmd(subject.spec, "exec sleep 600")
+
+    before = lose_lease(subject, change, left=0)
+
+    assert (before, 1) == (subject.status(), subject.lease.refused)
+
+
+@every_driver
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_lease_that_is_lost_in_the_middle_ends_the_change(subject, change):
+    """Whatever parts a change has, none is begun after one that was not allowed."""
+    subject.spec = replace_cmd(subject.spec, "exec sleep 600")
+    make_ready_for(subject, change)
+    subject.lease.end_after(None)
+    CHANGES[change](subject)
+    parts = subject.lease.asked
+    subject.lease.end_after(None)
+
+    refused = []
+    for left in range(1, parts):
+        lose_lease(subject, change, left=left)
+        refused.append(subject.lease.refused)
+        subject.lease.end_after(None)
+
+    assert [1] * (parts - 1) == refused
+
+
+@every_driver
+def test_a_stop_that_loses_its_lease_leaves_the_program_running(subject):
+    """A program that does not heed its command is not ended by who has no right to any more."""
+    subject.spec = replace_cmd(subject.spec, "exec sleep 600")
+    make_ready_for(subject, "stop")
+    subject.lease.end_after(None)
+    CHANGES["stop"](subject)
+    parts = subject.lease.asked
+    subject.lease.end_after(None)
+
+    lose_lease(subject, "stop", left=parts - 1)
+
+    assert Power.RUNNING == subject.status().power
+
+
+@every_driver
+def test_looking_needs_no_lease(subject):
+    """What changes nothing is allowed to everybody."""
+    subject.create()
+    subject.lease.end_after(0)
+
+    subject.driver.probe()
+    subject.driver.list()
+    subject.driver.describe(subject.instance_id)
+    subject.driver.logs(subject.instance_id, tail=1)
+
+    assert subject.status() is not None
+    assert 0 == subject.lease.asked
 
 
 def test_a_node_in_memory_counts_what_it_made():

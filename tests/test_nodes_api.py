@@ -42,7 +42,7 @@ def nodes(mongo_client, config):
 def down():
     """A driver factory of which no node answers."""
 
-    def find(node):
+    def find(node, **_):
         raise NodeUnreachable(node["_id"], "Connection refused.")
 
     return find

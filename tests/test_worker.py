@@ -121,7 +121,7 @@ def test_an_unexpected_error_is_settled_too(store, deployed, caplog):
     """A bug in a driver is logged, and the operation is tried again."""
     _, operation = deployed
 
-    def broken(node):
+    def broken(node, **_):
         raise ZeroDivisionError("a bug")
 
     carry_out(claim(store), broken)

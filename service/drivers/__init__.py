@@ -5,6 +5,10 @@ was no answer (the outcome is unknown), `NodeRefused` when the node said no and 
 `NodeFailure` for anything else, whatever the node says (boundary.py). Every call is bounded by the
 driver's timeouts and in what it reads (bounds.py), and every call may be made again after any
 outcome: creating what exists adopts it, removing what is gone succeeds.
+
+A driver is opened with an `authorize`. There is one place in each through which it sends whatever
+changes its node, and that calls `authorize` first: so nothing is changed by a worker that lost its
+lease in the middle of a call. What `authorize` and checkpoints raise goes through as it is.
 """
 
 import codecs
@@ -43,6 +47,14 @@ so that the answer tells how it ended."""
 
 COMMAND_SHARE = 0.75
 """How much of that is for its stop command, where it has one; the rest is for SIGTERM."""
+
+
+Authorize = Callable[[], None]
+"""Called before each change of a node. What it raises goes through, and nothing more is changed."""
+
+
+def always() -> None:
+    """Allow every change: nobody else works on the same instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +273,11 @@ class NodeDriver(Protocol):
         """Let go of connections. The containers are not touched."""
 
 
-DriverFactory = Callable[[Node], NodeDriver]
-"""Makes the driver of a node. Opens no connection."""
+class DriverFactory(Protocol):
+    """Makes the driver of a node. Opens no connection."""
+
+    def __call__(self, node: Node, /, *, authorize: Authorize = always) -> NodeDriver:
+        """Make a driver that calls `authorize` before each change. Raises NodeUnreachable."""
 
 
 def _require(*holds: bool) -> None:

@@ -13,11 +13,14 @@ import urllib3
 from docker.errors import APIError, DockerException, InvalidVersion, NotFound
 from docker.utils.decorators import check_resource
 
-from service.drivers import MAX_LOG_BYTES, reasons
+from service.drivers import MAX_LOG_BYTES, Authorize, always, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import Bounds
 from service.drivers.guarded import Guard, GuardedAdapter, SocketAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+
+READING = ("GET", "HEAD")
+"""The methods that change nothing on an engine."""
 
 _WHO, _WHAT = "The Docker Engine", "Docker Engine"
 
@@ -57,8 +60,10 @@ class Client(docker.APIClient):
         connect_timeout_s: float,
         read_timeout_s: float,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        authorize: Authorize = always,
     ) -> None:
         """Connect. What `read_timeout_s` is for each call, `bounds` may be for all together."""
+        self._authorize = authorize
         self._connect_timeout_s = connect_timeout_s
         super().__init__(
             base_url,
@@ -97,6 +102,12 @@ class Client(docker.APIClient):
             for part in received if is_terminal else _unframe(received):
                 printed = (printed + part)[-MAX_LOG_BYTES:]
         return printed
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request; one that may change something only if that is authorized."""
+        if request.method not in READING:
+            self._authorize()
+        return super().send(request, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Raise for a redirect: it would have us call what is no node."""

@@ -21,10 +21,12 @@ from service.drivers import (
     MAX_LOG_BYTES,
     STOP_GRACE_S,
     UNNAMED,
+    Authorize,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
     Owner,
+    always,
     parse_spec,
     print_spec,
     read_last_lines,
@@ -75,6 +77,7 @@ class DockerEngine:
         refuse: Refuse = trust,
         tls: ssl.SSLContext | None = None,
         owner: Owner = UNNAMED,
+        authorize: Authorize = always,
     ) -> None:
         """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375.
 
@@ -87,6 +90,7 @@ class DockerEngine:
         self._labels = Labels(owner)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._authorize = authorize
         self._client: Client | None = None
 
     def probe(self) -> NodeReport:
@@ -225,7 +229,12 @@ class DockerEngine:
 
     def _connect(self, bounds: Bounds = Bounds()) -> Client:  # noqa: B008 - frozen
         return Client(
-            self._base_url, self._guard, self._connect_timeout_s, self._read_timeout_s, bounds
+            self._base_url,
+            self._guard,
+            self._connect_timeout_s,
+            self._read_timeout_s,
+            bounds,
+            self._authorize,
         )
 
     def _find(self, instance_id: str) -> tuple[str, Mapping[str, Any]] | None:

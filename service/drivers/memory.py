@@ -2,15 +2,20 @@
 
 import builtins
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from service.documents import Node
 from service.drivers import (
     STOP_GRACE_S,
+    Authorize,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
+    always,
     read_last_lines,
 )
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
@@ -104,14 +109,16 @@ class MemoryNode:
     def recover(self) -> None:
         """Do nothing. What runs here does not end by itself. See NodeDriver."""
 
-    def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
+    def create(
+        self, spec: ContainerSpec, *, checkpoint: Callable[[], None], authorize: Authorize = always
+    ) -> ContainerStatus:
         """Make a container. See NodeDriver."""
         checkpoint()
         self._receive()
         checkpoint()
         if self._lies:
             return ContainerStatus(_container_id(spec.instance_id), Power.STOPPED)
-        with self._lock:
+        with self._changing(authorize):
             if spec.instance_id not in self.containers:
                 self.containers[spec.instance_id] = Container(spec)
                 self.created += 1
@@ -151,6 +158,7 @@ class MemoryNode:
         *,
         stop_command: str | None = None,
         stop_timeout_s: int = STOP_GRACE_S,  # noqa: ARG002 - nothing here takes time to stop
+        authorize: Authorize = always,
     ) -> ContainerStatus:
         """Start or stop a container. See NodeDriver."""
         self._receive()
@@ -159,22 +167,31 @@ class MemoryNode:
             return ContainerStatus(_container_id(instance_id), ends_up)
         with self._lock:
             container = self.containers.get(instance_id)
-            if container is None:
-                raise NodeRefused(self.node_id, f"There is no container {instance_id}.")
-            if stop_command and action == PowerAction.STOP:
+        if container is None:
+            raise NodeRefused(self.node_id, f"There is no container {instance_id}.")
+        if stop_command and action == PowerAction.STOP:
+            with self._changing(authorize):
                 self.stop_commands.append(stop_command)
+        with self._changing(authorize):
             container.power = ends_up
             return _tell(container)
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, instance_id: str, *, authorize: Authorize = always) -> None:
         """Remove a container. See NodeDriver."""
         self._receive()
         if not self._lies:
-            with self._lock:
+            with self._changing(authorize):
                 self.containers.pop(instance_id, None)
 
     def close(self) -> None:
         """Let go of nothing. See NodeDriver."""
+
+    @contextmanager
+    def _changing(self, authorize: Authorize) -> Iterator[None]:
+        """Change something of a container inside: the one way, which asks first."""
+        authorize()
+        with self._lock:
+            yield
 
     def _receive(self, *, probing: bool = False) -> None:
         with self._lock:
@@ -192,6 +209,20 @@ class MemoryNode:
                 raise NodeRefused(self.node_id, self._refusal)
 
 
+class OpenedNode:
+    """The driver of a node in memory, for one who opened it. See NodeDriver."""
+
+    def __init__(self, node: MemoryNode, authorize: Authorize) -> None:
+        self._node = node
+        self.create = partial(node.create, authorize=authorize)
+        self.power = partial(node.power, authorize=authorize)
+        self.remove = partial(node.remove, authorize=authorize)
+
+    def __getattr__(self, name: str) -> Any:
+        """Look at the node, which is the same for all."""
+        return getattr(self._node, name)
+
+
 class MemoryNodes:
     """A driver factory. The same node is found for the same id, by document or by id."""
 
@@ -199,9 +230,9 @@ class MemoryNodes:
         self._nodes: dict[str, MemoryNode] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, node: Node) -> MemoryNode:
-        """Find the node of a document."""
-        return self[node["_id"]]
+    def __call__(self, node: Node, /, *, authorize: Authorize = always) -> OpenedNode:
+        """Open the node of a document."""
+        return OpenedNode(self[node["_id"]], authorize)
 
     def __getitem__(self, node_id: str) -> MemoryNode:
         """Find the node of an id."""

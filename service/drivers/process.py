@@ -33,7 +33,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import psutil
 
@@ -41,9 +43,11 @@ from service.drivers import (
     INTERRUPT,
     MAX_LOG_BYTES,
     STOP_GRACE_S,
+    Authorize,
     ContainerSpec,
     ContainerStatus,
     NodeReport,
+    always,
     parse_spec,
     print_spec,
     read_last_lines,
@@ -65,6 +69,9 @@ from service.drivers.process_tree import (
 )
 from service.errors import NodeFailure, NodeRefused
 from service.lifecycle import Power, PowerAction
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +99,14 @@ class ProcessRunner:
 
     exclusive = False
 
-    def __init__(self, node_id: str, *, root: Path) -> None:
+    def __init__(self, node_id: str, *, root: Path, authorize: Authorize = always) -> None:
         """Keep the instances' folders in `root`, which is made when it is needed.
 
         The folder that `root` is in is Skyquay's data folder, which no program reads.
         """
         self._node_id = node_id
         self._root = root.absolute()
+        self._authorize = authorize
 
     def probe(self) -> NodeReport:
         """Tell of this machine. See NodeDriver."""
@@ -134,7 +142,7 @@ class ProcessRunner:
         folder = self._folder(spec.instance_id)
         cmd = ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd)
         with self._translated():
-            (folder / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._change(partial((folder / "data").mkdir, mode=0o700, parents=True, exist_ok=True))
             with self._locked(spec.instance_id):
                 record = _read(folder)
                 if record is None:
@@ -148,7 +156,7 @@ class ProcessRunner:
                         process=None,
                         spec=print_spec(spec),
                     )
-                    _write(folder, record)
+                    self._change(_write, folder, record)
                 return self._tell(folder, record)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
@@ -204,11 +212,12 @@ class ProcessRunner:
                 _await_early_death(folder, record)
             else:
                 record["wanted"] = False
-                _write(folder, record)
+                self._change(_write, folder, record)
                 grace_s = 0 if action == PowerAction.KILL else stop_timeout_s
                 command_s, signal_s = split_grace(grace_s, stop_command)
                 if stop_command and action == PowerAction.STOP:
-                    _command(folder, record, stop_command, command_s)
+                    self._change(_command, folder, record, stop_command)
+                    await_end(folder, record, command_s)
                 self._end(folder, record, signal_s)
             return self._tell(folder, record)
 
@@ -224,10 +233,11 @@ class ProcessRunner:
                         record = None  # what bears its mark is ended all the same
                     if record is not None:
                         record["wanted"] = False
-                        _write(folder, record)
+                        self._change(_write, folder, record)
                     self._end(folder, record, 0)
                     # At once, so that no half of it is ever taken for an instance.
-                    folder.rename(self._root / f"{GONE}{instance_id}-{secrets.token_hex(4)}")
+                    gone = self._root / f"{GONE}{instance_id}-{secrets.token_hex(4)}"
+                    self._change(folder.rename, gone)
             self._sweep()
 
     def close(self) -> None:
@@ -243,29 +253,34 @@ class ProcessRunner:
 
     def _start(self, folder: Path, record: Record) -> None:
         if find(folder, record) is not None:
-            _write(folder, record)
+            self._change(_write, folder, record)
             return
         self._end(folder, record, 0)  # children that outlived the program hold its port and files
         _require_free(self._node_id, record["port"])
-        _rotate(folder / "log")
-        (folder / "exit_code").unlink(missing_ok=True)
-        _write(folder, record)
+        self._change(_make_ready, folder, record)
         writable = [folder / "data", *make_console(folder)]
         with ruleset(hidden=self._root.parent, writable=writable) as descriptor:
-            record["process"] = spawn(folder, record, descriptor)
-        _write(folder, record)
+            record["process"] = self._change(spawn, folder, record, descriptor)
+        _write(folder, record)  # what was begun is written down, whoever may go on
 
     def _end(self, folder: Path, record: Record | None, patience_s: float) -> None:
         """Ask all processes of the instance to end, and kill them after `patience_s`."""
         if patience_s > 0:
-            send(folder, record, signal.SIGTERM)
+            self._change(send, folder, record, signal.SIGTERM)
             await_end(folder, record, patience_s)
         deadline = time.monotonic() + KILL_TIMEOUT_S
         while any(family := find_family(folder, record)):
             if time.monotonic() > deadline:
                 raise NodeFailure(self._node_id, "Processes of the instance cannot be killed.")
-            kill(family)
+            self._change(kill, family)
             await_end(folder, record, POLL_S)
+
+    def _change(
+        self, work: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
+    ) -> Result:
+        """Change something of an instance: the one way, which asks first whether that may be."""
+        self._authorize()
+        return work(*args, **options)
 
     def _list_folders(self) -> builtins.list[Path]:
         return sorted(
@@ -277,7 +292,7 @@ class ProcessRunner:
     def _sweep(self) -> None:
         """Remove the folders of instances that are gone, of earlier attempts too."""
         for folder in self._root.glob(f"{GONE}*"):
-            _erase(folder)
+            self._change(_erase, folder)
 
     def _tell(self, folder: Path, record: Record) -> ContainerStatus:
         if find(folder, record) is not None:
@@ -367,14 +382,20 @@ def _write(folder: Path, record: Record) -> None:
     draft.rename(folder / "instance.json")
 
 
+def _make_ready(folder: Path, record: Record) -> None:
+    _rotate(folder / "log")
+    (folder / "exit_code").unlink(missing_ok=True)
+    _write(folder, record)
+
+
 def _await_early_death(folder: Path, record: Record) -> None:
     deadline = time.monotonic() + EARLY_DEATH_S
     while time.monotonic() < deadline and find(folder, record) is not None:
         time.sleep(POLL_S)
 
 
-def _command(folder: Path, record: Record, command: str, patience_s: float) -> None:
-    """Tell the program to end in its own words, and wait for that."""
+def _command(folder: Path, record: Record, command: str) -> None:
+    """Tell the program to end in its own words."""
     if command.upper() == INTERRUPT:
         send(folder, record, signal.SIGINT)
     else:
@@ -382,7 +403,6 @@ def _command(folder: Path, record: Record, command: str, patience_s: float) -> N
             descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
             with os.fdopen(descriptor, "wb", buffering=0) as stdin:
                 stdin.write(f"{command}\n".encode())
-    await_end(folder, record, patience_s)
 
 
 def _require_free(node_id: str, port: int) -> None:

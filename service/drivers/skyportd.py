@@ -26,10 +26,12 @@ from service.drivers import (
     INTERRUPT,
     MAX_ENGINE_ID,
     STOP_GRACE_S,
+    Authorize,
     ContainerSpec,
     ContainerStatus,
     Leftovers,
     NodeReport,
+    always,
     read_last_lines,
     reasons,
     split_grace,
@@ -73,6 +75,9 @@ _GONE = 404
 _CONFLICT = 409
 _NOT_MODIFIED = 304
 _OK = range(200, 300)
+_READING = re.compile(r"/|/instances(/[^/]+)?|/state/[^/]+|/stats|/fs/[^/]+/files")
+"""The paths whose GET changes nothing. Others delete."""
+
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
 _INNER = re.compile(r"\(HTTP code (\d{3})\) [^-]*- (.*)", re.DOTALL)
 
@@ -98,6 +103,7 @@ class Skyportd:
         read_timeout_s: float,
         refuse: Refuse = trust,
         tls: ssl.SSLContext | None = None,
+        authorize: Authorize = always,
     ) -> None:
         """Remember where the daemon is, such as http://host:3002, and its key.
 
@@ -108,6 +114,7 @@ class Skyportd:
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._key = key
+        self._authorize = authorize
         self._session = requests.Session()  # which does not retry: some of its GETs delete
         self._session.trust_env = False  # a node is never behind the proxy of our surroundings
         self._session.auth = (USER, key)
@@ -278,6 +285,7 @@ class Skyportd:
         deadline = time.monotonic() + timeout_s
         # The container has a terminal, which makes an interrupt of this character.
         line = "\x03" if command.upper() == INTERRUPT else command
+        self._authorize()
         try:
             write_line(
                 self._guard,
@@ -606,7 +614,12 @@ class Skyportd:
         body: Mapping[str, Any] | None = None,
         read_timeout_s: float | None = None,
     ) -> requests.Response:
-        """Send one request, once. Raises NodeUnreachable without an answer, NodeRefused for 401."""
+        """Send one request, once; one that may change something only if that is authorized.
+
+        Raises NodeUnreachable without an answer, NodeRefused for 401.
+        """
+        if method != "GET" or not _READING.fullmatch(path):
+            self._authorize()
         try:
             answer = self._session.request(
                 method,
