@@ -130,6 +130,7 @@ class Node(TypedDict):
     trusted_address: bool  # the operator said it on the machine: it may be anything
     configure_key: ConfigureKey | None
     deploying: Deploying | None
+    unanswered: NotRequired[int]  # operations in a row that it left without an answer
     capacity: Capacity
     allocated: Allocated
     created_at: datetime
@@ -184,6 +185,7 @@ class Step(TypedDict):
     started_at: datetime
     ended_at: datetime | None
     error: str | None
+    progress: NotRequired[str]  # in plain words, of what takes long
 
 
 class LeftBehind(TypedDict):
@@ -215,6 +217,7 @@ class Operation(TypedDict):
     attempts: int
     next_attempt_at: datetime | None  # None: at once
     lease: Lease | None
+    claimed_at: NotRequired[datetime]  # when a worker took it the last time, by the server's clock
     cancel_requested: bool  # while it runs
     error: str | None
     requested_by: str | None  # key id

@@ -185,6 +185,7 @@ MIGRATIONS = [
         partial(_complete, added={"nodes": {"probing": None}}),
     ),
     Migration(7, "Revoke the keys of users who are gone.", _revoke_orphans),
+    Migration(8, "Show the progress of steps, and which nodes hang.", _change_shapes),
 ]
 """Numbered without gaps. What was released is never changed, only followed by another."""
 
