@@ -192,6 +192,7 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
                     tls=_open_tls(vault, node),
                     owner=owner,
                     authorize=authorize,
+                    pull_timeout_s=config.pull_s,
                 )
             case "skyportd" if node["secret"] is not None:
                 return Skyportd(

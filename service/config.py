@@ -83,6 +83,7 @@ class Config:
     probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")
     connect_timeout_s: float = _setting(3.0, "Seconds to wait for a node to accept a connection.")
     read_timeout_s: float = _setting(60.0, "Seconds to wait for a node's answer.")
+    pull_s: float = _setting(1800.0, "Seconds that the pull of an image may take in all.")
     lease_s: float = _setting(
         30.0, "Seconds after which a silent worker's operation is taken over."
     )

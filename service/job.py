@@ -56,6 +56,7 @@ class Job:
         self._checked_at = 0.0
         self._lost = False
         self._has_node = False
+        self._progress: str | None = None
 
     @property
     def token(self) -> str:
@@ -143,6 +144,15 @@ class Job:
             self._end_step(exc.message if isinstance(exc, ServiceError) else UNEXPECTED)
             raise
         self._end_step(None)
+
+    def report(self, progress: str) -> None:
+        """Write down how far the step under way is, in plain words. Raises LeaseLost."""
+        if progress == self._progress:
+            return
+        self.check_lease()
+        if not self.store.operations.note_progress(self.operation["_id"], self.token, progress):
+            raise LeaseLost
+        self._progress = progress
 
     def has_done(self, name: str) -> bool:
         """Tell whether an earlier attempt ended this step well."""

@@ -26,6 +26,10 @@ from service.store.collection import Session
 def deploy(job: Job, driver: NodeDriver) -> None:
     """Make the container, bring its power in line with what is wanted, and call it READY."""
 
+    def pull() -> None:
+        image = job.read_instance()["image"]
+        driver.pull(image, checkpoint=job.checkpoint, report=job.report)
+
     def create() -> None:
         # A creation that may not be left half-way goes on when it is no longer wanted.
         checkpoint = job.check_lease if driver.exclusive else job.checkpoint
@@ -51,6 +55,8 @@ def deploy(job: Job, driver: NodeDriver) -> None:
                 return
 
     with _one_at_a_time(job, driver):
+        if driver.pulls:
+            job.step("pull", pull)
         job.step("create", create)
     job.step("start", settle)
     job.finish(OperationStatus.SUCCEEDED)

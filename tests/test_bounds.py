@@ -1,7 +1,6 @@
 """Nodes that answer without an end: a byte now and then, or as much as they can send."""
 
 import http.client
-import itertools
 import socket
 import ssl
 import threading
@@ -17,6 +16,7 @@ from service.certificates import make_context
 from service.drivers import STOP_GRACE_S, bounds, docker_client, split_grace
 from service.drivers.bounds import Compressed, TooLarge, TooSlow
 from service.drivers.docker_engine import DockerEngine
+from service.drivers.docker_pull import MAX_LINE_BYTES, Pull
 from service.drivers.guarded import Guard
 from service.drivers.reasons import explain_silence
 from service.drivers.skyportd import Skyportd
@@ -242,13 +242,15 @@ def test_a_line_of_a_pull_has_an_end():
     """
     A pull whose progress never ends a line is left.
     """
-    client = docker_client.Client.__new__(docker_client.Client)
-    answer = requests.Response()
-    answer.raw = urllib3.HTTPResponse(iter([b"x" * 65536] * 100), preload_content=False)
-    answer.raw.stream = lambda *args, **kwargs: itertools.repeat(b"x" * 65536)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        pull = Pull(lambda: ours, "/images/create", {})
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(OSError):  # it hangs up in the middle
+            theirs.sendall(b" " * (MAX_LINE_BYTES + 1))
 
-    with pytest.raises(ValueError, match="too long"):
-        list(client._stream_helper(answer, decode=True))
+        with pytest.raises(ValueError, match="JSON"):
+            pull.require_success()
 
 
 # What it is called

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,6 +30,7 @@ from tests.support import eventually, free_port
 
 SLACK_S = 1.5
 """What a busy machine may add to a bound."""
+MISSING = (404, {"message": "no such thing"})
 STOPPED = {
     "Running": False,
     "Restarting": False,
@@ -360,32 +361,29 @@ def test_an_image_is_pulled_when_it_is_missing(engine, client, spec, tmp_path):
         image.tag(reference)
         client.images.push(reference)
         client.images.remove(reference)
-        looks = []
+        told = []
 
-        engine.create(replace(spec, image=reference), checkpoint=lambda: looks.append(1))
+        engine.pull(reference, checkpoint=lambda: None, report=told.append)
 
     assert reference in client.images.get(reference).tags
-    assert len(looks) > 1
-    engine.remove(spec.instance_id)
+    assert "The image is there already." == told[-1]
     client.images.remove(reference)
 
 
 @pytest.mark.spawns
-def test_an_image_that_no_registry_has_is_refused(engine, spec, tmp_path):
+def test_an_image_that_no_registry_has_is_refused(engine, tmp_path):
     """An image that does not exist is no reason to try again, and is named."""
     with (
         a_registry(tmp_path) as registry,
         pytest.raises(NodeRefused, match=f"Image {registry}/nope:1 not found on the registry"),
     ):
-        engine.create(replace(spec, image=f"{registry}/nope:1"), checkpoint=lambda: None)
+        pull(engine, f"{registry}/nope:1")
 
 
-def test_a_registry_that_is_away_may_come_back(engine, spec):
+def test_a_registry_that_is_away_may_come_back(engine):
     """A registry that does not answer is an error that may pass."""
     with pytest.raises(NodeFailure) as caught:
-        engine.create(
-            replace(spec, image=f"127.0.0.1:{free_port()}/nope:1"), checkpoint=lambda: None
-        )
+        pull(engine, f"127.0.0.1:{free_port()}/nope:1")
 
     assert NodeFailure is type(caught.value)
 
@@ -412,11 +410,17 @@ def test_an_engine_that_never_answers_is_given_up():
     assert time.monotonic() - began < 0.5 + 1 + SLACK_S
 
 
+def pull(driver, image="web:1", *, checkpoint=lambda: None, report=lambda _: None):
+    """Have the driver pull an image."""
+    driver.pull(image, checkpoint=checkpoint, report=report)
+
+
 class FakeEngine(ThreadingHTTPServer):
     """Something that speaks like a Docker Engine, and says what a test wants it to say.
 
     `answers` maps a path's end to the answers that come one after the other; the last one stays.
-    An answer is a status and a value; None is silence. A pull's value is a list, and streamed.
+    An answer is a status and a value; None is silence. A pull's value is a list, and streamed;
+    "trickle" is progress without an end.
     """
 
     daemon_threads = True
@@ -426,6 +430,7 @@ class FakeEngine(ThreadingHTTPServer):
         self.answers = {"version": [(200, {"ApiVersion": "1.41"})], **answers}
         self.ended = threading.Event()
         self.note = lambda path: None
+        self.hung_up = threading.Event()
 
     def driver(self, **over):
         """A driver of this engine."""
@@ -445,7 +450,14 @@ class _FakeEngineRequest(BaseHTTPRequestHandler):
         )
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if answer is None:
-            self.server.ended.wait()
+            while not self.server.ended.wait(0.05) and not self._is_hung_up():
+                pass
+            self.close_connection = True
+        elif answer == "trickle":
+            self._answer(200, "Transfer-Encoding", "chunked")
+            with suppress(OSError):
+                while not self.server.ended.wait(0.1):
+                    self.wfile.write(b"4\r\n{}\r\n\r\n")
             self.close_connection = True
         elif path.endswith("images/create") and answer[0] == 200:
             lines = [json.dumps(part).encode() + b"\r\n" for part in answer[1]]
@@ -455,6 +467,14 @@ class _FakeEngineRequest(BaseHTTPRequestHandler):
             body = json.dumps(answer[1]).encode()
             self._answer(answer[0], "Content-Length", str(len(body)))
             self.wfile.write(body)
+
+    def _is_hung_up(self):
+        self.connection.setblocking(False)
+        with suppress(BlockingIOError):
+            if self.connection.recv(1, socket.MSG_PEEK) == b"":
+                self.server.hung_up.set()
+                return True
+        return False
 
     def _answer(self, status, header, value):
         self.send_response(status)
@@ -523,9 +543,94 @@ def test_a_pull_that_stalls_can_be_left():
         a_fake_engine(**{"images/create": [None]}) as server,
         pytest.raises(OperationSuperseded),
     ):
-        server.driver().create(an_order(), checkpoint=unwanted_later)
+        pull(server.driver(), checkpoint=unwanted_later)
 
     assert time.monotonic() - began < 3 + SLACK_S
+
+
+def test_a_pull_tells_its_progress():
+    """Of what the engine says of each layer, one line is made for people."""
+    layers = [
+        {"status": "Pulling from web", "id": "1"},
+        {"status": "Pulling fs layer", "id": "aaa"},
+        {"status": "Already exists", "id": "bbb"},
+        {"status": "Downloading", "id": "aaa", "progressDetail": {"current": 1, "total": 10**30}},
+        {"status": "Downloading", "id": "aaa", "progressDetail": None},
+        {
+            "status": "Downloading",
+            "id": "aaa",
+            "progressDetail": {"current": 1_500_000, "total": 4_000_000},
+        },
+    ]
+    told = []
+    with (
+        a_fake_engine(**{"images/create": [(200, layers)]}) as server,
+        pytest.raises(NodeFailure),
+    ):
+        pull(server.driver(), report=told.append)
+
+    assert "1 of 2 layers, 1.5 of 4.0 MB" == told[-1]
+
+
+def test_a_pull_has_a_total_time():
+    """A registry that says nothing for ever is given up in plain words, and not tried again."""
+    with (
+        a_fake_engine(**{"images/create": [None]}) as server,
+        pytest.raises(NodeRefused, match=r"The pull of web:1 did not end within 1.5 s"),
+    ):
+        pull(server.driver(pull_timeout_s=1.5))
+
+
+def test_a_pull_that_trickles_has_a_total_time():
+    """The bound is on all of the pull, however often the engine says something."""
+    with (
+        a_fake_engine(**{"images/create": ["trickle"]}) as server,
+        pytest.raises(NodeRefused, match=r"The pull of web:1 did not end within 1.5 s"),
+    ):
+        pull(server.driver(pull_timeout_s=1.5))
+
+
+def test_a_silent_registry_is_no_silent_engine():
+    """While the engine itself answers, a pull may be silent for longer than an answer may."""
+    with (
+        a_fake_engine(**{"images/create": [None]}) as server,
+        pytest.raises(NodeRefused, match="did not end within 4 s"),
+    ):
+        pull(server.driver(pull_timeout_s=4, read_timeout_s=1))
+
+
+def test_an_engine_that_is_gone_in_a_pull_is_unreachable():
+    """An engine that says nothing is asked whether it is there, long before the pull's time."""
+    with (
+        a_fake_engine(**{"images/create": [None], "images/web:1/json": [MISSING, None]}) as server,
+        pytest.raises(NodeUnreachable),
+    ):
+        pull(server.driver(pull_timeout_s=600, read_timeout_s=1))
+
+
+def test_a_pull_that_is_left_is_hung_up():
+    """The engine sees its client go at once, also while the registry says nothing."""
+
+    def unwanted():
+        raise OperationSuperseded("deleted meanwhile")
+
+    with a_fake_engine(**{"images/create": [None]}) as server:
+        with pytest.raises(OperationSuperseded):
+            pull(server.driver(), checkpoint=unwanted)
+
+        assert server.hung_up.wait(5)
+
+
+@pytest.mark.parametrize("line", [[], 5, "x", None, {"error": {"a": 1}}])
+def test_odd_progress_is_a_failure(line):
+    """A pull that answers no progress ends with an error of ours."""
+    with (
+        a_fake_engine(**{"images/create": [(200, [line])]}) as server,
+        pytest.raises(NodeFailure) as caught,
+    ):
+        pull(server.driver())
+
+    assert NodeFailure is type(caught.value)
 
 
 def test_a_pull_that_says_much_is_not_asked_much():
@@ -536,7 +641,7 @@ def test_a_pull_that_says_much_is_not_asked_much():
         a_fake_engine(**{"images/create": [(200, progress)]}) as server,
         pytest.raises(NodeFailure),
     ):
-        server.driver().create(an_order(), checkpoint=lambda: looks.append(1))
+        pull(server.driver(), checkpoint=lambda: looks.append(1))
 
     assert 1 <= len(looks) < 30
 
@@ -549,7 +654,7 @@ def test_whatever_a_checkpoint_raises_goes_through(error):
         raise error
 
     with a_fake_engine(**{"images/create": [None]}) as server, pytest.raises(type(error)) as caught:
-        server.driver().create(an_order(), checkpoint=broken)
+        pull(server.driver(), checkpoint=broken)
 
     assert error is caught.value
 
@@ -562,7 +667,7 @@ def test_an_error_inside_the_progress_is_noticed():
         a_fake_engine(**{"images/create": [(200, progress)]}) as server,
         pytest.raises(NodeFailure, match="Cannot pull web:1: no space left on device"),
     ):
-        server.driver().create(an_order(), checkpoint=lambda: None)
+        pull(server.driver())
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, NodeRefused), (500, NodeFailure)])
@@ -574,7 +679,7 @@ def test_a_pull_that_does_not_begin_says_that_it_was_one(status, kind):
         a_fake_engine(**{"images/create": [said_no]}) as server,
         pytest.raises(NodeFailure, match=r"^Cannot pull web:1: Get https://reg") as caught,
     ):
-        server.driver().create(an_order(), checkpoint=lambda: None)
+        pull(server.driver())
 
     assert kind is type(caught.value)
 

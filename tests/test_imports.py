@@ -77,6 +77,7 @@ ALSO_MAY_IMPORT = {
 PARTS = {
     "service.drivers.docker_client": "service.drivers.docker_engine",
     "service.drivers.docker_labels": "service.drivers.docker_engine",
+    "service.drivers.docker_pull": "service.drivers.docker_engine",
     "service.drivers.landlock": "service.drivers.process",
     "service.drivers.process_keeper": "service.drivers.process",
     "service.drivers.process_tree": "service.drivers.process",

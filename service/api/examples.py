@@ -189,10 +189,11 @@ OPERATION: dict[str, Any] = {
     "status": "pending",
     "steps": [
         {
-            "name": "create",
+            "name": "pull",
             "startedAt": _WHEN,
             "endedAt": _WHEN,
             "error": "The Docker Engine does not answer.",
+            "progress": "2 of 5 layers, 34.1 of 120.0 MB",
         }
     ],
     "attempts": 1,

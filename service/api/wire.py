@@ -147,6 +147,7 @@ def operation(document: Operation) -> Json:
                 "startedAt": step["started_at"],
                 "endedAt": step["ended_at"],
                 "error": step["error"],
+                "progress": step.get("progress"),
             }
             for step in document["steps"]
         ],

@@ -201,6 +201,9 @@ class NodeDriver(Protocol):
     exclusive: bool
     """Whether the node bears one creation at a time, which is not left before its end is known."""
 
+    pulls: bool
+    """Whether an image is fetched by `pull`, which comes before `create`; else `create` does it."""
+
     def probe(self) -> NodeReport:
         """Ask the node how it is. Answers or raises within the connect timeout plus a second.
 
@@ -215,13 +218,24 @@ class NodeDriver(Protocol):
         that there is nothing to do. An instance that cannot be started is left for the next time.
         """
 
+    def pull(
+        self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        """Fetch the image where it is missing. Does nothing where `pulls` is False.
+
+        Bounded by a total time of the driver's own, past which it raises NodeRefused; silence of
+        the registry's is no silence of the node's. About once a second `report` gets the progress
+        in plain words, and `checkpoint` is called; what they raise goes through, and within
+        seconds the node gives the pull up.
+        """
+
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
-        """Make the instance's container and volume, fetching the image where it is missing.
+        """Make the instance's container and volume. The image is there, where `pulls` is True.
 
         True afterwards: a container named after the instance exists with what `spec` says, running
         or not. One that exists already is adopted as it is. After an error there may be a container
         or a volume; `remove` takes both. `checkpoint` is called between steps, and about once a
-        second while an image is fetched; what it raises goes through.
+        second while it waits for long; what it raises goes through.
         """
 
     def status(self, instance_id: str) -> ContainerStatus | None:

@@ -6,7 +6,18 @@ from typing import Any, TypeVar
 
 from service.errors import NodeFailure, ServiceError
 
-CALLS = ("probe", "recover", "create", "status", "list", "describe", "logs", "power", "remove")
+CALLS = (
+    "probe",
+    "recover",
+    "pull",
+    "create",
+    "status",
+    "list",
+    "describe",
+    "logs",
+    "power",
+    "remove",
+)
 """What a driver can be asked. See NodeDriver."""
 
 Driver = TypeVar("Driver", bound=type)

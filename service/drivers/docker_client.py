@@ -27,9 +27,6 @@ _WHO, _WHAT = "The Docker Engine", "Docker Engine"
 MAX_LOG_ANSWER_BYTES = 64 * 2**20
 """How much of a container's output is read to find its end. The engine keeps 30 MB of ours."""
 
-MAX_LINE_BYTES = 1024 * 1024
-"""How long one line of a pull's progress may be."""
-
 _CHUNK_BYTES = 16 * 1024
 _FRAME = struct.Struct(">BxxxL")
 _VERSION = re.compile(r"\d{1,3}\.\d{1,3}", re.ASCII)
@@ -131,18 +128,6 @@ class Client(docker.APIClient):
         if json:
             return read_json(response.content)
         return response.content if binary else response.content.decode(errors="replace")
-
-    def _stream_helper(self, response: requests.Response, decode: bool = False) -> Iterator[Any]:
-        """Read a stream of lines as they come, each of which is an object in JSON."""
-        pending = b""
-        for part in response.raw.stream(_CHUNK_BYTES, decode_content=False):
-            *lines, pending = (pending + part).split(b"\n")
-            if len(pending) > MAX_LINE_BYTES:
-                raise ValueError("A line of the stream is too long.")
-            for line in filter(bytes.strip, lines):
-                yield read_json(line) if decode else line
-        if pending.strip():
-            yield read_json(pending) if decode else pending
 
 
 def explain(exc: APIError) -> str:

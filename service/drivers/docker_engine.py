@@ -1,17 +1,19 @@
 """A node that is a Docker Engine, on a local socket or over TCP."""
 
 import math
+import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import requests
-from docker.errors import APIError, NotFound
+from docker import auth
+from docker.errors import APIError, InvalidRepository, NotFound
 from docker.types import LogConfig
+from docker.utils import parse_repository_tag
 
 from service.addresses import Refuse, trust
 from service.drivers import (
@@ -34,9 +36,10 @@ from service.drivers import (
 )
 from service.drivers.answers import read_text
 from service.drivers.boundary import raises_only_ours
-from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, Bounds
+from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, BoundedSocket, Bounds
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
 from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
+from service.drivers.docker_pull import Pull, PullFailed
 from service.drivers.guarded import Guard
 from service.errors import NodeFailure, NodeRefused, ServiceError
 from service.lifecycle import Power, PowerAction
@@ -55,10 +58,11 @@ _STAY_AWAY = "no"
 _RUNNING = ("running", "paused")
 
 CHECKPOINT_EVERY_S = 1.0
-_POLL_S = 0.1
+PULL_TIMEOUT_S = 1800.0
+MAX_PULL_BYTES = 256 * 2**20
+"""How much an engine may say of the progress of one pull."""
 
-_PULL = Bounds(max_bytes=256 * 2**20, exchange_s=3600.0)
-"""Of a pull: its progress may be long, and its silence is bounded by the read timeout."""
+_POLL_S = 0.1
 
 
 @raises_only_ours(translate)
@@ -66,6 +70,7 @@ class DockerEngine:
     """One Docker Engine. See NodeDriver."""
 
     exclusive = False
+    pulls = True
 
     def __init__(
         self,
@@ -78,12 +83,14 @@ class DockerEngine:
         tls: ssl.SSLContext | None = None,
         owner: Owner = UNNAMED,
         authorize: Authorize = always,
+        pull_timeout_s: float = PULL_TIMEOUT_S,
     ) -> None:
         """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375.
 
         `refuse` is asked about every address that is connected to over TCP. Only what is the
-        `owner`'s is listed or touched.
+        `owner`'s is listed or touched. A pull may take `pull_timeout_s` in all.
         """
+        self._pull_timeout_s = pull_timeout_s
         self._node_id = node_id
         self._base_url = base_url
         self._guard = Guard(node_id, refuse, tls)
@@ -108,12 +115,42 @@ class DockerEngine:
     def recover(self) -> None:
         """Do nothing. The engine restarts containers itself. See NodeDriver."""
 
+    def pull(
+        self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        """Have the engine fetch the image. See NodeDriver."""
+        if self._has_image(image):
+            report("The image is there already.")
+            return
+        began = asked_at = time.monotonic()
+        with self._translated():
+            pull = self._begin_pull(image)
+        try:
+            ended = False
+            while not ended:
+                ended = pull.has_ended(timeout_s=CHECKPOINT_EVERY_S)
+                report(pull.progress)
+                checkpoint()
+                now = time.monotonic()
+                if now - began > self._pull_timeout_s:
+                    raise NodeRefused(
+                        self._node_id,
+                        f"The pull of {image} did not end within {self._pull_timeout_s:g} s.",
+                    )
+                if min(pull.silent_s, now - asked_at) > self._read_timeout_s:
+                    # The registry may be slow. But an engine that is gone says nothing either.
+                    self._has_image(image)
+                    asked_at = time.monotonic()
+        finally:
+            pull.hang_up()
+        with self._translated():
+            self._require_pulled(pull, image)
+
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
-        """Fetch the image if need be; make the volume and the container. See NodeDriver."""
+        """Make the volume and the container. See NodeDriver."""
         found = self.status(spec.instance_id)
         if found is not None:
             return found
-        self._fetch_image(spec.image, checkpoint)
         checkpoint()
         with self._translated():
             volume = self._engine.create_volume(
@@ -274,54 +311,49 @@ class DockerEngine:
         # `v` takes the nameless volumes of the image's VOLUMEs, which nobody would find.
         self._until_gone(lambda: self._engine.remove_container(reference, v=True, force=True))
 
-    def _fetch_image(self, image: str, checkpoint: Callable[[], None]) -> None:
-        """Pull the image if it is missing; in a thread, as a registry may say nothing for long.
-
-        When `checkpoint` raises, the thread hangs up at the engine's next word or at the read
-        timeout, and the engine gives up the pull.
-        """
-        if self._has_image(image):
-            return
-        unwanted = threading.Event()
-        pull: Future[None] = Future()
-
-        def follow() -> None:
-            try:
-                with self._translated():
-                    self._pull(image, unwanted)
-            except BaseException as exc:  # noqa: BLE001 - handed to the one who waits below
-                pull.set_exception(exc)
-            else:
-                pull.set_result(None)
-
-        threading.Thread(target=follow, daemon=True, name=f"pull {image}").start()
+    def _begin_pull(self, image: str) -> Pull:
+        repository, tag = parse_repository_tag(image)
         try:
-            while not pull.done():
-                wait([pull], timeout=CHECKPOINT_EVERY_S)
-                checkpoint()
-        finally:
-            unwanted.set()
-        pull.result()
-        if not self._has_image(image):
-            raise NodeFailure(self._node_id, f"The pull of {image} ended without the image.")
+            registry, _ = auth.resolve_repository_name(repository)
+        except InvalidRepository as exc:
+            raise NodeRefused(self._node_id, f"{image} is no name of an image.") from exc
+        header = auth.get_config_header(self._engine, registry)
+        query = urlencode({"fromImage": repository, "tag": tag or "latest"})
+        self._authorize()
+        return Pull(
+            self._dial,
+            f"/v{self._engine.api_version}/images/create?{query}",
+            {"X-Registry-Auth": header.decode()} if header else {},
+        )
 
-    def _pull(self, image: str, unwanted: threading.Event) -> None:
-        with closing(self._connect(_PULL)) as client:
-            try:
-                for progress in client.pull(image, stream=True, decode=True):
-                    if unwanted.is_set():
-                        return
-                    if "error" in progress:
-                        raise NodeFailure(
-                            self._node_id, f"Cannot pull {image}: {progress['error']}"
-                        )
-            except NotFound as exc:
+    def _dial(self) -> BoundedSocket:
+        """Connect to the engine, for as long as a pull may take. Raises OSError."""
+        address = urlsplit(self._base_url)
+        if address.scheme == "unix":
+            connection = BoundedSocket(socket.AF_UNIX)
+            connection.limit(self._connect_timeout_s)
+            connection.connect(address.path)
+        else:
+            host = address.hostname or ""
+            plain = self._guard.connect(host, address.port or 0, self._connect_timeout_s)
+            connection = self._guard.secure(plain, host)
+        # A moment more, because who waits for the pull ends it with a sentence of its own.
+        connection.limit(self._pull_timeout_s + self._read_timeout_s, MAX_PULL_BYTES)
+        return connection
+
+    def _require_pulled(self, pull: Pull, image: str) -> None:
+        try:
+            pull.require_success()
+        except PullFailed as exc:
+            if exc.status == requests.codes.not_found:
                 raise NodeRefused(
                     self._node_id, f"Image {image} not found on the registry."
                 ) from exc
-            except APIError as exc:
-                kind = NodeRefused if exc.is_client_error() else NodeFailure
-                raise kind(self._node_id, f"Cannot pull {image}: {explain(exc)}") from exc
+            is_client_error = exc.status is not None and 400 <= exc.status < 500
+            kind = NodeRefused if is_client_error else NodeFailure
+            raise kind(self._node_id, f"Cannot pull {image}: {exc.reason}") from exc
+        if not self._has_image(image):
+            raise NodeFailure(self._node_id, f"The pull of {image} ended without the image.")
 
     def _has_image(self, image: str) -> bool:
         with self._translated():
@@ -424,6 +456,10 @@ class DockerEngine:
                     self._engine.create_container_from_config(
                         self._describe(spec), name=spec.instance_id
                     )
+                except NotFound as exc:
+                    raise NodeFailure(
+                        self._node_id, f"The image {spec.image} is not on the node any more."
+                    ) from exc
                 except APIError as exc:
                     if exc.status_code != requests.codes.conflict:
                         raise

@@ -44,6 +44,7 @@ class MemoryNode:
 
     node_id: str
     exclusive: bool = False
+    pulls: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
     engine_id: str = ""
     """What its engine is known by; its own unless two nodes are to be of one engine."""
@@ -58,12 +59,14 @@ class MemoryNode:
     _silent: str | None = None
     _lies: bool = False
     _going: threading.Event = field(default_factory=threading.Event)
+    _pulling: threading.Event = field(default_factory=threading.Event)
     _stalled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self._going.set()
         self.engine_id = self.engine_id or f"memory-{self.node_id}"
+        self._pulling.set()
 
     def behave(self) -> None:
         """Answer everything again, truthfully and at once."""
@@ -93,13 +96,19 @@ class MemoryNode:
         self._stalled.clear()
         self._going.clear()
 
+    def hold_pulls(self) -> None:
+        """Fetch images, which come to no end before `release`."""
+        self.pulls = True
+        self._pulling.clear()
+
     def await_stalled(self, timeout_s: float = 10.0) -> bool:
         """Wait until a call is held. False when none came."""
         return self._stalled.wait(timeout_s)
 
     def release(self) -> None:
-        """Let go of the calls that are held, and hold no more."""
+        """Let go of the calls and the pulls that are held, and hold no more."""
         self._going.set()
+        self._pulling.set()
 
     def probe(self) -> NodeReport:
         """Tell how the node is. See NodeDriver."""
@@ -108,6 +117,16 @@ class MemoryNode:
 
     def recover(self) -> None:
         """Do nothing. What runs here does not end by itself. See NodeDriver."""
+
+    def pull(
+        self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        """Tell of a pull, which takes until `release` where pulls are held. See NodeDriver."""
+        self._receive()
+        report(f"Waiting for {image}.")
+        while not self._pulling.wait(0.05):
+            checkpoint()
+        report("1 of 1 layers")
 
     def create(
         self, spec: ContainerSpec, *, checkpoint: Callable[[], None], authorize: Authorize = always

@@ -98,6 +98,7 @@ class ProcessRunner:
     """This machine. See NodeDriver."""
 
     exclusive = False
+    pulls = False
 
     def __init__(self, node_id: str, *, root: Path, authorize: Authorize = always) -> None:
         """Keep the instances' folders in `root`, which is made when it is needed.
@@ -133,6 +134,11 @@ class ProcessRunner:
                 except NodeFailure as failure:
                     log.warning("cannot resume %s: %s", folder.name, failure.reason)
             self._sweep()
+
+    def pull(
+        self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        """Do nothing: this machine's programs run. See NodeDriver."""
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the instance's folder. See NodeDriver."""

@@ -92,6 +92,7 @@ class Skyportd:
     """One daemon. See NodeDriver."""
 
     exclusive = True
+    pulls = False
 
     def __init__(
         self,
@@ -150,6 +151,11 @@ class Skyportd:
 
     def recover(self) -> None:
         """Do nothing. The node's engine restarts containers itself. See NodeDriver."""
+
+    def pull(
+        self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
+    ) -> None:
+        """Leave it to the creation, of which the daemon makes it a part. See NodeDriver."""
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Have the container made and started, and wait for the end. See NodeDriver."""

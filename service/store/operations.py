@@ -257,6 +257,16 @@ class Operations(Documents[Operation]):
         return begun.matched_count == 1
 
     @translated
+    def note_progress(self, operation_id: str, token: str, progress: str) -> bool:
+        """Write how far the step is that was begun last. False when the lease is not ours."""
+        noted = self._collection.update_one(
+            _held(operation_id, token),
+            {"$set": {"steps.$[open].progress": progress}},
+            array_filters=[{"open.ended_at": None}],
+        )
+        return noted.matched_count == 1
+
+    @translated
     def end_step(
         self, operation_id: str, token: str, *, error: str | None = None, now: datetime
     ) -> None:

@@ -32,6 +32,11 @@ class StepAnswer(Answer):
     startedAt = ma.fields.DateTime(required=True)
     endedAt = ma.fields.DateTime(required=True, allow_none=True)
     error = ma.fields.String(required=True, allow_none=True)
+    progress = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "How far a pull is, or was: layers and megabytes."},
+    )
 
 
 class LeftoversAnswer(Answer):
