@@ -74,6 +74,7 @@ def _carry_out(job: Job, drivers: DriverFactory) -> None:
     with closing(drivers(node, authorize=job.check_lease)) as driver:
         try:
             CARRY_OUT[job.operation["kind"]](job, driver)
+            _note_answered(job)
         except LeaseLost:
             raise
         except OperationSuperseded:
@@ -109,12 +110,20 @@ def _is_final(job: Job, failure: NodeFailure) -> bool:
 def _settle_failure(job: Job, failure: NodeFailure) -> None:
     job.check_lease()
     if isinstance(failure, NodeUnreachable):
-        job.store.nodes.ask_probe(job.operation["node_id"])
+        job.store.nodes.note_unanswered(job.operation["node_id"])
+    else:
+        _note_answered(job)
     if _is_final(job, failure):
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
     _note_reason(job, failure.reason)
     job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
+
+
+def _note_answered(job: Job) -> None:
+    """End the trial of a node that has finished something: what waits for it is due at once."""
+    if job.store.nodes.note_answered(job.operation["node_id"]):
+        job.store.operations.hurry_on(job.operation["node_id"])
 
 
 def _give_up(job: Job, status: OperationStatus, reason: str) -> None:

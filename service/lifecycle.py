@@ -51,6 +51,18 @@ class OperationKind(StrEnum):
     REMOVE = "remove"  # what is left on the node of an instance that is forgotten
 
 
+class Lane(StrEnum):
+    """What an operation waits in line with on its node."""
+
+    DEPLOY = "deploy"
+    SHORT = "short"  # everything else: no stop and no deletion waits for pulls
+
+
+def lane_of(kind: str) -> Lane:
+    """Tell the lane of an operation's kind."""
+    return Lane.DEPLOY if kind == OperationKind.DEPLOY else Lane.SHORT
+
+
 class OperationStatus(StrEnum):
     """Where an operation is. All but pending and running are ends."""
 

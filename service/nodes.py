@@ -27,7 +27,7 @@ from service.lifecycle import NodeStatus
 from service.quantities import find_capacity_mib, find_capacity_milli
 from service.store import Store
 from service.store.collection import Session
-from service.store.nodes import engine_taken
+from service.store.nodes import engine_taken, is_on_trial
 from service.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -306,7 +306,7 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
 
 
 def list_warnings(node: Node) -> list[str]:
-    """Say in sentences what of the node is not limited, promised twice, or beyond its limit."""
+    """Say in sentences what is not limited, promised twice or beyond its limit, and that it hangs."""
     warnings = []
     memory_mib, cpu_milli = node["capacity"]["memory_mib"], node["capacity"]["cpu_milli"]
     allocated = node["allocated"]
@@ -333,6 +333,11 @@ def list_warnings(node: Node) -> list[str]:
         warnings.append(
             f"The node {node['same_engine_as']} is of the same engine: host ports, memory and "
             "cores are counted for each of the two alone."
+        )
+    if is_on_trial(node):
+        warnings.append(
+            f"It left the last {node['unanswered']} operations without an answer, and gets one at "
+            "a time until one of them comes to an end."
         )
     return warnings
 

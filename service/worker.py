@@ -20,8 +20,10 @@ from service.drivers import DriverFactory, NodeDriver
 from service.errors import ServiceError
 from service.job import Job
 from service.jobs import carry_out
-from service.lifecycle import NodeStatus
+from service.lifecycle import NodeStatus, lane_of
+from service.slots import Begun, find_room, keeps_waiting
 from service.store import Store
+from service.store.due import Room
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,12 @@ class Worker:
         self._now = now
         self._stopping = threading.Event()
         self._stopped = threading.Event()
-        self._free = threading.Semaphore(threads)
         self._jobs: dict[str, Job] = {}
+        self._begun: dict[str, Begun] = {}
         self._probing: set[str] = set()
+        self._changed = threading.Condition()
+        """Guards the three above, and tells that an operation came to an end."""
         self._token = secrets.token_hex(8)
-        self._jobs_lock = threading.Lock()
         self._free_probers = threading.Semaphore(PROBE_THREADS)
         self._takers = [
             self._make_loop("claim", self.claim_one, IDLE_S, until=self._stopping),
@@ -86,9 +89,8 @@ class Worker:
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database
-        deadline = time.monotonic() + timeout_s
-        for _ in range(self._threads):
-            self._free.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():
             self._guarded(job.put_off, delay_s=0)
         self._stopped.set()
@@ -96,60 +98,67 @@ class Worker:
     def claim_one(self) -> bool:
         """Claim one operation and have a thread carry it out.
 
-        False when nothing was due, and when no thread was free for a moment.
+        False when nothing was due, and when there was no room for a moment.
         """
-        return self._start_one(self._free, self._claim)
+        with self._changed:
+            room = self._changed.wait_for(self._find_room, timeout=IDLE_S)
+        job = self._claim(room) if room else None
+        if job is None:
+            return False
+        self._start(partial(self._carry_out, job))
+        return True
 
     def probe_one(self) -> bool:
         """Have a thread probe one node whose turn it is.
 
         False when there was none, and when no thread was free for a moment.
         """
-        return self._start_one(self._free_probers, self._claim_probe)
-
-    def _start_one(
-        self, free: threading.Semaphore, claim: Callable[[], Callable[[], object] | None]
-    ) -> bool:
-        if not free.acquire(timeout=IDLE_S):
+        if not self._free_probers.acquire(timeout=IDLE_S):
             return False
-        work = None
+        node = None
         try:
-            work = claim()
+            node = self._store.nodes.claim_probe(
+                self._token, interval_s=self._probe_interval_s, lease_s=self._lease_s
+            )
         finally:
-            if work is None:
-                free.release()
-        if work is None:
+            if node is None:
+                self._free_probers.release()
+        if node is None:
             return False
-
-        def run() -> None:
-            try:
-                self._guarded(work)
-            finally:
-                free.release()
-
-        # A daemon, so that a call that hangs does not keep the process from ending.
-        threading.Thread(target=run, daemon=True).start()
+        with self._changed:
+            self._probing.add(node["_id"])
+        self._start(partial(self._probe, node))
         return True
 
-    def _claim(self) -> Callable[[], object] | None:
+    def _start(self, work: Callable[[], object]) -> None:
+        # A daemon, so that a call that hangs does not keep the process from ending.
+        threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
+
+    def _find_room(self) -> Room | None:
+        found = find_room(self._begun.values(), threads=self._threads, at=time.monotonic())
+        return found if found.prompt or found.slow else None
+
+    def _claim(self, room: Room) -> Job | None:
+        limits = self._store.nodes.find_limits()
         asked_at = time.monotonic()
         operation = self._store.operations.claim(
             secrets.token_hex(8),
             lease_s=self._lease_s,
             node_limit=self._node_operations,
-            without_nodes=self._store.nodes.list_offline(),
-            deploying={
-                node["_id"]: node["deploying"]["operation_id"]
-                for node in self._store.nodes.list_deploying()
-                if node["deploying"]
-            },
+            without_nodes=limits.offline,
+            on_trial=limits.on_trial,
+            deploying=limits.deploying,
+            room=room,
         )
         if operation is None:
             return None
         job = Job(self._store, operation, lease_s=self._lease_s, now=self._now, asked_at=asked_at)
-        with self._jobs_lock:
+        node_id = operation["node_id"]
+        with self._changed:
+            slow = keeps_waiting(node_id, limits.on_trial, self._begun.values(), at=asked_at)
             self._jobs[job.token] = job
-        return partial(self._carry_out, job)
+            self._begun[job.token] = Begun(lane_of(operation["kind"]), node_id, asked_at, slow)
+        return job
 
     def _carry_out(self, job: Job) -> None:
         context = {"operation_id": job.operation["_id"], "request_id": job.operation["request_id"]}
@@ -157,18 +166,10 @@ class Worker:
             with structlog.contextvars.bound_contextvars(**context):
                 carry_out(job, self._drivers)
         finally:
-            with self._jobs_lock:
+            with self._changed:
                 del self._jobs[job.token]
-
-    def _claim_probe(self) -> Callable[[], object] | None:
-        node = self._store.nodes.claim_probe(
-            self._token, interval_s=self._probe_interval_s, lease_s=self._lease_s
-        )
-        if node is None:
-            return None
-        with self._jobs_lock:
-            self._probing.add(node["_id"])
-        return partial(self._probe, node)
+                del self._begun[job.token]
+                self._changed.notify_all()
 
     def _probe(self, node: Node) -> None:
         found: list[drift.Drift] = []
@@ -182,18 +183,19 @@ class Worker:
             if after["status"] == NodeStatus.ONLINE:
                 drift.settle(self._store, self._drivers, after, drift=found[-1], now=self._now())
         finally:
-            with self._jobs_lock:
+            with self._changed:
                 self._probing.remove(node["_id"])
+            self._free_probers.release()
             self._store.nodes.end_probe(node["_id"], self._token)
 
     def _under_way(self) -> list[Job]:
-        with self._jobs_lock:
+        with self._changed:
             return list(self._jobs.values())
 
     def _renew_all(self) -> bool:
         for job in self._under_way():
             self._guarded(job.renew)
-        with self._jobs_lock:
+        with self._changed:
             probing = list(self._probing)
         if probing:
             self._guarded(self._renew_probes, probing)

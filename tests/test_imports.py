@@ -20,9 +20,9 @@ LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
              "audit", "brake", "doctor", "installation", "leftovers"}  # fmt: skip
 SINGLE = LEAVES | {
-    "documents", "embedded", "vault", "certificates", "job", "steps", "jobs", "worker", "server",
-    "supervisor", "bootstrap", "moving_in", "skyport_documents", "skyport_panel", "logs", "metrics",
-    "app"
+    "documents", "embedded", "vault", "certificates", "job", "slots", "steps", "jobs", "worker",
+    "server", "supervisor", "bootstrap", "moving_in", "skyport_documents", "skyport_panel", "logs",
+    "metrics", "app"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api", "cli"}
 
@@ -57,7 +57,8 @@ MAY_IMPORT = {
     "job": LEAVES | {"documents", "store", "drivers", "use case"},
     "steps": LEAVES | {"documents", "store", "drivers", "use case", "job"},
     "jobs": LEAVES | {"documents", "store", "drivers", "use case", "job", "steps"},
-    "worker": LEAVES | {"documents", "store", "drivers", "use case", "job", "jobs"},
+    "worker": LEAVES | {"documents", "store", "drivers", "use case", "job", "jobs", "slots"},
+    "slots": {"lifecycle", "store"},
     "server": {"config", "worker", "api", "listening", "signals"},
     "supervisor": {"signals"},
     "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},

@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -12,6 +12,7 @@ from service.documents import Node
 from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.lifecycle import NodeStatus
 from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
+from service.store.due import Limits
 
 INDEXES: Indexes = [
     {"keys": [("probed_at", 1)]},
@@ -26,9 +27,19 @@ INDEXES: Indexes = [
             "same_engine_as": {"$type": "null"},
         },
     },
+    {"keys": [("unanswered", 1)], "sparse": True},
+    {"keys": [("deploying.until", 1)], "sparse": True},
 ]
 
+TRIAL_AFTER = 3
+"""How many operations in a row a node leaves without an answer before it gets one at a time."""
+
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_on_trial(node: Mapping[str, Any]) -> bool:
+    """Tell whether the node gets one operation at a time, until one of them comes to an end."""
+    return bool(node.get("unanswered", 0) >= TRIAL_AFTER)
 
 
 class Nodes(Documents[Node]):
@@ -92,11 +103,44 @@ class Nodes(Documents[Node]):
         return self._collection.distinct("_id", {"status": NodeStatus.OFFLINE})
 
     @translated
-    def ask_probe(self, node_id: str) -> None:
-        """Let the node be probed at once: it did not answer."""
-        self._collection.update_one(
-            {"_id": node_id, "status": NodeStatus.ONLINE}, {"$set": {"probed_at": None}}
+    def find_limits(self) -> Limits:
+        """Tell which nodes are down, on trial, or busy with the one deployment that they bear."""
+        limited = {
+            "$or": [
+                {"status": NodeStatus.OFFLINE},
+                {"unanswered": {"$gte": TRIAL_AFTER}},
+                {"deploying.until": {"$gt": _LONG_AGO}},
+            ]
+        }
+        is_deploying = {"$gt": ["$deploying.until", "$$NOW"]}
+        fields = {"status": 1, "unanswered": 1, "deploying": 1, "is_deploying": is_deploying}
+        found = builtins.list(self._collection.find(limited, fields))
+        return Limits(
+            offline=[node["_id"] for node in found if node["status"] == NodeStatus.OFFLINE],
+            on_trial=[node["_id"] for node in found if is_on_trial(node)],
+            deploying={
+                node["_id"]: node["deploying"]["operation_id"]
+                for node in found
+                if node["is_deploying"]
+            },
         )
+
+    @translated
+    def note_unanswered(self, node_id: str) -> None:
+        """Count an operation that got no answer; have the node probed at once if it is Online."""
+        probed_at = {"$cond": [{"$eq": ["$status", NodeStatus.ONLINE]}, None, "$probed_at"]}
+        count = {"$add": [{"$ifNull": ["$unanswered", 0]}, 1]}
+        self._collection.update_one(
+            {"_id": node_id}, [{"$set": {"unanswered": count, "probed_at": probed_at}}]
+        )
+
+    @translated
+    def note_answered(self, node_id: str) -> bool:
+        """Note that an operation came to an end. True when the node was on trial until now."""
+        before = self._collection.find_one_and_update(
+            {"_id": node_id, "unanswered": {"$gt": 0}}, {"$set": {"unanswered": 0}}
+        )
+        return before is not None and is_on_trial(before)
 
     @translated
     def lock_deploy(

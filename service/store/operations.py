@@ -6,8 +6,7 @@ late, when another has taken over, changes nothing.
 """
 
 import builtins
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.documents import LeftBehind, Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
+from service.store.due import RUNNING_FIELDS, Limits, Queue, Room
 from service.store.moves import Moves
 
 _IS_OPEN = {"$in": sorted(OPEN)}
@@ -31,12 +31,15 @@ INDEXES: Indexes = [
         "partialFilterExpression": {"status": _IS_OPEN},
     },
     {"keys": [("status", 1), ("created_at", 1)]},
+    {"keys": [("status", 1), ("node_id", 1), ("created_at", 1)]},
     {"keys": [("instance_id", 1), ("created_at", 1)]},
     {"keys": [("node_id", 1), ("status", 1), ("updated_at", 1)]},
     {"keys": [("user_id", 1), ("created_at", 1)]},
     {"keys": [("created_at", 1)]},
     {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
+
+ANY_ROOM = Room()
 
 _CANDIDATES = 8
 """How many waiting operations one claim looks at, when others claim at the same time."""
@@ -216,17 +219,18 @@ class Operations(Documents[Operation]):
         lease_s: float,
         node_limit: int = 1000,
         without_nodes: Iterable[str] = (),
+        on_trial: Iterable[str] = (),
         deploying: Mapping[str, str] | None = None,
+        room: Room = ANY_ROOM,
     ) -> Operation | None:
-        """Take the oldest operation that is due, under a lease of `lease_s` seconds.
+        """Take an operation that is due, under a lease of `lease_s` seconds; see due.py for which.
 
         One whose worker let its lease run out comes first. An operation waits while another of its
-        instance runs, while `node_limit` others of its node run, and while its node is one of
-        `without_nodes`. `deploying` names nodes that bear one deployment at a time, which is named.
+        instance runs, while `node_limit` others of its lane run on its node, and while its node is
+        one of `without_nodes`. For the others see Limits and Room.
         """
-        for candidate in self._list_orphans() + self._list_due(
-            node_limit, without_nodes, deploying or {}
-        ):
+        limits = Limits(offline=without_nodes, on_trial=on_trial, deploying=deploying)
+        for candidate in self._list_candidates(node_limit, limits, room):
             try:
                 taken = self._take(candidate, token, lease_s)
             except DuplicateKeyError:
@@ -371,49 +375,32 @@ class Operations(Documents[Operation]):
         )
         return hurried.matched_count
 
-    def _list_orphans(self) -> "builtins.list[Mapping[str, Any]]":
-        expired = {
-            "status": OperationStatus.RUNNING,
-            "$expr": {"$lt": ["$lease.until", "$$NOW"]},
-        }
-        found = self._collection.find(expired, {"_id": 1}, limit=_CANDIDATES)
-        return [{**expired, "_id": operation["_id"]} for operation in found]
-
-    def _list_due(
-        self, node_limit: int, without_nodes: Iterable[str], deploying: Mapping[str, str]
-    ) -> "builtins.list[Mapping[str, Any]]":
-        running = builtins.list(
-            self._collection.find(
-                {"status": OperationStatus.RUNNING}, {"node_id": 1, "instance_id": 1}
+    def _list_candidates(
+        self, node_limit: int, limits: Limits, room: Room
+    ) -> Iterator[dict[str, Any]]:
+        running = {"status": OperationStatus.RUNNING}
+        queue = Queue(
+            self._collection.find(running, RUNNING_FIELDS),
+            self._collection.distinct("node_id", {"status": OperationStatus.PENDING}),
+            node_limit=node_limit,
+            limits=limits,
+            room=room,
+        )
+        expired = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}
+        for operation_id in queue.list_orphans()[:_CANDIDATES]:
+            yield {"_id": operation_id, **running, **expired}
+        for query in queue.make_queries():
+            due = self._collection.find(
+                query, {"_id": 1}, sort=[("created_at", 1)], limit=_CANDIDATES
             )
-        )
-        on_node = Counter(operation["node_id"] for operation in running)
-        full = {node_id for node_id, count in on_node.items() if count >= node_limit}
-        due = self._collection.find(
-            {
-                "status": OperationStatus.PENDING,
-                "node_id": {"$nin": sorted(full.union(without_nodes))},
-                "instance_id": {"$nin": [operation["instance_id"] for operation in running]},
-                "$nor": [
-                    {
-                        "kind": OperationKind.DEPLOY,
-                        "node_id": {"$in": sorted(deploying)},
-                        "_id": {"$nin": sorted(deploying.values())},
-                    }
-                ],
-                # One that was never tried has no time yet, and nothing sorts before all times.
-                "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
-            },
-            {"_id": 1},
-            sort=[("created_at", 1)],
-            limit=_CANDIDATES,
-        )
-        return [{"_id": operation["_id"], "status": OperationStatus.PENDING} for operation in due]
+            for operation in due:
+                yield {"_id": operation["_id"], "status": OperationStatus.PENDING}
 
     def _take(self, candidate: Mapping[str, Any], token: str, lease_s: float) -> Operation | None:
         changes = {
             "status": OperationStatus.RUNNING.value,
             "lease": _lease(token, lease_s),
+            "claimed_at": "$$NOW",
             "attempts": {"$add": ["$attempts", 1]},
             "steps": _CLOSED_STEPS,
             "updated_at": "$$NOW",

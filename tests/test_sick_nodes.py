@@ -1,0 +1,245 @@
+"""Nodes that answer probes and swallow everything else: their trouble costs only themselves."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from service import instances
+from service.app import make_drivers, make_worker
+from service.lifecycle import InstanceState, Lane, OperationKind, OperationStatus, Power
+from service.ports import parse
+from service.slots import HELD, Begun, find_room, keeps_waiting
+from service.store.due import SLOW_S, Room
+from service.store.nodes import TRIAL_AFTER
+from tests.sick_engines import SickEngines
+from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+
+ALL = frozenset(Lane)
+PORTS = count(10_000)
+
+
+@pytest.fixture
+def owner(store):
+    """A user and an image."""
+    return a_user(store), an_image(store)
+
+
+def take_on(store, owner, node):
+    """Take on an instance; answer it and its operation."""
+    user, image = owner
+    port = next(PORTS)
+    order = an_order(user, node, image, ports=parse(f"80:{port}"), primary=port)
+    return instances.deploy(store, order, now=NOON)
+
+
+def state(store, instance):
+    """Tell the state of an instance."""
+    return store.instances.get(instance["_id"])["state"]
+
+
+# The whole
+
+
+@pytest.mark.parametrize(("sick", "waiting"), [(4, 8), (20, 4), (100, 2)])
+def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
+    config, store, memory_nodes, owner, sick, waiting
+):
+    """It is READY while the calls of all sick nodes hang."""
+    config = replace(config, read_timeout_s=600)
+    real = make_drivers(config)
+
+    def drivers(node, **options):
+        return (memory_nodes if node["driver"] == "memory" else real)(node, **options)
+
+    healthy = a_node(store, memory_nodes, name="healthy")
+    with SickEngines(sick) as engines:
+        nodes = [
+            a_node(store, memory_nodes, driver="docker", address="127.0.0.1", port=port)
+            for port in engines.ports
+        ]
+        for node in nodes:
+            for _ in range(waiting):
+                take_on(store, owner, node)
+        worker = make_worker(config, store, drivers)
+        worker.start()
+        try:
+            assert eventually(lambda: len(engines.holding) == sick, timeout_s=120)
+            instance, _ = take_on(store, owner, healthy)
+
+            assert eventually(lambda: state(store, instance) == InstanceState.READY)
+            assert sick == len(engines.holding)
+        finally:
+            worker.stop(timeout_s=0)
+
+
+@pytest.fixture
+def pulling(store, memory_nodes, owner, worker):
+    """A node on which an instance runs, and as many pulls as it may have at a time."""
+    node = a_node(store, memory_nodes)
+    ready, _ = take_on(store, owner, node)
+    assert eventually(lambda: state(store, ready) == InstanceState.READY)
+    here = memory_nodes[node["_id"]]
+    here.hold_pulls()
+    for _ in range(6):
+        take_on(store, owner, node)
+    assert eventually(lambda: store.operations.count_by("status").get("running") == 4)
+    yield ready, here
+    here.release()
+
+
+def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
+    """Deploys that fill their lane leave the other to what is short."""
+    ready, here = pulling
+
+    instances.set_suspended(store, ready["_id"], True, now=NOON)
+
+    assert eventually(lambda: here.containers[ready["_id"]].power == Power.STOPPED)
+
+
+def test_a_deletion_does_not_wait_for_pulls_of_its_node(store, pulling):
+    """The same for a deletion."""
+    ready, _ = pulling
+
+    instances.delete(store, ready["_id"], now=NOON)
+
+    assert eventually(lambda: store.instances.find(ready["_id"]) is None)
+
+
+# Trials
+
+
+@pytest.fixture
+def node(store, memory_nodes):
+    """A node that is Online."""
+    return a_node(store, memory_nodes)
+
+
+def claim_all(store, **options):
+    """Claim until nothing is given any more; answer what was claimed."""
+    claimed = []
+    while operation := store.operations.claim(f"{len(claimed)}", lease_s=30, **options):
+        claimed.append(operation)
+    return claimed
+
+
+def leave_unanswered(store, memory_nodes, node, times):
+    """Have the node leave operations without an answer."""
+    memory_nodes[node["_id"]].silence()
+    for _ in range(times):
+        assert run_due(store, memory_nodes)
+        store.operations.hurry_on(node["_id"])
+
+
+def test_a_node_that_answers_nothing_is_on_trial(store, memory_nodes, owner, node):
+    """After some operations without an answer it gets one at a time; it says so."""
+    operation = take_on(store, owner, node)[1]
+    leave_unanswered(store, memory_nodes, node, TRIAL_AFTER)
+    for _ in range(3):
+        take_on(store, owner, node)
+
+    on_trial = store.nodes.find_limits().on_trial
+
+    assert [node["_id"]] == on_trial
+    assert [operation["_id"]] == [one["_id"] for one in claim_all(store, on_trial=on_trial)]
+
+
+def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node):
+    """A node on trial gets one deploy, and one of the others."""
+    ready, _ = take_on(store, owner, node)
+    run_due(store, memory_nodes)
+    for _ in range(2):
+        take_on(store, owner, node)
+    instances.set_suspended(store, ready["_id"], True, now=NOON)
+
+    claimed = claim_all(store, on_trial=[node["_id"]])
+
+    assert [OperationKind.DEPLOY, OperationKind.SUSPEND] == [one["kind"] for one in claimed]
+
+
+def test_one_that_finishes_something_is_trusted_again(store, memory_nodes, owner, node):
+    """And what had been put off is due at once."""
+    for _ in range(3):
+        take_on(store, owner, node)
+    leave_unanswered(store, memory_nodes, node, TRIAL_AFTER)
+    memory_nodes[node["_id"]].behave()
+
+    run_due(store, memory_nodes)
+
+    assert [] == store.nodes.find_limits().on_trial
+    assert {"succeeded": 3} == store.operations.count_by("status")
+
+
+def test_a_refusal_is_an_answer(store, memory_nodes, owner, node):
+    """A node that says no does not hang."""
+    take_on(store, owner, node)
+    leave_unanswered(store, memory_nodes, node, 1)
+    memory_nodes[node["_id"]].behave()
+    memory_nodes[node["_id"]].refuse()
+
+    run_due(store, memory_nodes)
+
+    assert 0 == store.nodes.get(node["_id"])["unanswered"]
+
+
+# Whose turn it is
+
+
+def test_each_node_gets_a_thread_before_any_gets_another(store, memory_nodes, owner, node):
+    """What waits longest on a busy node comes after what waits on an idle one."""
+    for _ in range(3):
+        take_on(store, owner, node)
+    other = a_node(store, memory_nodes, name="other")
+    take_on(store, owner, other)
+
+    claimed = claim_all(store)
+
+    first, second, *_ = [one["node_id"] for one in claimed]
+    assert [node["_id"], other["_id"]] == [first, second]
+
+
+def test_a_node_that_keeps_us_waiting_gets_no_thread_of_the_others(store, owner, node):
+    """Where there is room only for nodes that are prompt, nothing more of it is taken."""
+    take_on(store, owner, node)
+    take_on(store, owner, node)
+    running = store.operations.claim("slow", lease_s=30)
+    long_ago = {"$set": {"claimed_at": NOON.replace(year=2000)}}
+    store.operations._collection.update_one({"_id": running["_id"]}, long_ago)
+
+    prompt = store.operations.claim("a", lease_s=30, room=Room(slow=frozenset()))
+    slow = store.operations.claim("b", lease_s=30, room=Room(prompt=frozenset()))
+
+    assert (None, OperationStatus.RUNNING) == (prompt, slow["status"])
+
+
+def begun(number, *, lane=Lane.DEPLOY, age_s=0.0, slow_node=False):
+    """Make operations that began so many seconds before 100."""
+    return [Begun(lane, "node", 100.0 - age_s, slow_node)] * number
+
+
+@pytest.mark.parametrize(
+    ("operations", "prompt", "slow"),
+    [
+        ([], ALL, ALL),
+        (begun(11), ALL, ALL),
+        (begun(12), {Lane.SHORT}, ALL),
+        (begun(12) + begun(4, lane=Lane.SHORT), set(), ALL),
+        (begun(100, age_s=SLOW_S), ALL, ALL),
+        (begun(HELD // 2, age_s=SLOW_S), ALL, {Lane.SHORT}),
+        (begun(HELD + 12, age_s=SLOW_S), {Lane.SHORT}, {Lane.SHORT}),
+        (begun(8, slow_node=True), ALL, {Lane.SHORT}),
+    ],
+)
+def test_threads_are_shared_out(operations, prompt, slow):
+    """What is held no longer counts, deploys leave some to what is short, and all is bounded."""
+    room = find_room(operations, threads=16, at=100.0)
+
+    assert (prompt, slow) == (room.prompt, room.slow)
+
+
+@pytest.mark.parametrize(
+    ("on_trial", "age_s", "expected"), [([], 0, False), ([], SLOW_S, True), (["node"], 0, True)]
+)
+def test_a_node_keeps_waiting_what_is_held(on_trial, age_s, expected):
+    """It is known by an operation that is held, or by its trial."""
+    assert expected == keeps_waiting("node", on_trial, begun(1, age_s=age_s), at=100.0)
