@@ -78,8 +78,12 @@ class Config:
     )
     processes: int = _setting(0, "Processes of `serve` that answer; 0: one for each core.")
     threads: int = _setting(16, "Threads of each process that answer requests.")
-    worker_threads: int = _setting(16, "Operations that one worker carries out at a time.")
-    node_operations: int = _setting(4, "Operations that are carried out on one node at a time.")
+    worker_threads: int = _setting(
+        16, "Operations that one worker carries out at a time; not those that wait for their node."
+    )
+    node_operations: int = _setting(
+        4, "Deploys that are carried out on one node at a time, and as many other operations."
+    )
     probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")
     connect_timeout_s: float = _setting(3.0, "Seconds to wait for a node to accept a connection.")
     read_timeout_s: float = _setting(60.0, "Seconds to wait for a node's answer.")

@@ -1,6 +1,10 @@
 """Who lost a lease writes nothing and touches no node; whoever takes over carries on."""
 
+import signal
+import sys
 import threading
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +12,10 @@ from service import instances
 from service.errors import LeaseLost
 from service.jobs import Job, carry_out
 from service.lifecycle import InstanceState, OperationStatus, Power
-from tests.support import NOON, an_order, eventually, run_due
+from tests.sick_engines import SickEngines
+from tests.support import NOON, a_node, an_order, eventually, run_due
+
+SKYQUAY = Path(sys.executable).with_name("skyquay")
 
 SHORT_S = 0.2
 """A lease that runs out while a test waits for it."""
@@ -142,3 +149,26 @@ def test_a_late_worker_does_not_remove_anything(store, memory_nodes, here, ready
     carry_out_late(store, memory_nodes, here)
 
     assert [ready] == list(here.containers)
+
+
+def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, place, programs):
+    """A worker process that was stopped past its lease and goes on does not throw its work away."""
+    user, _, image = place
+    with SickEngines(1) as engines:
+        node = a_node(
+            store, memory_nodes, driver="docker", address="127.0.0.1", port=engines.ports[0]
+        )
+        instance, operation = instances.deploy(store, an_order(user, node, image), now=NOON)
+        worker = programs(SKYQUAY, "worker", SKYQUAY_LEASE_S="1", SKYQUAY_ALLOW_LOOPBACK_NODES="1")
+        assert eventually(lambda: engines.holding, timeout_s=60)
+        worker.send_signal(signal.SIGSTOP)
+        lease = store.operations.get(operation["_id"])["lease"]
+        assert eventually(lambda: store.tell_time() > lease["until"] + timedelta(seconds=1))
+        engines.heal()
+        worker.send_signal(signal.SIGCONT)
+
+        assert eventually(
+            lambda: store.instances.get(instance["_id"])["state"] == InstanceState.READY,
+            timeout_s=60,
+        )
+        assert OperationStatus.SUCCEEDED == store.operations.get(operation["_id"])["status"]
