@@ -306,7 +306,7 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
 
 
 def list_warnings(node: Node) -> list[str]:
-    """Say in sentences what is not limited, promised twice or beyond its limit, and that it hangs."""
+    """Say in sentences what is not limited, promised twice or beyond its limit, or hangs."""
     warnings = []
     memory_mib, cpu_milli = node["capacity"]["memory_mib"], node["capacity"]["cpu_milli"]
     allocated = node["allocated"]

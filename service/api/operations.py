@@ -80,7 +80,7 @@ def retry(operation_id: str) -> wire.Json:
     409,
     *ALWAYS,
     example=examples.CANCELLED,
-    description="The operation, which has ended, or ends before its next step; a pull ends at once.",
+    description="The operation, which has ended, or ends before its next step or in its pull.",
 )
 def cancel(operation_id: str) -> wire.Json:
     """Cancel a deployment, a start, a stop and the like.
