@@ -3,7 +3,8 @@
 An operation that its node keeps waiting blocks a thread, and does nothing else. So after SLOW_S it
 no longer counts among the `threads`, which are kept for nodes that finish what they begin; it is
 one of those that are held, which are many, but bounded too. A node that is known to keep us waiting
-gets threads of a small share of its own, and no more of them while too many are held already.
+gets threads of a small share of its own, and none of them while half of those are held already.
+From a quarter on a node has one operation at a time in each lane, so that there is room for many.
 """
 
 from collections import Counter
@@ -55,4 +56,5 @@ def find_room(begun: Iterable[Begun], *, threads: int, at: float) -> Room:
     return Room(
         prompt=frozenset(lanes),
         slow=frozenset(lane for lane in Lane if slow[lane] < share and held[lane] < HELD // 2),
+        further=frozenset(lane for lane in Lane if held[lane] < HELD // 4),
     )

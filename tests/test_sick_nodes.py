@@ -41,7 +41,7 @@ def state(store, instance):
 # The whole
 
 
-@pytest.mark.parametrize(("sick", "waiting"), [(4, 8), (20, 4), (100, 2)])
+@pytest.mark.parametrize(("sick", "waiting"), [(4, 8), (20, 6), (100, 6)])
 def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
     config, store, memory_nodes, owner, sick, waiting
 ):
@@ -58,12 +58,12 @@ def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
             a_node(store, memory_nodes, driver="docker", address="127.0.0.1", port=port)
             for port in engines.ports
         ]
-        for node in nodes:
-            for _ in range(waiting):
-                take_on(store, owner, node)
         worker = make_worker(config, store, drivers)
         worker.start()
         try:
+            for node in nodes:
+                for _ in range(waiting):
+                    take_on(store, owner, node)
             assert eventually(lambda: len(engines.holding) == sick, timeout_s=120)
             instance, _ = take_on(store, owner, healthy)
 
@@ -218,23 +218,34 @@ def begun(number, *, lane=Lane.DEPLOY, age_s=0.0, slow_node=False):
 
 
 @pytest.mark.parametrize(
-    ("operations", "prompt", "slow"),
+    ("operations", "prompt", "slow", "further"),
     [
-        ([], ALL, ALL),
-        (begun(11), ALL, ALL),
-        (begun(12), {Lane.SHORT}, ALL),
-        (begun(12) + begun(4, lane=Lane.SHORT), set(), ALL),
-        (begun(100, age_s=SLOW_S), ALL, ALL),
-        (begun(HELD // 2, age_s=SLOW_S), ALL, {Lane.SHORT}),
-        (begun(HELD + 12, age_s=SLOW_S), {Lane.SHORT}, {Lane.SHORT}),
-        (begun(8, slow_node=True), ALL, {Lane.SHORT}),
+        ([], ALL, ALL, ALL),
+        (begun(11), ALL, ALL, ALL),
+        (begun(12), {Lane.SHORT}, ALL, ALL),
+        (begun(12) + begun(4, lane=Lane.SHORT), set(), ALL, ALL),
+        (begun(HELD // 4 - 1, age_s=SLOW_S), ALL, ALL, ALL),
+        (begun(HELD // 4, age_s=SLOW_S), ALL, ALL, {Lane.SHORT}),
+        (begun(HELD // 2, age_s=SLOW_S), ALL, {Lane.SHORT}, {Lane.SHORT}),
+        (begun(HELD + 12, age_s=SLOW_S), {Lane.SHORT}, {Lane.SHORT}, {Lane.SHORT}),
+        (begun(8, slow_node=True), ALL, {Lane.SHORT}, ALL),
     ],
 )
-def test_threads_are_shared_out(operations, prompt, slow):
+def test_threads_are_shared_out(operations, prompt, slow, further):
     """What is held no longer counts, deploys leave some to what is short, and all is bounded."""
     room = find_room(operations, threads=16, at=100.0)
 
-    assert (prompt, slow) == (room.prompt, room.slow)
+    assert (prompt, slow, further) == (room.prompt, room.slow, room.further)
+
+
+def test_a_node_has_one_operation_where_there_is_no_room_for_further_ones(store, owner, node):
+    """So many nodes that hang leave threads to those that do not."""
+    for _ in range(3):
+        take_on(store, owner, node)
+
+    claimed = claim_all(store, room=Room(further=frozenset()))
+
+    assert 1 == len(claimed)
 
 
 @pytest.mark.parametrize(

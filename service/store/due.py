@@ -38,6 +38,8 @@ class Room:
     prompt: frozenset[Lane] = _ALL
     slow: frozenset[Lane] = _ALL
     """The same for nodes that keep an operation waiting, or are on trial."""
+    further: frozenset[Lane] = _ALL
+    """In which lanes a node may have more than one operation at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Queue:
     ) -> None:
         """Take `running` operations with RUNNING_FIELDS, and the nodes that others wait for.
 
-        In each lane a node gets `node_limit` operations at a time, or one while it is on trial.
+        In each lane a node gets `node_limit` operations at a time, or one while it is on trial or
+        there is no room for further ones.
         """
         self._running = list(running)
         self._room = room
@@ -86,7 +89,7 @@ class Queue:
             lane: {
                 node_id
                 for node_id, count in counts[lane].items()
-                if count >= (1 if node_id in trial else node_limit)
+                if count >= (node_limit if lane in room.further and node_id not in trial else 1)
             }
             for lane in Lane
         }
