@@ -30,6 +30,9 @@ STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
 
 BETWEEN = "--- the next block ---"
+TIMEOUT_S = 100.0
+"""How long a shell may take to run the README's blocks. It would be for ever if one did not end."""
+
 NEVER_ON_THE_WIRE = {"lease_lost", "operation_cancelled", "operation_superseded"}
 OF_THE_FRAMEWORK = {
     "not_found",
