@@ -188,7 +188,8 @@ def resolve(
             operation = instances.delete(store, instance_id, **origin)
         else:
             operation = operations.draft_for(OperationKind.REMOVE, instance_id, node_id, **origin)
-            operation["container_id"] = unknown[instance_id].status.container_id
+            if instance_id in unknown:  # of files that were left no container is known
+                operation["container_id"] = unknown[instance_id].status.container_id
             store.operations.add(operation)
         done.append(Resolved(instance_id, "remove", operation["_id"]))
     for instance_id in resolution["recreate"]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from pymongo import MongoClient
 
 from service import audit, cli, embedded, instances, keys
+from service.documents import LeftBehind, Leftover
 from service.errors import StoreFailure
 from service.lifecycle import OperationStatus
 from service.ports import parse
@@ -46,6 +47,9 @@ def full(store, memory_nodes):
         instances.deploy(store, order, now=NOON)
         if port == 8080:
             run_due(store, memory_nodes)
+    left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
+    gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
+    store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
     audit.begin(
         store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=store.tell_time()

@@ -94,6 +94,7 @@ def test_a_warning_has_all_fields(terminal):
     assert "[warning] odd [service.x] error=None request_id=r1\n" == CLOCK.sub("", told())
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize(("no_color", "is_plain"), [("", False), ("1", True)])
 def test_no_color_is_heeded(no_color, is_plain):
     """

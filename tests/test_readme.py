@@ -287,6 +287,7 @@ def test_the_first_deploy_prints_what_the_readme_shows(first_deploy):
     assert [mask(shown) for shown in find_outputs(README)] == [mask(real) for real in outputs]
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("until", [None, 3])
 def test_the_blocks_run_again(up, first_deploy, until):
     """
@@ -303,6 +304,7 @@ def test_the_blocks_run_again(up, first_deploy, until):
     assert '"InternalState":"READY"' == outputs[3]
 
 
+@pytest.mark.spawns
 def test_blocks_that_fail_end(up):
     """
     With a wrong key each block ends all the same, and says what is wrong.
