@@ -63,7 +63,7 @@ def test_any_number_can_be_allowed(config, store, memory_nodes):
     assert {403} == set(statuses(api, 70))
 
 
-@pytest.mark.parametrize("value", [None, "wrong", keys.make_key()])
+@pytest.mark.parametrize("value", [None, "wrong", "sq_" + 43 * "x"])
 def test_a_stranger_has_the_limit_too(config, store, memory_nodes, value):
     """
     Requests without a good key count for their address.
