@@ -1,6 +1,7 @@
 """One operation that a worker has claimed: its lease, its steps and its end."""
 
 import random
+import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from service.errors import LeaseLost, OperationCancelled, OperationSuperseded, S
 from service.lifecycle import InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
+from service.store.due import ANY_ROOM, Room
 
 CHECKPOINT_EVERY_S = 1.0
 """How often a step under way asks the database whether it is still wanted."""
@@ -35,6 +37,37 @@ def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> 
     return longest * (1 - chance() / 2)
 
 
+def claim(
+    store: Store,
+    *,
+    room: Room = ANY_ROOM,
+    node_operations: int,
+    lease_s: float,
+    now: Callable[[], datetime],
+) -> "Job | None":
+    """Take an operation that is due and that its node bears now, where there is `room` for it.
+
+    At most `node_operations` of a lane run on a node. None when nothing is due.
+    """
+    limits = store.nodes.find_limits()
+    asked_at = time.monotonic()
+    operation = store.operations.claim(
+        secrets.token_hex(8),
+        lease_s=lease_s,
+        node_limit=node_operations,
+        without_nodes=limits.offline,
+        on_trial=limits.on_trial,
+        deploying=limits.deploying,
+        room=room,
+    )
+    if operation is None:
+        return None
+    on_trial = operation["node_id"] in limits.on_trial
+    return Job(
+        store, operation, lease_s=lease_s, now=now, claimed_at=asked_at, node_on_trial=on_trial
+    )
+
+
 class Job:
     """One claimed operation, while this worker holds its lease."""
 
@@ -45,14 +78,17 @@ class Job:
         *,
         lease_s: float,
         now: Callable[[], datetime],
-        asked_at: float | None = None,
+        claimed_at: float | None = None,
+        node_on_trial: bool = False,
     ) -> None:
-        """Hold the lease from `asked_at` on, the `time.monotonic()` of before the claim."""
+        """Hold the lease from `claimed_at` on, the `time.monotonic()` of before the claim."""
         self.store = store
         self.operation = operation
         self.now = now
         self._lease_s = lease_s
-        self._renewed_at = time.monotonic() if asked_at is None else asked_at
+        self.claimed_at = time.monotonic() if claimed_at is None else claimed_at
+        self.node_on_trial = node_on_trial
+        self._renewed_at = self.claimed_at
         self._checked_at = 0.0
         self._lost = False
         self._has_node = False

@@ -29,11 +29,9 @@ class Begun:
     """Whether the node was known to keep operations waiting."""
 
 
-def keeps_waiting(node_id: str, on_trial: Iterable[str], begun: Iterable[Begun], at: float) -> bool:
-    """Tell whether the node is on trial, or has an operation of ours that is held."""
-    return node_id in on_trial or any(
-        each.node_id == node_id and at - each.at >= SLOW_S for each in begun
-    )
+def is_held(node_id: str, begun: Iterable[Begun], *, at: float) -> bool:
+    """Tell whether an operation of ours on the node is held."""
+    return any(each.node_id == node_id and at - each.at >= SLOW_S for each in begun)
 
 
 def find_room(begun: Iterable[Begun], *, threads: int, at: float) -> Room:

@@ -18,10 +18,10 @@ from service import drift, nodes
 from service.documents import Node
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import ServiceError
-from service.job import Job
+from service.job import Job, claim
 from service.jobs import carry_out
 from service.lifecycle import NodeStatus, lane_of
-from service.slots import Begun, find_room, keeps_waiting
+from service.slots import Begun, find_room, is_held
 from service.store import Store
 from service.store.due import Room
 
@@ -139,25 +139,20 @@ class Worker:
         return found if found.prompt or found.slow else None
 
     def _claim(self, room: Room) -> Job | None:
-        limits = self._store.nodes.find_limits()
-        asked_at = time.monotonic()
-        operation = self._store.operations.claim(
-            secrets.token_hex(8),
-            lease_s=self._lease_s,
-            node_limit=self._node_operations,
-            without_nodes=limits.offline,
-            on_trial=limits.on_trial,
-            deploying=limits.deploying,
+        job = claim(
+            self._store,
             room=room,
+            node_operations=self._node_operations,
+            lease_s=self._lease_s,
+            now=self._now,
         )
-        if operation is None:
+        if job is None:
             return None
-        job = Job(self._store, operation, lease_s=self._lease_s, now=self._now, asked_at=asked_at)
-        node_id = operation["node_id"]
+        node_id, lane = job.operation["node_id"], lane_of(job.operation["kind"])
         with self._changed:
-            slow = keeps_waiting(node_id, limits.on_trial, self._begun.values(), at=asked_at)
+            slow = job.node_on_trial or is_held(node_id, self._begun.values(), at=job.claimed_at)
             self._jobs[job.token] = job
-            self._begun[job.token] = Begun(lane_of(operation["kind"]), node_id, asked_at, slow)
+            self._begun[job.token] = Begun(lane, node_id, job.claimed_at, slow)
         return job
 
     def _carry_out(self, job: Job) -> None:

@@ -21,7 +21,8 @@ from service import images, keys, nodes, users
 from service.documents import Image, Node, User
 from service.drivers import DriverFactory
 from service.instances import Order
-from service.jobs import Job, carry_out
+from service.job import claim
+from service.jobs import carry_out
 from service.ports import parse
 from service.store import Store
 
@@ -150,12 +151,13 @@ def a_deploy(user: User, node: Node, image: Image, **over: Any) -> dict[str, Any
 
 
 def run_due(store: Store, drivers: DriverFactory, *, lease_s: float = 30.0) -> int:
-    """Carry out all operations that are due, one after the other; tell how many there were."""
+    """Carry out all operations that are due, one after the other; tell how many there were.
+
+    They are claimed as a worker claims them.
+    """
     done = 0
-    while operation := store.operations.claim(
-        secrets.token_hex(4), lease_s=lease_s, without_nodes=store.nodes.list_offline()
-    ):
-        carry_out(Job(store, operation, lease_s=lease_s, now=lambda: NOON), drivers)
+    while job := claim(store, node_operations=4, lease_s=lease_s, now=lambda: NOON):
+        carry_out(job, drivers)
         done += 1
     return done
 

@@ -212,6 +212,7 @@ def test_a_family_that_is_revoked_makes_no_keys(store):
 # The list
 
 
+@pytest.mark.fresh_database
 @pytest.mark.parametrize(
     "grant", [{"user_id": "ada"}, {"instance_ids": ["i1"]}, {"node_ids": ["n1", "n2"]}]
 )

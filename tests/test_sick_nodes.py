@@ -7,9 +7,10 @@ import pytest
 
 from service import instances
 from service.app import make_drivers, make_worker
+from service.job import claim
 from service.lifecycle import InstanceState, Lane, OperationKind, OperationStatus, Power
 from service.ports import parse
-from service.slots import HELD, Begun, find_room, keeps_waiting
+from service.slots import HELD, Begun, find_room, is_held
 from service.store.due import SLOW_S, Room
 from service.store.nodes import TRIAL_AFTER
 from tests.sick_engines import SickEngines
@@ -248,9 +249,19 @@ def test_a_node_has_one_operation_where_there_is_no_room_for_further_ones(store,
     assert 1 == len(claimed)
 
 
-@pytest.mark.parametrize(
-    ("on_trial", "age_s", "expected"), [([], 0, False), ([], SLOW_S, True), (["node"], 0, True)]
-)
-def test_a_node_keeps_waiting_what_is_held(on_trial, age_s, expected):
-    """It is known by an operation that is held, or by its trial."""
-    assert expected == keeps_waiting("node", on_trial, begun(1, age_s=age_s), at=100.0)
+@pytest.mark.parametrize(("age_s", "expected"), [(0, False), (SLOW_S, True)])
+def test_a_node_is_known_to_hold_an_operation(age_s, expected):
+    """After a while, in which most operations end."""
+    assert expected == is_held("node", begun(1, age_s=age_s), at=100.0)
+
+
+@pytest.mark.parametrize("missing", [1, 0])
+def test_a_claim_tells_that_its_node_is_on_trial(store, owner, node, missing):
+    """Its operation gets none of the threads of nodes that answer."""
+    take_on(store, owner, node)
+    for _ in range(TRIAL_AFTER - missing):
+        store.nodes.note_unanswered(node["_id"])
+
+    job = claim(store, node_operations=4, lease_s=30, now=lambda: NOON)
+
+    assert (missing == 0) == job.node_on_trial

@@ -42,6 +42,9 @@ class Room:
     """In which lanes a node may have more than one operation at a time."""
 
 
+ANY_ROOM = Room()
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What nodes bear now."""

@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.documents import LeftBehind, Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
-from service.store.due import RUNNING_FIELDS, Limits, Queue, Room
+from service.store.due import ANY_ROOM, RUNNING_FIELDS, Limits, Queue, Room
 from service.store.moves import Moves
 
 _IS_OPEN = {"$in": sorted(OPEN)}
@@ -38,8 +38,6 @@ INDEXES: Indexes = [
     {"keys": [("created_at", 1)]},
     {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
-
-ANY_ROOM = Room()
 
 _CANDIDATES = 8
 """How many waiting operations one claim looks at, when others claim at the same time."""
