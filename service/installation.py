@@ -14,4 +14,7 @@ def make_owner(store: Store) -> Owner:
         removed = store.operations.list_removed_containers(instance_ids)
         return {**removed, **store.instances.list_containers(instance_ids)}
 
-    return Owner(store.settings.read_installation_id, find_claims)
+    def find_id() -> str:
+        return store.settings.read_installation_id()
+
+    return Owner(find_id, find_claims)

@@ -124,8 +124,8 @@ def test_a_limited_key_makes_so_many_keys(limited, store):
 
     statuses = make_children(api, 4)
     answer = api.post("/api/keys", CHILD)
-    newest = api.get("/api/keys").json[-1]["id"]
-    api.delete(f"/api/keys/{newest}")
+    child = next(key["id"] for key in api.get("/api/keys").json if key["name"] == CHILD["name"])
+    api.delete(f"/api/keys/{child}")
 
     assert [201, 201, 201, 409] == statuses
     assert (409, "too_many_keys", ["keys"]) == told(answer)

@@ -8,6 +8,7 @@ import pytest
 
 from service import keys
 from service.app import create_app
+from service.config import Config
 from tests.support import NOON, ApiClient, a_key
 
 
@@ -49,7 +50,8 @@ def test_sixty_a_minute_are_allowed(config, store, memory_nodes):
     """
     That is the limit unless the settings say otherwise.
     """
-    api = a_client(config, store, memory_nodes)
+    default = Config().rejection_rate
+    api = a_client(config, store, memory_nodes, rejection_rate=default)
 
     assert [403] * 60 + [429] == statuses(api, 61)
 

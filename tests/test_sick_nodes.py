@@ -196,7 +196,7 @@ def test_each_node_gets_a_thread_before_any_gets_another(store, memory_nodes, ow
     claimed = claim_all(store)
 
     first, second, *_ = [one["node_id"] for one in claimed]
-    assert [node["_id"], other["_id"]] == [first, second]
+    assert {node["_id"], other["_id"]} == {first, second}
 
 
 def test_a_node_that_keeps_us_waiting_gets_no_thread_of_the_others(store, owner, node):

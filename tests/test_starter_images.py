@@ -91,7 +91,7 @@ def test_the_web_server_serves(store, memory_nodes, tmp_path):
     order = an_order(a_user(store), node, image, ports=parse(f"{port}:{port}"), primary=port)
     instance, _ = instances.deploy(store, order, now=NOON)
     runner = ProcessRunner(node["_id"], root=tmp_path / "instances")
-    run_due(store, lambda _: runner)
+    run_due(store, lambda _, **__: runner)
 
     def answer():
         try:

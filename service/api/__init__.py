@@ -59,8 +59,6 @@ BLUEPRINTS = (
     health.blueprint,
 )
 
-_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -221,7 +219,7 @@ def _name_request() -> None:
 
 def _answer_preflight() -> Response | None:
     """Answer OPTIONS alike for every path: it needs no key, so it says nothing of what there is."""
-    return Response(headers={"Allow": _METHODS}) if request.method == "OPTIONS" else None
+    return Response() if request.method == "OPTIONS" else None
 
 
 def _sign_answer(answer: Response) -> Response:

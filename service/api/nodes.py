@@ -181,6 +181,7 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
         done = drift.resolve(store(), drivers, node_id, resolution, **origin())
     resolved = [wire.resolved(one) for one in done]
     note(resolved=resolved)
+    record_change(store().nodes.get(node_id))
     return resolved, 201
 
 
