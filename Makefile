@@ -20,19 +20,20 @@ run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:POR
 	@exec $(VENV)/bin/skyquay up $(if $(LISTEN),--listen $(LISTEN))
 
 PYTEST := $(PYTHON) -m pytest
+PARALLEL := -n auto --dist worksteal
 COVERAGE_OPTIONS := $(if $(COVERAGE),--cov --cov-fail-under=90)
 
 test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVERAGE=1 counts lines.
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) -n auto -m "not matrix" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
+	$(PYTEST) $(PARALLEL) -m "not matrix" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
 	exit $$status
 
 quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.
-	@$(PYTEST) -n auto -m "not matrix and not spawns and not docker"
+	@$(PYTEST) $(PARALLEL) -m "not matrix and not spawns and not docker"
 
 test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
-	@$(PYTEST) -n auto -m matrix
+	@$(PYTEST) $(PARALLEL) -m matrix
 
 test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kill parts of it.
 	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
