@@ -21,12 +21,13 @@ run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:POR
 
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n auto --dist worksteal
-COVERAGE_OPTIONS := $(if $(COVERAGE),--cov --cov-fail-under=90)
+COVERAGE_OPTIONS := $(if $(COVERAGE),--cov)
 
 test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVERAGE=1 counts lines.
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) $(PARALLEL) -m "not matrix" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
+	$(PYTEST) $(PARALLEL) -m "not matrix and not alone" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
+	$(PYTEST) -m alone $(if $(COVERAGE),--cov --cov-append --cov-fail-under=90) || status=1; \
 	exit $$status
 
 quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.

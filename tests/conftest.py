@@ -29,8 +29,8 @@ hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ e
 
 
 def pytest_xdist_auto_num_workers():
-    """Run twice as many workers as there are cores: many tests wait for processes."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Run three times as many workers as there are cores: many tests wait for processes."""
+    return 3 * len(os.sched_getaffinity(0))
 
 
 @pytest.hookimpl(wrapper=True)

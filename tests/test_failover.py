@@ -23,7 +23,7 @@ from tests.replica_set import run_replica_set
 from tests.soak.crash import SKYQUAY, SLEEP
 from tests.support import DEPLOY, eventually, free_port
 
-pytestmark = pytest.mark.spawns
+pytestmark = [pytest.mark.spawns, pytest.mark.alone]
 
 KEY = "failover-key-0123456789"
 BOUND_S = 15.0

@@ -151,6 +151,7 @@ def test_a_late_worker_does_not_remove_anything(store, memory_nodes, here, ready
     assert [ready] == list(here.containers)
 
 
+@pytest.mark.spawns
 def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, place, programs):
     """A worker process that was stopped past its lease and goes on does not throw its work away."""
     user, _, image = place

@@ -131,7 +131,7 @@ def test_make_run_hands_the_address_on(checkout):
     (checkout / ".venv" / "installed").touch()
 
     done = subprocess.run(
-        [need("make"), "run", "LISTEN=127.0.0.1:8081"],
+        [need("make"), "--no-print-directory", "run", "LISTEN=127.0.0.1:8081"],
         cwd=checkout,
         capture_output=True,
         text=True,
