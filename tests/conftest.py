@@ -33,6 +33,12 @@ def pytest_xdist_auto_num_workers():
     return 3 * len(os.sched_getaffinity(0))
 
 
+def pytest_configure(config):
+    """Watch for processes, but where coverage is counted: two threads that trace would collide."""
+    if not config.getoption("cov_source", None):
+        spawning.install()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Let no test start processes that is not marked so: `make quick` leaves those out."""

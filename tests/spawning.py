@@ -37,4 +37,6 @@ def _hook(event: str, _: object) -> None:
         raise UnmarkedSpawn(f"{_watched} starts a process: mark it with `spawns`.")
 
 
-sys.addaudithook(_hook)
+def install() -> None:
+    """Watch from now on. Not where coverage is counted: the hook gets in the way of its tracer."""
+    sys.addaudithook(_hook)

@@ -309,15 +309,21 @@ def test_a_stuck_node_does_not_hold_up_others(api, store, memory_nodes, place, n
 
 
 @pytest.fixture
-def waiting(config, store, memory_nodes, ready):
+def waiting(config, api, store, memory_nodes, place, ready):
     """An app with four threads, of which two may wait; and two keys that wait, with its context."""
+    others = [
+        api.post(DEPLOY, a_body(place, ports=f"80:{port}", primary=port)).json["Id"]
+        for port in (9081, 9082)
+    ]
+    run_due(store, memory_nodes)
     app = create_app(replace(config, threads=4), store, memory_nodes)
     key = a_key(store)
-    suspend = f"/api/instances/suspend/{ready}?wait=60"
     with ThreadPoolExecutor(2) as threads:
         answers = [
-            threads.submit(ApiClient(app.test_client(), each).post, suspend)
-            for each in (key, a_key(store))
+            threads.submit(
+                ApiClient(app.test_client(), each).post, f"/api/instances/suspend/{other}?wait=60"
+            )
+            for each, other in zip((key, a_key(store)), others, strict=True)
         ]
         context = app.extensions["skyquay"]
         assert eventually(lambda: context.patience._free == 0)
@@ -327,10 +333,11 @@ def waiting(config, store, memory_nodes, ready):
 
 def test_at_most_half_of_the_threads_wait(waiting, ready):
     """Whoever comes when they all wait is answered at once, as without `wait`."""
-    client, _, _ = waiting
+    client, _, answers = waiting
 
     answer = client.post(f"/api/instances/suspend/{ready}?wait=60")
 
+    assert [False, False] == [each.done() for each in answers]
     assert (200, True, "running") == (
         answer.status,
         answer.json["suspended"],
