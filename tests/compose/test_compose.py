@@ -24,6 +24,8 @@ from tests.compose.stand_ins import INSTANCE, ensure_instance_image, ensure_stan
 from tests.docker_images import SOCKET, require_engine
 from tests.support import DEPLOY, eventually, free_port, need
 
+pytestmark = pytest.mark.spawns
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE = "skyquay-test:compose"
 BUILD_TIMEOUT_S = 900
