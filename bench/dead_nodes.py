@@ -24,7 +24,7 @@ from typing import Any
 import click
 import requests
 
-from service import embedded, images, instances, nodes, users
+from service import embedded_mongod, images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.lifecycle import NodeStatus
@@ -145,7 +145,7 @@ def main(dead: int, requests_each: int, phases: int) -> None:
     """Measure, and print the ratio."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded.start(folder))
+        mongod = stack.enter_context(embedded_mongod.start(folder))
         store = stack.enter_context(closing(Store(mongod.uri, "bench")))
         store.prepare()
         user = users.create(store, username="u", email="u@example.org", password="p", now=utc_now())

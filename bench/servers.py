@@ -23,7 +23,7 @@ import click
 import psutil
 import requests
 
-from service import embedded, images, instances, nodes, users
+from service import embedded_mongod, images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.ports import parse
@@ -116,7 +116,7 @@ def main(processes: int, count: int, connections: int, seconds: int, rounds: int
     """Measure, and print a line for each way."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded.start(folder))
+        mongod = stack.enter_context(embedded_mongod.start(folder))
         fill(stack.enter_context(closing(Store(mongod.uri, "bench"))), count)
         urls, trees = {}, {}
         for name in list_ways(processes, 0):

@@ -22,7 +22,7 @@ import click
 import requests
 
 from bench.dead_nodes import KEY, SKYQUAY
-from service import embedded, images, instances, nodes, users
+from service import embedded_mongod, images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.lifecycle import OperationStatus
@@ -163,7 +163,7 @@ def main(sick: list[int], waiting: int, times: int) -> None:
 def compare(stack: ExitStack, sick: int, waiting: int, times: int) -> tuple[float, float]:
     """Answer the median milliseconds of a deploy without sick nodes, and with them."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    mongod = stack.enter_context(embedded.start(folder))
+    mongod = stack.enter_context(embedded_mongod.start(folder))
     store = stack.enter_context(closing(Store(mongod.uri, "bench")))
     store.prepare()
     user = users.create(store, username="u", email="u@example.org", password="p", now=utc_now())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from service import audit, certificates, installation, keys, metrics
 from service.addresses import LOOPBACK, refusal, refuse_plain, trust
-from service.brake import Brake
 from service.config import Config
 from service.documents import Key, Node
 from service.drivers import Authorize, DriverFactory, NodeDriver, always
@@ -20,6 +19,7 @@ from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeUnreachable, StoreFailure, StoreUnavailable
+from service.lockout import Brake
 from service.store import CALL_TIMEOUT_S, Store
 from service.vault import Vault
 from service.worker import Worker
@@ -48,7 +48,7 @@ def create_app(
 
     from service import api
     from service.api.context import EXTENSION, Context
-    from service.api.patience import Patience
+    from service.api.wait_slots import Patience
 
     app = Flask("skyquay", static_folder=None)
     app.config.update(

@@ -15,7 +15,7 @@ import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
 
-from service import embedded, users
+from service import embedded_mongod, users
 from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
@@ -51,7 +51,7 @@ def mongod_uri(tmp_path_factory):
     """The address of a mongod that all tests share. It is primary, and gone after the session."""
     with ExitStack() as stack:
         with spawning.allowed():
-            mongod = stack.enter_context(embedded.start(tmp_path_factory.mktemp("mongod")))
+            mongod = stack.enter_context(embedded_mongod.start(tmp_path_factory.mktemp("mongod")))
         yield mongod.uri
 
 

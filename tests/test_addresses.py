@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import bootstrap
+from service import first_start
 from service.addresses import is_loopback, refusal
 from service.app import create_app, make_drivers
+from service.drivers.dialing import Guard
 from service.drivers.docker_engine import DockerEngine
-from service.drivers.guarded import Guard
 from service.drivers.skyportd import Skyportd
 from service.drivers.skyportd_console import ConsoleError, read_last
 from service.errors import NodeFailure, NodeUnreachable
@@ -344,7 +344,7 @@ def test_the_local_node_is_trusted(store, memory_nodes, config):
     """
     The node that `up` registers needs no setting.
     """
-    node = bootstrap.find_or_make_node(
+    node = first_start.find_or_make_node(
         store, memory_nodes, replace(config, local_node="docker"), now=NOON
     )
 

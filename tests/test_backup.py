@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pymongo import MongoClient
 
-from service import audit, cli, embedded, instances, keys
+from service import audit, cli, embedded_mongod, instances, keys
 from service.documents import LeftBehind, Leftover
 from service.errors import StoreFailure
 from service.lifecycle import OperationStatus
@@ -454,8 +454,8 @@ def test_a_private_database_is_restored_into(full, skyquay, file, tmp_path, data
     outcome = skyquay("restore", file, env=private)
 
     assert 0 == outcome.exit_code, outcome.output
-    assert embedded.find_running(folder) is None
-    with embedded.start(folder) as mongod, MongoClient(mongod.uri) as client:
+    assert embedded_mongod.find_running(folder) is None
+    with embedded_mongod.start(folder) as mongod, MongoClient(mongod.uri) as client:
         there = read_all(client[database.name])
     assert {**read_all(database), "audit": there["audit"]} == there
 
@@ -465,7 +465,7 @@ def test_nothing_is_restored_while_up_runs(full, skyquay, file, tmp_path):
     folder = tmp_path / "new"
     skyquay("backup", file)
 
-    with embedded.lock(folder):
+    with embedded_mongod.lock(folder):
         private = {"SKYQUAY_MONGODB_URI": "", "SKYQUAY_DATA_DIR": str(folder)}
         outcome = skyquay("restore", file, env=private)
 

@@ -15,9 +15,9 @@ from docker.errors import DockerException
 from service.certificates import make_context
 from service.drivers import STOP_GRACE_S, bounds, docker_client, split_grace
 from service.drivers.bounds import Compressed, TooLarge, TooSlow
+from service.drivers.dialing import Guard
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.docker_pull import MAX_LINE_BYTES, Pull
-from service.drivers.guarded import Guard
 from service.drivers.reasons import explain_silence
 from service.drivers.skyportd import Skyportd
 from service.drivers.skyportd_console import ConsoleError, read_last

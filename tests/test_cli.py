@@ -16,11 +16,11 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from service import bootstrap, cli, instances, keys, nodes, users
+from service import cli, first_start, instances, keys, nodes, users
 from service.cli import running
 from service.config import Config, describe_settings
 from service.drivers.memory import MemoryNodes
-from service.embedded import find_running
+from service.embedded_mongod import find_running
 from service.errors import Unauthorized
 from service.nodes import NodeOrder
 from service.users import create as create_user
@@ -640,7 +640,7 @@ def test_a_copy_of_the_secret_key_is_closed(tmp_path):
     file.write_text("the key\n")
     file.chmod(0o644)
 
-    kept = bootstrap.keep_secret_key(tmp_path)
+    kept = first_start.keep_secret_key(tmp_path)
 
     assert ("the key", 0o600) == (kept, file.stat().st_mode & 0o777)
 

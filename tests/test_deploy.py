@@ -12,7 +12,7 @@ import yaml
 from pymongo.uri_parser import parse_uri
 
 from service.config import Config
-from service.embedded import find_mongod
+from service.embedded_mongod import find_mongod
 from tests.support import free_port, need
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from service import bootstrap, cli, drift, nodes
+from service import cli, drift, first_start, nodes
 from service.api import wire
 from service.app import create_app
 from service.drivers import ContainerSpec
@@ -316,7 +316,7 @@ def test_the_first_node_has_the_memory_that_its_engine_reports(config, store, en
     """The one that `skyquay up` makes of this machine."""
     settings = replace(config, local_node=kind)
 
-    node = bootstrap.find_or_make_node(store, lambda _: engine, settings, now=NOON)
+    node = first_start.find_or_make_node(store, lambda _: engine, settings, now=NOON)
 
     assert MEMORY_MIB == node["capacity"]["memory_mib"]
 

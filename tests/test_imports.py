@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"access", "addresses", "config", "errors", "key_files", "lifecycle", "listening",
           "masking", "ports", "preflight", "quantities", "signals"}  # fmt: skip
 USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
-             "audit", "brake", "doctor", "installation", "leftovers"}  # fmt: skip
+             "audit", "lockout", "doctor", "installation", "leftovers"}  # fmt: skip
 SINGLE = LEAVES | {
-    "documents", "embedded", "vault", "certificates", "job", "slots", "steps", "jobs", "worker",
-    "server", "supervisor", "bootstrap", "moving_in", "skyport_documents", "skyport_panel", "logs",
-    "metrics", "app"
+    "documents", "embedded_mongod", "vault", "certificates", "job", "slots", "steps", "jobs",
+    "worker", "server", "supervisor", "first_start", "skyport_import", "skyport_documents",
+    "skyport_panel", "logs", "metrics", "app"
 }  # fmt: skip
 KINDS = SINGLE | {"service", "use case", "store", "drivers", "a driver", "api", "cli"}
 
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "logs": {"config", "lifecycle"},
     "metrics": {"errors", "lifecycle", "store"},
     "skyport_documents": LEAVES | {"documents", "drivers", "use case"},
-    "moving_in": LEAVES
+    "skyport_import": LEAVES
     | {
         "documents",
         "store",
@@ -53,7 +53,7 @@ MAY_IMPORT = {
         "skyport_panel",
     },
     "use case": LEAVES | {"documents", "store", "drivers", "use case", "vault"},
-    "embedded": LEAVES,
+    "embedded_mongod": LEAVES,
     "job": LEAVES | {"documents", "store", "drivers", "use case"},
     "steps": LEAVES | {"documents", "store", "drivers", "use case", "job"},
     "jobs": LEAVES | {"documents", "store", "drivers", "use case", "job", "steps"},
@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "slots": {"lifecycle", "store"},
     "server": {"config", "worker", "api", "listening", "signals"},
     "supervisor": {"signals"},
-    "bootstrap": LEAVES | {"documents", "store", "drivers", "use case", "api"},
+    "first_start": LEAVES | {"documents", "store", "drivers", "use case", "api"},
     "api": LEAVES | {"documents", "drivers", "use case", "api", "certificates", "metrics"},
     "app": KINDS,
     "cli": KINDS,
@@ -71,7 +71,7 @@ MAY_IMPORT = {
 # API may: a view that reads documents past the use cases would skip their checks.
 ALSO_MAY_IMPORT = {
     "service.api.context": {"store", "vault"},
-    "service.api.recording": {"store"},
+    "service.api.audit_trail": {"store"},
 }
 
 # A driver in two modules: which one the other is a part of.
@@ -89,12 +89,12 @@ PARTS = {
 
 # What more than one driver is made of, and what a node may say is checked with.
 SHARED = {
-    f"service.drivers.{name}" for name in ("answers", "boundary", "bounds", "guarded", "reasons")
+    f"service.drivers.{name}" for name in ("answers", "boundary", "bounds", "dialing", "reasons")
 }
 
 # The embedded mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.
-MONGODB = {"store", "embedded"}
+MONGODB = {"store", "embedded_mongod"}
 WIRING = {"app", "cli", "server"}
 OWNERS = {
     "pymongo": MONGODB,
@@ -328,10 +328,10 @@ VIOLATIONS = [
     ("service.worker", "from flask import current_app"),
     ("service.worker", "from service.api import wire"),
     ("service.worker", "import pymongo"),
-    ("service.embedded", "from service.store import Store"),
+    ("service.embedded_mongod", "from service.store import Store"),
     ("service.server", "from service.store import Store"),
-    ("service.bootstrap", "import flask"),
-    ("service.bootstrap", "from service.drivers.memory import MemoryDriver"),
+    ("service.first_start", "import flask"),
+    ("service.first_start", "from service.drivers.memory import MemoryDriver"),
     ("service.api.users", "from pymongo.errors import PyMongoError"),
     ("service.api.users", "import requests"),
     ("service.api.users", "import docker"),
@@ -374,7 +374,10 @@ def test_a_violation_is_found(module, source):
         ("service.store", "import pymongo\nfrom service.store.users import Users"),
         ("service.store.users", "from pymongo.errors import DuplicateKeyError"),
         ("service.store.users", "from . import names\nfrom service.errors import Conflict"),
-        ("service.embedded", "from pymongo import MongoClient\nfrom service.config import Config"),
+        (
+            "service.embedded_mongod",
+            "from pymongo import MongoClient\nfrom service.config import Config",
+        ),
         ("service.drivers.memory", "from service.drivers import ContainerSpec"),
         ("service.drivers.memory", "from . import ContainerSpec\nfrom service import ports"),
         ("service.drivers.skyportd", "import requests\nstatus['ContainerId']"),

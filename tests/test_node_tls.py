@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from service import certificates, cli, nodes
 from service.addresses import trust
 from service.app import create_app, make_drivers
+from service.drivers.dialing import Guard
 from service.drivers.docker_engine import DockerEngine
-from service.drivers.guarded import Guard
 from service.drivers.skyportd_console import ConsoleError, read_last
 from service.errors import NodeUnreachable
 from service.vault import Vault

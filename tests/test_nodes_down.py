@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service import keys, nodes
-from service.api.patience import Patience
+from service.api.wait_slots import Patience
 from service.app import create_app
 from service.errors import Busy
 from service.lifecycle import OperationStatus

@@ -11,7 +11,7 @@ import pytest
 import requests
 from waitress.server import create_server
 
-from service import embedded
+from service import embedded_mongod
 from service.app import create_app
 from service.store import Store
 from tests.support import ApiClient, a_key, eventually
@@ -26,7 +26,7 @@ BRIEF_S = 5.0
 @pytest.fixture(scope="module")
 def mongod(tmp_path_factory):
     """A mongod of these tests' own."""
-    with embedded.start(tmp_path_factory.mktemp("mongod")) as mongod:
+    with embedded_mongod.start(tmp_path_factory.mktemp("mongod")) as mongod:
         yield mongod
 
 

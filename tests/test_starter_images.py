@@ -9,8 +9,8 @@ import requests
 
 from service import instances
 from service.api.image_files import ImageFile
-from service.bootstrap import STARTER_IMAGES, import_images
 from service.drivers.process import ProcessRunner
+from service.first_start import STARTER_IMAGES, import_images
 from service.lifecycle import PowerAction
 from service.ports import parse
 from tests.support import NOON, a_node, a_user, an_order, eventually, free_port, run_due

@@ -8,8 +8,8 @@ import mongomock
 import pymongo.errors as mongo
 import pytest
 
-from service import embedded, instances
-from service.embedded import find_mongod
+from service import embedded_mongod, instances
+from service.embedded_mongod import find_mongod
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
 from service.lifecycle import (
     ENDED,
@@ -299,7 +299,7 @@ def test_the_embedded_database_can_be_used(mongod_uri):
     store.close()
 
     assert problem is None
-    assert embedded.REPLICA_SET in mongod_uri
+    assert embedded_mongod.REPLICA_SET in mongod_uri
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import pytest
 from service import keys, users
 from service.api.throttle import Counters
 from service.app import create_app
-from service.brake import Brake
 from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
+from service.lockout import Brake
 from tests.support import NOON, ApiClient, a_key, a_user, eventually, free_port, need
 
 

@@ -23,6 +23,7 @@ from werkzeug.exceptions import (
 from service import metrics
 from service.api import (
     audit,
+    audit_trail,
     enrolment,
     headers,
     health,
@@ -32,10 +33,9 @@ from service.api import (
     keys,
     nodes,
     operations,
-    recording,
+    telemetry,
     throttle,
     users,
-    watching,
 )
 from service.api.auth import authenticate, count_rejection, is_open, outlasts_database
 from service.api.compatibility import adapt
@@ -153,19 +153,19 @@ def register(app: Flask, config: Config) -> Api:
             },
         )
     )
-    watching.register(app)
+    telemetry.register(app)
     app.before_request(_name_request)
     app.before_request(_answer_preflight)
     app.before_request(_prepare)
     app.teardown_request(end_bound)
     app.before_request(authenticate)
     throttle.register(app, config)
-    app.before_request(recording.begin)
+    app.before_request(audit_trail.begin)
     # Answers pass these from the last to the first.
     app.after_request(_sign_answer)
     headers.register(app, config)
     app.after_request(adapt)
-    app.after_request(recording.finish)
+    app.after_request(audit_trail.finish)
     app.register_error_handler(ServiceError, render_service_error)
     app.register_error_handler(Exception, render_unknown)
     return api

@@ -9,10 +9,10 @@ from typing import cast
 
 from flask import current_app, g
 
-from service.api.patience import Patience
-from service.brake import Brake
+from service.api.wait_slots import Patience
 from service.config import Config
 from service.drivers import DriverFactory
+from service.lockout import Brake
 from service.operations import Origin
 from service.store import Store
 from service.vault import Vault

@@ -7,9 +7,9 @@ from flask import request
 from service import nodes
 from service.addresses import find_caller
 from service.api import wire
+from service.api.audit_trail import note_rejection, record_change
 from service.api.blueprint import OPEN, Blueprint
 from service.api.context import current, now, store
-from service.api.recording import note_rejection, record_change
 from service.api.schemas.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
 

@@ -6,9 +6,9 @@ from flask import g
 
 from service import instances, keys, operations
 from service.api import examples, wire
+from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, origin, store
-from service.api.recording import record_change
 from service.api.schemas.base import WaitQuery
 from service.api.schemas.instances import (
     Delete,

@@ -6,9 +6,9 @@ from flask import g
 
 from service import keys
 from service.api import examples, wire
+from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, store
-from service.api.recording import record_change
 from service.api.schemas.keys import (
     CreateKey,
     KeyAnswer,

@@ -6,9 +6,9 @@ from flask import request
 
 from service import drift, nodes
 from service.api import examples, wire
+from service.api.audit_trail import note, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, origin, store
-from service.api.recording import note, record_change
 from service.api.schemas.nodes import (
     ConfigureKeyAnswer,
     CreatedNodeAnswer,

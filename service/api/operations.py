@@ -4,9 +4,9 @@ from typing import Any
 
 from service import operations
 from service.api import examples, wire
+from service.api.audit_trail import note, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import now, origin, store
-from service.api.recording import note, record_change
 from service.api.schemas.operations import OperationAnswer, OperationsQuery
 
 blueprint = Blueprint(

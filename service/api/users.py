@@ -6,9 +6,9 @@ from flask import g
 
 from service import users
 from service.api import examples, wire
+from service.api.audit_trail import note_rejection, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import current, now, store
-from service.api.recording import note_rejection, record_change
 from service.api.schemas.users import (
     CreatedUserAnswer,
     CreateUser,

@@ -16,7 +16,7 @@ COMMANDS = MappingProxyType(
         "images": "images.group",
         "nodes": "nodes.group",
         "secrets": "nodes.secrets_group",
-        "import-skyport": "moving_in.import_skyport",
+        "import-skyport": "skyport_import.import_skyport",
         "migrate": "database.migrate",
         "backup": "database.backup",
         "restore": "database.restore",

@@ -12,10 +12,10 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import marshmallow as ma
 
-from service import audit, bootstrap, embedded, logs, nodes
+from service import audit, embedded_mongod, first_start, logs, nodes
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError, no_color
-from service.embedded import EmbeddedError
+from service.embedded_mongod import EmbeddedError
 from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
 from service.store import Store
 from service.store.backup import BackupError
@@ -70,7 +70,7 @@ def find_secret_key(config: Config) -> str:
     """Find the secret key of the database that commands use: the settings', or that of `up`."""
     if config.secret_key or config.mongodb_uri:
         return config.secret_key
-    return bootstrap.keep_secret_key(config.data_dir)
+    return first_start.keep_secret_key(config.data_dir)
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def find_database(config: Config) -> Config:
     """Fill in the private database of a Skyquay that runs now, where none is configured."""
     if config.mongodb_uri:
         return config
-    mongod = embedded.find_running(config.data_dir)
+    mongod = embedded_mongod.find_running(config.data_dir)
     if mongod is None:
         raise ConfigError(
             "SKYQUAY_MONGODB_URI is not set, and no `skyquay up` runs on "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from service import embedded, nodes
+from service import embedded_mongod, nodes
 from service.app import prepare
 from service.cli.context import find_secret_key, opened_store, plainly, read_config, recorded
 from service.vault import Vault
@@ -59,8 +59,8 @@ def restore(file: Path, anew: bool) -> None:
     with ExitStack() as stack:
         there = config
         if not config.mongodb_uri:
-            stack.enter_context(embedded.lock(config.data_dir))
-            mongod = stack.enter_context(embedded.start(config.data_dir))
+            stack.enter_context(embedded_mongod.lock(config.data_dir))
+            mongod = stack.enter_context(embedded_mongod.start(config.data_dir))
             there = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(opened_store(there))
         contents = store.restore(file, replace=anew)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from service import bootstrap
+from service import first_start
 from service.app import utc_now
 from service.cli.context import any_store, plainly
 
@@ -23,7 +23,7 @@ def import_images(path: Path) -> None:
     A document that says `"process": true` may run as a process of a machine: read it first.
     """
     with any_store("image") as store:
-        for image in bootstrap.import_images(store, path, now=utc_now()):
+        for image in first_start.import_images(store, path, now=utc_now()):
             click.echo(f"{image['_id']}  {image['name']}")
 
 

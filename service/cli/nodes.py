@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from service import bootstrap, nodes
+from service import first_start, nodes
 from service.api.schemas.nodes import CreateNode, NodeTls
 from service.app import make_drivers, utc_now
 from service.cli.context import any_store, find_secret_key, name_target, plainly, read_config
@@ -84,7 +84,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     if tls or given:
         options["tls"] = given
     if options["driver"] == "docker" and options["address"] is None:
-        options["address"] = f"unix://{bootstrap.DOCKER_SOCKET}"
+        options["address"] = f"unix://{first_start.DOCKER_SOCKET}"
     order = CreateNode().load({"name": name, **options})
     config = read_config()
     with any_store("node") as store:

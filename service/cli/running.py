@@ -12,7 +12,7 @@ from socket import socket
 
 import click
 
-from service import bootstrap, embedded, metrics
+from service import embedded_mongod, first_start, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import plainly, read_config, read_production_config, usable_store
 from service.config import Config, ConfigError, describe_settings
@@ -58,11 +58,11 @@ def up(no_worker: bool, listen: str | None) -> None:
     with ExitStack() as stack:
         # First: who finds the address taken has not waited for anything, and nothing is made.
         listener = stack.enter_context(bind(config))
-        stack.enter_context(embedded.lock(config.data_dir))
+        stack.enter_context(embedded_mongod.lock(config.data_dir))
         if not config.secret_key:
-            config = replace(config, secret_key=bootstrap.keep_secret_key(config.data_dir))
+            config = replace(config, secret_key=first_start.keep_secret_key(config.data_dir))
         if not config.mongodb_uri:
-            mongod = stack.enter_context(embedded.keep(config.data_dir))
+            mongod = stack.enter_context(embedded_mongod.keep(config.data_dir))
             config = replace(config, mongodb_uri=mongod.uri)
         store = stack.enter_context(usable_store(config))
         drivers = make_drivers(config, store)
@@ -71,17 +71,17 @@ def up(no_worker: bool, listen: str | None) -> None:
         key_file = config.data_dir.resolve() / "api-key"
         # Whatever is no terminal may be a log, which keeps what it gets.
         kept = None if sys.stdout.isatty() else key_file
-        key = bootstrap.find_or_make_key(store, keep_in=kept, now=now)
-        user_id = bootstrap.find_or_make_user(store, now=now)
-        image = bootstrap.find_or_import_images(store, now=now)
-        node = bootstrap.find_or_make_node(store, drivers, config, now=now)
+        key = first_start.find_or_make_key(store, keep_in=kept, now=now)
+        user_id = first_start.find_or_make_user(store, now=now)
+        image = first_start.find_or_import_images(store, now=now)
+        node = first_start.find_or_make_node(store, drivers, config, now=now)
         click.echo(f"\nSkyquay serves {server.url}")
         shown, key_for_shell = _show_key(config, key, key_file)
         click.echo(f"  API key      {shown}")
         click.echo(f"  Swagger UI   {server.url}/docs/")
         if node is not None:
             click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")
-            port = bootstrap.find_free_port(store, node)
+            port = first_start.find_free_port(store, node)
             body = {
                 "name": "first",
                 "user": user_id,

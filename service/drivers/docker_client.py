@@ -16,7 +16,7 @@ from docker.utils.decorators import check_resource
 from service.drivers import MAX_LOG_BYTES, Authorize, always, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import Bounds
-from service.drivers.guarded import Guard, GuardedAdapter, SocketAdapter
+from service.drivers.dialing import Guard, GuardedAdapter, SocketAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 
 READING = ("GET", "HEAD")

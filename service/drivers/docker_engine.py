@@ -37,10 +37,10 @@ from service.drivers import (
 from service.drivers.answers import read_text
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, BoundedSocket, Bounds
+from service.drivers.dialing import Guard
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
 from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
 from service.drivers.docker_pull import Pull, PullFailed
-from service.drivers.guarded import Guard
 from service.errors import NodeFailure, NodeRefused, ServiceError
 from service.lifecycle import Power, PowerAction
 

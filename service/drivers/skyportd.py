@@ -39,7 +39,7 @@ from service.drivers import (
 from service.drivers.answers import read_json, read_text
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import MAX_LIST_BYTES, Bounds
-from service.drivers.guarded import Guard, GuardedAdapter
+from service.drivers.dialing import Guard, GuardedAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
 from service.drivers.skyportd_files import ERASE_TIMEOUT_S, Said, erase
 from service.drivers.skyportd_uptime import find_start, parse_time

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from service.drivers.guarded import Guard
+from service.drivers.dialing import Guard
 from service.drivers.reasons import explain_silence
 
 QUIET_S = 0.5

@@ -24,7 +24,7 @@ from service.errors import StoreFailure
 from service.store import (
     audit,
     backup,
-    failures,
+    failed_attempts,
     images,
     inspection,
     instances,
@@ -39,17 +39,17 @@ from service.store import (
 from service.store.audit import Audit
 from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
-from service.store.failures import Failures
+from service.store.failed_attempts import Failures
 from service.store.images import Images
 from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.migrations import Change
-from service.store.moves import Moves, NoteOperation
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.settings import Settings
+from service.store.transitions import Moves, NoteOperation
 from service.store.users import Users
 
 Result = TypeVar("Result")
@@ -77,7 +77,7 @@ _INDEXES: dict[str, Indexes] = {
     "operations": operations.INDEXES,
     "leftovers": leftovers.INDEXES,
     "audit": audit.INDEXES,
-    "failures": failures.INDEXES,
+    "failures": failed_attempts.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}

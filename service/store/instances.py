@@ -12,7 +12,7 @@ from service.documents import Instance
 from service.errors import Conflict, NotFound, PortTaken
 from service.lifecycle import InstanceState, instance_states_before
 from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
-from service.store.moves import GONE, Moves
+from service.store.transitions import GONE, Moves
 
 INDEXES: Indexes = [
     # One document holds several ports, and no two documents of a node hold the same. Partial,

@@ -19,7 +19,7 @@ from service.documents import LeftBehind, Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Documents, Indexes, Session, translated
 from service.store.due import ANY_ROOM, RUNNING_FIELDS, Limits, Queue, Room
-from service.store.moves import Moves
+from service.store.transitions import Moves
 
 _IS_OPEN = {"$in": sorted(OPEN)}
 

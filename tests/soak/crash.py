@@ -27,7 +27,7 @@ import click
 import requests
 from pymongo import MongoClient
 
-from service import embedded, images, nodes, users
+from service import embedded_mongod, images, nodes, users
 from service.app import make_drivers, utc_now
 from service.config import Config
 from service.documents import Image, Node, User
@@ -183,7 +183,7 @@ def open_arena(driver: str) -> Iterator[Arena]:
             with closing(require_engine()) as client:
                 ensure_image(client, IMAGE)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skyquay-soak-")))
-        mongod = stack.enter_context(embedded.start(folder))
+        mongod = stack.enter_context(embedded_mongod.start(folder))
         config = Config(
             mongodb_uri=mongod.uri, database="soak", data_dir=folder, allow_process=True
         )

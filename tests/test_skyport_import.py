@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service import cli, drift, keys, moving_in, nodes, operations, skyport_panel, users
+from service import cli, drift, keys, nodes, operations, skyport_import, skyport_panel, users
 from service.app import make_drivers
 from service.drivers.memory import MemoryNode, MemoryNodes
 from service.vault import Vault
@@ -635,8 +635,8 @@ def test_whatever_is_wrong_stops_nothing(
     reports = []
 
     for apply in (False, True, True):
-        mover = moving_in.Mover(store, Vault(SECRET_KEY), drivers, apply=apply, now=NOON)
-        assert moving_in.count(panel) == len(list(mover.move(panel)))
+        mover = skyport_import.Mover(store, Vault(SECRET_KEY), drivers, apply=apply, now=NOON)
+        assert skyport_import.count(panel) == len(list(mover.move(panel)))
         reports.append(asdict(mover.report))
 
     said, done, again = reports

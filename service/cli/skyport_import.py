@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from service import keys, moving_in, skyport_panel
+from service import keys, skyport_import, skyport_panel
 from service.app import make_drivers, utc_now
 from service.cli.context import any_store, find_secret_key, plainly, read_config
 from service.vault import Vault
@@ -60,7 +60,7 @@ def import_skyport(
         raise click.ClickException(str(exc)) from exc
     secret_key = find_secret_key(config)
     with any_store("panel" if apply else None) as store:
-        mover = moving_in.Mover(
+        mover = skyport_import.Mover(
             store,
             Vault(secret_key),
             make_drivers(replace(config, secret_key=secret_key)),
@@ -70,7 +70,7 @@ def import_skyport(
             now=utc_now(),
         )
         try:
-            total = moving_in.count(panel)
+            total = skyport_import.count(panel)
             with click.progressbar(length=total, label="Looking", file=sys.stderr) as bar:
                 for _ in mover.move(panel):
                     bar.update(1)
@@ -85,16 +85,16 @@ def import_skyport(
 
 def _parse_names(renames: tuple[str, ...], panel: skyport_panel.Panel) -> dict[str, str]:
     names = {old: new for old, _, new in (text.partition("=") for text in renames)}
-    for old in moving_in.list_unknown_names(panel, names):
+    for old in skyport_import.list_unknown_names(panel, names):
         raise click.ClickException(f"--rename: the panel has no user {old!r}.")
     if not all(names.values()):
         raise click.ClickException("--rename needs two names, like Ada=ada-2.")
     return names
 
 
-def _print_report(report: moving_in.Report) -> None:
+def _print_report(report: skyport_import.Report) -> None:
     click.echo("Done." if report.applied else "A dry run: nothing was written. --apply does it.")
-    for kind in moving_in.KINDS:
+    for kind in skyport_import.KINDS:
         new, there = len(report.new[kind]), len(report.there_already[kind])
         click.echo(f"  {kind:<10} {new} new, {there} there already")
     for title, entries in (

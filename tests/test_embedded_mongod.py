@@ -14,8 +14,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from service import embedded
-from service.embedded import EmbeddedError, EmbeddedMongod
+from service import embedded_mongod
+from service.embedded_mongod import EmbeddedError, EmbeddedMongod
 from tests.support import a_user, eventually, free_port
 
 pytestmark = pytest.mark.spawns
@@ -26,8 +26,8 @@ AUTHENTICATION_FAILED = 18
 START_AND_LINGER = """
 import signal, sys
 from pathlib import Path
-from service import embedded
-mongod = embedded.start(Path(sys.argv[1]))
+from service import embedded_mongod
+mongod = embedded_mongod.start(Path(sys.argv[1]))
 print(mongod.process.pid, flush=True)
 signal.pause()
 """
@@ -36,7 +36,7 @@ START_AND_HANG_AFTER = """
 import signal, sys
 from pathlib import Path
 from pymongo import monitoring
-from service import embedded
+from service import embedded_mongod
 
 data_dir, last_command = Path(sys.argv[1]), sys.argv[2]
 
@@ -46,13 +46,13 @@ class Hang(monitoring.CommandListener):
 
     def succeeded(self, event):
         if event.command_name == last_command:
-            print(embedded.find_running(data_dir).process.pid, flush=True)
+            print(embedded_mongod.find_running(data_dir).process.pid, flush=True)
             signal.pause()
 
     failed = succeeded
 
 monitoring.register(Hang())
-embedded.start(data_dir)
+embedded_mongod.start(data_dir)
 """
 
 
@@ -60,7 +60,7 @@ embedded.start(data_dir)
 def running(tmp_path_factory):
     """A mongod for the tests that only look, with its data folder."""
     data_dir = tmp_path_factory.mktemp("running") / "data"
-    with embedded.start(data_dir) as mongod:
+    with embedded_mongod.start(data_dir) as mongod:
         yield mongod, data_dir
 
 
@@ -102,8 +102,9 @@ def a_mongod_of_an_earlier_version(data_dir):
     dbpath.mkdir()
     port = free_port()
     command = [
-        embedded.find_mongod(), "--dbpath", dbpath, "--port", str(port), "--bind_ip", "127.0.0.1",
-        "--replSet", embedded.REPLICA_SET, "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket",
+        embedded_mongod.find_mongod(), "--dbpath", dbpath, "--port", str(port),
+        "--bind_ip", "127.0.0.1", "--replSet", embedded_mongod.REPLICA_SET,
+        "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket",
     ]  # fmt: skip
     with (
         psutil.Popen(command, stdout=subprocess.DEVNULL) as process,
@@ -113,7 +114,7 @@ def a_mongod_of_an_earlier_version(data_dir):
         with a_stranger(old) as client:
             members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
             client.admin.command(
-                "replSetInitiate", {"_id": embedded.REPLICA_SET, "members": members}
+                "replSetInitiate", {"_id": embedded_mongod.REPLICA_SET, "members": members}
             )
             assert eventually(lambda: client.admin.command("hello")["isWritablePrimary"])
             client.a.b.insert_one({"_id": 1})
@@ -213,7 +214,7 @@ def test_nobody_else_makes_the_first_user(tmp_path):
     A mongod on an empty database, whose Skyquay died before it did anything, is closed too.
     """
     with a_mongod_left_after(tmp_path / "data", "hello") as pid:
-        mongod = embedded.find_running(tmp_path / "data")
+        mongod = embedded_mongod.find_running(tmp_path / "data")
         with a_stranger(mongod) as client, pytest.raises(OperationFailure) as raised:
             client.admin.command("createUser", "me", pwd="mine", roles=["root"])
 
@@ -251,7 +252,7 @@ def test_our_settings_are_not_handed_to_it(tmp_path, monkeypatch):
     monkeypatch.setenv("SKYQUAY_SECRET_KEY", "sesame")
     monkeypatch.setenv("TZ", "UTC")
 
-    with embedded.start(tmp_path / "data") as mongod:
+    with embedded_mongod.start(tmp_path / "data") as mongod:
         environ = mongod.process.environ()
 
     assert [] == [name for name in environ if name.startswith("SKYQUAY_")]
@@ -265,7 +266,7 @@ def test_our_settings_are_not_handed_to_what_is_tried(tmp_path, monkeypatch):
     monkeypatch.setenv("SKYQUAY_SECRET_KEY", "sesame")
     program = a_program(tmp_path, f'echo "${{SKYQUAY_SECRET_KEY:-none}}" > {tmp_path}/learnt')
 
-    embedded.find_mongod([program])
+    embedded_mongod.find_mongod([program])
 
     assert "none\n" == (tmp_path / "learnt").read_text()
 
@@ -285,14 +286,14 @@ def test_the_running_one_is_found(running):
     """
     mongod, data_dir = running
 
-    assert mongod.uri == embedded.find_running(data_dir).uri
+    assert mongod.uri == embedded_mongod.find_running(data_dir).uri
 
 
 def test_none_runs_in_a_new_folder(tmp_path):
     """
     In a folder without a database nothing is found.
     """
-    assert embedded.find_running(tmp_path) is None
+    assert embedded_mongod.find_running(tmp_path) is None
 
 
 def test_another_folder_s_mongod_is_not_adopted(running, tmp_path):
@@ -303,7 +304,7 @@ def test_another_folder_s_mongod_is_not_adopted(running, tmp_path):
     (tmp_path / "mongod").mkdir()
     (tmp_path / "mongod" / "mongod.lock").write_text(f"{mongod.process.pid}\n")
 
-    with embedded.start(tmp_path) as started:
+    with embedded_mongod.start(tmp_path) as started:
         assert mongod.process.pid != started.process.pid
     assert mongod.process.is_running()
 
@@ -315,18 +316,18 @@ def test_a_recycled_pid_is_not_adopted(tmp_path):
     (tmp_path / "mongod").mkdir()
     (tmp_path / "mongod" / "mongod.lock").write_text(f"{os.getpid()}\n")
 
-    assert embedded.find_running(tmp_path) is None
+    assert embedded_mongod.find_running(tmp_path) is None
 
 
 def test_data_survives_on_another_port(tmp_path):
     """
     After a restart on another port, which the replica set must be told, everything is there.
     """
-    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+    with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
         client.a.b.insert_one({"_id": 1})
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", mongod.port))
-        with embedded.start(tmp_path) as moved, MongoClient(moved.uri) as client:
+        with embedded_mongod.start(tmp_path) as moved, MongoClient(moved.uri) as client:
             client.a.b.insert_one({"_id": 2})
 
             assert mongod.port != moved.port
@@ -337,7 +338,7 @@ def test_stop_leaves_no_process(tmp_path):
     """
     After stop the process is gone, and stopping again is fine.
     """
-    mongod = embedded.start(tmp_path)
+    mongod = embedded_mongod.start(tmp_path)
 
     mongod.stop()
     mongod.stop()
@@ -349,7 +350,7 @@ def test_stop_ends_a_mongod_that_hangs(tmp_path):
     """
     One that does not end in time is killed.
     """
-    mongod = embedded.start(tmp_path)
+    mongod = embedded_mongod.start(tmp_path)
     mongod.process.suspend()
 
     mongod.stop(timeout_s=0.1)
@@ -361,7 +362,7 @@ def test_an_orphan_is_adopted(orphan, tmp_path):
     """
     The mongod of a Skyquay that was killed goes on in the next one, which can also stop it.
     """
-    with embedded.start(tmp_path) as mongod:
+    with embedded_mongod.start(tmp_path) as mongod:
         assert orphan == mongod.process.pid
 
     assert not psutil.pid_exists(orphan)
@@ -373,7 +374,7 @@ def test_a_crashed_mongod_is_started_again(orphan, tmp_path):
     """
     os.kill(orphan, signal.SIGKILL)
 
-    with embedded.start(tmp_path) as mongod:
+    with embedded_mongod.start(tmp_path) as mongod:
         assert orphan != mongod.process.pid
 
 
@@ -381,7 +382,7 @@ def test_a_mongod_that_dies_is_started_again(tmp_path):
     """
     As often as it dies another takes its place, and a client of the first goes on.
     """
-    keeper = embedded._Keeper(tmp_path, embedded.start(tmp_path))
+    keeper = embedded_mongod._Keeper(tmp_path, embedded_mongod.start(tmp_path))
     dead = [keeper.mongod.process.pid]
     with MongoClient(keeper.mongod.uri) as client:
         client.a.b.insert_one({"_id": 1})
@@ -404,7 +405,7 @@ def test_a_mongod_that_cannot_be_started_again_ends_it_all(tmp_path):
     before = signal.signal(signal.SIGTERM, lambda *_: told.set())
     try:
         with ExitStack() as stack:
-            mongod = stack.enter_context(embedded.keep(tmp_path))
+            mongod = stack.enter_context(embedded_mongod.keep(tmp_path))
             (tmp_path / "mongod" / "WiredTiger.turtle").write_text("nonsense")
             mongod.process.kill()
             assert told.wait(60)
@@ -421,7 +422,7 @@ def test_a_mongod_that_is_about_to_end_is_replaced(orphan, tmp_path):
     """
     os.kill(orphan, signal.SIGTERM)
 
-    with embedded.start(tmp_path) as mongod:
+    with embedded_mongod.start(tmp_path) as mongod:
         assert orphan != mongod.process.pid
 
 
@@ -431,7 +432,7 @@ def test_a_start_that_broke_off_is_finished(tmp_path, command):
     Skyquay may be killed after any step of the first start: the next one goes on from there.
     """
     with a_mongod_left_after(tmp_path / "data", command) as pid:
-        with embedded.start(tmp_path / "data") as mongod, MongoClient(mongod.uri) as client:
+        with embedded_mongod.start(tmp_path / "data") as mongod, MongoClient(mongod.uri) as client:
             client.a.b.insert_one({})
 
         assert pid == mongod.process.pid
@@ -444,7 +445,7 @@ def test_a_folder_without_a_password_is_taken_over(tmp_path):
     with a_mongod_of_an_earlier_version(tmp_path) as old:
         old.stop()
 
-    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+    with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
         with a_stranger(mongod) as stranger, pytest.raises(OperationFailure):
             stranger.list_database_names()
 
@@ -458,7 +459,10 @@ def test_users_that_somebody_made_are_removed(tmp_path):
     with a_mongod_of_an_earlier_version(tmp_path) as old, a_stranger(old) as stranger:
         stranger.a.command("createUser", "me", pwd="mine", roles=["dbOwner"])
 
-    with embedded.start(tmp_path) as mongod, a_stranger(mongod, "me", "mine", "a") as stranger:
+    with (
+        embedded_mongod.start(tmp_path) as mongod,
+        a_stranger(mongod, "me", "mine", "a") as stranger,
+    ):
         with pytest.raises(OperationFailure) as raised:
             stranger.a.b.find_one()
 
@@ -470,7 +474,7 @@ def test_a_mongod_that_asks_for_no_password_is_replaced(tmp_path):
     One that an earlier version left running is stopped, and another one started on its data.
     """
     with a_mongod_of_an_earlier_version(tmp_path) as old:
-        with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+        with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
             found = list(client.a.b.find())
 
         assert not old.process.is_running()
@@ -481,10 +485,10 @@ def test_a_password_that_others_could_read_is_replaced(orphan, tmp_path):
     """
     Once the file was open to others its password is not trusted, also where it is in use.
     """
-    before = embedded.find_running(tmp_path)
+    before = embedded_mongod.find_running(tmp_path)
     (tmp_path / "mongod.key").chmod(0o640)
 
-    with embedded.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+    with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
         client.a.b.insert_one({})
         old_uri = mongod.uri.replace(mongod.key, before.key)
         with MongoClient(old_uri) as late, pytest.raises(OperationFailure) as raised:
@@ -498,11 +502,11 @@ def test_a_password_that_was_lost_is_replaced(tmp_path):
     """
     Who owns the files of the database owns the database: without mongod.key, another one is made.
     """
-    with embedded.start(tmp_path) as first, MongoClient(first.uri) as client:
+    with embedded_mongod.start(tmp_path) as first, MongoClient(first.uri) as client:
         client.a.b.insert_one({"_id": 1})
     (tmp_path / "mongod.key").unlink()
 
-    with embedded.start(tmp_path) as second, MongoClient(second.uri) as client:
+    with embedded_mongod.start(tmp_path) as second, MongoClient(second.uri) as client:
         assert (True, [{"_id": 1}]) == (first.key != second.key, list(client.a.b.find()))
 
 
@@ -514,7 +518,7 @@ def test_a_mongod_that_dies_shows_its_errors(tmp_path):
     (tmp_path / "mongod" / "storage.bson").write_bytes(b"garbage")
 
     with pytest.raises(EmbeddedError) as raised:
-        embedded.start(tmp_path)
+        embedded_mongod.start(tmp_path)
 
     assert "Unable to read the storage engine metadata file" in str(raised.value)
     assert str(tmp_path / "mongod.log") in str(raised.value)
@@ -527,7 +531,7 @@ def test_a_program_that_is_no_mongod_shows_what_it_said(tmp_path):
     program = a_program(tmp_path, "echo Error parsing command line >&2; exit 1")
 
     with pytest.raises(EmbeddedError, match=r"ended with 1\..*\n  Error parsing command line$"):
-        embedded.start(tmp_path, mongod=program)
+        embedded_mongod.start(tmp_path, mongod=program)
 
 
 def test_a_mongod_that_is_never_ready_is_ended(tmp_path):
@@ -537,7 +541,7 @@ def test_a_mongod_that_is_never_ready_is_ended(tmp_path):
     program = a_program(tmp_path, 'echo $$ > "$2/pid"; exec sleep 60')
 
     with pytest.raises(EmbeddedError, match=r"not ready after 0\.\d s"):
-        embedded.start(tmp_path, mongod=program, timeout_s=0.5)
+        embedded_mongod.start(tmp_path, mongod=program, timeout_s=0.5)
 
     assert not psutil.pid_exists(int((tmp_path / "mongod" / "pid").read_text()))
 
@@ -547,13 +551,13 @@ def test_a_long_log_is_put_aside(tmp_path):
     At a start, a log above the limit moves to mongod.log.1, so there are two at the most.
     """
     with (tmp_path / "mongod.log").open("wb") as log:
-        log.truncate(embedded.MAX_LOG_BYTES + 1)
+        log.truncate(embedded_mongod.MAX_LOG_BYTES + 1)
 
-    with embedded.start(tmp_path):
+    with embedded_mongod.start(tmp_path):
         sizes = [(tmp_path / name).stat().st_size for name in ("mongod.log.1", "mongod.log")]
 
-    assert embedded.MAX_LOG_BYTES + 1 == sizes[0]
-    assert sizes[1] < embedded.MAX_LOG_BYTES
+    assert embedded_mongod.MAX_LOG_BYTES + 1 == sizes[0]
+    assert sizes[1] < embedded_mongod.MAX_LOG_BYTES
 
 
 def test_a_second_lock_is_refused(tmp_path):
@@ -561,9 +565,9 @@ def test_a_second_lock_is_refused(tmp_path):
     Two Skyquays on one data folder: the second gets a sentence that says what to do.
     """
     with (
-        embedded.lock(tmp_path),
+        embedded_mongod.lock(tmp_path),
         pytest.raises(EmbeddedError, match=r"Another Skyquay is running on .*SKYQUAY_DATA_DIR"),
-        embedded.lock(tmp_path),
+        embedded_mongod.lock(tmp_path),
     ):
         pass
 
@@ -573,7 +577,7 @@ def test_a_lock_can_be_taken_again(tmp_path):
     A lock that was let go of is free, and the data folder is made for it, readable by us only.
     """
     for _ in range(2):
-        with embedded.lock(tmp_path / "new"):
+        with embedded_mongod.lock(tmp_path / "new"):
             pass
 
     assert 0o700 == (tmp_path / "new").stat().st_mode & 0o777
@@ -588,7 +592,7 @@ def test_a_data_folder_that_is_a_file_is_refused(tmp_path):
 
     with (
         pytest.raises(EmbeddedError, match="/file cannot be used: File exists"),
-        embedded.lock(path),
+        embedded_mongod.lock(path),
     ):
         pass
 
@@ -597,7 +601,7 @@ def test_the_installed_mongod_is_found():
     """
     The wheel's program, or the one on PATH, runs here.
     """
-    assert "mongod" == embedded.find_mongod().name
+    assert "mongod" == embedded_mongod.find_mongod().name
 
 
 def test_no_mongod_says_what_to_install():
@@ -605,7 +609,7 @@ def test_no_mongod_says_what_to_install():
     Without any mongod, the sentence names the extra to install.
     """
     with pytest.raises(EmbeddedError, match=r"pip install 'skyquay\[embedded\]'"):
-        embedded.find_mongod([])
+        embedded_mongod.find_mongod([])
 
 
 def test_a_missing_libcurl_says_what_to_install(tmp_path):
@@ -619,7 +623,7 @@ def test_a_missing_libcurl_says_what_to_install(tmp_path):
     )
 
     with pytest.raises(EmbeddedError, match="apt-get install libcurl4"):
-        embedded.find_mongod([program])
+        embedded_mongod.find_mongod([program])
 
 
 @pytest.mark.parametrize(
@@ -634,7 +638,7 @@ def test_a_mongod_that_cannot_run_says_why(tmp_path, script, reason):
     An old C library, or a processor that is too old, is named with a way out.
     """
     with pytest.raises(EmbeddedError, match=f"{reason}.*SKYQUAY_MONGODB_URI"):
-        embedded.find_mongod([a_program(tmp_path, script)])
+        embedded_mongod.find_mongod([a_program(tmp_path, script)])
 
 
 def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
@@ -643,7 +647,7 @@ def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
     """
     works = a_program(tmp_path, "exit 0")
 
-    assert works == embedded.find_mongod([Path("/nowhere/mongod"), works])
+    assert works == embedded_mongod.find_mongod([Path("/nowhere/mongod"), works])
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import OperationFailure
 from waitress.task import ThreadedTaskDispatcher
 
-from service import embedded, instances, keys, logs
+from service import embedded_mongod, instances, keys, logs
 from service.app import create_app
 from service.config import Config
 from service.drivers.skyportd import Skyportd
@@ -421,7 +421,7 @@ def test_a_database_that_is_away_is_told(config, memory_nodes, tmp_path, away):
     """
     Who read the metrics before reads, within Prometheus's patience, that the database is away.
     """
-    with embedded.start(tmp_path) as mongod, closing(Store(mongod.uri, "x")) as store:
+    with embedded_mongod.start(tmp_path) as mongod, closing(Store(mongod.uri, "x")) as store:
         app = create_app(replace(config, mongodb_uri=mongod.uri), store, memory_nodes)
         _, value = keys.create(store, name="p", grant={"scopes": ["metrics:read"]}, now=NOON)
         _, unknown = keys.create(store, name="q", grant={"scopes": ["metrics:read"]}, now=NOON)
