@@ -43,8 +43,14 @@ fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
 		$(PYTEST) -s --timeout=3600 tests/test_fuzz.py tests/test_laws.py
 
+# Names that gave way to the words of the field, and do not come back.
+OLD_NAMES := any_store|ask_probe|bootstrap|[Bb]rake|count_as|count_one|doors?|guarded|Guard|hurry|hurry_on|\
+let_node_go|look_at_queue|moving_in|note_probe|NotYet|opened_store|outlasts_database|[Pp]atience|picky|\
+plainly|put_off|strangers|strays|tell_probe_age|tell_time|usable_store
+
 lint: $(DEV_INSTALLED) ## Run the linters and the type checker.
 	@status=0; \
+	! grep -rnwE "$$(echo '$(OLD_NAMES)' | tr -d ' ')" --include='*.py' service tests bench || status=1; \
 	$(PYTHON) -m ruff check . || status=1; \
 	$(PYTHON) -m ruff format --check . || status=1; \
 	$(PYTHON) -m mypy || status=1; \

@@ -123,7 +123,7 @@ def switch(store: Store, node_ids: list[str], *, on: bool) -> None:
     """Have workers believe that the nodes are there, as after an outage; or leave them alone."""
     status = NodeStatus.ONLINE if on else NodeStatus.UNCONFIGURED
     for node_id in node_ids:
-        store.nodes.note_probe(node_id, {"status": status, "probed_at": None})
+        store.nodes.update(node_id, {"status": status, "probed_at": None})
     mongo = store.operations._collection
     mongo.update_many(
         {"node_id": {"$in": node_ids}},
@@ -132,7 +132,7 @@ def switch(store: Store, node_ids: list[str], *, on: bool) -> None:
 
 
 def tell(took: list[float]) -> tuple[float, float]:
-    """Tell the median and the 99th percentile."""
+    """Return the median and the 99th percentile."""
     cuts = statistics.quantiles(took, n=100)
     return cuts[49], cuts[98]
 

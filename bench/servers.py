@@ -86,7 +86,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def ask(url: str, *, seconds: int, connections: int) -> tuple[float, str]:
-    """Have wrk ask for the instances; tell the requests a second, and the 99th percentile."""
+    """Have wrk ask for the instances; return the requests a second, and the 99th percentile."""
     printed = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"x-api-key: {KEY}",
          f"{url}/api/instances"],
@@ -101,7 +101,7 @@ def ask(url: str, *, seconds: int, connections: int) -> tuple[float, str]:
 
 
 def tell_cpu_s(process: psutil.Process) -> float:
-    """Tell the seconds of a core that a process and its children have used."""
+    """Return the seconds of a core that a process and its children have used."""
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return sum(each.user + each.system for each in times)
 

@@ -22,7 +22,7 @@ SCOPES = (
     "audit:read",
     "metrics:read",
 )
-"""Each door needs one of these, or none but a key."""
+"""Each endpoint needs one of these, or none but a key."""
 
 GRANTS = ("*", *dict.fromkeys(f"{scope.partition(':')[0]}:*" for scope in SCOPES), *SCOPES)
 """What a key can be given: scopes, all those of a resource, all there are."""
@@ -53,7 +53,7 @@ class Access:
 
     @property
     def is_limited(self) -> bool:
-        """Tell whether it sees some documents only."""
+        """Return whether it sees some documents only."""
         return any(limit is not None for limit in (self.user_id, self.instance_ids, self.node_ids))
 
     @property
@@ -67,22 +67,22 @@ class Access:
         )
 
     def may(self, scope: str) -> bool:
-        """Tell whether it may do what needs `scope`, to the documents that it sees."""
+        """Return whether it may do what needs `scope`, to the documents that it sees."""
         return scope in self.allowed
 
     def admits(self, address: str) -> bool:
-        """Tell whether it may be used from this IP address."""
+        """Return whether it may be used from this IP address."""
         if self.networks is None:
             return True
         try:
-            told = ip_address(address.partition("%")[0])
+            given = ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        here = getattr(told, "ipv4_mapped", None) or told
-        return any(here in network for network in self.networks)
+        caller = getattr(given, "ipv4_mapped", None) or given
+        return any(caller in network for network in self.networks)
 
     def covers(self, other: "Access") -> bool:
-        """Tell whether `other` may do nothing that this one may not."""
+        """Return whether `other` may do nothing that this one may not."""
         return (
             other.allowed <= self.allowed
             and self.user_id in (None, other.user_id)

@@ -43,7 +43,7 @@ def refusal(ip: str, *, allow_loopback: bool = False) -> str | None:
 
 
 def is_loopback(ip: str) -> bool:
-    """Tell whether what is sent to this address never leaves the machine."""
+    """Return whether what is sent to this address never leaves the machine."""
     return all(_is_this_machine(each) for each in _unwrap(ip_address(ip)))
 
 
@@ -53,7 +53,7 @@ def refuse_plain(ip: str, *, also: Refuse) -> str | None:
 
 
 def find_caller(address: str) -> str:
-    """Tell whom an address stands for where requests are counted.
+    """Return whom an address stands for where requests are counted.
 
     Whoever has one IPv6 address has all of its /64, so that is one caller.
     """

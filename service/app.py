@@ -1,4 +1,4 @@
-"""The only place that wires things: settings, store, drivers and doors become an app."""
+"""The only place that wires things: settings, store, drivers and endpoints become an app."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from service.drivers.docker_engine import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeUnreachable, StoreFailure, StoreUnavailable
-from service.lockout import Brake
+from service.lockout import Lockout
 from service.store import CALL_TIMEOUT_S, Store
 from service.vault import Vault
 from service.worker import Worker
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
-    """Tell the time."""
+    """Return the time."""
     return datetime.now(UTC)
 
 
 def create_app(
     config: Config,
     store: Store | None = None,
-    drivers: DriverFactory | None = None,
+    open_driver: DriverFactory | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> "Flask":
     """Make the WSGI app. Opens no connection and starts no thread."""
@@ -48,7 +48,7 @@ def create_app(
 
     from service import api
     from service.api.context import EXTENSION, Context
-    from service.api.wait_slots import Patience
+    from service.api.wait_slots import WaitSlots
 
     app = Flask("skyquay", static_folder=None)
     app.config.update(
@@ -64,15 +64,15 @@ def create_app(
     app.extensions[EXTENSION] = Context(
         config=config,
         store=store,
-        drivers=drivers or make_drivers(config, store),
+        open_driver=open_driver or make_drivers(config, store),
         now=now,
-        patience=Patience(config.threads),
+        wait_slots=WaitSlots(config.threads),
         vault=Vault(config.secret_key),
-        brake=Brake(store, limit=config.failure_rate),
-        rejections=Brake(
+        lockout=Lockout(store, limit=config.failure_rate),
+        rejections=Lockout(
             store, limit=config.rejection_rate, message="Too many requests were rejected."
         ),
-        delegations=Brake(store, limit=config.child_key_rate, message="Too many keys were made."),
+        delegations=Lockout(store, limit=config.child_key_rate, message="Too many keys were made."),
         prepare=_Once(lambda: prepare(config, store)),
     )
     if config.trusted_proxies:
@@ -155,8 +155,8 @@ def make_store(config: Config) -> Store:
         config.database,
         keep_operations_s=config.operation_days * 86400,
         keep_audit_s=config.audit_days * 86400,
-        note_command=metrics.note_command,
-        note_operation=metrics.note_operation,
+        record_command=metrics.record_command,
+        record_operation=metrics.record_operation,
     )
 
 
@@ -168,7 +168,7 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
 
     owner = installation.make_owner(store or make_store(config))
     vault = Vault(config.secret_key)
-    picky = partial(refusal, allow_loopback=config.allow_loopback_nodes)
+    address_rule = partial(refusal, allow_loopback=config.allow_loopback_nodes)
 
     def find(node: Node, /, *, authorize: Authorize = always) -> NodeDriver:
         is_plain = node["driver"] == "docker" and node["tls"] is None
@@ -176,9 +176,9 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
             refuse = trust
         elif is_plain and not config.allow_plain_docker:
             # It was on loopback when it was added. A name may come to mean another machine.
-            refuse = partial(refuse_plain, also=picky)
+            refuse = partial(refuse_plain, also=address_rule)
         else:
-            refuse = picky
+            refuse = address_rule
         match node["driver"]:
             case "docker" if node["address"].startswith("unix://") and refuse("127.0.0.1"):
                 raise NodeUnreachable(node["_id"], f"The node's address is refused. {LOOPBACK}")
@@ -220,11 +220,11 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
     return find
 
 
-def make_worker(config: Config, store: Store, drivers: DriverFactory) -> Worker:
+def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Worker:
     """Make a worker, which does nothing until it is started."""
     return Worker(
         store,
-        drivers,
+        open_driver,
         threads=config.worker_threads,
         node_operations=config.node_operations,
         lease_s=config.lease_s,

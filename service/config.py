@@ -37,7 +37,9 @@ class Config:
 
     listen: str = _setting("127.0.0.1:8000", "Address and port to serve on.")
     metrics_listen: str = _setting(
-        "", "Address and port where `skyquay worker` tells its metrics, to anybody; off if unset."
+        "",
+        "Address and port where `skyquay worker` exposes Prometheus metrics, without "
+        "authentication; off if unset.",
     )
     data_dir: Path = _setting(
         Path(".skyquay"),
@@ -123,7 +125,7 @@ class Config:
     cors_origins: str = _setting(
         "", "Origins of web pages that may call the API from browsers, apart by spaces."
     )
-    audit_days: float = _setting(365.0, "Days for which the record of changes is kept.")
+    audit_days: float = _setting(365.0, "Days for which the audit log is kept.")
     max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting(
@@ -229,7 +231,7 @@ def _print_default(default: object) -> str:
 
 
 def no_color() -> bool:
-    """Tell whether the user wants no colors anywhere: see https://no-color.org."""
+    """Return whether the user wants no colors anywhere: see https://no-color.org."""
     return bool(os.environ.get("NO_COLOR"))
 
 

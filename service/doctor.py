@@ -28,7 +28,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(seconds=5)
 MAX_DUE_S = 60.0
 MAX_PROBES_MISSED = 3
 MANY_ATTEMPTS = 3
-"""How often a deletion is tried before that is told."""
+"""How often a deletion is tried before that is reported."""
 
 WARN_FREE = 0.1
 FAIL_FREE = 0.02
@@ -60,7 +60,7 @@ class Finding:
 
 def examine(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     vault: Vault,
     *,
     data_dir: Path,
@@ -80,10 +80,10 @@ def examine(
         yield _compare_clocks(store, now)
         if seen.restoring or seen.schema != seen.latest_schema:
             return  # Its documents are not what we read.
-        known = store.nodes.list()
+        known = store.nodes.all()
         yield _try_secrets(store, vault, known)
         with ThreadPoolExecutor(_PROBES_AT_ONCE) as pool:
-            yield from pool.map(lambda node: _examine_node(drivers, node), known)
+            yield from pool.map(lambda node: _examine_node(open_driver, node), known)
         yield from _examine_leftovers(store, known)
         yield from _examine_deletions(store, known)
         yield _examine_probes(store, probe_interval_s)
@@ -222,10 +222,10 @@ def _judge_schema(seen: Inspection) -> Finding:
 
 def _compare_clocks(store: Store, now: Callable[[], datetime]) -> Finding:
     before = now()
-    told = store.tell_time()
+    server = store.server_time()
     after = now()
     # Whatever the answer took is no difference.
-    difference = max(before - told, told - after, timedelta())
+    difference = max(before - server, server - after, timedelta())
     said = f"{difference.total_seconds():.1f} s"
     if difference > MAX_CLOCK_DIFFERENCE:
         return Finding(
@@ -259,7 +259,7 @@ def _try_secrets(store: Store, vault: Vault, known: list[Node]) -> Finding:
     return Finding(Level.OK, subject, found)
 
 
-def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
+def _examine_node(open_driver: DriverFactory, node: Node) -> Finding:
     subject = f"node {node['name']}"
     if node["status"] == NodeStatus.UNCONFIGURED:
         return Finding(
@@ -271,7 +271,7 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
     began = time.monotonic()
     keyed = nodes.use_new_key(node) if node["secret"] is None else node
     try:
-        with closing(drivers(keyed)) as driver:
+        with closing(open_driver(keyed)) as driver:
             report = driver.probe()
     except ServiceError as exc:
         reason = nodes.explain(keyed, exc) if isinstance(exc, NodeFailure) else exc.message
@@ -297,7 +297,7 @@ def _examine_node(drivers: DriverFactory, node: Node) -> Finding:
 
 def _examine_leftovers(store: Store, known: list[Node]) -> Iterator[Finding]:
     names = {node["_id"]: node["name"] for node in known}
-    for left in store.leftovers.list():
+    for left in store.leftovers.all():
         yield Finding(
             Level.WARN,
             f"leftovers of node {names.get(left['node_id'], left['node_id'])}",
@@ -324,7 +324,7 @@ def _examine_deletions(store: Store, known: list[Node]) -> Iterator[Finding]:
 
 
 def _examine_probes(store: Store, interval_s: float) -> Finding:
-    age_s = store.nodes.tell_probe_age()
+    age_s = store.nodes.oldest_probe_age_s()
     if age_s > MAX_DUE_S + MAX_PROBES_MISSED * interval_s:
         return Finding(
             Level.WARN, "probes", f"A node was not probed for {age_s:.0f} s.", RUN_WORKER
@@ -333,7 +333,7 @@ def _examine_probes(store: Store, interval_s: float) -> Finding:
 
 
 def _examine_queue(store: Store) -> Finding:
-    queue = store.look_at_queue()
+    queue = store.queue_stats()
     found = f"{queue.waiting} operations wait, {queue.running} run"
     if queue.late_s > MAX_DUE_S:
         return Finding(

@@ -51,7 +51,7 @@ GONE = "Its container is gone from the node."
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Orphan:
     """A container with our label that no document knows."""
 
     instance_id: str
@@ -70,8 +70,8 @@ class Changed:
 class Drift:
     """How a node differs from the documents. What operations are under way with is left out."""
 
-    unknown: Sequence[Unknown]
-    unclaimed: Sequence[Unknown]  # which may be another installation's
+    unknown: Sequence[Orphan]
+    unclaimed: Sequence[Orphan]  # which may be another installation's
     missing: Sequence[Instance]
     changed: Sequence[Changed]
     leftovers: Sequence[Leftover]
@@ -102,18 +102,18 @@ class Resolved:
     operation_id: str | None
 
 
-def find(store: Store, drivers: DriverFactory, node_id: str) -> Drift:
+def find(store: Store, open_driver: DriverFactory, node_id: str) -> Drift:
     """Compare now. Raises NotFound, NodeOffline when the node is down, and what drivers raise."""
     node = store.nodes.get(node_id)
     if node["status"] != NodeStatus.ONLINE:
         raise NodeOffline(node_id, f"The node is {node['status']}.")
-    with closing(drivers(node)) as driver:
+    with closing(open_driver(node)) as driver:
         return compare(store, driver, node_id)
 
 
 def settle(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     node: Node,
     *,
     drift: Drift | None = None,
@@ -125,27 +125,27 @@ def settle(
     the node does not say how it is stays as it is until the next time.
     """
     end = time.monotonic() + NOTE_CHANGES_S
-    with closing(drivers(node)) as driver:
+    with closing(open_driver(node)) as driver:
         drift = drift or compare(store, driver, node["_id"])
         for changed in drift.changed:
             if time.monotonic() > end:
                 break
             try:
-                _note_change(store, driver, changed, now=now)
+                _store_change(store, driver, changed, now=now)
             except NodeUnreachable:
                 raise
             except NodeFailure as failure:
-                told = {"instance_id": changed.instance["_id"], "error": failure.reason}
-                log.warning("cannot see how an instance is", extra=told)
+                facts = {"instance_id": changed.instance["_id"], "error": failure.reason}
+                log.warning("instance.unobserved", extra=facts)
     for instance in drift.missing:
-        _note_missing(store, instance)
+        _store_missing(store, instance)
     for instance in store.instances.list_deleting(node["_id"]):
         _pursue(store, instance, OperationKind.DELETE, now=now)
 
 
 def resolve(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     node_id: str,
     resolution: Resolution,
     **origin: Unpack[Origin],
@@ -164,7 +164,7 @@ def resolve(
         remove=resolution["remove"],
         recreate=resolution["recreate"],
     )
-    drift = find(store, drivers, node_id)
+    drift = find(store, open_driver, node_id)
     unknown = {item.instance_id: item for item in drift.unknown}
     adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.unknown]}
     missing = {instance["_id"]: instance for instance in drift.missing}
@@ -174,7 +174,7 @@ def resolve(
     _require("recreate", resolution["recreate"], missing)
     adopted = [
         _draft_adopted(
-            store, drivers, node, adoption, adoptable[adoption["id"]].status, now=origin["now"]
+            store, open_driver, node, adoption, adoptable[adoption["id"]].status, now=origin["now"]
         )
         for adoption in resolution["adopt"]
     ]
@@ -201,14 +201,14 @@ def resolve(
 def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
     """Compare what the driver lists with the documents. Raises what drivers raise."""
     # Whatever changes while the two are read has an operation that is open, or was since then.
-    since = store.tell_time()
+    since = store.server_time()
     there = driver.list()
     found = {name: status for name, status in there.items() if status.is_ours}
     documents = {document["_id"]: document for document in store.instances.list_on(node_id)}
     touched = store.operations.list_touched(node_id, since)
-    strangers = there.keys() - documents.keys() - touched
-    # One machine may be two nodes; what the other's documents know is no stranger.
-    strangers -= store.instances.list_known(strangers)
+    orphans = there.keys() - documents.keys() - touched
+    # One machine may be two nodes; what the other's documents know is no orphan.
+    orphans -= store.instances.list_known(orphans)
     settled = [
         document
         for document in documents.values()
@@ -216,8 +216,8 @@ def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
         and document["_id"] not in touched
     ]
     return Drift(
-        unknown=[Unknown(name, found[name]) for name in sorted(strangers & found.keys())],
-        unclaimed=[Unknown(name, there[name]) for name in sorted(strangers - found.keys())],
+        unknown=[Orphan(name, found[name]) for name in sorted(orphans & found.keys())],
+        unclaimed=[Orphan(name, there[name]) for name in sorted(orphans - found.keys())],
         missing=[
             document
             for document in settled
@@ -238,22 +238,22 @@ def _differs(instance: Instance, status: ContainerStatus) -> bool:
     return runs_suspended or status.power != instance["power"]
 
 
-def _note_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
+def _store_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
     instance = changed.instance
     status = driver.status(instance["_id"]) or changed.status
     if instance["suspended"] and status.power == Power.RUNNING:
-        told = {"instance_id": instance["_id"]}
-        log.info("a suspended instance runs; it is stopped", extra=told)
+        facts = {"instance_id": instance["_id"]}
+        log.info("instance.ran_suspended", extra=facts)
         _pursue(store, instance, OperationKind.SUSPEND, now=now)
-    store.instances.note(
+    store.instances.update(
         instance["_id"],
         instances.observe(driver, instance, status),
         only_if={"state": instance["state"], "power": instance["power"]},
     )
 
 
-def _note_missing(store: Store, instance: Instance) -> None:
-    store.instances.note(
+def _store_missing(store: Store, instance: Instance) -> None:
+    store.instances.update(
         instance["_id"],
         {"power": Power.STOPPED, "error": GONE},
         only_if={"state": instance["state"], "power": instance["power"]},
@@ -272,7 +272,7 @@ def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datet
     def write(session: Session) -> None:
         # The write keeps anybody from changing what is wanted before this is done.
         noted = {"updated_at": now}
-        if store.instances.note(instance["_id"], noted, only_if=wanted, session=session):
+        if store.instances.update(instance["_id"], noted, only_if=wanted, session=session):
             store.operations.add(operations.draft(kind, instance, now=now), session=session)
 
     with suppress(Conflict):  # another operation of the instance waits already
@@ -302,7 +302,7 @@ def _require_once(**named: list[str]) -> None:
 
 def _draft_adopted(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     node: Node,
     adoption: Adoption,
     status: ContainerStatus,
@@ -310,7 +310,7 @@ def _draft_adopted(
     now: datetime,
 ) -> Instance:
     user = store.users.get(adoption["user"], field="adopt")
-    with closing(drivers(node)) as driver:
+    with closing(open_driver(node)) as driver:
         spec = driver.describe(adoption["id"])
     if spec is None:
         raise InvalidInput(

@@ -363,7 +363,7 @@ def _has_ended(server: EmbeddedMongod) -> bool:
 
 
 def _lead(server: EmbeddedMongod) -> bool:
-    """Take the mongod one step towards being primary, and tell whether it is."""
+    """Take the mongod one step towards being primary, and return whether it is."""
     # A client waits half a second before it tries again to reach a port that is still closed.
     socket.create_connection((LOOPBACK, server.port), timeout=1).close()
     host = f"{LOOPBACK}:{server.port}"
@@ -404,8 +404,8 @@ def _admit(client: MongoClient[dict[str, Any]], key: str) -> None:
 
     An earlier version asked nobody for a key, so that everybody could make users.
     """
-    told = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
-    known = {(each["db"], each["user"]) for each in told}
+    found = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
+    known = {(each["db"], each["user"]) for each in found}
     ours = ("admin", USER)
     command = "updateUser" if ours in known else "createUser"
     client.admin.command(command, USER, pwd=key, roles=["root"])

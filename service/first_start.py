@@ -35,7 +35,7 @@ def find_or_make_key(store: Store, *, keep_in: Path | None, now: datetime) -> st
     With `keep_in` it is written into this file, which only its owner can read, before it is worth
     anything: a crash in between loses no key.
     """
-    if store.keys.list():
+    if store.keys.all():
         return None
     key = None if keep_in is None else key_files.keep(keep_in, keys.make_key)
     return keys.create(store, name="first", key=key, now=now)[1]
@@ -43,7 +43,7 @@ def find_or_make_key(store: Store, *, keep_in: Path | None, now: datetime) -> st
 
 def find_or_make_user(store: Store, *, now: datetime) -> str:
     """Make the first user, who has a password that nobody knows. Answers the id of the oldest."""
-    found = store.users.list()
+    found = store.users.all()
     if found:
         return found[0]["_id"]
     user = users.create(
@@ -60,7 +60,7 @@ def find_or_make_user(store: Store, *, now: datetime) -> str:
 
 def find_or_import_images(store: Store, *, now: datetime) -> Image:
     """Import the starter images into an empty catalogue. Answers one to begin with."""
-    found = store.images.list() or import_images(store, STARTER_IMAGES, now=now)
+    found = store.images.all() or import_images(store, STARTER_IMAGES, now=now)
     return next((image for image in found if image["process"]), found[0])
 
 
@@ -82,10 +82,10 @@ def import_images(store: Store, path: Path, *, now: datetime) -> list[Image]:
 
 
 def find_or_make_node(
-    store: Store, drivers: DriverFactory, config: Config, *, now: datetime
+    store: Store, open_driver: DriverFactory, config: Config, *, now: datetime
 ) -> Node | None:
     """Register this machine as the node `local` where there is no node. Answers the oldest node."""
-    found = store.nodes.list()
+    found = store.nodes.all()
     if found or config.local_node == "none":
         return found[0] if found else None
     kind = config.local_node
@@ -96,7 +96,7 @@ def find_or_make_node(
         order["address"] = f"unix://{DOCKER_SOCKET}"
     return nodes.create(
         store,
-        drivers,
+        open_driver,
         order,
         allow_process=config.allow_process,
         trusted_address=True,

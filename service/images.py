@@ -33,7 +33,7 @@ def put(
 def resolve(store: Store, reference: str, name: str | None) -> Image:
     """Find the image that a deploy means: by id, by name or by container image.
 
-    Several images may run one container image; `name` tells them apart, and without it the oldest
+    Several images may run one container image; `name` distinguishes them, and without it the oldest
     is meant. Raises NotFound, which names `image`; InvalidInput when `name` is none of them.
     """
     matching = store.images.list_matching(reference)
@@ -76,7 +76,7 @@ def choose_variables(image: Image, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def list_secret(image: Image, names: Iterable[str]) -> list[str]:
-    """Tell which of these variables the image calls secret."""
+    """Return which of these variables the image calls secret."""
     variables = image["variables"]
     return sorted(name for name in names if name in variables and variables[name].get("secret"))
 

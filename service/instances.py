@@ -117,7 +117,7 @@ def deploy(
     def write(session: Session) -> None:
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
-        store.users.note_deploy(user["_id"], now=origin["now"], session=session)
+        store.users.record_deploy(user["_id"], now=origin["now"], session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -244,7 +244,7 @@ def change_power(
 
 
 def read_logs(
-    store: Store, drivers: DriverFactory, reference: str, *, tail: int
+    store: Store, open_driver: DriverFactory, reference: str, *, tail: int
 ) -> tuple[Instance, str]:
     """Read the last `tail` lines that the instance's program printed.
 
@@ -253,7 +253,7 @@ def read_logs(
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
     _check_online(node)
-    with closing(drivers(node)) as driver:
+    with closing(open_driver(node)) as driver:
         return instance, _hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
 
 
@@ -351,7 +351,7 @@ def _hide_secrets(instance: Instance, printed: str) -> str:
 
 
 def specify(instance: Instance) -> ContainerSpec:
-    """Tell a driver what should run."""
+    """Return a driver what should run."""
     ports = tuple(PortMapping(**pair) for pair in instance["port_map"])
     cmd = instance["cmd"]
     return ContainerSpec(

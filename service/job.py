@@ -23,12 +23,12 @@ UNEXPECTED = "Unexpected error; see Skyquay's log."
 MAX_DELAY_S = 60.0
 
 
-class NotYet(ServiceError):
+class NodeBusy(ServiceError):
     """Something else must end first. Nothing was tried."""
 
 
 def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> float:
-    """Tell how long to wait before the next attempt: 1, 2, 4 ... seconds, a minute at the most.
+    """Return how long to wait before the next attempt: 1, 2, 4 ... seconds, a minute at the most.
 
     Up to half of it is left out by chance, so that those who failed together do not return
     together.
@@ -117,7 +117,7 @@ class Job:
             self._lost = True
 
     def hold_node(self, *, longer_s: float = 0) -> None:
-        """Be the only one who deploys on the node. Raises NotYet while somebody else is.
+        """Be the only one who deploys on the node. Raises NodeBusy while somebody else is.
 
         Twice a lease long, so that who takes the operation over finds the node still held.
         """
@@ -129,9 +129,9 @@ class Job:
             hold_s=2 * self._lease_s + longer_s,
         )
         if not self._has_node:
-            raise NotYet("Another instance is being deployed on the node.")
+            raise NodeBusy("Another instance is being deployed on the node.")
 
-    def let_node_go(self) -> None:
+    def release_node(self) -> None:
         """Let others deploy on the node, unless somebody took the operation over."""
         self._has_node = False
         self.check_lease()
@@ -186,12 +186,12 @@ class Job:
         if progress == self._progress:
             return
         self.check_lease()
-        if not self.store.operations.note_progress(self.operation["_id"], self.token, progress):
+        if not self.store.operations.set_progress(self.operation["_id"], self.token, progress):
             raise LeaseLost
         self._progress = progress
 
     def has_done(self, name: str) -> bool:
-        """Tell whether an earlier attempt ended this step well."""
+        """Return whether an earlier attempt ended this step well."""
         return any(
             step["name"] == name and step["ended_at"] is not None and step["error"] is None
             for step in self.operation["steps"]
@@ -216,7 +216,7 @@ class Job:
         ):
             raise LeaseLost
 
-    def put_off(self, *, delay_s: float, error: str | None = None, tried: bool = False) -> None:
+    def reschedule(self, *, delay_s: float, error: str | None = None, tried: bool = False) -> None:
         """Let the operation be done in `delay_s` seconds, by whoever claims it then.
 
         It is not ours any more. Raises LeaseLost when it was not before either.

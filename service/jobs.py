@@ -17,7 +17,7 @@ from service.errors import (
     OperationSuperseded,
     ServiceError,
 )
-from service.job import UNEXPECTED, Job, NotYet, backoff_s
+from service.job import UNEXPECTED, Job, NodeBusy, backoff_s
 from service.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
 from service.steps import CARRY_OUT
 from service.store.collection import Session
@@ -27,54 +27,56 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 6
 """How often an operation is tried that the node answers with an error. Silence does not count."""
 
-NOT_YET_S = 1.0
+NODE_BUSY_S = 1.0
 """How long to wait for another deployment on a node that bears one at a time."""
 
 
-def carry_out(job: Job, drivers: DriverFactory) -> None:
+def carry_out(job: Job, open_driver: DriverFactory) -> None:
     """Do the operation, and write down its end or when to try again.
 
     Once the lease is lost nothing is written and no node is touched: the operation stays as it is
     until its lease has run out in the database too, and whoever takes it over then carries on.
     """
     try:
-        _end(job, drivers)
+        _end(job, open_driver)
     except LeaseLost:
         log.warning("lease.lost", extra={"kind": job.operation["kind"]})
 
 
-def _end(job: Job, drivers: DriverFactory) -> None:
+def _end(job: Job, open_driver: DriverFactory) -> None:
     try:
-        _carry_out(job, drivers)
+        _carry_out(job, open_driver)
     except LeaseLost:
         raise
     except OperationSuperseded as exc:
         job.finish(OperationStatus.SUPERSEDED, error=exc.message)
     except OperationCancelled as exc:
         _give_up(job, OperationStatus.CANCELLED, exc.message)
-    except NotYet as exc:
-        job.put_off(delay_s=NOT_YET_S, error=exc.message)
+    except NodeBusy as exc:
+        job.reschedule(delay_s=NODE_BUSY_S, error=exc.message)
     except NodeFailure as failure:
         _settle_failure(job, failure)
     except ServiceError:
         # The database is away. The lease runs out, and somebody takes the operation over.
         raise
     except Exception:
-        log.exception("unexpected error")
+        log.exception("operation.crashed")
         _settle_failure(job, NodeFailure(job.operation["node_id"], UNEXPECTED))
 
 
-def _carry_out(job: Job, drivers: DriverFactory) -> None:
+def _carry_out(job: Job, open_driver: DriverFactory) -> None:
     node = job.store.nodes.find(job.operation["node_id"])
     if node is None:
         raise OperationSuperseded("The node was deleted.")
     if node["status"] == NodeStatus.OFFLINE:
-        job.put_off(delay_s=0, error=node["probe_error"])  # it is not claimed before that changes
+        job.reschedule(
+            delay_s=0, error=node["probe_error"]
+        )  # it is not claimed before that changes
         return
-    with closing(drivers(node, authorize=job.check_lease)) as driver:
+    with closing(open_driver(node, authorize=job.check_lease)) as driver:
         try:
             CARRY_OUT[job.operation["kind"]](job, driver)
-            _note_answered(job)
+            _reset_unanswered(job)
         except LeaseLost:
             raise
         except OperationSuperseded:
@@ -97,7 +99,7 @@ def _clean_up(job: Job, driver: NodeDriver) -> None:
     """
     instance_id = job.operation["instance_id"]
     if job.operation["kind"] == OperationKind.DEPLOY and not job.store.instances.find(instance_id):
-        log.info("removing what was left of an instance", extra={"instance_id": instance_id})
+        log.info("instance.cleaned_up", extra={"instance_id": instance_id})
         driver.remove(instance_id)
 
 
@@ -110,20 +112,20 @@ def _is_final(job: Job, failure: NodeFailure) -> bool:
 def _settle_failure(job: Job, failure: NodeFailure) -> None:
     job.check_lease()
     if isinstance(failure, NodeUnreachable):
-        job.store.nodes.note_unanswered(job.operation["node_id"])
+        job.store.nodes.count_unanswered(job.operation["node_id"])
     else:
-        _note_answered(job)
+        _reset_unanswered(job)
     if _is_final(job, failure):
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
-    _note_reason(job, failure.reason)
-    job.put_off(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
+    _store_reason(job, failure.reason)
+    job.reschedule(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
 
 
-def _note_answered(job: Job) -> None:
+def _reset_unanswered(job: Job) -> None:
     """End the trial of a node that has finished something: what waits for it is due at once."""
-    if job.store.nodes.note_answered(job.operation["node_id"]):
-        job.store.operations.hurry_on(job.operation["node_id"])
+    if job.store.nodes.reset_unanswered(job.operation["node_id"]):
+        job.store.operations.retry_now_on_node(job.operation["node_id"])
 
 
 def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
@@ -134,13 +136,13 @@ def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
         if job.operation["kind"] == OperationKind.DEPLOY:
             operations.fail_deploy(job.store, instance_id, reason, now=job.now(), session=session)
         elif status == OperationStatus.FAILED:
-            _note_reason(job, reason, session=session)
+            _store_reason(job, reason, session=session)
 
     job.store.transaction(end)
 
 
-def _note_reason(job: Job, reason: str, *, session: Session | None = None) -> None:
+def _store_reason(job: Job, reason: str, *, session: Session | None = None) -> None:
     """Write down what keeps the operation from its end. What FAILED keeps why it did."""
     instance = job.store.instances.find(job.operation["instance_id"], session=session)
     if instance is not None and instance["state"] != InstanceState.FAILED:
-        job.store.instances.note(instance["_id"], {"error": reason}, session=session)
+        job.store.instances.update(instance["_id"], {"error": reason}, session=session)

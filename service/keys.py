@@ -45,7 +45,7 @@ def make_key() -> str:
 
 
 def is_random(key: str) -> bool:
-    """Tell whether a key is of the form that we make: too long, and too random, to be guessed."""
+    """Return whether a key is of the form that we make: too long, and too random, to be guessed."""
     return len(key) == _LENGTH and key.startswith(PREFIX)
 
 
@@ -212,7 +212,7 @@ def check(document: Key, key: str, *, now: datetime, address: str | None = None)
 
 
 def access_of(key: Key) -> Access:
-    """Tell what a key may do."""
+    """Return what a key may do."""
     return _access(
         Grant(
             scopes=key["scopes"],

@@ -16,7 +16,7 @@ from service.store.collection import Session
 log = logging.getLogger(__name__)
 
 
-def note(
+def attach(
     store: Store,
     operation: Operation,
     token: str,
@@ -30,7 +30,7 @@ def note(
         store.leftovers.remove(operation["instance_id"], session=session)
         return
     left = LeftBehind(path=found.path, names=list(found.names), reason=found.reason)
-    store.operations.note_leftovers(operation["_id"], token, left, session=session)
+    store.operations.set_leftovers(operation["_id"], token, left, session=session)
     store.leftovers.put(
         Leftover(
             _id=operation["instance_id"], node_id=operation["node_id"], created_at=now, **left
@@ -40,9 +40,9 @@ def note(
 
 
 def record(store: Store, operation: Operation, found: Leftovers, *, now: datetime) -> None:
-    """Name what a removal left behind in the record of changes, and in the log."""
-    told = {"instance_id": operation["instance_id"], "path": found.path, "reason": found.reason}
-    log.warning("files of a removed instance are left on its node", extra=told)
+    """Name what a removal left behind in the audit log, and in the log."""
+    facts = {"instance_id": operation["instance_id"], "path": found.path, "reason": found.reason}
+    log.warning("instance.files_left", extra=facts)
     entry = audit.begin(
         store,
         action="worker.remove",

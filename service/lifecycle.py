@@ -59,7 +59,7 @@ class Lane(StrEnum):
 
 
 def lane_of(kind: str) -> Lane:
-    """Tell the lane of an operation's kind."""
+    """Return the lane of an operation's kind."""
     return Lane.DEPLOY if kind == OperationKind.DEPLOY else Lane.SHORT
 
 
@@ -91,7 +91,7 @@ OPERATION_MOVES: Mapping[OperationStatus, frozenset[OperationStatus]] = {
     OperationStatus.RUNNING: frozenset(
         {
             OperationStatus.RUNNING,  # another worker takes over when a lease has run out
-            OperationStatus.PENDING,  # put off: the node gave no answer
+            OperationStatus.PENDING,  # rescheduled: the node gave no answer
             OperationStatus.SUCCEEDED,
             OperationStatus.FAILED,
             OperationStatus.SUPERSEDED,

@@ -1,4 +1,4 @@
-"""A brake on guessing: who fails too often to prove who they are must wait.
+"""A lockout of those who fail too often to prove who they are.
 
 Failures are counted in the database, so that all processes share the count; a process learns that
 somebody is to wait when that somebody fails there. A database that is away counts nothing: the
@@ -26,7 +26,7 @@ MOST_REMEMBERED = 10_000
 """How many subjects, and how many proofs, one process keeps in mind."""
 
 
-class Brake:
+class Lockout:
     """Keeps in mind who is to wait, and who proved who they are."""
 
     def __init__(
@@ -90,11 +90,11 @@ class Brake:
 
     def _count_shared(self, subject: str, now: datetime) -> int:
         try:
-            return self._store.failures.count_one(
+            return self._store.failures.increment(
                 _hash(subject), window=_window(now), ends_at=_end(now)
             )
         except StoreUnavailable as exc:
-            log.warning("failures are counted by this process alone: %s", exc.message)
+            log.warning("lockout.counts_alone", extra={"reason": exc.message})
             return 0
 
     def _throttled(self, now: datetime) -> Throttled:

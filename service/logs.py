@@ -1,4 +1,4 @@
-"""How the service tells what it does: one line an event, as JSON or, on a terminal, to be read.
+"""What the service logs: one line an event, as JSON or, on a terminal, to be read.
 
 Whatever is bound to the context (the id of the request, of the key, of the operation) is in every
 line that follows, also in those of libraries. As text a line at INFO is short, and there is one for
@@ -14,7 +14,7 @@ from service.config import Config
 from service.lifecycle import ENDED
 
 # Below this level these print what they send and get: documents, with hashes of passwords.
-_TOO_TALKATIVE = ("pymongo", "urllib3", "docker", "websocket", "werkzeug")
+NOISY_LOGGERS = ("pymongo", "urllib3", "docker", "websocket", "werkzeug")
 
 _SHARED: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -52,7 +52,7 @@ def set_up(config: Config, *, colors: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.log_level)
-    for name in _TOO_TALKATIVE:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
     # It warns of each request that waits for a thread: hundreds of lines in a busy second.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

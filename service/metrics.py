@@ -43,9 +43,7 @@ REQUESTS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=_OWN,
 )
-REFUSED = Counter(
-    "skyquay_refused_requests", "Requests that were not let.", ["code"], registry=_OWN
-)
+REJECTED = Counter("skyquay_refused_requests", "Rejected requests.", ["code"], registry=_OWN)
 OPERATIONS = Histogram(
     "skyquay_operation_duration_seconds",
     "How long operations took from being taken on to their end.",
@@ -62,7 +60,7 @@ DATABASE = Histogram(
 )
 
 
-def count_as(number: int | None) -> None:
+def use_metrics_slot(number: int | None) -> None:
     """Go on with what the process of this number counted, before anything is counted here.
 
     No two processes at a time have the same. None counts as the process's id.
@@ -71,12 +69,12 @@ def count_as(number: int | None) -> None:
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
-def note_operation(kind: str, outcome: str, seconds: float) -> None:
+def record_operation(kind: str, outcome: str, seconds: float) -> None:
     """Note how long an operation took that ended."""
     OPERATIONS.labels(kind, outcome).observe(seconds)
 
 
-def note_command(command: str, outcome: str, seconds: float) -> None:
+def record_command(command: str, outcome: str, seconds: float) -> None:
     """Note how long a command of the database took."""
     DATABASE.labels(command, outcome).observe(seconds)
 
@@ -124,14 +122,14 @@ class _Stored(Collector):
         self._store = store
 
     def collect(self) -> Iterable[Metric]:
-        """Ask the database. When it is away, nothing but that is told."""
+        """Ask the database. While it is away, only that is reported."""
         name, text = "skyquay_database_up", "Whether the database answers."
         try:
             with self._store.bounded(DATABASE_TIMEOUT_S):
                 found = list(self._ask())
         except ServiceError:
-            return [_tell(name, text, 0)]
-        return [_tell(name, text, 1), *found]
+            return [_gauge(name, text, 0)]
+        return [_gauge(name, text, 1), *found]
 
     def _ask(self) -> Iterable[Metric]:
         nodes, instances = self._store.nodes, self._store.instances
@@ -139,15 +137,15 @@ class _Stored(Collector):
         yield _count(
             "skyquay_instances", "Instances.", "state", InstanceState, instances.count_by("state")
         )
-        yield _tell(
+        yield _gauge(
             "skyquay_probe_oldest_seconds",
             "Time since the oldest probe, of the nodes that are probed.",
-            nodes.tell_probe_age(),
+            nodes.oldest_probe_age_s(),
         )
-        queue = self._store.look_at_queue()
+        queue = self._store.queue_stats()
         counts = {OperationStatus.PENDING: queue.waiting, OperationStatus.RUNNING: queue.running}
         yield _count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
-        yield _tell(
+        yield _gauge(
             "skyquay_queue_oldest_seconds",
             "For how long a worker should have taken the oldest operation that is due.",
             queue.late_s,
@@ -164,5 +162,5 @@ def _count(
     return family
 
 
-def _tell(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)

@@ -78,7 +78,7 @@ def make_id() -> str:
 
 def create(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     order: NodeOrder,
     *,
     allow_process: bool,
@@ -113,7 +113,7 @@ def create(
     if "tls" in order:
         node["tls"] = vault.seal(json.dumps(order["tls"]))
     if order["driver"] in PROBED_WHEN_CREATED or node["secret"] is not None:
-        found = _compare_engine(store, node, _look(drivers, node, now=now))
+        found = _compare_engine(store, node, _ask(open_driver, node, now=now))
         node = cast("Node", {**node, **found})
     store.nodes.add(node)
     return node
@@ -164,7 +164,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
 
 def probe(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     node: Node,
     *,
     now: datetime,
@@ -178,15 +178,17 @@ def probe(
     what the node does.
     """
     enrolled = use_new_key(node)
-    changes = _look(drivers, enrolled if node["secret"] is None else node, now=now, more=more)
+    changes = _ask(open_driver, enrolled if node["secret"] is None else node, now=now, more=more)
     if node["pending_secret"] is not None:
-        with_new_key = _look(drivers, enrolled, now=now, more=more) if node["secret"] else changes
+        with_new_key = (
+            _ask(open_driver, enrolled, now=now, more=more) if node["secret"] else changes
+        )
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = _record_probe(store, node, changes)
     if after["status"] != node["status"]:
         log.info(
-            "node changed",
+            "node.status_changed",
             extra={
                 "node_id": node["_id"],
                 "node": node["name"],
@@ -195,7 +197,7 @@ def probe(
             },
         )
         if after["status"] == NodeStatus.ONLINE:
-            store.operations.hurry_on(node["_id"])
+            store.operations.retry_now_on_node(node["_id"])
     return after
 
 
@@ -227,12 +229,12 @@ def issue_configure_key(
     key = secrets.token_hex(32)
     expires_at = now + timedelta(seconds=lifetime_s)
     kept = ConfigureKey(digest=_digest(key), expires_at=expires_at)
-    return store.nodes.note_probe(node_id, {"configure_key": kept}), key
+    return store.nodes.update(node_id, {"configure_key": kept}), key
 
 
 def set_tls(
     store: Store,
-    drivers: DriverFactory,
+    open_driver: DriverFactory,
     vault: Vault,
     node_id: str,
     tls: dict[str, str],
@@ -258,12 +260,12 @@ def set_tls(
         )
     sealed = vault.seal(json.dumps(tls))
     if node["driver"] == "skyportd" and node["secret"] is None:
-        return store.nodes.note_probe(node_id, {"tls": sealed, "updated_at": now})
-    found = _look(drivers, {**node, "tls": sealed}, now=now)
+        return store.nodes.update(node_id, {"tls": sealed, "updated_at": now})
+    found = _ask(open_driver, {**node, "tls": sealed}, now=now)
     if found["status"] != NodeStatus.ONLINE:
         raise NodeUnreachable(node_id, f"It does not answer to them: {found['probe_error']}")
     # What it was found to be is noted by the next probe, which is due now.
-    return store.nodes.note_probe(node_id, {"tls": sealed, "updated_at": now, "probed_at": None})
+    return store.nodes.update(node_id, {"tls": sealed, "updated_at": now, "probed_at": None})
 
 
 def enroll(
@@ -284,12 +286,12 @@ def enroll(
         )
     if node["status"] == NodeStatus.UNCONFIGURED:
         waits = {"status": NodeStatus.OFFLINE, "probe_error": RESTART}
-        return store.nodes.note_probe(node["_id"], waits)
+        return store.nodes.update(node["_id"], waits)
     return node
 
 
 def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) -> int:
-    """Forget a node; tell how many instances were forgotten with it.
+    """Forget a node; return how many instances were forgotten with it.
 
     Raises NodeNotEmpty while instances live on it, unless `force` forgets them as well: their
     containers, where there still are any, run on. Raises NotFound for no node.
@@ -346,18 +348,18 @@ def list_unreadable(store: Store, vault: Vault) -> list[Node]:
     """Read the nodes that have a secret which none of the secret keys opens."""
     return [
         node
-        for node in store.nodes.list()
+        for node in store.nodes.all()
         if not all(vault.can_open(sealed) for sealed in _sealed(node).values())
     ]
 
 
 def reseal(store: Store, vault: Vault) -> int:
-    """Encrypt the secrets of all nodes with the first secret key; tell how many those are.
+    """Encrypt the secrets of all nodes with the first secret key; return how many those are.
 
     Raises StoreFailure for one that no key opens; those before it are done, and repeating is safe.
     """
     count = 0
-    for node in store.nodes.list():
+    for node in store.nodes.all():
         for field, sealed in _sealed(node).items():
             anew = {field: vault.seal_anew(sealed)}
             # One that was replaced meanwhile was sealed with the first key already.
@@ -406,15 +408,15 @@ def _is_socket(order: NodeOrder) -> bool:
     return order.get("address", "").startswith("unix://")
 
 
-def _look(
-    drivers: DriverFactory,
+def _ask(
+    open_driver: DriverFactory,
     node: Node,
     *,
     now: datetime,
     more: Callable[[NodeDriver], object] | None = None,
 ) -> dict[str, object]:
     try:
-        with closing(drivers(node)) as driver:
+        with closing(open_driver(node)) as driver:
             report = driver.probe()
             if more is not None:
                 more(driver)
@@ -425,7 +427,7 @@ def _look(
     except ServiceError as error:
         return {"status": NodeStatus.OFFLINE, "probe_error": error.message}
     except Exception:
-        log.exception("unexpected error in a probe", extra={"node_id": node["_id"]})
+        log.exception("node.probe_crashed", extra={"node_id": node["_id"]})
         return {"status": NodeStatus.OFFLINE, "probe_error": UNEXPECTED}
     found: dict[str, object] = {
         "status": NodeStatus.ONLINE,
@@ -457,7 +459,7 @@ def _compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Ma
 
 def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
     try:
-        return store.nodes.note_probe(node["_id"], _compare_engine(store, node, found))
+        return store.nodes.update(node["_id"], _compare_engine(store, node, found))
     except NodeExists as exc:
         if node["report"] is None and not node["allow_same_engine"]:
             refused = {
@@ -465,9 +467,9 @@ def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node
                 "probe_error": f"{exc.message} Delete one of them, or add this one anew and say "
                 "that it may be of the same engine.",
             }
-            return store.nodes.note_probe(node["_id"], refused)
+            return store.nodes.update(node["_id"], refused)
     # The other was found to be of this engine after ours was compared.
-    return store.nodes.note_probe(node["_id"], _compare_engine(store, node, found))
+    return store.nodes.update(node["_id"], _compare_engine(store, node, found))
 
 
 def _digest(key: str) -> str:

@@ -140,7 +140,7 @@ def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operatio
     Raises NotFound, and WrongStatus for an operation that runs, succeeded, or is no longer wanted.
     """
     operation = store.operations.get(operation_id)
-    if store.operations.hurry(operation_id):
+    if store.operations.retry_now(operation_id):
         return store.operations.get(operation_id)
     again = draft_for(
         operation["kind"],
@@ -206,7 +206,7 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
             wanted = {"state": InstanceState.READY}
         case _:
             wanted = {"state": InstanceState.READY, "suspended": False}
-    return store.instances.note(instance_id, {"updated_at": now}, only_if=wanted, session=session)
+    return store.instances.update(instance_id, {"updated_at": now}, only_if=wanted, session=session)
 
 
 def _ended(operation: Operation) -> WrongStatus:

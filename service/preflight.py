@@ -38,7 +38,7 @@ def find_problem(listen: str | None) -> str | None:
 
 
 def _runs_mongod(config: Config) -> bool:
-    """Tell whether a database is there, or the one that is installed will find its library."""
+    """Return whether a database is there, or the one that is installed will find its library."""
     if config.mongodb_uri or shutil.which("mongod"):
         return True
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):

@@ -60,11 +60,11 @@ class Report:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing at all could be brought, now or before."""
+        """Return whether nothing at all could be brought, now or before."""
         return not any([*self.new.values(), *self.there_already.values()])
 
 
-class Mover:
+class SkyportImport:
     """Brings records one by one. A dry run plans the same, and writes nothing.
 
     What was planned counts as if it were there, for all that comes after it.
@@ -74,7 +74,7 @@ class Mover:
         self,
         store: Store,
         vault: Vault,
-        drivers: DriverFactory,
+        open_driver: DriverFactory,
         *,
         apply: bool,
         compatibility: str | None = None,
@@ -84,7 +84,7 @@ class Mover:
         """`rename` has new names and e-mail addresses of users, by those that the panel has."""
         self._store = store
         self._vault = vault
-        self._drivers = drivers
+        self._open_driver = open_driver
         self._apply = apply
         self._compatibility = compatibility
         self._rename = rename or {}
@@ -131,7 +131,7 @@ class Mover:
             raise
         except Exception:
             # A bug of ours must not keep the others from being brought.
-            log.exception("unexpected error")
+            log.exception("import.crashed")
             self._leave(kind, name, Unusable, "Unexpected error; see Skyquay's log.")
         else:
             self._brought[kind].add(name)
@@ -302,7 +302,7 @@ class Mover:
         """List the node's containers, once; or say why it gives no answer."""
         if node_id not in self._containers:
             try:
-                with closing(self._drivers(self._nodes[node_id])) as driver:
+                with closing(self._open_driver(self._nodes[node_id])) as driver:
                     self._containers[node_id] = driver.list()
             except NodeFailure as failure:
                 self._containers[node_id] = failure.reason

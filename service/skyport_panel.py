@@ -122,7 +122,7 @@ def _find_keys(value: object, panel: Panel) -> Iterator[str]:
 
 
 def _sort_instances(values: Record, panel: Panel) -> None:
-    """Tell the instances that live from those of which one copy was left behind."""
+    """Return the instances that live from those of which one copy was left behind."""
     everywhere = _records(values.get("instances"), "instances", "Id", panel)
     listed = {record["Id"]: record for record in everywhere}
     alone: dict[str, Record] = {}

@@ -30,12 +30,12 @@ class Begun:
 
 
 def is_held(node_id: str, begun: Iterable[Begun], *, at: float) -> bool:
-    """Tell whether an operation of ours on the node is held."""
+    """Return whether an operation of ours on the node is held."""
     return any(each.node_id == node_id and at - each.at >= SLOW_S for each in begun)
 
 
 def find_room(begun: Iterable[Begun], *, threads: int, at: float) -> Room:
-    """Tell in which lanes another operation may begin.
+    """Return in which lanes another operation may begin.
 
     Deploys leave a quarter of the threads to what is short, so that a stop never waits for pulls.
     """

@@ -12,7 +12,7 @@ from service import instances, leftovers
 from service.documents import Deploying, Instance
 from service.drivers import ContainerStatus, Leftovers, NodeDriver
 from service.errors import NodeRefused, NodeUnreachable, OperationSuperseded
-from service.job import Job, NotYet, backoff_s
+from service.job import Job, NodeBusy, backoff_s
 from service.lifecycle import (
     InstanceState,
     OperationKind,
@@ -34,7 +34,7 @@ def deploy(job: Job, driver: NodeDriver) -> None:
         # A creation that may not be left half-way goes on when it is no longer wanted.
         checkpoint = job.check_lease if driver.exclusive else job.checkpoint
         status = driver.create(instances.specify(job.read_instance()), checkpoint=checkpoint)
-        _note(job, driver, status)
+        _store_status(job, driver, status)
 
     def settle() -> None:
         while True:
@@ -77,9 +77,9 @@ def align_power(job: Job, driver: NodeDriver) -> None:
         except NodeRefused:
             if not instance["suspended"] or driver.status(instance["_id"]) is not None:
                 raise
-            job.store.instances.note(instance["_id"], {"power": Power.STOPPED})
+            job.store.instances.update(instance["_id"], {"power": Power.STOPPED})
         else:
-            _note(job, driver, status)
+            _store_status(job, driver, status)
 
     job.step("power", align)
     job.finish(OperationStatus.SUCCEEDED)
@@ -94,7 +94,7 @@ def delete(job: Job, driver: NodeDriver) -> None:
     instance = job.read_instance()
     held = _find_lock(job, instance["_id"]) if driver.exclusive else None
     if held is not None and driver.status(instance["_id"]) is None:
-        raise NotYet("Its deployment has not come to its end.")
+        raise NodeBusy("Its deployment has not come to its end.")
     _remove(job, driver, forget)
     if held is not None:  # nobody else ends the deployment that it held the node for
         job.store.nodes.unlock_deploy(job.operation["node_id"], operation_id=held["operation_id"])
@@ -137,9 +137,9 @@ def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
         job.hold_node(longer_s=backoff_s(job.operation["attempts"], chance=lambda: 0.0))
         raise
     except BaseException:
-        job.let_node_go()
+        job.release_node()
         raise
-    job.let_node_go()
+    job.release_node()
 
 
 def _find_lock(job: Job, instance_id: str) -> Deploying | None:
@@ -160,7 +160,7 @@ def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> 
         left = driver.remove(job.operation["instance_id"])
 
     def end(session: Session) -> None:
-        leftovers.note(job.store, job.operation, job.token, left, now=job.now(), session=session)
+        leftovers.attach(job.store, job.operation, job.token, left, now=job.now(), session=session)
         job.finish(OperationStatus.SUCCEEDED, session=session)
         forget(session)
 
@@ -181,19 +181,19 @@ def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
     if instance["suspended"] and action == PowerAction.START:
         raise OperationSuperseded("The instance was suspended.")
     job.check_lease()
-    _note(
+    _store_status(
         job,
         driver,
         driver.power(instance["_id"], action, stop_command=instance["stop_command"]),
     )
 
 
-def _note(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
+def _store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
     instance = job.store.instances.find(job.operation["instance_id"])
     if instance is not None:
         seen = instances.observe(driver, instance, status)
         job.check_lease()
-        job.store.instances.note(instance["_id"], seen)
+        job.store.instances.update(instance["_id"], seen)
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {

@@ -39,9 +39,9 @@ END_TIMEOUT_S = 30.0
 """How long a child may take to end: more than it gives its requests and its operations."""
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Where the children count, so that whichever is asked for metrics can tell all of them."""
+"""Where the children count, so that whichever is asked for metrics can add them all up."""
 
-METRICS_NUMBER = "SKYQUAY_METRICS_NUMBER"
+METRICS_SLOT = "SKYQUAY_METRICS_NUMBER"
 """As which the next child counts. One that gets the number of a child that ended adds to what that
 counted, so that there are never more files than there were children at a time."""
 
@@ -57,8 +57,8 @@ class Lifeline:
         self._socket = socket.socket(fileno=int(fd))
         self._socket.set_inheritable(False)
 
-    def tell_ready(self) -> None:
-        """Tell the parent that this process does its part; and end when the parent has ended."""
+    def report_ready(self) -> None:
+        """Return the parent that this process does its part; and end when the parent has ended."""
         with suppress(OSError):  # a parent that is gone is found out below
             self._socket.send(_READY)
         threading.Thread(target=self._watch, daemon=True).start()
@@ -74,7 +74,7 @@ class Child:
 
     def __init__(self, words: list[str], fds: list[int], number: int) -> None:
         self.number = number
-        os.putenv(METRICS_NUMBER, str(number))  # not by an option, which older versions do not know
+        os.putenv(METRICS_SLOT, str(number))  # not by an option, which older versions do not know
         self._lifeline, theirs = socket.socketpair()
         self._lifeline.setblocking(False)
         self._is_ready = False
@@ -92,18 +92,18 @@ class Child:
 
     @property
     def age_s(self) -> float:
-        """Tell for how long it has been there."""
+        """Return for how long it has been there."""
         return time.monotonic() - self._started_at
 
     def is_ready(self) -> bool:
-        """Tell whether it has begun to do its part."""
+        """Return whether it has begun to do its part."""
         if not self._is_ready:
             with suppress(OSError):
                 self._is_ready = self._lifeline.recv(1) == _READY
         return self._is_ready
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended, however it did."""
+        """Return whether it has ended, however it did."""
         if self.process.poll() is None:
             return False
         self._lifeline.close()
@@ -115,7 +115,7 @@ class Child:
         self.process.send_signal(signal.SIGHUP)
 
     def is_overdue(self) -> bool:
-        """Tell whether it was to have left by now."""
+        """Return whether it was to have left by now."""
         return time.monotonic() - self._retired_at > END_TIMEOUT_S
 
 
@@ -162,9 +162,9 @@ class Supervisor:
             try:
                 while not self._is_leaving:
                     for place in self._places:
-                        self._tend(place)
+                        self._ensure_running(place)
                     self._replace_next()
-                    self._see_off()
+                    self._reap()
                     time.sleep(TICK_S)
             finally:
                 self._end()
@@ -176,16 +176,16 @@ class Supervisor:
         for place in self._places:
             place.is_outdated = True
 
-    def _tend(self, place: _Place) -> None:
+    def _ensure_running(self, place: _Place) -> None:
         """Have a child in the place."""
         if place.child is not None and place.child.has_ended():
             ended = place.child.process
             log.warning(
-                "A process ended.",
+                "process.exited",
                 extra={"does": place.words[0], "pid": ended.pid, "exit_code": ended.returncode},
             )
             place.early_ends = 0 if place.child.age_s > STEADY_S else place.early_ends + 1
-            place.start_at = time.monotonic() + tell_delay(place.early_ends)
+            place.start_at = time.monotonic() + restart_delay_s(place.early_ends)
             place.child, place.successor = place.successor, None
         if place.child is None and time.monotonic() >= place.start_at:
             place.is_outdated = False
@@ -196,9 +196,9 @@ class Supervisor:
         try:
             return Child(place.words, [*place.fds, self._folder_fd], self._find_number())
         except OSError as exc:
-            log.error("No process can be started.", extra={"reason": str(exc)})
+            log.error("process.start_failed", extra={"reason": str(exc)})
             place.early_ends += 1
-            place.start_at = time.monotonic() + tell_delay(place.early_ends)
+            place.start_at = time.monotonic() + restart_delay_s(place.early_ends)
             return None
 
     def _find_number(self) -> int:
@@ -226,7 +226,10 @@ class Supervisor:
 
     def _replace(self, place: _Place, successor: Child) -> None:
         if successor.has_ended():
-            log.error("A new process ended before it served. The old ones stay.")
+            log.error(
+                "reload.failed",
+                extra={"reason": "A new process ended before it served. The old ones stay."},
+            )
             place.successor = None
             for other in self._places:
                 other.is_outdated = False
@@ -238,7 +241,7 @@ class Supervisor:
         elif successor.age_s > START_TIMEOUT_S:
             successor.process.kill()
 
-    def _see_off(self) -> None:
+    def _reap(self) -> None:
         """Forget who has left, and end who does not."""
         self._leavers = [child for child in self._leavers if not child.has_ended()]
         for child in self._leavers:
@@ -284,8 +287,8 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def tell_delay(early_ends: int) -> float:
-    """Tell the seconds to wait before a start, when so many in a row have ended early."""
+def restart_delay_s(early_ends: int) -> float:
+    """Return the seconds to wait before a start, when so many in a row have ended early."""
     return 0.0 if early_ends < 2 else min(2.0 ** min(early_ends - 2, 10), MAX_DELAY_S)
 
 
@@ -294,8 +297,8 @@ def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     cores = len(os.sched_getaffinity(0))
     for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2 and v1
         with suppress(OSError, ValueError):
-            told = " ".join(cgroup.joinpath(name).read_text() for name in names)
-            quota, period = map(int, told.split())  # without a limit "max", which is no number
+            limits = " ".join(cgroup.joinpath(name).read_text() for name in names)
+            quota, period = map(int, limits.split())  # without a limit "max", which is no number
             if quota > 0:  # or -1
                 cores = min(cores, math.ceil(quota / period))
     return max(cores, 1)

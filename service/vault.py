@@ -25,7 +25,7 @@ class Vault:
 
     @property
     def has_key(self) -> bool:
-        """Tell whether there is a key at all."""
+        """Return whether there is a key at all."""
         return self._fernet is not None
 
     def seal(self, text: str) -> str:
@@ -47,7 +47,7 @@ class Vault:
             raise _sealed_by_another() from exc
 
     def can_open(self, sealed: str) -> bool:
-        """Tell whether one of the keys sealed it."""
+        """Return whether one of the keys sealed it."""
         try:
             self.open(sealed)
         except (NoSecretKey, StoreFailure):

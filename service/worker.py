@@ -40,7 +40,7 @@ class Worker:
     def __init__(
         self,
         store: Store,
-        drivers: DriverFactory,
+        open_driver: DriverFactory,
         *,
         threads: int,
         node_operations: int,
@@ -49,7 +49,7 @@ class Worker:
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._drivers = drivers
+        self._open_driver = open_driver
         self._threads = threads
         self._node_operations = node_operations
         self._lease_s = lease_s
@@ -61,7 +61,7 @@ class Worker:
         self._begun: dict[str, Begun] = {}
         self._probing: set[str] = set()
         self._changed = threading.Condition()
-        """Guards the three above, and tells that an operation came to an end."""
+        """Guards the three above, and signals that an operation ended."""
         self._token = secrets.token_hex(8)
         self._free_probers = threading.Semaphore(PROBE_THREADS)
         self._takers = [
@@ -92,7 +92,7 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():
-            self._guarded(job.put_off, delay_s=0)
+            self._guarded(job.reschedule, delay_s=0)
         self._stopped.set()
 
     def claim_one(self) -> bool:
@@ -159,7 +159,7 @@ class Worker:
         context = {"operation_id": job.operation["_id"], "request_id": job.operation["request_id"]}
         try:
             with structlog.contextvars.bound_contextvars(**context):
-                carry_out(job, self._drivers)
+                carry_out(job, self._open_driver)
         finally:
             with self._changed:
                 del self._jobs[job.token]
@@ -169,14 +169,18 @@ class Worker:
     def _probe(self, node: Node) -> None:
         found: list[drift.Drift] = []
 
-        def look_closer(driver: NodeDriver) -> None:
+        def compare_too(driver: NodeDriver) -> None:
             driver.recover()
             found.append(drift.compare(self._store, driver, node["_id"]))
 
         try:
-            after = nodes.probe(self._store, self._drivers, node, now=self._now(), more=look_closer)
+            after = nodes.probe(
+                self._store, self._open_driver, node, now=self._now(), more=compare_too
+            )
             if after["status"] == NodeStatus.ONLINE:
-                drift.settle(self._store, self._drivers, after, drift=found[-1], now=self._now())
+                drift.settle(
+                    self._store, self._open_driver, after, drift=found[-1], now=self._now()
+                )
         finally:
             with self._changed:
                 self._probing.remove(node["_id"])
@@ -215,9 +219,9 @@ class Worker:
         except ServiceError as exc:
             # Not the arguments of what was to be done: a node's document is among them.
             function = work.func if isinstance(work, partial) else work
-            told = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
-            log.warning(exc.message, extra=told)
+            facts = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
+            log.warning(exc.message, extra=facts)
         except Exception:
             # A bug must not end the worker: the lease runs out, and the operation is tried again.
-            log.exception("unexpected error")
+            log.exception("worker.crashed")
         return None

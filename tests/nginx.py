@@ -63,7 +63,7 @@ class Nginx:
 def write_files(
     folder: Path, *, upstreams: Sequence[str], listen: str, listen_tls: str | None = None
 ) -> list[str]:
-    """Lay out nginx's folder as on Debian, and tell the command that runs it."""
+    """Lay out nginx's folder as on Debian, and return the command that runs it."""
     site = _replace(
         FILES.joinpath("skyquay.conf").read_text(),
         {"listen 80 default": f"listen {listen} default", "/var/log/nginx": str(folder)},

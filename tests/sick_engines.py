@@ -90,7 +90,7 @@ class SickEngines:
         writer.close()
 
     async def _hold(self, reader, writer):
-        """Hold a call until we are healed; tell whether its client is still there."""
+        """Hold a call until we are healed; return whether its client is still there."""
         port = writer.get_extra_info("sockname")[1]
         self.holding.add(port)
         well = asyncio.ensure_future(self._well.wait())

@@ -103,12 +103,12 @@ def an_image(store: Store, **over: Any) -> Image:
     return images.put(store, {**fields, **over}, now=NOON)
 
 
-def a_node(store: Store, drivers: DriverFactory, **over: Any) -> Node:
+def a_node(store: Store, open_driver: DriverFactory, **over: Any) -> Node:
     """Add a node that is Online when its driver answers."""
     vault = over.pop("vault", None)
     order = {"name": "node", "driver": "memory", **over}
     return nodes.create(
-        store, drivers, order, allow_process=True, allow_loopback=True, vault=vault, now=NOON
+        store, open_driver, order, allow_process=True, allow_loopback=True, vault=vault, now=NOON
     )
 
 
@@ -150,14 +150,14 @@ def a_deploy(user: User, node: Node, image: Image, **over: Any) -> dict[str, Any
     }
 
 
-def run_due(store: Store, drivers: DriverFactory, *, lease_s: float = 30.0) -> int:
-    """Carry out all operations that are due, one after the other; tell how many there were.
+def run_due(store: Store, open_driver: DriverFactory, *, lease_s: float = 30.0) -> int:
+    """Carry out all operations that are due, one after the other; return how many there were.
 
     They are claimed as a worker claims them.
     """
     done = 0
     while job := claim(store, node_operations=4, lease_s=lease_s, now=lambda: NOON):
-        carry_out(job, drivers)
+        carry_out(job, open_driver)
         done += 1
     return done
 

@@ -1,4 +1,4 @@
-"""What a key may do: the matrix of doors and kinds of key, limits, delegation and rotation."""
+"""What a key may do: the matrix of endpoints and kinds of key, limits, delegation and rotation."""
 
 import itertools
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tests.support import (
 )
 
 UNDOCUMENTED = {("GET", "/metrics"): "metrics:read"}  # not JSON
-DOORS = {
+ENDPOINTS = {
     **UNDOCUMENTED,
     ("GET", "/api/name"): None,
     ("GET", "/api/users"): "users:read",
@@ -62,7 +62,7 @@ DOORS = {
     ("DELETE", "/api/keys/{key_id}"): "keys:write",
     ("GET", "/api/audit"): "audit:read",
 }
-"""What each door needs, written down once more: the spec and the app must agree with it."""
+"""What each endpoint needs, written down once more: the spec and the app must agree with it."""
 
 WHOLE = {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
 LIMITS = {
@@ -88,20 +88,20 @@ def a_bearer(api, store, **grant):
 
 
 def knock(api, method, path):
-    """Send a request without a body to a door; there is nothing behind any id."""
+    """Send a request without a body to a endpoint; there is nothing behind any id."""
     for name in ("instance_id", "node_id", "operation_id", "key_id"):
         path = path.replace(f"{{{name}}}", "nothing")
     return api.send(method, path)
 
 
 def is_meant(grant, scope):
-    """Tell by the spelling alone whether a grant means a scope."""
+    """Return by the spelling alone whether a grant means a scope."""
     return grant in ("*", scope, f"{scope.split(':')[0]}:*")
 
 
-def test_every_door_is_in_the_matrix():
+def test_every_endpoint_is_in_the_matrix():
     """
-    The spec's doors that need a key are those above, and it names the scopes that they need.
+    The spec's endpoints that need a key are those above, and it names the scopes that they need.
     """
     paths = create_app(Config()).test_client().get("/openapi.json").get_json()["paths"]
 
@@ -112,7 +112,7 @@ def test_every_door_is_in_the_matrix():
         if method != "parameters" and operation.get("security") != []
     }
 
-    assert DOORS == documented | UNDOCUMENTED
+    assert ENDPOINTS == documented | UNDOCUMENTED
 
 
 def list_allowed(grants, without):
@@ -138,13 +138,13 @@ def test_a_key_may_do_what_it_was_granted_within_its_limits(limit):
 
 
 def list_rejections(bearer):
-    """Send a request to every endpoint; tell which scope each one that rejects it asks for."""
-    answers = {door: knock(bearer, *door) for door in DOORS}
+    """Send a request to every endpoint; return which scope each one that rejects it asks for."""
+    answers = {endpoint: knock(bearer, *endpoint) for endpoint in ENDPOINTS}
     assert 401 not in {answer.status for answer in answers.values()}
     assert {"forbidden"} >= {a.json["code"] for a in answers.values() if a.status == 403}
     return {
-        door: answer.json["details"]["scope"][0]
-        for door, answer in answers.items()
+        endpoint: answer.json["details"]["scope"][0]
+        for endpoint, answer in answers.items()
         if answer.status == 403
     }
 
@@ -152,7 +152,9 @@ def list_rejections(bearer):
 def list_expected_rejections(grants, without=frozenset()):
     """List what `list_rejections` finds for a key with these grants and limits."""
     allowed = list_allowed(grants, without)
-    return {door: scope for door, scope in DOORS.items() if scope and scope not in allowed}
+    return {
+        endpoint: scope for endpoint, scope in ENDPOINTS.items() if scope and scope not in allowed
+    }
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -220,14 +222,14 @@ def test_no_key_is_made_for_what_its_limits_take_away(api, store, scope, limit):
         ({"networks": ["::/0"]}, 403),
     ],
 )
-def test_every_door_with_a_key_out_of_place(config, store, memory_nodes, grant, status):
+def test_every_endpoint_with_a_key_out_of_place(config, store, memory_nodes, grant, status):
     """
-    An expired key is a 401 at every door, and one from elsewhere a 403.
+    An expired key is a 401 at every endpoint, and one from elsewhere a 403.
     """
     app = create_app(config, store, memory_nodes, now=lambda: NOON)
     bearer = a_bearer(ApiClient(app.test_client(), None), store, **grant)
 
-    statuses = {knock(bearer, *door).status for door in DOORS}
+    statuses = {knock(bearer, *endpoint).status for endpoint in ENDPOINTS}
 
     assert statuses == {status} if status else statuses.isdisjoint({401, 403})
 
@@ -365,16 +367,16 @@ def test_a_strangers_container_is_unknown_too(api, store, world):
     assert (400, "instance_not_found", ["id"]) == told(answer)
 
 
-@pytest.mark.parametrize("door", ["", "/retry", "/cancel"])
-def test_a_strangers_operation_is_as_one_that_does_not_exist(api, store, world, door):
+@pytest.mark.parametrize("endpoint", ["", "/retry", "/cancel"])
+def test_a_strangers_operation_is_as_one_that_does_not_exist(api, store, world, endpoint):
     """
-    An operation of another's instance is unknown at all its doors.
+    An operation of another's instance is unknown at all its endpoints.
     """
     stranger = next(i for (user, _), i in world.items() if user == "bob")
     operation_id = store.operations.find_latest(stranger)["_id"]
     bearer = a_bearer(api, store, user_id="ada")
 
-    answer = bearer.send("POST" if door else "GET", f"/api/operations/{operation_id}{door}")
+    answer = bearer.send("POST" if endpoint else "GET", f"/api/operations/{operation_id}{endpoint}")
 
     assert (400, "operation_not_found", ["id"]) == told(answer)
 
@@ -407,7 +409,7 @@ def test_a_limited_key_deploys_within_its_limits(api, store, world, limits, over
     """
     (_, node_id), _ = next(iter(world.items()))
     user, node = store.users.get("ada"), store.nodes.get(node_id)
-    body = a_deploy(user, node, store.images.list()[0], ports="80:9100", primary=9100)
+    body = a_deploy(user, node, store.images.all()[0], ports="80:9100", primary=9100)
 
     answer = a_bearer(api, store, **limits).post("/api/instances/deploy", {**body, **over})
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service import first_start
 from service.addresses import is_loopback, refusal
 from service.app import create_app, make_drivers
-from service.drivers.dialing import Guard
+from service.drivers.dialing import Dialer
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.skyportd import Skyportd
 from service.drivers.skyportd_console import ConsoleError, read_last
@@ -98,7 +98,7 @@ def listener():
 
 
 def was_called(listener):
-    """Tell whether anybody connected."""
+    """Return whether anybody connected."""
     try:
         listener.accept()[0].close()
     except BlockingIOError:
@@ -164,7 +164,7 @@ def test_a_node_is_not_added_where_no_node_may_be(api, store, body):
         for address, answer in answers.items()
         if refused != (answer.status, list(answer.json.get("details", ())))
     }
-    assert [] == store.nodes.list()
+    assert [] == store.nodes.all()
 
 
 def test_loopback_nodes_can_be_allowed(config, store, memory_nodes):
@@ -253,7 +253,7 @@ def test_a_console_is_not_looked_for_where_no_node_may_be(listener):
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/exec/i1"
 
     with pytest.raises(NodeUnreachable):
-        read_last(Guard("node", refusal), url, "key", timeout_s=1)
+        read_last(Dialer("node", refusal), url, "key", timeout_s=1)
 
     assert not was_called(listener)
 
@@ -273,7 +273,7 @@ def test_a_name_is_refused_for_any_of_its_addresses(listener, two_addresses):
     """
     Of several addresses none is tried when one is refused.
     """
-    guard = Guard("node", lambda ip: "No." if ip == "::1" else None)
+    guard = Dialer("node", lambda ip: "No." if ip == "::1" else None)
 
     with pytest.raises(NodeUnreachable):
         guard.connect("node.test", listener.getsockname()[1], 1)
@@ -286,7 +286,7 @@ def test_who_answers_is_looked_at_too(listener):
     A connection that ends somewhere else than it was sent to is closed, and nothing is sent.
     """
     reasons = iter([None, "Not here."])
-    guard = Guard("node", lambda ip: next(reasons))
+    guard = Dialer("node", lambda ip: next(reasons))
 
     with pytest.raises(NodeUnreachable, match=r"Not here\."):
         guard.connect("127.0.0.1", listener.getsockname()[1], 1)
@@ -302,7 +302,7 @@ def test_the_next_address_is_tried(listener, two_addresses):
     """
     port = listener.getsockname()[1]
 
-    Guard("node", lambda ip: None).connect("node.test", port, 1).close()
+    Dialer("node", lambda ip: None).connect("node.test", port, 1).close()
 
     assert was_called(listener)
 
@@ -318,7 +318,7 @@ def test_a_node_of_the_operator_s_may_be_anywhere(strict, store, listener):
     node = a_node(
         store, make_drivers(strict), driver="docker", address="127.0.0.1", port=port
     )  # fmt: skip
-    store.nodes.note_probe(node["_id"], {"trusted_address": True})
+    store.nodes.update(node["_id"], {"trusted_address": True})
     assert not was_called(listener)
 
     with (
@@ -429,7 +429,7 @@ def test_a_redirected_console_is_not_followed(listener):
     A WebSocket is not looked for elsewhere either.
     """
     with redirecting(302, listener) as where, pytest.raises(ConsoleError):
-        read_last(Guard("node", lambda ip: None), f"ws://{where}/exec/i1", "key", timeout_s=1)
+        read_last(Dialer("node", lambda ip: None), f"ws://{where}/exec/i1", "key", timeout_s=1)
 
     assert not was_called(listener)
 

@@ -81,7 +81,7 @@ def test_the_rules_name_what_there_is(programs, store):
 
     url = f"http://{served}{DEPLOY}?wait=15"
     failed = requests.post(url, json=order, timeout=30, **call).json()["state"]
-    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE, "probed_at": FAR})
+    store.nodes.update(node["_id"], {"status": NodeStatus.OFFLINE, "probed_at": FAR})
     wrong = requests.post(url, json=order, timeout=30, **call).status_code
     refused = [requests.get(url, timeout=10).status_code for _ in range(2)]
 
@@ -106,7 +106,7 @@ class Wanted:
     value: str = ""  # a regular expression
 
     def is_told_by(self, sample):
-        """Tell whether this sample is one that the rule looks at."""
+        """Return whether this sample is one that the rule looks at."""
         found = "" if self.label is None else sample.labels.get(self.label, "")
         return self.metric == sample.name and re.fullmatch(self.value, found) is not None
 

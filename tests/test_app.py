@@ -56,9 +56,9 @@ def test_a_docker_node_is_found_by_its_address(node, url):
 
 def test_a_process_node_is_this_machine(tmp_path):
     """The instances of a process node live in the data folder."""
-    drivers = make_drivers(Config(allow_process=True, data_dir=tmp_path))
+    open_driver = make_drivers(Config(allow_process=True, data_dir=tmp_path))
 
-    driver = drivers(a_node_document(driver="process"))
+    driver = open_driver(a_node_document(driver="process"))
 
     assert (ProcessRunner, tmp_path / "instances") == (type(driver), driver._root)
 

@@ -1,4 +1,4 @@
-"""The record of changes: who tried what, on which document, from where, and how it ended."""
+"""The audit log: who tried what, on which document, from where, and how it ended."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def test_what_changed_is_recorded(api, store, memory_nodes, place):
 )
 def test_a_refused_change_is_recorded(api, method, path, body, action):
     """
-    Every door that changes something leaves an entry when it refuses.
+    Every endpoint that changes something leaves an entry when it refuses.
     """
     answer = api.send(method, path, json=body)
 
@@ -99,9 +99,9 @@ def test_a_refused_change_is_recorded(api, method, path, body, action):
     )
 
 
-def test_every_change_has_its_door_marked(api):
+def test_every_change_has_its_endpoint_marked(api):
     """
-    No door with another method than GET is without a record, but for look-ups.
+    No endpoint with another method than GET is without a record, but for look-ups.
     """
     app = api.flask.application
     unmarked = {
@@ -148,7 +148,7 @@ def test_a_key_that_may_not_is_recorded(api, store):
     assert (document["_id"], 403, "forbidden") == (entry["key"], entry["status"], entry["code"])
 
 
-def test_asking_what_a_door_takes_is_not_recorded(api):
+def test_asking_what_a_endpoint_takes_is_not_recorded(api):
     """
     OPTIONS changes nothing and needs no key, so it must not fill the record.
     """
@@ -182,9 +182,9 @@ def test_the_key_of_the_settings_is_recorded(config, store):
     for _ in range(2):
         prepare(settings, store)
 
-    [entry] = store.audit.list()
+    [entry] = store.audit.all()
     assert ("settings.api_key", "done") == (entry["action"], entry["outcome"])
-    assert store.keys.list()[0]["_id"] == entry["target_id"]
+    assert store.keys.all()[0]["_id"] == entry["target_id"]
 
 
 def test_reading_is_not_recorded(api, store, place):
@@ -204,7 +204,7 @@ def test_a_node_that_fails_is_recorded(api, store, memory_nodes, place):
     """
     instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
     run_due(store, memory_nodes)
-    store.nodes.note_probe(place[1]["_id"], {"status": "Offline"})
+    store.nodes.update(place[1]["_id"], {"status": "Offline"})
 
     api.post(f"/api/instances/{instance_id}/start")
 
@@ -227,7 +227,7 @@ def test_nothing_is_changed_without_an_entry(api, store, monkeypatch):
         {"username": "a", "email": "a@example.org", "password": "long enough"},
     )
 
-    assert (503, []) == (answer.status, store.users.list())
+    assert (503, []) == (answer.status, store.users.all())
 
 
 def test_an_entry_whose_end_is_lost_is_there(api, store, monkeypatch):

@@ -112,7 +112,7 @@ def test_a_retry_names_the_operation_and_what_came_of_it(api, store, memory_node
     memory_nodes[place[1]["_id"]].refuse()
     api.post(DEPLOY, a_deploy(*place))
     run_due(store, memory_nodes)
-    [failed] = store.operations.list()
+    [failed] = store.operations.all()
 
     done = api.post(f"/api/operations/{failed['_id']}/retry").json
 

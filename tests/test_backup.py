@@ -52,7 +52,7 @@ def full(store, memory_nodes):
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
     audit.begin(
-        store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=store.tell_time()
+        store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=store.server_time()
     )
     return store
 
@@ -276,7 +276,7 @@ def test_a_restoration_that_was_cut_off_is_known(full, other, file, there, monke
         other.prepare()
     other.restore(file, replace=True)
     other.prepare()
-    assert 2 == len(other.instances.list())
+    assert 2 == len(other.instances.all())
 
 
 def test_what_was_running_is_taken_over_at_once(full, other, file):
@@ -305,7 +305,7 @@ def test_a_running_operation_may_have_one_behind_it(full, other, file):
 
 def test_a_node_s_only_deployment_is_over(full, other, file):
     """Whoever held a node for a deployment is gone."""
-    node = full.nodes.list()[0]
+    node = full.nodes.all()[0]
     full.nodes.lock_deploy(node["_id"], operation_id="o", instance_id="i", hold_s=3600)
     full.back_up(file)
     other.restore(file)
@@ -323,8 +323,8 @@ def test_an_older_backup_is_brought_up_to_date(full, other, file, database):
 
     other.restore(file)
 
-    [user] = other.users.list()
-    operations = other.operations.list()
+    [user] = other.users.all()
+    operations = other.operations.all()
     assert {(user["_id"], False)} == {(o["user_id"], o["cancel_requested"]) for o in operations}
     assert [] == other.plan_migrations()
 
@@ -363,8 +363,8 @@ def test_a_backup_is_of_one_moment(store, config, memory_nodes, other, tmp_path)
     assert len(set(numbers)) > 1
     for file in files:
         other.restore(file, replace=True)
-        placed = {instance["_id"] for instance in other.instances.list()}
-        [operations, [node]] = other.operations.list(), other.nodes.list()
+        placed = {instance["_id"] for instance in other.instances.all()}
+        [operations, [node]] = other.operations.all(), other.nodes.all()
         assert placed == {operation["instance_id"] for operation in operations}
         assert len(placed) == node["allocated"]["instances"]
 
@@ -416,12 +416,12 @@ def test_the_commands_carry_everything_over(full, skyquay, file, there, database
 
 
 def test_a_restoration_is_recorded(full, skyquay, file, other):
-    """Who looks at the record of changes sees that it is another's."""
+    """Who looks at the audit log sees that it is another's."""
     skyquay("backup", file)
     skyquay("restore", file, database=other._database.name)
 
-    actions = [(entry["action"], entry["outcome"]) for entry in full.audit.list()]
-    restored = {(entry["action"], entry["outcome"]) for entry in other.audit.list()}
+    actions = [(entry["action"], entry["outcome"]) for entry in full.audit.all()]
+    restored = {(entry["action"], entry["outcome"]) for entry in other.audit.all()}
     assert {("cli.restore", "done")} == restored - set(actions)
 
 

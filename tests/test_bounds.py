@@ -15,7 +15,7 @@ from docker.errors import DockerException
 from service.certificates import make_context
 from service.drivers import STOP_GRACE_S, bounds, docker_client, split_grace
 from service.drivers.bounds import Compressed, TooLarge, TooSlow
-from service.drivers.dialing import Guard
+from service.drivers.dialing import Dialer
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.docker_pull import MAX_LINE_BYTES, Pull
 from service.drivers.reasons import explain_silence
@@ -84,12 +84,12 @@ def a_node(manner, first, *, family=socket.AF_INET, address=("127.0.0.1", 0), ve
 
 
 def a_docker(url, **over):
-    """The driver of a Docker Engine with little patience."""
+    """The driver of a Docker Engine with short timeouts."""
     return DockerEngine("node", base_url=url, connect_timeout_s=1, read_timeout_s=0.5, **over)
 
 
 def a_skyportd(url):
-    """The driver of a daemon with little patience."""
+    """The driver of a daemon with short timeouts."""
     return Skyportd("node", base_url=url, key="k", connect_timeout_s=1, read_timeout_s=0.5)
 
 
@@ -216,7 +216,7 @@ def test_a_console_has_an_end(manner, monkeypatch):
         began = time.monotonic()
         with pytest.raises(ConsoleError):
             read_last(
-                Guard("node", lambda ip: None),
+                Dialer("node", lambda ip: None),
                 f"ws://127.0.0.1:{port}/exec/i1",
                 "key",
                 timeout_s=0.2,

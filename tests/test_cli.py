@@ -65,7 +65,7 @@ def leaving():
         signal.signal(number, handler)
 
 
-def test_a_new_key_opens_the_door(skyquay, store):
+def test_a_new_key_opens_the_endpoint(skyquay, store):
     """A key that was made is accepted."""
     key = skyquay("keys", "create", "--name", "bot").stdout.strip()
 
@@ -171,7 +171,7 @@ def test_a_short_password_is_an_error(skyquay, store, words):
     outcome = skyquay("users", *words, "--password", "1234567")
 
     assert (1, True) == (outcome.exit_code, "Must have at least 8 characters." in outcome.output)
-    assert 1 == len(store.users.list())
+    assert 1 == len(store.users.all())
 
 
 def test_a_user_without_instances_is_deleted(skyquay, store):
@@ -203,7 +203,7 @@ def test_an_image_is_imported(skyquay, store, tmp_path):
 
     skyquay("images", "import", str(path))
 
-    [image] = store.images.list()
+    [image] = store.images.all()
     assert (["A=1"], None, ["web:1"]) == (image["env"], image["cmd"], image["alt_images"])
 
 
@@ -226,7 +226,7 @@ def test_a_document_that_is_no_image_is_refused(skyquay, store, tmp_path, conten
 
     outcome = skyquay("images", "import", str(tmp_path))
 
-    assert (1, []) == (outcome.exit_code, store.images.list())
+    assert (1, []) == (outcome.exit_code, store.images.all())
     assert f"{tmp_path / 'b.json'} " in outcome.output
 
 
@@ -251,7 +251,7 @@ def test_a_node_that_is_down_is_added_and_said_so(skyquay, store):
     """A node that does not answer is added Offline, with the reason."""
     outcome = skyquay("nodes", "add", "n1", "--address", "unix:///no/such.sock")
 
-    [node] = store.nodes.list()
+    [node] = store.nodes.all()
     assert f"{node['_id']}  Offline" in outcome.output
     assert "does not answer" in outcome.output
 
@@ -260,7 +260,7 @@ def test_a_skyportd_node_needs_all_fields(skyquay, store):
     """The command asks for what the API asks for."""
     outcome = skyquay("nodes", "add", "n1", "--driver", "skyportd")
 
-    assert (1, []) == (outcome.exit_code, store.nodes.list())
+    assert (1, []) == (outcome.exit_code, store.nodes.all())
 
 
 def test_without_a_database_it_says_what_to_do(tmp_path, monkeypatch):
@@ -441,7 +441,7 @@ def test_a_key_of_the_command_line_may_less(skyquay, store):
     wrong = skyquay("keys", "create", "--network", "everywhere")
     useless = skyquay("keys", "create", "--scope", "users:write", "--user", "ada")
 
-    [key] = store.keys.list()
+    [key] = store.keys.all()
     told = skyquay("keys", "list").output
     assert (["users:read"], "ada", ["10.0.0.0/8"]) == (
         key["scopes"],
@@ -480,11 +480,11 @@ def test_what_commands_change_is_recorded(skyquay, store):
 
     entries = store.audit.list_newest({}, since=None, before=None, limit=9)
     assert [
-        ("cli.nodes.add", store.nodes.list()[0]["_id"], "done"),
+        ("cli.nodes.add", store.nodes.all()[0]["_id"], "done"),
         ("cli.users.create", None, "refused"),
         ("cli.users.create", "ada-1", "done"),
         ("cli.users.delete", "nobody", "refused"),
-        ("cli.keys.create", store.keys.list()[0]["_id"], "done"),
+        ("cli.keys.create", store.keys.all()[0]["_id"], "done"),
     ] == [(entry["action"], entry["target_id"], entry["outcome"]) for entry in entries]
 
 
@@ -781,7 +781,7 @@ def test_any_wsgi_server_will_do(programs):
 def test_who_waits_is_answered_before_the_end(programs, store, words, number):
     """A signal ends the waiting, not the request; and what it waited for is kept."""
     node = a_node(store, MemoryNodes(), name="away")
-    store.nodes.note_probe(node["_id"], {"status": "Offline", "probed_at": FAR})
+    store.nodes.update(node["_id"], {"status": "Offline", "probed_at": FAR})
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     process = programs(SKYQUAY, *words, SKYQUAY_LISTEN=f"127.0.0.1:{port}", SKYQUAY_API_KEY=KEY)
@@ -833,7 +833,7 @@ def test_what_nohup_runs_outlives_its_terminal(programs, tmp_path):
 
 
 def is_ignored(process, number):
-    """Tell whether a process ignores a signal."""
+    """Return whether a process ignores a signal."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     ignored = int(re.search(r"^SigIgn:\s*(\w+)", status, re.MULTILINE)[1], 16)
     return bool(ignored >> (number - 1) & 1)

@@ -525,4 +525,4 @@ def test_a_node_refuses_what_it_cannot_run(api, store, place, driver, over, fiel
     answer = api.post(DEPLOY, a_body(place, **order, variables={"LD_PRELOAD": "/tmp/x.so"}))
 
     assert (400, "invalid_input", [field]) == told(answer)
-    assert [] == store.instances.list()
+    assert [] == store.instances.all()

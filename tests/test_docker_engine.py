@@ -344,7 +344,7 @@ def a_registry(folder):
 
 
 def answers(port):
-    """Tell whether something listens."""
+    """Return whether something listens."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -511,7 +511,7 @@ def an_order(**over):
 
 
 def test_an_engine_that_stops_answering_is_given_up():
-    """A probe's patience counts for all its questions together."""
+    """A probe's timeout covers all its questions together."""
     with a_fake_engine(version=[(200, {"ApiVersion": "1.41"})], info=[None]) as server:
         began = time.monotonic()
 

@@ -34,9 +34,9 @@ def database(mongo_client, config):
 def examine(store, memory_nodes, config):
     """Examine the test's installation, all of it or one subject."""
 
-    def examine(subject=None, *, on=store, drivers=memory_nodes, vault=VAULT, now=utc_now):
+    def examine(subject=None, *, on=store, open_driver=memory_nodes, vault=VAULT, now=utc_now):
         settings = {"data_dir": config.data_dir, "probe_interval_s": 30}
-        found = list(doctor.examine(on, drivers, vault, **settings, now=now))
+        found = list(doctor.examine(on, open_driver, vault, **settings, now=now))
         return next(each for each in found if each.subject == subject) if subject else found
 
     return examine
@@ -51,7 +51,7 @@ def seen(store):
 def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
     """Each subject is named once, and nothing needs to be done."""
     node = a_node(store, memory_nodes)
-    store.nodes.note_probe(node["_id"], {"probed_at": utc_now()})
+    store.nodes.update(node["_id"], {"probed_at": utc_now()})
 
     found = [each for each in examine() if "disk" not in each.subject]
 
@@ -86,7 +86,7 @@ def test_nodes_that_nobody_probes_are_told(examine, store, memory_nodes, ages_s,
     """Nodes that are to be probed, and are not, have no worker."""
     made = a_node(store, memory_nodes)
     times = {name: utc_now() - timedelta(seconds=age_s) for name, age_s in ages_s.items()}
-    store.nodes.note_probe(made["_id"], {**times, **over})
+    store.nodes.update(made["_id"], {**times, **over})
 
     found = examine("probes")
 
@@ -252,9 +252,9 @@ def test_a_secret_key_that_fits_is_fine(examine, store, memory_nodes, over, foun
 def test_a_process_node_that_is_not_allowed_here_fails(examine, store, memory_nodes, config):
     """It has no engine and no address that could be wrong: it is said which setting it takes."""
     a_node(store, memory_nodes, driver="process")
-    drivers = make_drivers(replace(config, allow_process=False))
+    open_driver = make_drivers(replace(config, allow_process=False))
 
-    found = examine("node node", drivers=drivers)
+    found = examine("node node", open_driver=open_driver)
 
     assert (Level.FAIL, True) == (found.level, "SKYQUAY_ALLOW_PROCESS=1" in found.remedy)
 
@@ -262,8 +262,8 @@ def test_a_process_node_that_is_not_allowed_here_fails(examine, store, memory_no
 @pytest.mark.spawns
 def test_nothing_is_started_by_looking(examine, store, config):
     """A program that died is not started by the doctor; a worker does that."""
-    drivers = make_drivers(config)
-    node = a_node(store, drivers, driver="process")
+    open_driver = make_drivers(config)
+    node = a_node(store, open_driver, driver="process")
     ports = parse(f"80:{free_port()}")
     spec = ContainerSpec(
         instance_id=instances.make_id(),
@@ -275,13 +275,13 @@ def test_nothing_is_started_by_looking(examine, store, config):
         ports=ports,
         primary=ports[0],
     )
-    with closing(drivers(node)) as driver:
+    with closing(open_driver(node)) as driver:
         driver.create(spec, checkpoint=lambda: None)
         driver.power(spec.instance_id, PowerAction.START)
         record = config.data_dir / "instances" / spec.instance_id / "instance.json"
         before = record.read_bytes()
 
-        assert Level.OK == examine("node node", drivers=drivers).level
+        assert Level.OK == examine("node node", open_driver=open_driver).level
 
         after = record.read_bytes()
         driver.remove(spec.instance_id)
@@ -302,7 +302,7 @@ def test_a_node_that_is_down_fails(examine, store, memory_nodes):
 def test_a_node_that_only_workers_do_not_reach_is_warned_of(examine, store, memory_nodes):
     """It answers from here."""
     node = a_node(store, memory_nodes)
-    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE, "probe_error": "no route"})
+    store.nodes.update(node["_id"], {"status": NodeStatus.OFFLINE, "probe_error": "no route"})
 
     found = examine("node node")
 
@@ -324,7 +324,7 @@ def waiting(store, memory_nodes):
     """An operation that a worker should have taken long ago."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     _, operation = instances.deploy(
-        store, an_order(user, node, image), now=store.tell_time() - timedelta(minutes=5)
+        store, an_order(user, node, image), now=store.server_time() - timedelta(minutes=5)
     )
     return operation
 
@@ -340,7 +340,7 @@ def test_an_operation_that_nobody_takes_is_warned_of(examine, waiting):
 def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, database):
     """Nobody takes it over."""
     store.operations.claim("dead", lease_s=30)
-    long_ago = store.tell_time() - timedelta(minutes=2)
+    long_ago = store.server_time() - timedelta(minutes=2)
     database["operations"].update_one({}, {"$set": {"lease.until": long_ago}})
 
     assert (Level.WARN, True) == (examine("queue").level, "1 run;" in examine("queue").found)
@@ -349,14 +349,14 @@ def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, da
 def test_an_operation_under_way_is_fine(examine, waiting, store):
     """However long it takes, and what waits behind it too."""
     store.operations.claim("alive", lease_s=30)
-    instances.delete(store, waiting["instance_id"], now=store.tell_time() - timedelta(minutes=4))
+    instances.delete(store, waiting["instance_id"], now=store.server_time() - timedelta(minutes=4))
 
     assert Finding(Level.OK, "queue", "1 operations wait, 1 run.") == examine("queue")
 
 
 def test_what_waits_for_a_node_that_is_down_is_fine(examine, waiting, store):
     """The node is what is wrong."""
-    store.nodes.note_probe(waiting["node_id"], {"status": NodeStatus.OFFLINE, "probe_error": "x"})
+    store.nodes.update(waiting["node_id"], {"status": NodeStatus.OFFLINE, "probe_error": "x"})
 
     assert Level.OK == examine("queue").level
 

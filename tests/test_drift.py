@@ -21,7 +21,7 @@ from tests.support import (
     told,
 )
 
-STRAY = "istray2345ab"
+ORPHAN = "istray2345ab"
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def ready(api, store, memory_nodes, place):
 
 
 @pytest.fixture
-def stray(here):
+def orphan(here):
     """A container that no document knows."""
     ports = parse("80:9090")
     spec = ContainerSpec(
-        instance_id=STRAY,
-        image="registry.example.org/stray:1",
+        instance_id=ORPHAN,
+        image="registry.example.org/orphan:1",
         cmd=("serve", "--fast"),
         env={"GREETING": "hello"},
         memory_mib=256,
@@ -58,8 +58,8 @@ def stray(here):
         ports=ports,
         primary=ports[0],
     )
-    here.containers[STRAY] = Container(spec, power=Power.RUNNING)
-    return here.containers[STRAY]
+    here.containers[ORPHAN] = Container(spec, power=Power.RUNNING)
+    return here.containers[ORPHAN]
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_node_that_agrees_has_no_drift(api, node, ready):
     assert {"unknown": [], "unclaimed": [], "missing": [], "power": []} == find(api, node)
 
 
-def test_a_stray_container_is_listed(api, node, stray):
+def test_a_stray_container_is_listed(api, node, orphan):
     """A container of ours that no document knows."""
-    assert [{"id": STRAY, "containerId": f"memory-{STRAY}", "power": "running"}] == (
+    assert [{"id": ORPHAN, "containerId": f"memory-{ORPHAN}", "power": "running"}] == (
         find(api, node)["unknown"]
     )
 
@@ -117,7 +117,7 @@ def test_a_difference_in_power_is_listed(api, node, here, ready):
     ] == find(api, node)["power"]
 
 
-def test_looking_changes_nothing(api, look, here, node, stray, ready):
+def test_looking_changes_nothing(api, look, here, node, orphan, ready):
     """Asking for the drift neither removes nor writes anything."""
     here.containers[ready].power = Power.STOPPED
     before = (look(), set(here.containers))
@@ -136,7 +136,7 @@ def test_what_is_under_way_is_no_drift(api, store, node, place, ready):
 
 
 def test_one_machine_may_be_two_nodes(api, store, memory_nodes, node, here, ready):
-    """What another node's documents know is no stray, though both see its container."""
+    """What another node's documents know is no orphan, though both see its container."""
     other = a_node(store, memory_nodes, name="the same machine")
     memory_nodes[other["_id"]].containers = here.containers
 
@@ -145,7 +145,7 @@ def test_one_machine_may_be_two_nodes(api, store, memory_nodes, node, here, read
 
 def test_the_drift_of_a_node_that_is_down_is_not_waited_for(api, store, node):
     """A node that is known to be down is not asked."""
-    store.nodes.note_probe(node["_id"], {"status": "Offline"})
+    store.nodes.update(node["_id"], {"status": "Offline"})
 
     answer = api.get(f"/api/nodes/{node['_id']}/drift")
 
@@ -158,32 +158,32 @@ def test_an_unknown_node_has_no_drift(api):
 
 
 @pytest.fixture
-def unclaimed(stray):
+def unclaimed(orphan):
     """A container from before installations had ids, which no document knows."""
-    stray.is_ours = False
-    return stray
+    orphan.is_ours = False
+    return orphan
 
 
 def test_what_may_be_another_installation_s_is_only_listed(api, node, unclaimed):
-    """It is no stray of ours."""
+    """It is no orphan of ours."""
     drift = find(api, node)
 
-    assert ([], [STRAY]) == (drift["unknown"], [one["id"] for one in drift["unclaimed"]])
+    assert ([], [ORPHAN]) == (drift["unknown"], [one["id"] for one in drift["unclaimed"]])
 
 
 def test_what_may_be_another_installation_s_is_not_removed(api, store, node, here, unclaimed):
     """400, and nothing was done."""
-    answer = resolve(api, node, remove=[STRAY])
+    answer = resolve(api, node, remove=[ORPHAN])
 
     assert (400, "invalid_input", ["remove"]) == told(answer)
-    assert [] == store.operations.list()
+    assert [] == store.operations.all()
 
 
 def test_what_may_be_another_installation_s_is_adopted(api, node, place, unclaimed):
     """Somebody who knows that it is ours says so."""
-    answer = resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+    answer = resolve(api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"]}])
 
-    assert (201, "running") == (answer.status, get(api, STRAY)["power"])
+    assert (201, "running") == (answer.status, get(api, ORPHAN)["power"])
 
 
 # What a worker does by itself
@@ -214,7 +214,7 @@ def test_a_container_that_is_gone_shows_as_stopped(api, here, ready, settle):
 
 def test_what_failed_and_runs_shows_as_running(api, store, here, ready, settle):
     """Its state and the reason stay; `power` is what is seen."""
-    store.instances.note(ready, {"state": "FAILED", "error": "no", "power": Power.UNKNOWN})
+    store.instances.update(ready, {"state": "FAILED", "error": "no", "power": Power.UNKNOWN})
 
     settle()
 
@@ -224,7 +224,7 @@ def test_what_failed_and_runs_shows_as_running(api, store, here, ready, settle):
 
 def test_what_failed_and_was_suspended_is_stopped(api, store, memory_nodes, here, ready, settle):
     """Somebody started by hand what FAILED and is suspended."""
-    store.instances.note(ready, {"state": "FAILED", "suspended": True})
+    store.instances.update(ready, {"state": "FAILED", "suspended": True})
 
     settle()
     run_due(store, memory_nodes)
@@ -244,11 +244,11 @@ def test_a_suspended_container_that_runs_is_stopped(api, store, memory_nodes, he
     assert Power.STOPPED == here.containers[ready].power
 
 
-def test_a_stray_container_is_left_alone(here, stray, settle):
+def test_a_stray_container_is_left_alone(here, orphan, settle):
     """Nothing is removed silently."""
     settle()
 
-    assert STRAY in here.containers
+    assert ORPHAN in here.containers
 
 
 def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, here, ready, settle):
@@ -284,9 +284,9 @@ def test_an_old_look_does_not_undo_what_was_done_since(store, memory_nodes, node
     stale = store.instances.get(ready)
     here.containers[ready].power = Power.STOPPED
     [changed] = drift.find(store, memory_nodes, node["_id"]).changed
-    store.instances.note(ready, {"power": Power.UNKNOWN})
+    store.instances.update(ready, {"power": Power.UNKNOWN})
 
-    drift._note_change(store, here, changed, now=NOON)
+    drift._store_change(store, here, changed, now=NOON)
 
     assert stale["power"] == Power.RUNNING
     assert Power.UNKNOWN == store.instances.get(ready)["power"]
@@ -302,14 +302,14 @@ def test_a_worker_compares_after_each_probe(api, here, ready, worker):
 # What somebody says is to become of it
 
 
-def test_a_stray_container_is_adopted(api, store, node, place, stray):
+def test_a_stray_container_is_adopted(api, store, node, place, orphan):
     """It becomes an instance of a user, as it is, and runs on."""
     answer = resolve(
-        api, node, adopt=[{"id": STRAY, "user": place[0]["_id"], "name": "found again"}]
+        api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"], "name": "found again"}]
     )
 
-    after = get(api, STRAY)
-    assert (201, [{"id": STRAY, "action": "adopt", "operationId": None}]) == (
+    after = get(api, ORPHAN)
+    assert (201, [{"id": ORPHAN, "action": "adopt", "operationId": None}]) == (
         answer.status,
         answer.json,
     )
@@ -318,35 +318,35 @@ def test_a_stray_container_is_adopted(api, store, node, place, stray):
     )
 
 
-def test_the_secrets_of_what_is_adopted_are_hidden(api, store, node, place, here, stray):
+def test_the_secrets_of_what_is_adopted_are_hidden(api, store, node, place, here, orphan):
     """Their values, which only its environment has, are starred out of what it prints.
 
     Of several lines the last one alone is as well, where the first ones are cut off.
     """
-    container = here.containers[STRAY]
+    container = here.containers[ORPHAN]
     secret = {"type": "text", "default": "", "required": False, "secret": True}
     an_image(store, image=container.spec.image, variables={"GREETING": secret, "PEM": secret})
     env = {"GREETING": "hello", "PEM": "-begin-\nsecond-line"}
     container.spec = replace(container.spec, env=env)
     container.log = "I say hello\n-begin-\nsecond-line\n"
-    resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+    resolve(api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"]}])
 
-    answers = [api.get(f"/api/instances/{STRAY}/logs?tail={tail}").json for tail in (3, 1)]
+    answers = [api.get(f"/api/instances/{ORPHAN}/logs?tail={tail}").json for tail in (3, 1)]
 
     assert [["I say ********", "********"], ["********"]] == [answer["lines"] for answer in answers]
 
 
-def test_what_was_resolved_is_recorded(api, node, place, stray):
-    """The record of changes names each container, and what became of it."""
-    resolved = resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}]).json
+def test_what_was_resolved_is_recorded(api, node, place, orphan):
+    """The audit log names each container, and what became of it."""
+    resolved = resolve(api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"]}]).json
 
     [entry] = api.get("/api/audit?action=nodes.resolve_drift").json["entries"]
     assert (resolved, 1) == (entry["after"]["resolved"], entry["after"]["instances"])
 
 
-def test_what_is_adopted_counts(api, store, node, place, stray):
+def test_what_is_adopted_counts(api, store, node, place, orphan):
     """Its memory and its ports are the node's, even where there was no room."""
-    resolve(api, node, adopt=[{"id": STRAY, "user": place[0]["_id"]}])
+    resolve(api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"]}])
 
     taken = api.post(DEPLOY, a_body(place, ports="80:9090", primary="9090"))
     assert (256, 409) == (
@@ -355,9 +355,9 @@ def test_what_is_adopted_counts(api, store, node, place, stray):
     )
 
 
-def test_a_stray_container_is_removed(api, store, memory_nodes, node, here, stray):
+def test_a_stray_container_is_removed(api, store, memory_nodes, node, here, orphan):
     """With its volume, by an operation that can be seen."""
-    answer = resolve(api, node, remove=[STRAY])
+    answer = resolve(api, node, remove=[ORPHAN])
     run_due(store, memory_nodes)
 
     [done] = answer.json
@@ -392,8 +392,8 @@ def test_a_missing_container_is_made_anew(api, store, memory_nodes, node, here, 
 
 
 @pytest.mark.parametrize("what", ["remove", "recreate"])
-def test_what_is_no_difference_is_named(api, look, node, here, stray, ready, what):
-    """A running instance's id among strays: 400, and nothing was done."""
+def test_what_is_no_difference_is_named(api, look, node, here, orphan, ready, what):
+    """A running instance's id among orphans: 400, and nothing was done."""
     before = (look(), set(here.containers))
 
     answer = resolve(api, node, **{what: [ready]}, adopt=[])
@@ -405,15 +405,15 @@ def test_what_is_no_difference_is_named(api, look, node, here, stray, ready, wha
 @pytest.mark.parametrize(
     ("resolution", "fields"),
     [
-        ({"remove": [STRAY, STRAY]}, ["remove"]),
+        ({"remove": [ORPHAN, ORPHAN]}, ["remove"]),
         ({"adopt": ["ada", "ada"]}, ["adopt"]),
-        ({"adopt": ["ada"], "remove": [STRAY]}, ["adopt", "remove"]),
-        ({"remove": [STRAY], "recreate": [STRAY]}, ["remove", "recreate"]),
+        ({"adopt": ["ada"], "remove": [ORPHAN]}, ["adopt", "remove"]),
+        ({"remove": [ORPHAN], "recreate": [ORPHAN]}, ["remove", "recreate"]),
     ],
 )
-def test_an_id_is_named_once(api, look, node, place, here, stray, resolution, fields):
+def test_an_id_is_named_once(api, look, node, place, here, orphan, resolution, fields):
     """What is to be adopted and removed, or twice the same: 400, and nothing was done."""
-    adoptions = [{"id": STRAY, "user": place[0]["_id"]} for _ in resolution.get("adopt", [])]
+    adoptions = [{"id": ORPHAN, "user": place[0]["_id"]} for _ in resolution.get("adopt", [])]
     before = (look(), set(here.containers))
 
     answer = resolve(api, node, **{**resolution, "adopt": adoptions})
@@ -424,18 +424,18 @@ def test_an_id_is_named_once(api, look, node, place, here, stray, resolution, fi
 
 @pytest.mark.parametrize(
     ("adoption", "field"),
-    [({"id": STRAY, "user": "nobody"}, "adopt"), ({"id": "inothing", "user": "x"}, "adopt")],
+    [({"id": ORPHAN, "user": "nobody"}, "adopt"), ({"id": "inothing", "user": "x"}, "adopt")],
 )
-def test_a_wrong_adoption_is_named(api, node, stray, adoption, field):
+def test_a_wrong_adoption_is_named(api, node, orphan, adoption, field):
     """An owner or a container that does not exist."""
     answer = resolve(api, node, adopt=[adoption])
 
     assert (400, [field]) == (answer.status, list(answer.json["details"]))
 
 
-def test_who_adopts_names_an_owner(api, node, stray):
+def test_who_adopts_names_an_owner(api, node, orphan):
     """An adoption without an owner is a 400."""
-    assert (400, "invalid_input", ["adopt"]) == told(resolve(api, node, adopt=[{"id": STRAY}]))
+    assert (400, "invalid_input", ["adopt"]) == told(resolve(api, node, adopt=[{"id": ORPHAN}]))
 
 
 def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, here, ready):
@@ -454,7 +454,7 @@ def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, 
 def test_what_was_deployed_for_a_forgotten_instance_is_removed(
     api, store, memory_nodes, place, here, worker
 ):
-    """A deployment that was under way when its instance was forgotten leaves no stray behind."""
+    """A deployment that was under way when its instance was forgotten leaves no orphan behind."""
     here.stall()
     deployed = api.post(DEPLOY, a_body(place)).json
     assert here.await_stalled()

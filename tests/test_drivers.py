@@ -392,7 +392,7 @@ def test_what_is_not_there_printed_nothing(subject):
 
 
 def look_all_over(subject):
-    """Make each call that only looks; tell what can be seen of the container."""
+    """Make each call that only looks; return what can be seen of the container."""
     subject.driver.probe()
     subject.driver.logs(subject.instance_id, tail=5)
     described = subject.driver.describe(subject.instance_id)

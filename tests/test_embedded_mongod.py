@@ -134,7 +134,7 @@ def a_stranger(mongod, username=None, password=None, database="admin"):
 
 
 def listens(port):
-    """Tell whether somebody listens on the port."""
+    """Return whether somebody listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -76,7 +76,7 @@ def test_a_second_node_of_one_engine_is_refused(store, add):
         answer.json["code"],
         answer.json["details"],
     )
-    assert [first] == [node["_id"] for node in store.nodes.list()]
+    assert [first] == [node["_id"] for node in store.nodes.all()]
 
 
 def test_a_second_node_may_be_said_to_be_of_the_engine(add):
@@ -125,7 +125,7 @@ def test_of_many_at_once_one_is_added(store, engine):
     with ThreadPoolExecutor(4) as pool:
         named = set(pool.map(try_to_add, range(4)))
 
-    assert [named] == [{node["_id"]} for node in store.nodes.list()]
+    assert [named] == [{node["_id"]} for node in store.nodes.all()]
 
 
 def test_a_node_that_turns_out_to_be_of_the_engine_is_offline(store, add, engine):
@@ -266,7 +266,7 @@ def test_the_command_refuses_too(config, store, monkeypatch):
     added = run("one"), run("two"), run("three", "--same-engine")
 
     assert [0, 1, 0] == [outcome.exit_code for outcome in added]
-    [first, _] = store.nodes.list()
+    [first, _] = store.nodes.all()
     assert first["_id"] in added[1].output
 
 
@@ -376,7 +376,7 @@ def test_what_runs_already_is_adopted_beyond_the_limit(store, engine, add):
     node_id = add("node").json["id"]
     ports = parse("80:9090")
     spec = ContainerSpec(
-        "istray2345ab", "stray:1", None, {}, MEMORY_MIB + 1, 500, ports, ports[0]
+        "istray2345ab", "orphan:1", None, {}, MEMORY_MIB + 1, 500, ports, ports[0]
     )  # fmt: skip
     engine.containers[spec.instance_id] = Container(spec)
     adopt = {"id": spec.instance_id, "user": a_user(store)["_id"], "name": None}

@@ -34,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def settings(config):
-    """Settings with a secret key, and little patience."""
+    """Settings with a secret key, and short timeouts."""
     return replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=2)
 
 

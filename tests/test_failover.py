@@ -181,7 +181,7 @@ def await_writes(seen, *, more=20):
 
 
 def is_ready(url):
-    """Tell the status of /readyz; 0 while nobody listens."""
+    """Return the status of /readyz; 0 while nobody listens."""
     with suppress(requests.ConnectionError):
         return requests.get(f"{url}/readyz", timeout=BOUND_S).status_code
     return 0

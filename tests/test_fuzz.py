@@ -108,10 +108,10 @@ JSON = st.recursive(
 )
 
 
-def list_doors():
+def list_endpoints():
     """List (method, path, names of its body's fields, names of its parameters in the query)."""
     spec = create_app(Config()).test_client().get("/openapi.json").get_json()
-    doors = []
+    endpoints = []
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             if method == "parameters":
@@ -120,17 +120,17 @@ def list_doors():
             schema = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
             fields = sorted(spec["components"]["schemas"].get(schema, {}).get("properties", {}))
             query = sorted(p["name"] for p in operation.get("parameters", []) if p["in"] == "query")
-            doors.append((method.upper(), path, fields, query))
-    return doors
+            endpoints.append((method.upper(), path, fields, query))
+    return endpoints
 
 
-DOORS = list_doors()
+ENDPOINTS = list_endpoints()
 
 
 @st.composite
 def requests(draw):
-    """Make a request for one of the doors, with anything where something is expected."""
-    method, path, fields, query = draw(st.sampled_from(DOORS))
+    """Make a request for one of the endpoints, with anything where something is expected."""
+    method, path, fields, query = draw(st.sampled_from(ENDPOINTS))
     for name in ("instance_id", "node_id", "operation_id", "key_id"):
         odd = draw(
             st.sampled_from(["nothing", "$ne", "%00", "..", "{}", "%F0%9F%92%A9", "a" * 300])
@@ -215,8 +215,8 @@ def test_deploys_that_are_nearly_good_leave_nothing_half_done(
     """
     fuzz_deploys(api, place, iter(range(1024, 60_000)))
 
-    instances = store.instances.list()
-    operations = store.operations.list()
+    instances = store.instances.all()
+    operations = store.operations.all()
     node = store.nodes.get(place[1]["_id"])
     assert sorted(each["_id"] for each in instances) == sorted(o["instance_id"] for o in operations)
     assert (

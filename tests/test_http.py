@@ -1,4 +1,4 @@
-"""What holds for every door: keys, bodies, errors, request ids, and a database that is away."""
+"""What holds for every endpoint: keys, bodies, errors, request ids, and a database that is away."""
 
 import re
 import socket
@@ -71,13 +71,13 @@ def a_client(store, *, key="sq_any", config=None, **options):
 
 
 def read(api, path):
-    """Read a path without a key, files to their end; tell the status."""
+    """Read a path without a key, files to their end; return the status."""
     with api.flask.get(path) as answer:
         return answer.status_code
 
 
 def is_error(answer):
-    """Tell whether an answer is an error as all errors are."""
+    """Return whether an answer is an error as all errors are."""
     return (
         answer.headers["Content-Type"] == "application/json"
         and {"error": str, "code": str, "details": dict}
@@ -187,7 +187,7 @@ def test_the_key_of_the_settings_works_at_once(config):
 @pytest.mark.parametrize("path", OPEN_PATHS)
 def test_open_paths_need_no_key(api, path):
     """
-    The front door, the documentation and the probes are open to everybody.
+    The root endpoint, the documentation and the probes are open to everybody.
     """
     assert 200 == read(api, path)
 
@@ -211,7 +211,7 @@ def test_a_change_is_signed(api, store, memory_nodes):
 
     operation = store.operations.get(answer.json["operationId"])
 
-    assert (store.keys.list()[0]["_id"], "req-1") == (
+    assert (store.keys.all()[0]["_id"], "req-1") == (
         operation["requested_by"],
         operation["request_id"],
     )
@@ -403,7 +403,7 @@ def test_delete_has_a_body(api, store, memory_nodes):
     assert 201 == answer.status
 
 
-# The front door
+# The root endpoint
 
 
 @pytest.mark.parametrize("accept", [None, "", "*/*", AXIOS, "application/json", "text/plain"])
@@ -422,9 +422,9 @@ def test_programs_are_greeted_in_json(api, accept):
     )
 
 
-def test_the_front_door_shows_the_way(api):
+def test_the_front_endpoint_shows_the_way(api):
     """
-    Every link of the front door leads somewhere.
+    Every link of the root endpoint leads somewhere.
     """
     links = api.get("/").json["links"]
 
@@ -518,9 +518,9 @@ def test_what_nobody_foresaw_is_a_500_without_details(caplog):
         (StoreFailure("No."), 500, "database_error", None),
     ],
 )
-def test_every_door_tells_how_the_database_is(error, status, code, retry_after):
+def test_every_endpoint_tells_how_the_database_is(error, status, code, retry_after):
     """
-    A database that does not answer is a 503 with Retry-After at every door; one that says no, 500.
+    A database without an answer is a 503 with Retry-After at every endpoint; one that says no, 500.
     """
     api = a_client(Broken(error))
 
@@ -657,7 +657,7 @@ def test_no_body_has_no_wrong_type(api):
     assert (400, "instance_not_found") == (answer.status, answer.json["code"])
 
 
-def test_caches_keep_the_two_front_doors_apart(api):
+def test_caches_keep_the_two_front_endpoints_apart(api):
     """
     What `/` answers depends on what the client accepts, and says so.
     """

@@ -67,8 +67,8 @@ MAY_IMPORT = {
     "cli": KINDS,
 }
 
-# The views' door to the store hands it on, so it must be able to name its type. Nothing else of the
-# API may: a view that reads documents past the use cases would skip their checks.
+# The views' access to the store hands it on, so it must be able to name its type. Nothing else of
+# the API may: a view that reads documents past the use cases would skip their checks.
 ALSO_MAY_IMPORT = {
     "service.api.context": {"store", "vault"},
     "service.api.audit_trail": {"store"},
@@ -142,7 +142,7 @@ MODULES = {name_module(path) for path in FILES}
 
 
 def kind_of(module: str) -> str | None:
-    """Tell which row of the table a module stands in; None where it stands in none."""
+    """Return which row of the table a module stands in; None where it stands in none."""
     _, _, rest = module.partition(".")
     first, _, below = rest.partition(".")
     if not rest:

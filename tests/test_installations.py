@@ -437,10 +437,10 @@ def test_two_databases_on_one_engine_do_not_see_each_other(
 @docker
 def test_an_instance_of_before_is_deleted_by_force(config, store, client, spec, old, place):
     """Forgotten at once, and then removed from the node, although nothing marks it as ours."""
-    drivers = make_drivers(config, store)
+    open_driver = make_drivers(config, store)
     node = nodes.create(
         store,
-        drivers,
+        open_driver,
         {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
         allow_process=False,
         trusted_address=True,
@@ -449,10 +449,10 @@ def test_an_instance_of_before_is_deleted_by_force(config, store, client, spec, 
     image = an_image(store, image=spec.image)
     order = an_order(place[0], node, image, ports=spec.ports, primary=str(spec.primary.host))
     instances.deploy(store, order, new_id=lambda: spec.instance_id, now=NOON)
-    store.instances.note(spec.instance_id, {"container_id": old.id})
+    store.instances.update(spec.instance_id, {"container_id": old.id})
 
     instances.delete_by_force(store, spec.instance_id, now=NOON)
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     with pytest.raises(NotFound):
         client.containers.get(old.id)

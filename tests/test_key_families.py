@@ -64,7 +64,7 @@ def test_a_key_does_not_open_a_new_user_of_the_same_id(limited, store):
     answers = [api.get("/api/users"), api.post("/api/keys", CHILD)]
 
     assert [401, 401] == [answer.status for answer in answers]
-    assert [] == store.keys.list()
+    assert [] == store.keys.all()
 
 
 def test_a_user_who_stays_keeps_the_keys(limited, store, place):
@@ -110,7 +110,7 @@ def test_a_deletion_and_new_keys_do_not_pass_each_other(store):
             threads.submit(users.delete, store, user_id).result()
             [each.result() for each in made]
 
-    assert [] == store.keys.list()
+    assert [] == store.keys.all()
 
 
 # Keys that make keys
@@ -156,7 +156,7 @@ def test_keys_that_are_made_at_once_are_counted(limited, store):
         statuses = list(threads.map(lambda _: api.post("/api/keys", CHILD).status, range(16)))
 
     assert [201] * 5 == [status for status in statuses if status == 201]
-    assert 6 == len(store.keys.list())
+    assert 6 == len(store.keys.all())
 
 
 def test_keys_that_an_earlier_version_made_count(limited, store, mongo_client, config):
@@ -206,7 +206,7 @@ def test_a_family_that_is_revoked_makes_no_keys(store):
             store, document, name="c", grant={"scopes": ["*"]}, compatibility=None, now=NOON
         )
 
-    assert [] == store.keys.list()
+    assert [] == store.keys.all()
 
 
 # The list
@@ -246,7 +246,7 @@ def test_a_value_that_was_rotated_is_named_at_start(config, store, caplog):
     """
     settings = replace(config, api_key="chosen-by-somebody")
     prepare(settings, store)
-    document = store.keys.list()[0]
+    document = store.keys.all()[0]
     for _ in range(3):
         document, _ = keys.rotate(store, document, overlap_s=0, now=utc_now())
         caplog.clear()
@@ -259,7 +259,7 @@ def test_a_value_that_was_rotated_is_named_at_start(config, store, caplog):
         assert "it works no more" in record.getMessage()
         assert "chosen" not in record.getMessage()
 
-    assert [document["_id"]] == [key["_id"] for key in store.keys.list()]
+    assert [document["_id"]] == [key["_id"] for key in store.keys.all()]
     with pytest.raises(Unauthorized):
         keys.authenticate(store, "chosen-by-somebody", now=utc_now())
 
@@ -270,7 +270,7 @@ def test_a_value_that_still_works_is_named_with_its_end(config, store, caplog):
     """
     settings = replace(config, api_key="chosen-by-somebody")
     prepare(settings, store)
-    keys.rotate(store, store.keys.list()[0], overlap_s=3600, now=utc_now())
+    keys.rotate(store, store.keys.all()[0], overlap_s=3600, now=utc_now())
 
     with caplog.at_level(logging.WARNING, "service.app"):
         prepare(settings, store)

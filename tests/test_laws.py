@@ -56,7 +56,7 @@ def test_documents_and_containers_agree(store, acts):
 
 
 def runs(powers, name):
-    """Tell whether a container runs."""
+    """Return whether a container runs."""
     return powers.get(name) == Power.RUNNING
 
 
@@ -105,7 +105,7 @@ def settle(store, nodes, here):
     here.behave()
     for _ in range(3):
         node = store.nodes.get(here.node_id)
-        store.nodes.note_probe(node["_id"], {"status": NodeStatus.ONLINE})
-        store.operations.hurry_on(node["_id"])
+        store.nodes.update(node["_id"], {"status": NodeStatus.ONLINE})
+        store.operations.retry_now_on_node(node["_id"])
         run_due(store, nodes)
         drift.settle(store, nodes, node, now=NOON + 2 * drift.PURSUE_AGAIN_AFTER)

@@ -1,4 +1,4 @@
-"""Nothing leaks: a walk through all doors, with everything that is secret, and what was seen."""
+"""Nothing leaks: a walk through all endpoints, with everything that is secret."""
 
 import io
 import logging
@@ -12,7 +12,7 @@ from service.app import create_app, make_drivers
 from service.config import Config
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, free_port, run_due
-from tests.test_access import DOORS
+from tests.test_access import ENDPOINTS
 from tests.test_enrolment import NODE
 
 SECRET_KEY = "a secret key of the tests"
@@ -42,7 +42,7 @@ class Scenario:
             config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=5, failure_rate=0
         )
         self.store, self.daemon = store, daemon
-        self.drivers = make_drivers(self.settings, store)
+        self.open_driver = make_drivers(self.settings, store)
         app = create_app(self.settings, store)
         _, self.key = keys.create(store, name="operator", now=NOON)
         self.api = ApiClient(app.test_client(), self.key)
@@ -80,9 +80,9 @@ class Scenario:
         self.send(
             "POST", f"/nodes/configure?configureKey={configure_key}&accessKey={self.node_key}"
         )
-        nodes.probe(self.store, self.drivers, self.store.nodes.get(node["id"]), now=NOON)
+        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         self.daemon.key = self.node_key
-        nodes.probe(self.store, self.drivers, self.store.nodes.get(node["id"]), now=NOON)
+        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         local = self.send("POST", "/api/nodes/create", {"name": "local", "driver": "process"})
         made = self.send_for("key", "POST", "/api/keys", {"name": "bot", "scopes": ["users:read"]})
         self.send_for("key", "POST", f"/api/keys/{made['id']}/rotate")
@@ -105,29 +105,29 @@ class Scenario:
             body = a_deploy(*where, variables={"PASSWORD": VARIABLE}, ports=f"80:{port}")
             body["primary"] = port
             ids.append(self.send("POST", DEPLOY, body)["Id"])
-            run_due(self.store, self.drivers)
+            run_due(self.store, self.open_driver)
         self.walk(ids, node["id"])
         for instance_id in ids:
             self.send("POST", f"/api/instances/suspend/{instance_id}")
-            run_due(self.store, self.drivers)
+            run_due(self.store, self.open_driver)
             self.send("POST", f"/api/instances/unsuspend/{instance_id}")
-            run_due(self.store, self.drivers)
+            run_due(self.store, self.open_driver)
             self.send("POST", "/api/getInstance", {"id": instance_id})
             self.send("GET", f"/api/instances/{instance_id}/logs")
         self.daemon.die()
-        nodes.probe(self.store, self.drivers, self.store.nodes.get(node["id"]), now=NOON)
+        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         for instance_id in ids:
             self.send("DELETE", "/api/instance/delete", {"id": instance_id})
-            run_due(self.store, self.drivers)
+            run_due(self.store, self.open_driver)
         self.send("GET", "/api/audit", query_string={"limit": 1000})
         self.send("GET", "/api/users", headers={"x-api-key": self.wrong_key})
         self.send("DELETE", "/api/instance/delete", {"id": ids[0], "force": True})
         return ids
 
     def walk(self, ids, node_id):
-        """Knock at every door, with ids that there are, and with none."""
-        operation_id = self.store.operations.list()[0]["_id"]
-        for method, path in DOORS:
+        """Call every endpoint, with ids that there are, and with none."""
+        operation_id = self.store.operations.all()[0]["_id"]
+        for method, path in ENDPOINTS:
             for instance_id in (*ids, "nothing"):
                 named = path.replace("{instance_id}", instance_id).replace("{node_id}", node_id)
                 named = named.replace("{operation_id}", operation_id).replace("{key_id}", "none")
@@ -177,7 +177,7 @@ def test_nothing_leaks(config, store, mongo_client, logged):
     # The walk saw what it was to see: programs that printed, failures, and lines of the log.
     assert "my password is ********" in answered
     assert "NAME=open" in answered
-    assert told.count('"event": "request"') > 50
+    assert told.count('"event": "request.answered"') > 50
     assert len(everything) > 14
 
 
@@ -193,7 +193,7 @@ def test_what_is_secret_reaches_the_program(config, store):
         key, access = order["configureKey"], scenario.node_key
         scenario.send("POST", f"/nodes/configure?configureKey={key}&accessKey={access}")
         daemon.key = access
-        nodes.probe(store, scenario.drivers, store.nodes.get(order["id"]), now=NOON)
+        nodes.probe(store, scenario.open_driver, store.nodes.get(order["id"]), now=NOON)
         image = an_image(
             store,
             variables={"PASSWORD": {"type": "text", "default": "", "required": True,
@@ -202,7 +202,7 @@ def test_what_is_secret_reaches_the_program(config, store):
         body = a_deploy(a_user(store), store.nodes.get(order["id"]), image,
                         variables={"PASSWORD": VARIABLE})  # fmt: skip
         instance_id = scenario.send("POST", DEPLOY, body)["Id"]
-        run_due(store, scenario.drivers)
+        run_due(store, scenario.open_driver)
         answer = scenario.send("POST", "/api/getInstance", {"id": instance_id})
 
         [container] = [daemon.find(instance_id)]

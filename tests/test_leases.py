@@ -47,7 +47,7 @@ def claim(store, lease_s=SHORT_S):
 
 
 def is_lost(job):
-    """Tell whether the job's lease has run out."""
+    """Return whether the job's lease has run out."""
     try:
         job.check_lease()
     except LeaseLost:
@@ -55,11 +55,11 @@ def is_lost(job):
     return False
 
 
-def carry_out_late(store, drivers, here, *, lost=lambda: None):
+def carry_out_late(store, open_driver, here, *, lost=lambda: None):
     """Carry an operation out that is held inside the node until the lease was `lost`."""
     job = claim(store)
     here.stall()
-    late = threading.Thread(target=carry_out, args=(job, drivers), daemon=True)
+    late = threading.Thread(target=carry_out, args=(job, open_driver), daemon=True)
     late.start()
     assert here.await_stalled()
     assert eventually(lambda: is_lost(job))
@@ -128,7 +128,7 @@ def test_what_was_handed_over_is_not_gone_on_with(store, deployed):
     """A worker that stops hands its operations over, and then touches nothing of them."""
     job = claim(store, lease_s=30)
 
-    job.put_off(delay_s=0)
+    job.reschedule(delay_s=0)
 
     assert is_lost(job)
 
@@ -164,7 +164,7 @@ def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, plac
         assert eventually(lambda: engines.holding, timeout_s=60)
         worker.send_signal(signal.SIGSTOP)
         lease = store.operations.get(operation["_id"])["lease"]
-        assert eventually(lambda: store.tell_time() > lease["until"] + timedelta(seconds=1))
+        assert eventually(lambda: store.server_time() > lease["until"] + timedelta(seconds=1))
         engines.heal()
         worker.send_signal(signal.SIGCONT)
 

@@ -40,10 +40,10 @@ def terminal():
     root.setLevel(level)
 
 
-def deploy(api, store, place, drivers):
+def deploy(api, store, place, open_driver):
     """Deploy an instance, and carry it out; answers its id."""
     instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
-    run_due(store, drivers)
+    run_due(store, open_driver)
     return instance_id
 
 

@@ -65,7 +65,7 @@ def test_nodes_of_earlier_versions_are_probed_by_nobody(old, store):
     """A node without a word of it may be probed at once."""
     store.migrate()
 
-    assert [None] == [node["probing"] for node in store.nodes.list()]
+    assert [None] == [node["probing"] for node in store.nodes.all()]
 
 
 def test_what_is_there_stays_as_it_is(store, database, old):
@@ -74,7 +74,7 @@ def test_what_is_there_stays_as_it_is(store, database, old):
 
     store.migrate()
 
-    [node] = store.nodes.list()
+    [node] = store.nodes.all()
     assert ("sealed", {"memory_mib": 7, "cpu_milli": None}) == (node["tls"], node["capacity"])
 
 
@@ -83,15 +83,15 @@ def test_old_documents_are_read_by_the_program(old, store):
     store.migrate()
 
     mine = store.within(user_id=old["_id"])
-    [node] = store.nodes.list()
-    [instance] = mine.instances.list()
+    [node] = store.nodes.all()
+    [instance] = mine.instances.all()
     shown = [
-        wire.user(mine.users.list()[0]),
-        wire.image(store.images.list()[0]),
+        wire.user(mine.users.all()[0]),
+        wire.image(store.images.all()[0]),
         wire.node(node),
         wire.instance(instance, node),
-        wire.operation(mine.operations.list()[0]),
-        wire.key(store.keys.list()[0]),
+        wire.operation(mine.operations.all()[0]),
+        wire.key(store.keys.all()[0]),
     ]
     assert all(shown)
 
@@ -102,7 +102,7 @@ def test_an_operation_without_an_instance_has_no_owner(old, store, database):
 
     store.migrate()
 
-    assert [None] == [operation["user_id"] for operation in store.operations.list()]
+    assert [None] == [operation["user_id"] for operation in store.operations.all()]
 
 
 def test_an_owner_that_was_left_empty_is_filled_in(old, store, database):
@@ -111,7 +111,7 @@ def test_an_owner_that_was_left_empty_is_filled_in(old, store, database):
 
     store.migrate()
 
-    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.list()]
+    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.all()]
 
 
 def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
@@ -122,7 +122,7 @@ def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
 
     store.migrate()
 
-    assert ["old", "own"] == sorted(key["name"] for key in store.keys.list())
+    assert ["old", "own"] == sorted(key["name"] for key in store.keys.all())
     assert store.keys.find("orphan") is None
 
 
@@ -183,7 +183,7 @@ def test_a_crash_in_the_middle_is_repeated(old, store, database, monkeypatch):
 
     missing = [second.number, *(migration.number for migration in later)]
     assert missing == [change.number for change in store.migrate()]
-    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.list()]
+    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.all()]
 
 
 def hold(database, *, lease_s):

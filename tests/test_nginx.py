@@ -75,7 +75,7 @@ def upstream():
 
 
 def greet(nginx, *, ciphers="ALL", alpn=("http/1.1",), oldest=None, newest=None):
-    """Shake hands over TLS as an old or a new client; tell the version and protocol agreed on."""
+    """Shake hands over TLS as an old or a new client; return the version and protocol agreed on."""
     context = ssl.create_default_context(cafile=nginx.folder / "fullchain.pem")
     context.set_alpn_protocols(alpn)
     context.set_ciphers(f"{ciphers}:@SECLEVEL=0")

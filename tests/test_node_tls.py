@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from service import certificates, cli, nodes
 from service.addresses import trust
 from service.app import create_app, make_drivers
-from service.drivers.dialing import Guard
+from service.drivers.dialing import Dialer
 from service.drivers.docker_engine import DockerEngine
 from service.drivers.skyportd_console import ConsoleError, read_last
 from service.errors import NodeUnreachable
@@ -51,7 +51,7 @@ MISSING = ["Missing data for required field."]
 
 @pytest.fixture
 def settings(config):
-    """Settings with a secret key, and little patience."""
+    """Settings with a secret key, and short timeouts."""
     return replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=10)
 
 
@@ -99,7 +99,7 @@ def test_an_engine_by_address_needs_certificates(api, store):
     """
     answer = create(api, tls=None)
 
-    assert (400, "invalid_input", ["tls"], []) == (*told(answer), store.nodes.list())
+    assert (400, "invalid_input", ["tls"], []) == (*told(answer), store.nodes.all())
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "localhost", "unix:///no/such.sock"])
@@ -186,7 +186,7 @@ def test_a_wrong_part_is_named(api, store, tls, details):
     assert (400, {"tls": details}, []) == (
         answer.status,
         answer.json["details"],
-        store.nodes.list(),
+        store.nodes.all(),
     )
 
 
@@ -244,7 +244,7 @@ def test_without_a_secret_key_nothing_is_kept(config, store, memory_nodes, body)
     assert (500, "no_secret_key", []) == (
         answer.status,
         answer.json["code"],
-        store.nodes.list(),
+        store.nodes.all(),
     )
 
 
@@ -399,7 +399,7 @@ def test_a_console_that_is_not_known_gets_no_key(daemon, ca, host):
     The WebSocket asks for the same certificate, and for the same name.
     """
     behind, proxy = daemon
-    guard = Guard("node", trust, certificates.make_context(ca=ca))
+    guard = Dialer("node", trust, certificates.make_context(ca=ca))
 
     with pytest.raises(ConsoleError):
         read_last(guard, f"wss://{host}:{proxy.port}/exec/i1", behind.key, timeout_s=1)
@@ -568,7 +568,7 @@ def test_the_command_adds_an_engine_over_tls(skyquay, store, engine, files):
     """
     outcome = skyquay("--address", "127.0.0.1", "--port", engine.port, *files)
 
-    [node] = store.nodes.list()
+    [node] = store.nodes.all()
     assert f"{node['_id']}  Online" in outcome.output
     assert (True, True) == (node["trusted_address"], node["tls"] is not None)
 
@@ -579,7 +579,7 @@ def test_the_command_replaces_certificates(skyquay, store, engine, files, tmp_pa
     The operator names the files of the new ones; refused ones are a sentence.
     """
     skyquay("--address", "127.0.0.1", "--port", engine.port, *files)
-    [node] = store.nodes.list()
+    [node] = store.nodes.all()
     outcomes = []
 
     for tls in (RENEWED, REFUSED):
@@ -599,7 +599,7 @@ def test_the_command_asks_for_certificates(skyquay, store):
     """
     outcome = skyquay("--address", "192.0.2.7")
 
-    assert (1, []) == (outcome.exit_code, store.nodes.list())
+    assert (1, []) == (outcome.exit_code, store.nodes.all())
     assert "SKYQUAY_ALLOW_PLAIN_DOCKER=1" in outcome.output
 
 
@@ -609,7 +609,7 @@ def test_the_command_asks_for_all_files(skyquay, store, files):
     """
     outcome = skyquay("--address", "192.0.2.7", *files[:4])
 
-    assert (1, True, []) == (outcome.exit_code, "tls.key: " in outcome.output, store.nodes.list())
+    assert (1, True, []) == (outcome.exit_code, "tls.key: " in outcome.output, store.nodes.all())
 
 
 def test_the_command_adds_a_daemon_over_https(skyquay, store):
@@ -621,5 +621,5 @@ def test_the_command_adds_a_daemon_over_https(skyquay, store):
 
     outcome = skyquay(*words)
 
-    [node] = store.nodes.list()
+    [node] = store.nodes.all()
     assert (0, True) == (outcome.exit_code, node["tls"] is not None)

@@ -339,5 +339,5 @@ def test_an_address_that_no_node_has_is_refused(api, store, address):
     assert (400, ["address"], []) == (
         answer.status,
         list(answer.json["details"]),
-        store.nodes.list(),
+        store.nodes.all(),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service import keys, nodes
-from service.api.wait_slots import Patience
+from service.api.wait_slots import WaitSlots
 from service.app import create_app
 from service.errors import Busy
 from service.lifecycle import OperationStatus
@@ -52,7 +52,7 @@ def down(store, node, here):
 
     def take_down():
         here.silence("connection refused")
-        store.nodes.note_probe(node["_id"], {"status": "Offline", "probe_error": "refused"})
+        store.nodes.update(node["_id"], {"status": "Offline", "probe_error": "refused"})
         return here.behave
 
     return take_down
@@ -276,9 +276,9 @@ def test_a_node_that_returns_is_not_kept_waiting(api, store, memory_nodes, place
     assert 1 == run_due(store, memory_nodes)
 
 
-def run_a_probe(store, drivers, node):
+def run_a_probe(store, open_driver, node):
     """Probe the node as a worker does."""
-    nodes.probe(store, drivers, store.nodes.get(node["_id"]), now=NOON)
+    nodes.probe(store, open_driver, store.nodes.get(node["_id"]), now=NOON)
 
 
 def test_few_operations_run_on_one_node_at_a_time(api, store, place):
@@ -326,7 +326,7 @@ def waiting(config, api, store, memory_nodes, place, ready):
             for each, other in zip((key, a_key(store)), others, strict=True)
         ]
         context = app.extensions["skyquay"]
-        assert eventually(lambda: context.patience._free == 0)
+        assert eventually(lambda: context.wait_slots._free == 0)
         yield ApiClient(app.test_client(), key), context, answers
         context.stopping.set()
 
@@ -366,32 +366,32 @@ def test_who_waits_is_answered_when_the_process_ends(waiting):
 
 def test_a_slot_is_given_back():
     """Whatever happens to who had it."""
-    patience = Patience(threads=2)
+    slots = WaitSlots(threads=2)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), patience.slot("key"):
+        with pytest.raises(ZeroDivisionError), slots.slot("key"):
             raise ZeroDivisionError
 
-    with patience.slot("key"), pytest.raises(Busy), patience.slot("other"):
+    with slots.slot("key"), pytest.raises(Busy), slots.slot("other"):
         raise AssertionError("there was a second slot")
 
 
 def test_one_key_holds_at_most_half_of_the_slots():
     """Others find a slot, however many requests of one key would wait."""
-    patience = Patience(threads=16)
+    slots = WaitSlots(threads=16)
     with ExitStack() as held:
-        own = [held.enter_context(patience.try_slot("greedy")) for _ in range(8)]
-        others = [held.enter_context(patience.try_slot(f"key {n}")) for n in range(5)]
+        own = [held.enter_context(slots.try_slot("greedy")) for _ in range(8)]
+        others = [held.enter_context(slots.try_slot(f"key {n}")) for n in range(5)]
 
     assert [True] * 4 + [False] * 4 == own
     assert [True] * 4 + [False] == others
-    with patience.slot("greedy"):
-        assert not patience._held["other"]
+    with slots.slot("greedy"):
+        assert not slots._held["other"]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_there_is_a_slot_for_everybody(threads):
     """Also where there are few threads."""
-    with Patience(threads).slot("key"):
+    with WaitSlots(threads).slot("key"):
         pass
 
 
@@ -402,9 +402,9 @@ def test_keys_that_a_key_made_share_its_slots(config, store, memory_nodes, ready
     document, value = keys.create(store, name="k", grant={"user_id": owner}, now=NOON)
     first = ApiClient(app.test_client(), value)
     child = first.post("/api/keys", {"name": "c", "scopes": ["*"]}).json["key"]
-    patience, logs = app.extensions["skyquay"].patience, f"/api/instances/{ready}/logs"
+    slots, logs = app.extensions["skyquay"].wait_slots, f"/api/instances/{ready}/logs"
 
-    with patience.slot(document["_id"]), patience.slot(document["_id"]):
+    with slots.slot(document["_id"]), slots.slot(document["_id"]):
         answers = [replace(first, key=key).get(logs) for key in (child, a_key(store))]
 
     assert [503, 200] == [answer.status for answer in answers]

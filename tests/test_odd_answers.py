@@ -111,7 +111,7 @@ MAKERS = {"docker": a_docker, "skyportd": a_skyportd}
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def retry_now(monkeypatch):
     """Wait for nothing."""
     for module in ("docker_engine", "skyportd"):
         for name in ("_POLL_S", "SETTLE_TIMEOUT_S", "STEADY_S", "APPEAR_TIMEOUT_S", "GLITCH_S",
@@ -266,7 +266,7 @@ def test_a_node_that_cannot_list_is_offline(store, memory_nodes, odd):
     A worker's probe that is answered well, with a list that makes no sense, leaves it Offline.
     """
     node = a_node(store, memory_nodes)
-    store.nodes.note_probe(node["_id"], {"probed_at": None})
+    store.nodes.update(node["_id"], {"probed_at": None})
     odd.say({"ServerVersion": "27", "MemTotal": 2**30, "NCPU": 2})
     worker = Worker(
         store, lambda _: a_docker(odd), threads=1, node_operations=1, lease_s=30,

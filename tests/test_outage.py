@@ -65,7 +65,7 @@ def away(mongod):
 
 
 def ask(client):
-    """Ask for what is in the database; tell the status and the seconds that it took."""
+    """Ask for what is in the database; return the status and the seconds that it took."""
     began = time.monotonic()
     status = client.get("/api/users").status
     return status, time.monotonic() - began

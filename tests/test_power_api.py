@@ -110,7 +110,7 @@ def test_what_is_being_deleted_is_unknown(api, ready):
 @pytest.mark.parametrize("method", ["start", "stop", "restart", "kill"])
 def test_a_node_that_is_down_is_not_asked(api, store, place, ready, method):
     """What cannot be done now is not put off without being told: 500, at once."""
-    store.nodes.note_probe(place[1]["_id"], {"status": "Offline"})
+    store.nodes.update(place[1]["_id"], {"status": "Offline"})
 
     answer = api.post(f"/api/instances/{ready}/{method}")
 
@@ -143,7 +143,7 @@ def test_a_wrong_tail_is_named(api, ready, tail):
 
 def test_logs_of_a_node_that_is_down_are_not_waited_for(api, store, place, ready):
     """A node that is known to be down is not asked."""
-    store.nodes.note_probe(place[1]["_id"], {"status": "Offline"})
+    store.nodes.update(place[1]["_id"], {"status": "Offline"})
 
     assert (500, "node_offline", ["nodeId"]) == told(api.get(f"/api/instances/{ready}/logs"))
 
@@ -152,7 +152,7 @@ def test_a_failed_install_shows_the_last_lines(api, store, memory_nodes, place):
     """The reason comes first, and then what the program printed."""
     here = memory_nodes[place[1]["_id"]]
     deployed = api.post(DEPLOY, a_body(place)).json
-    store.operations.hurry(deployed["operationId"])
+    store.operations.retry_now(deployed["operationId"])
     run_due(store, memory_nodes)
     here.containers[deployed["Id"]].log = "Cannot open /app/data/eula.txt\n"
     store.instances._collection.update_one(

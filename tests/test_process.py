@@ -144,13 +144,13 @@ def test_what_should_run_is_started_again(runner, root, spec):
 def test_a_worker_starts_again_what_died(runner, root, spec, config, store):
     """It has the node recover after a probe that was answered."""
     settings = replace(config, data_dir=root.parent)
-    drivers = make_drivers(settings)
-    a_node(store, drivers, driver="process")
+    open_driver = make_drivers(settings)
+    a_node(store, open_driver, driver="process")
     run(runner, spec)
     os.kill(read_record(root, spec)["process"][0], signal.SIGKILL)
     assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
 
-    worker = make_worker(settings, store, drivers)
+    worker = make_worker(settings, store, open_driver)
     worker.start()
 
     try:

@@ -125,7 +125,7 @@ def test_nothing_escapes_by_forking(runner, root, spec):  # noqa: F811
 
 
 def is_held(fifo):
-    """Tell whether any process has the FIFO open for writing."""
+    """Return whether any process has the FIFO open for writing."""
     try:
         return os.read(fifo, 1) != b""
     except BlockingIOError:

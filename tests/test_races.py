@@ -55,7 +55,7 @@ def test_different_users_are_all_added(store):
     """Nobody is lost when many are added at once."""
     outcomes = race(lambda n: a_user(store, username=f"user{n}"))
 
-    assert ({"done": RACERS}, RACERS) == (kinds(outcomes), len(store.users.list()))
+    assert ({"done": RACERS}, RACERS) == (kinds(outcomes), len(store.users.all()))
 
 
 def test_one_email_is_added_once(store):
@@ -95,7 +95,7 @@ def test_memory_is_not_given_twice(store, order):
     assert {"done": 10, CapacityExceeded.__name__: RACERS - 10} == kinds(outcomes)
     assert (1280, 10) == (
         store.nodes.get(order["node_id"])["allocated"]["memory_mib"],
-        len(store.instances.list()),
+        len(store.instances.all()),
     )
 
 
@@ -119,7 +119,7 @@ def test_a_node_is_not_deleted_under_a_deploy(store, order):
         if isinstance(o, Exception) and not isinstance(o, (NotFound, NodeNotEmpty))
     ]
     assert [] == unexpected
-    assert (store.nodes.find(order["node_id"]) is None) == (store.instances.list() == [])
+    assert (store.nodes.find(order["node_id"]) is None) == (store.instances.all() == [])
 
 
 def test_deletes_of_one_instance_agree(store, memory_nodes, order):
@@ -168,7 +168,7 @@ def test_a_user_is_not_deleted_under_a_deploy(store, order):
         o for o in outcomes if isinstance(o, Exception) and not isinstance(o, InvalidInput)
     ]
     assert [] == unexpected
-    assert (store.users.find(order["user_id"]) is None) == (store.instances.list() == [])
+    assert (store.users.find(order["user_id"]) is None) == (store.instances.all() == [])
 
 
 def test_cores_are_not_given_twice(store, memory_nodes):

@@ -278,6 +278,7 @@ def test_the_first_deploy_succeeds(first_deploy):
     assert (0, len(find_blocks(README, "run"))) == (status, len(outputs))
 
 
+@pytest.mark.spawns
 def test_the_first_deploy_prints_what_the_readme_shows(first_deploy):
     """
     Below each block the README shows what the block prints.
@@ -318,6 +319,7 @@ def test_blocks_that_fail_end(up):
     assert "There is no instance" in outputs[3]
 
 
+@pytest.mark.spawns
 def test_the_first_instance_answers_on_its_port(first_deploy):
     """
     The instance that the README deploys serves its folder, which is empty.

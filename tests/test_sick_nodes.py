@@ -35,7 +35,7 @@ def take_on(store, owner, node):
 
 
 def state(store, instance):
-    """Tell the state of an instance."""
+    """Return the state of an instance."""
     return store.instances.get(instance["_id"])["state"]
 
 
@@ -50,7 +50,7 @@ def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
     config = replace(config, read_timeout_s=600)
     real = make_drivers(config)
 
-    def drivers(node, **options):
+    def open_driver(node, **options):
         return (memory_nodes if node["driver"] == "memory" else real)(node, **options)
 
     healthy = a_node(store, memory_nodes, name="healthy")
@@ -59,7 +59,7 @@ def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
             a_node(store, memory_nodes, driver="docker", address="127.0.0.1", port=port)
             for port in engines.ports
         ]
-        worker = make_worker(config, store, drivers)
+        worker = make_worker(config, store, open_driver)
         worker.start()
         try:
             for node in nodes:
@@ -129,7 +129,7 @@ def leave_unanswered(store, memory_nodes, node, times):
     memory_nodes[node["_id"]].silence()
     for _ in range(times):
         assert run_due(store, memory_nodes)
-        store.operations.hurry_on(node["_id"])
+        store.operations.retry_now_on_node(node["_id"])
 
 
 def test_a_node_that_answers_nothing_is_on_trial(store, memory_nodes, owner, node):
@@ -260,7 +260,7 @@ def test_a_claim_tells_that_its_node_is_on_trial(store, owner, node, missing):
     """Its operation gets none of the threads of nodes that answer."""
     take_on(store, owner, node)
     for _ in range(TRIAL_AFTER - missing):
-        store.nodes.note_unanswered(node["_id"])
+        store.nodes.count_unanswered(node["_id"])
 
     job = claim(store, node_operations=4, lease_s=30, now=lambda: NOON)
 

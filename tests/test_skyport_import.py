@@ -171,20 +171,20 @@ def test_passwords_keep_working(move_in, panel_file, store):
 
 
 def test_api_keys_keep_working(move_in, panel_file, store, look):
-    """A key of the panel's opens our door, and is kept as a digest only."""
+    """A key of the panel's opens our API, and is kept as a digest only."""
     move_in(panel_file(), "--apply")
 
     assert keys.authenticate(store, KEY, now=NOON)
-    assert KEY not in str(store.keys.list())
+    assert KEY not in str(store.keys.all())
 
 
 def test_containers_run_on(move_in, panel_file, store, config, daemon):
     """The instance is READY, and nothing but looks was sent to its node."""
     move_in(panel_file(), "--apply")
-    drivers = make_drivers(replace(config, secret_key=SECRET_KEY))
-    node = nodes.probe(store, drivers, store.nodes.get("node-1"), now=NOON)
+    open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
+    node = nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
 
-    drift.settle(store, drivers, node, now=NOON)
+    drift.settle(store, open_driver, node, now=NOON)
 
     after = store.instances.get("1f0c9a2e")
     assert ("Online", "READY", "running", CID, [25565], ["START=java"]) == (
@@ -204,9 +204,9 @@ def test_a_node_of_an_engine_that_is_there_already_goes_on(
     """Its instances run, so it is Online, with a warning that names the other."""
     there = a_node(store, lambda _: MemoryNode("there", engine_id=daemon.engine_id))
     move_in(panel_file(), "--apply")
-    drivers = make_drivers(replace(config, secret_key=SECRET_KEY))
+    open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
 
-    node = nodes.probe(store, drivers, store.nodes.get("node-1"), now=NOON)
+    node = nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
 
     assert ("Online", there["_id"]) == (node["status"], node["same_engine_as"])
 
@@ -218,7 +218,7 @@ def test_node_keys_are_encrypted(move_in, panel_file, store, daemon):
     node = store.nodes.get("node-1")
     assert daemon.key == Vault(SECRET_KEY).open(node["secret"])
     assert daemon.key not in str(node)
-    assert "secret-in-a-copy" not in str(store.instances.list())
+    assert "secret-in-a-copy" not in str(store.instances.all())
 
 
 def test_memory_is_counted(move_in, panel_file, store):
@@ -427,7 +427,7 @@ def test_an_id_that_is_a_path_is_damage(move_in, panel_file, store, instance_id)
     report = move_in(panel_file(instances=[a_panel_instance(instance_id, 25600)]), "--apply")
 
     assert 1 == sum(entry["why"].startswith("Id: ") for entry in report["damaged"])
-    assert ["1f0c9a2e"] == [instance["_id"] for instance in store.instances.list()]
+    assert ["1f0c9a2e"] == [instance["_id"] for instance in store.instances.all()]
 
 
 def test_a_container_that_the_panel_does_not_know_yet_is_found(
@@ -494,9 +494,9 @@ def test_what_an_offline_node_runs_is_taken_over_by_a_retry(
 
 def bring_online(store, config):
     """Probe the panel's node, and carry out what is due there."""
-    drivers = make_drivers(replace(config, secret_key=SECRET_KEY))
-    nodes.probe(store, drivers, store.nodes.get("node-1"), now=NOON)
-    run_due(store, drivers)
+    open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
+    nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    run_due(store, open_driver)
 
 
 def test_what_is_suspended_is_reported(move_in, panel_file, store, config, daemon, contents):
@@ -504,10 +504,10 @@ def test_what_is_suspended_is_reported(move_in, panel_file, store, config, daemo
     lives = {**contents["1f0c9a2e_instance"], "suspended": True}
     report = move_in(panel_file(**{"1f0c9a2e_instance": lives}), "--apply")
     bring_online(store, config)
-    drivers = make_drivers(replace(config, secret_key=SECRET_KEY))
+    open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
 
-    drift.settle(store, drivers, store.nodes.get("node-1"), now=NOON)
-    run_due(store, drivers)
+    drift.settle(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    run_due(store, open_driver)
 
     assert (["1f0c9a2e"], "exited") == (
         report["suspended"], daemon.containers["1f0c9a2e"].status
@@ -630,12 +630,14 @@ def test_whatever_is_wrong_stops_nothing(
     bent = contents
     for _ in range(data.draw(st.integers(1, 3))):
         bent = put(bent, data.draw(st.sampled_from(list(list_places(bent)))), data.draw(ODD))
-    drivers = MemoryNodes()
+    open_driver = MemoryNodes()
     panel = skyport_panel.read(panel_file(**bent))
     reports = []
 
     for apply in (False, True, True):
-        mover = skyport_import.Mover(store, Vault(SECRET_KEY), drivers, apply=apply, now=NOON)
+        mover = skyport_import.SkyportImport(
+            store, Vault(SECRET_KEY), open_driver, apply=apply, now=NOON
+        )
         assert skyport_import.count(panel) == len(list(mover.move(panel)))
         reports.append(asdict(mover.report))
 
@@ -647,15 +649,15 @@ def test_whatever_is_wrong_stops_nothing(
     }  # fmt: skip
     assert not [e for e in done["damaged"] if "Unexpected" in e["why"] or "database" in e["why"]]
     assert json.dumps(reports)
-    brought = store.instances.list()
-    users_there = {user["_id"] for user in store.users.list()}
-    counts = {n["_id"]: n["allocated"]["instances"] for n in store.nodes.list()}
+    brought = store.instances.all()
+    users_there = {user["_id"] for user in store.users.all()}
+    counts = {n["_id"]: n["allocated"]["instances"] for n in store.nodes.all()}
     assert {instance["user_id"] for instance in brought} <= users_there
     assert Counter(instance["node_id"] for instance in brought) == Counter(
         {node_id: count for node_id, count in counts.items() if count}
     )
     failed = {i["_id"] for i in brought if i["state"] == "FAILED"}
-    assert failed == {operation["instance_id"] for operation in store.operations.list()}
+    assert failed == {operation["instance_id"] for operation in store.operations.all()}
     assert {200} == {
         api.get(f"/api/{what}").status for what in ("users", "nodes", "images", "instances")
     }

@@ -25,7 +25,7 @@ SECRET_KEY = "a secret key of the tests"
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds, not in minutes."""
     monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
     monkeypatch.setattr(driver_module, "APPEAR_TIMEOUT_S", 0.5)
@@ -525,17 +525,17 @@ def test_nobody_ever_purges(daemon, driver, spec):
 def settled(store, config, daemon):
     """A node that is the daemon, with what deploys on it need, and its drivers."""
     with_key = replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=2)
-    drivers = make_drivers(with_key)
+    open_driver = make_drivers(with_key)
     node = a_node(
         store,
-        drivers,
+        open_driver,
         driver="skyportd",
         address="127.0.0.1",
         port=daemon.port,
         api_key=daemon.key,
         vault=Vault(SECRET_KEY),
     )
-    return drivers, (a_user(store), node, an_image(store))
+    return open_driver, (a_user(store), node, an_image(store))
 
 
 def take_on(store, place, count):
@@ -562,13 +562,13 @@ def test_the_key_is_not_stored_in_clear(settled, look, daemon):
 
 def test_creations_come_one_at_a_time(store, config, settled, daemon):
     """Two at once would end the daemon: whoever works, the second waits for the first's end."""
-    drivers, place = settled
+    open_driver, place = settled
     daemon.crash_on_parallel = 2
     daemon.pull_s = 0.1
     ids = take_on(store, place, 4)
     workers = [
         Worker(
-            store, drivers, threads=4, node_operations=4, lease_s=5, probe_interval_s=60,
+            store, open_driver, threads=4, node_operations=4, lease_s=5, probe_interval_s=60,
             now=lambda: NOON,
         )
         for _ in range(2)
@@ -602,14 +602,14 @@ def test_a_creation_is_not_in_the_way_of_another_s_deletion(store, settled, daem
 
 def test_a_deletion_waits_for_its_own_creation(store, settled, daemon):
     """What is perhaps being made would appear after its removal."""
-    drivers, place = settled
+    open_driver, place = settled
     [instance_id] = take_on(store, place, 1)
     store.nodes.lock_deploy(
         place[1]["_id"], operation_id="dead", instance_id=instance_id, hold_s=60
     )
     deletion = instances.delete(store, instance_id, now=NOON)
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     after = store.operations.get(deletion["_id"])
     assert (OperationStatus.PENDING, 0) == (after["status"], after["attempts"])
@@ -617,53 +617,53 @@ def test_a_deletion_waits_for_its_own_creation(store, settled, daemon):
 
 def test_what_is_no_longer_wanted_is_made_to_its_end(store, settled, daemon):
     """A creation cannot be left half-way; the deletion comes after it, and takes everything."""
-    drivers, place = settled
+    open_driver, place = settled
     [instance_id] = take_on(store, place, 1)
     daemon.pull_s = 1.5
     with ThreadPoolExecutor(1) as threads:
-        working = threads.submit(run_due, store, drivers)
+        working = threads.submit(run_due, store, open_driver)
         assert eventually(lambda: daemon.creations)
         instances.delete(store, instance_id, now=NOON)
         working.result()
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     assert (None, {}) == (store.instances.find(instance_id), daemon.containers)
 
 
 def test_the_node_is_free_after_a_failure(store, settled, daemon):
     """A creation that came to its end, whatever end, lets the next one in."""
-    drivers, place = settled
+    open_driver, place = settled
     take_on(store, place, 1)
     daemon.pull_error = f"(HTTP code 404) unexpected - {MANIFEST.format('x')} "
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     assert store.nodes.get(place[1]["_id"])["deploying"] is None
 
 
 def test_the_node_is_held_while_a_creation_s_end_is_unknown(store, settled, daemon):
     """The daemon may be in the middle of it: nobody else is let in."""
-    drivers, place = settled
+    open_driver, place = settled
     [instance_id] = take_on(store, place, 1)
     daemon.crash_on_parallel = 1
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     assert instance_id == store.nodes.get(place[1]["_id"])["deploying"]["instance_id"]
 
 
 def test_a_daemon_that_died_is_used_again(store, settled, daemon):
     """Once somebody repaired and started it, what waited is done."""
-    drivers, place = settled
+    open_driver, place = settled
     [instance_id] = take_on(store, place, 1)
     daemon.crash_on_parallel = 1
-    run_due(store, drivers)
+    run_due(store, open_driver)
     daemon.crash_on_parallel = None
     daemon.repair_states()
     daemon.restart()
-    store.operations.hurry_on(place[1]["_id"])
+    store.operations.retry_now_on_node(place[1]["_id"])
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     after = store.instances.get(instance_id)
     assert (InstanceState.READY, f"PRIMARY_PORT={after['primary_port']}") == (

@@ -21,7 +21,7 @@ ODD = "x\udcff"  # a byte that is no UTF-8
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds."""
     monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
     monkeypatch.setattr(driver_module, "SETTLE_TIMEOUT_S", 0.5)
@@ -188,25 +188,25 @@ def test_install_scripts_are_not_robbed_of_their_folder(daemon, driver):
 @pytest.fixture
 def settled(store, config, daemon):
     """The drivers, and an instance on a node whose daemon does not delete all of its files."""
-    drivers = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
+    open_driver = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
     node = a_node(
-        store, drivers, driver="skyportd", address="127.0.0.1", port=daemon.port,
+        store, open_driver, driver="skyportd", address="127.0.0.1", port=daemon.port,
         api_key=daemon.key, vault=Vault(config.secret_key),
     )  # fmt: skip
     order = an_order(a_user(store), node, an_image(store))
     instance_id = instances.deploy(store, order, now=NOON)[0]["_id"]
-    run_due(store, drivers)
+    run_due(store, open_driver)
     daemon.volumes[instance_id] = {"logs": "immutable", "it's": "link to itself"}
-    return drivers, node["_id"], instance_id
+    return open_driver, node["_id"], instance_id
 
 
 def remove(store, settled):
     """Delete the instance, and answer the operation as it is afterwards."""
-    drivers, _, instance_id = settled
+    open_driver, _, instance_id = settled
     deletion = instances.delete(
         store, instance_id, now=NOON, requested_by="key-1", request_id="request-1"
     )
-    run_due(store, drivers)
+    run_due(store, open_driver)
     return store.operations.get(deletion["_id"])
 
 
@@ -281,10 +281,10 @@ def test_nothing_is_said_where_nothing_is_left(store, settled, daemon, config):
 
 def clear(store, settled):
     """Ask for what is left to be removed once more, as a difference of the node."""
-    drivers, node_id, instance_id = settled
+    open_driver, node_id, instance_id = settled
     resolution = {"adopt": [], "remove": [instance_id], "recreate": []}
-    [done] = drift.resolve(store, drivers, node_id, resolution, now=NOON)
-    run_due(store, drivers)
+    [done] = drift.resolve(store, open_driver, node_id, resolution, now=NOON)
+    run_due(store, open_driver)
     return store.operations.get(done.operation_id)
 
 
@@ -295,7 +295,7 @@ def test_what_somebody_deleted_on_the_node_is_forgotten(store, settled, daemon):
 
     cleared = clear(store, settled)
 
-    assert (OperationStatus.SUCCEEDED, []) == (cleared["status"], store.leftovers.list())
+    assert (OperationStatus.SUCCEEDED, []) == (cleared["status"], store.leftovers.all())
 
 
 def test_what_is_still_there_is_not_forgotten(store, settled):
@@ -304,7 +304,7 @@ def test_what_is_still_there_is_not_forgotten(store, settled):
 
     cleared = clear(store, settled)
 
-    assert ["logs"] == cleared["leftovers"]["names"] == store.leftovers.list()[0]["names"]
+    assert ["logs"] == cleared["leftovers"]["names"] == store.leftovers.all()[0]["names"]
 
 
 def test_what_is_left_is_forgotten_with_its_node(store, settled):
@@ -313,4 +313,4 @@ def test_what_is_left_is_forgotten_with_its_node(store, settled):
 
     nodes.delete(store, settled[1], now=NOON)
 
-    assert [] == store.leftovers.list()
+    assert [] == store.leftovers.all()

@@ -23,7 +23,7 @@ from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, 
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch):
+def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds, not in minutes."""
     monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
     monkeypatch.setattr(driver_module, "APPEAR_TIMEOUT_S", 0.5)
@@ -214,20 +214,20 @@ def test_what_tells_no_start_is_none(stats, date):
 @pytest.fixture
 def stuck(store, config, daemon):
     """An instance whose daemon ended midway and is back, a moment later."""
-    drivers = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
+    open_driver = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
     node = a_node(
-        store, drivers, driver="skyportd", address="127.0.0.1", port=daemon.port,
+        store, open_driver, driver="skyportd", address="127.0.0.1", port=daemon.port,
         api_key=daemon.key, vault=Vault(config.secret_key),
     )  # fmt: skip
     order = an_order(a_user(store), node, an_image(store))
     instance, deploy = instances.deploy(store, order, now=NOON)
     daemon.die_before_start = True
-    run_due(store, drivers)
+    run_due(store, open_driver)
     daemon.age(5)
     daemon.restart()
-    store.operations.hurry_on(node["_id"])
-    run_due(store, drivers)
-    return drivers, instance["_id"], deploy["_id"]
+    store.operations.retry_now_on_node(node["_id"])
+    run_due(store, open_driver)
+    return open_driver, instance["_id"], deploy["_id"]
 
 
 def test_a_deployment_whose_end_is_open_is_put_off(store, stuck):
@@ -239,14 +239,14 @@ def test_a_deployment_whose_end_is_open_is_put_off(store, stuck):
 
 def test_it_is_deployed_once_the_restart_is_certain(store, stuck, daemon):
     """However often it was put off before."""
-    drivers, instance_id, deploy_id = stuck
+    open_driver, instance_id, deploy_id = stuck
     for _ in range(8):
-        store.operations.hurry(deploy_id)
-        run_due(store, drivers)
+        store.operations.retry_now(deploy_id)
+        run_due(store, open_driver)
     daemon.age(60)
-    store.operations.hurry(deploy_id)
+    store.operations.retry_now(deploy_id)
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     assert InstanceState.READY == store.instances.get(instance_id)["state"]
 
@@ -265,19 +265,19 @@ def test_a_cancelled_one_holds_the_node_no_longer_than_needed(store, stuck):
     """Two leases, and the wait before the attempt that does not come: not a minute more."""
     operations.cancel(store, stuck[2], now=NOON)
 
-    [node] = store.nodes.list()
-    held_s = (node["deploying"]["until"] - store.tell_time()).total_seconds()
+    [node] = store.nodes.all()
+    held_s = (node["deploying"]["until"] - store.server_time()).total_seconds()
     assert held_s <= 2 * 30 + 2
 
 
 def test_it_can_be_deleted_at_once(store, stuck, daemon):
     """Its container is there, so that none can appear later; and the node is free again."""
-    drivers, instance_id, _ = stuck
+    open_driver, instance_id, _ = stuck
     node_id = store.instances.get(instance_id)["node_id"]
     began = time.monotonic()
     instances.delete(store, instance_id, now=NOON)
 
-    run_due(store, drivers)
+    run_due(store, open_driver)
 
     assert (None, {}, None) == (
         store.instances.find(instance_id),

@@ -64,7 +64,7 @@ def test_they_are_listed_in_order(store):
     """The catalogue begins with the first file, also after a restart."""
     imported = import_images(store, STARTER_IMAGES, now=NOON)
 
-    assert [image["name"] for image in imported] == [image["name"] for image in store.images.list()]
+    assert [image["name"] for image in imported] == [image["name"] for image in store.images.all()]
     assert "Static web server" == imported[0]["name"]
 
 

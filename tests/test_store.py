@@ -100,7 +100,7 @@ def test_preparing_twice_is_harmless(store):
     """The indexes may be asked for by every process at its start."""
     store.prepare()
 
-    assert store.users.list() == []
+    assert store.users.all() == []
 
 
 def test_a_name_is_taken_in_any_letter_case(store):
@@ -176,8 +176,8 @@ WRITES = [
         for end in sorted(ENDED)
     ),
     lambda store: store.operations.postpone("o", "t", delay_s=0, now=NOON),
-    lambda store: store.operations.hurry("o"),
-    lambda store: store.operations.hurry_on("n"),
+    lambda store: store.operations.retry_now("o"),
+    lambda store: store.operations.retry_now_on_node("n"),
     *(
         lambda store, write=write: store.transaction(lambda session: write(store, session))
         for write in (
@@ -240,7 +240,7 @@ def test_what_was_put_off_is_not_due(store, deployed):
 def test_a_probe_is_claimed_once_for_each_interval(store, memory_nodes):
     """Of many processes one probes a node."""
     node = a_node(store, memory_nodes)
-    store.nodes.note_probe(node["_id"], {"probed_at": None})
+    store.nodes.update(node["_id"], {"probed_at": None})
 
     claims = [store.nodes.claim_probe("t", interval_s=30, lease_s=30) for _ in range(3)]
 
@@ -251,9 +251,9 @@ def test_a_probe_is_claimed_once_for_each_interval(store, memory_nodes):
 def probed(store, memory_nodes):
     """The id of a node that a worker began to probe, and that is due again by now."""
     node_id = a_node(store, memory_nodes)["_id"]
-    store.nodes.note_probe(node_id, {"probed_at": None})
+    store.nodes.update(node_id, {"probed_at": None})
     store.nodes.claim_probe("a worker", interval_s=30, lease_s=30)
-    store.nodes.note_probe(node_id, {"probed_at": None})
+    store.nodes.update(node_id, {"probed_at": None})
     return node_id
 
 
@@ -363,7 +363,7 @@ def test_operations_that_ended_expire(store, mongo_client, config, waiting, end)
                 )
             )
 
-    left = store.operations.get(waiting[0])["expires_at"] - store.tell_time()
+    left = store.operations.get(waiting[0])["expires_at"] - store.server_time()
     indexes = mongo_client[config.database].operations.index_information()
     assert 30 == round(left / timedelta(days=1))
     assert 0 == indexes["expires_at_1"]["expireAfterSeconds"]

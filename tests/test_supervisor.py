@@ -20,9 +20,10 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import nodes
+from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.nodes import NodeOrder
-from service.supervisor import MAX_DELAY_S, Supervisor, count_cores, tell_delay
+from service.supervisor import MAX_DELAY_S, Supervisor, count_cores, restart_delay_s
 from service.vault import Vault
 from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually, free_port
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.spawns
 KEY = "a-key-of-the-tests-own"
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 PROCESSES = 2
+THREADS = Config().threads
 
 
 class Served:
@@ -102,7 +104,7 @@ def serve(config, store, tmp_path):
 
 
 def has_ended(process):
-    """Tell whether a process has ended; whoever inherits it may leave it a zombie."""
+    """Return whether a process has ended; whoever inherits it may leave it a zombie."""
     with suppress(psutil.NoSuchProcess):
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True
@@ -112,15 +114,15 @@ def wait_for_all(served):
     """Wait until each of the serving children answers; list them."""
     assert eventually(lambda: len(served.list_children()) == PROCESSES)
     children = served.list_children()
-    # A child connects to the database when it is about to serve.
+    # A child has its threads when it serves, and not before it has looked at the database.
     assert eventually(
-        lambda: all(len(child.net_connections("tcp")) > 1 for child in children), timeout_s=60
+        lambda: all(child.num_threads() > THREADS for child in children), timeout_s=60
     )
     return children
 
 
 def ask(served):
-    """Ask once, on a connection of its own; tell the status."""
+    """Ask once, on a connection of its own; return the status."""
     return requests.get(
         f"{served.url}/api/users", headers={"x-api-key": KEY}, timeout=20
     ).status_code
@@ -180,7 +182,7 @@ def test_sigterm_answers_what_is_under_way(serve, store):
     wait_for_all(served)
     served.list_children("worker")
     node = a_node(store, MemoryNodes(), name="away")
-    store.nodes.note_probe(node["_id"], {"status": "Offline", "probed_at": NOON.replace(year=2999)})
+    store.nodes.update(node["_id"], {"status": "Offline", "probed_at": NOON.replace(year=2999)})
     order = a_deploy(a_user(store), node, an_image(store), queue=True)
 
     with ThreadPoolExecutor(1) as threads:
@@ -410,14 +412,14 @@ def test_a_machine_that_starts_no_process_ends_nobody(handlers, monkeypatch):
         Supervisor(listener, processes=1, works=False).run()
 
     log.removeHandler(handler)
-    assert "No process can be started" in handler.told
+    assert "process.start_failed" in handler.told
 
 
 def test_who_ends_early_again_and_again_is_started_later_and_later():
     """
     The first death costs no time, those that follow more and more, up to a bound.
     """
-    delays = [tell_delay(number) for number in (1, 2, 3, 4, 100, 100_000)]
+    delays = [restart_delay_s(number) for number in (1, 2, 3, 4, 100, 100_000)]
 
     assert [0.0, 1.0, 2.0, 4.0, MAX_DELAY_S, MAX_DELAY_S] == delays
 

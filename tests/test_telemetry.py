@@ -82,7 +82,7 @@ def test_a_request_is_one_line(api, store, lines):
     """
     api.get("/api/instances/secret-looking/logs?tail=5&x=sesame", headers={"X-Request-Id": "r-1"})
 
-    [line] = [line for line in lines() if line["event"] == "request"]
+    [line] = [line for line in lines() if line["event"] == "request.answered"]
     key = store.keys.find_by_digest(keys.digest(api.key))
     assert ("r-1", key["_id"], "GET", "/api/instances/<instance_id>/logs", 400, "info") == (
         line["request_id"], line["key_id"], line["method"], line["route"], line["status"],
@@ -100,7 +100,7 @@ def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, pla
     api.post(f"{DEPLOY}?wait=20", a_deploy(*place), headers={"X-Request-Id": "r-2"})
 
     eventually(lambda: "succeeded" in str(lines()))
-    told = [line for line in lines() if line["event"] == "operation"]
+    told = [line for line in lines() if line["event"] == "operation.moved"]
     assert [(None, "pending"), ("pending", "running"), ("running", "succeeded")] == [
         (line["from"], line["to"]) for line in told
     ]
@@ -124,7 +124,7 @@ def test_each_move_is_a_line(api, store, memory_nodes, place, lines):
     left_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]
     api.delete("/api/nodes/delete?force=true", {"nodeId": node["_id"]})
 
-    told = [line for line in lines() if line["event"] == "instance"]
+    told = [line for line in lines() if line["event"] == "instance.moved"]
     assert [
         (instance_id, "INSTALLING", "READY"),
         (instance_id, "unsuspended", "suspended"),
@@ -154,12 +154,12 @@ def test_what_is_undone_is_no_line(store, memory_nodes, place, lines):
 
     with pytest.raises(NotFound):
         store.transaction(delete)
-    told = [line for line in lines() if line["event"] == "instance"]
+    told = [line for line in lines() if line["event"] == "instance.moved"]
     store.transaction(delete)
 
     assert [] == told
     assert [True] * 3 == attempts
-    assert ["DELETING"] == [line["to"] for line in lines() if line["event"] == "instance"]
+    assert ["DELETING"] == [line["to"] for line in lines() if line["event"] == "instance.moved"]
 
 
 def test_operations_that_end_before_they_begin_count(api, store, memory_nodes, place, lines):
@@ -185,7 +185,7 @@ def test_operations_that_end_before_they_begin_count(api, store, memory_nodes, p
     assert ends == [
         (line["kind"], line["to"])
         for line in lines()
-        if line["event"] == "operation" and line["from"] == "pending"
+        if line["event"] == "operation.moved" and line["from"] == "pending"
     ]
 
 
@@ -211,18 +211,18 @@ def test_health_is_not_told_of(api, lines):
     """
     api.get("/healthz")
 
-    assert {"debug"} == {line["level"] for line in lines() if line["event"] == "request"}
+    assert {"debug"} == {line["level"] for line in lines() if line["event"] == "request.answered"}
 
 
 def test_an_unexpected_error_is_a_line_with_its_traceback(api, store, lines, monkeypatch):
     """
     A mistake of ours is one JSON object too.
     """
-    monkeypatch.setattr(store.users, "list", lambda: 1 / 0)
+    monkeypatch.setattr(store.users, "all", lambda: 1 / 0)
 
     answer = api.get("/api/users")
 
-    [line] = [line for line in lines() if line["event"] == "unexpected error"]
+    [line] = [line for line in lines() if line["event"] == "request.crashed"]
     assert answer.headers["X-Request-Id"] == line["request_id"]
     assert "ZeroDivisionError" in line["exception"]
 
@@ -342,7 +342,7 @@ def test_the_queue_is_as_old_as_what_is_due(api, store, memory_nodes, place):
     _, node, _ = place
     api.post(DEPLOY, a_deploy(*place))
     due = measure(api)
-    store.nodes.note_probe(node["_id"], {"status": NodeStatus.OFFLINE})
+    store.nodes.update(node["_id"], {"status": NodeStatus.OFFLINE})
     waiting = measure(api)
 
     name = "skyquay_queue_oldest_seconds"
@@ -379,8 +379,8 @@ def test_nodes_that_nobody_probes_are_told(api, store, memory_nodes):
     ages = []
     for seconds in (10, 1000):
         node = a_node(store, memory_nodes)
-        probed_at = store.tell_time() - timedelta(seconds=seconds)
-        store.nodes.note_probe(node["_id"], {"probed_at": probed_at})
+        probed_at = store.server_time() - timedelta(seconds=seconds)
+        store.nodes.update(node["_id"], {"probed_at": probed_at})
         ages.append(find(measure(api), "skyquay_probe_oldest_seconds"))
 
     assert [True, True] == [10 <= ages[0] < 100, 1000 <= ages[1] < 1100]
@@ -406,9 +406,9 @@ def test_commands_of_the_database_are_measured(config, store, memory_nodes):
     """
     told = []
     watched = Store(
-        config.mongodb_uri, config.database, note_command=lambda *note: told.append(note)
+        config.mongodb_uri, config.database, record_command=lambda *note: told.append(note)
     )
-    watched.users.list()
+    watched.users.all()
     watched.close()
 
     assert ("find", "ok") in {(command, outcome) for command, outcome, _ in told}
@@ -419,7 +419,7 @@ def test_commands_of_the_database_are_measured(config, store, memory_nodes):
 @pytest.mark.parametrize("away", ["suspend", "kill"])
 def test_a_database_that_is_away_is_told(config, memory_nodes, tmp_path, away):
     """
-    Who read the metrics before reads, within Prometheus's patience, that the database is away.
+    Who read the metrics before reads, within Prometheus's timeout, that the database is away.
     """
     with embedded_mongod.start(tmp_path) as mongod, closing(Store(mongod.uri, "x")) as store:
         app = create_app(replace(config, mongodb_uri=mongod.uri), store, memory_nodes)
@@ -485,8 +485,8 @@ def test_processes_are_added_up(tmp_path):
     What two processes counted in one folder is told as one count.
     """
     code = (
-        "from service import metrics; metrics.REFUSED.labels('unauthorized').inc();"
-        "from tests.test_watching import Away; print(metrics.render(Away()).decode())"
+        "from service import metrics; metrics.REJECTED.labels('unauthorized').inc();"
+        "from tests.test_telemetry import Away; print(metrics.render(Away()).decode())"
     )
     environ = {
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),

@@ -18,7 +18,7 @@ from service.api.throttle import Counters
 from service.app import create_app
 from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
-from service.lockout import Brake
+from service.lockout import Lockout
 from tests.support import NOON, ApiClient, a_key, a_user, eventually, free_port, need
 
 
@@ -154,7 +154,7 @@ def redis(tmp_path):
 
 
 def listens(port):
-    """Tell whether somebody listens on the port."""
+    """Return whether somebody listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -284,31 +284,31 @@ def test_who_waits_costs_the_database_nothing_more(store, monkeypatch):
     What is beyond the limit is not counted any more.
     """
     counted = []
-    count = store.failures.count_one
+    count = store.failures.increment
     monkeypatch.setattr(
-        store.failures, "count_one", lambda *args, **kw: counted.append(1) or count(*args, **kw)
+        store.failures, "increment", lambda *args, **kw: counted.append(1) or count(*args, **kw)
     )
-    brake = Brake(store, limit=2)
+    lockout = Lockout(store, limit=2)
 
     for _ in range(9):
         with suppress(Throttled):
-            brake.fail("192.0.2.1", now=NOON)
+            lockout.fail("192.0.2.1", now=NOON)
 
     assert 3 == len(counted)
 
 
 def test_who_was_known_elsewhere_is_not_known_here(store):
     """
-    A key that was good from another address does not get past the brake.
+    A key that was good from another address does not get past the lockout.
     """
-    brake = Brake(store, limit=1)
-    brake.remember("192.0.2.1", "good")
-    brake.fail("192.0.2.2", now=NOON)
+    lockout = Lockout(store, limit=1)
+    lockout.remember("192.0.2.1", "good")
+    lockout.fail("192.0.2.2", now=NOON)
 
     with pytest.raises(Throttled):
-        brake.fail("192.0.2.2", now=NOON)
+        lockout.fail("192.0.2.2", now=NOON)
     with pytest.raises(Throttled):
-        brake.check("192.0.2.2", "good", now=NOON)
+        lockout.check("192.0.2.2", "good", now=NOON)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_processes_share_the_count(store):
     """
     What one process counted another heeds at the next failure there.
     """
-    one, other = Brake(store, limit=3), Brake(store, limit=3)
+    one, other = Lockout(store, limit=3), Lockout(store, limit=3)
     for _ in range(3):
         one.fail("192.0.2.1", now=NOON)
 
@@ -386,18 +386,18 @@ def test_a_database_that_is_away_locks_nobody_out_nor_in(store, monkeypatch):
     def fail(*args, **kwargs):
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(store.failures, "count_one", fail)
-    brake = Brake(store, limit=2)
-    brake.remember("192.0.2.1", "good")
+    monkeypatch.setattr(store.failures, "increment", fail)
+    lockout = Lockout(store, limit=2)
+    lockout.remember("192.0.2.1", "good")
     for _ in range(2):
-        brake.fail("192.0.2.1", now=NOON)
+        lockout.fail("192.0.2.1", now=NOON)
 
     with pytest.raises(Throttled):
-        brake.fail("192.0.2.1", now=NOON)
-    brake.check("192.0.2.1", "good", now=NOON)
-    brake.check("192.0.2.2", "any", now=NOON)
+        lockout.fail("192.0.2.1", now=NOON)
+    lockout.check("192.0.2.1", "good", now=NOON)
+    lockout.check("192.0.2.2", "any", now=NOON)
     with pytest.raises(Throttled):
-        brake.check("192.0.2.1", "guess", now=NOON)
+        lockout.check("192.0.2.1", "guess", now=NOON)
 
 
 def test_what_is_kept_of_a_guess_is_no_secret(config, store, memory_nodes, mongo_client):

@@ -192,7 +192,7 @@ def test_the_smallest_role_is_enough_for_a_backup(small, store, tmp_path):
 
     small.restore(tmp_path / "file", replace=True)
 
-    assert 1 == len(small.users.list())
+    assert 1 == len(small.users.all())
 
 
 class Inner(TypedDict):

@@ -112,7 +112,7 @@ def test_errors_of_a_node_end_some_time(store, memory_nodes, node, deployed):
 
     for _ in range(MAX_ATTEMPTS):
         carry_out(claim(store), memory_nodes)
-        store.operations.hurry(operation["_id"])  # as if the pause were over
+        store.operations.retry_now(operation["_id"])  # as if the pause were over
 
     assert InstanceState.FAILED == store.instances.get(instance["_id"])["state"]
 
@@ -273,7 +273,7 @@ def a_busy_worker(config, store, memory_nodes, here):
     try:
         assert here.await_stalled()
         # It may be a probe that is held, which is not preceded by a claim.
-        assert eventually(lambda: any(each["lease"] for each in store.operations.list()))
+        assert eventually(lambda: any(each["lease"] for each in store.operations.all()))
         yield worker
     finally:
         here.release()
@@ -321,7 +321,7 @@ def test_operations_of_one_instance_run_one_at_a_time(store, memory_nodes, deplo
 def test_a_probe_notices_that_a_node_went(store, memory_nodes, node, worker):
     """A node that does not answer its probe is Offline, and says why."""
     memory_nodes[node["_id"]].silence("connection refused")
-    store.nodes.note_probe(node["_id"], {"probed_at": None})
+    store.nodes.update(node["_id"], {"probed_at": None})
 
     assert eventually(lambda: store.nodes.get(node["_id"])["status"] == "Offline")
 

@@ -1,4 +1,4 @@
-"""The doors: blueprints, the documentation, and the one place where errors become answers."""
+"""The endpoints: blueprints, the documentation, and the one place where errors become answers."""
 
 import logging
 import re
@@ -37,9 +37,9 @@ from service.api import (
     throttle,
     users,
 )
-from service.api.auth import authenticate, count_rejection, is_open, outlasts_database
+from service.api.auth import authenticate, count_rejection, is_open, serves_stale_auth
 from service.api.compatibility import adapt
-from service.api.context import begin_bound, current, end_bound, look_for_database
+from service.api.context import app_context, begin_bound, end_bound, require_database
 from service.api.schemas.base import ErrorAnswer
 from service.config import Config
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
@@ -125,13 +125,13 @@ def _explain(error: HTTPException) -> str:
             methods = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
             return f"This path takes {', '.join(methods)}."
         case RequestEntityTooLarge():
-            return f"The body is larger than {current().config.max_body_bytes} bytes."
+            return f"The body is larger than {app_context().config.max_body_bytes} bytes."
         case _:
             return error.description or error.name
 
 
 def register(app: Flask, config: Config) -> Api:
-    """Give the app its doors: paths, documentation, authentication and errors."""
+    """Give the app its endpoints: paths, documentation, authentication and errors."""
     app.json = OrjsonProvider(app)
     app.url_map.strict_slashes = False
     api = Api(app)
@@ -178,18 +178,20 @@ def render_service_error(error: ServiceError) -> Response:
     if error.status >= 500:
         log.warning(error.message, extra={"code": error.code})
     if isinstance(error, StoreUnavailable):
-        current().away.set()
+        app_context().away.set()
     answer = render(error.status, error.message, error.code, error.details)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Throttled):
-        throttle.tell(answer, limit=error.limit, remaining=0, wait_s=error.retry_after_s or 1)
+        throttle.set_headers(
+            answer, limit=error.limit, remaining=0, wait_s=error.retry_after_s or 1
+        )
     return answer
 
 
 def render_unknown(error: Exception) -> Response:
     """Answer what nobody foresaw: logged with the request's id, and no details for the client."""
-    log.error("unexpected error", exc_info=error)
+    log.error("request.crashed", exc_info=error)
     return render(500, "Unexpected error; the operator finds it in the log.", "internal_error", {})
 
 
@@ -202,12 +204,12 @@ def render(status: int, message: str, code: str, details: dict[str, Any]) -> Res
 
 
 def _prepare() -> None:
-    # Doors that need no key answer without the database.
+    # Endpoints that need no key answer without the database.
     if not is_open():
-        if not outlasts_database():
-            look_for_database()
-        current().prepare()
-        begin_bound(metrics.DATABASE_TIMEOUT_S if outlasts_database() else None)
+        if not serves_stale_auth():
+            require_database()
+        app_context().prepare()
+        begin_bound(metrics.DATABASE_TIMEOUT_S if serves_stale_auth() else None)
 
 
 def _name_request() -> None:

@@ -1,4 +1,4 @@
-"""The door to the record of changes."""
+"""The audit log endpoint."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from service import audit
 from service.api import wire
 from service.api.auth import find_mark
-from service.api.context import current, now
+from service.api.context import app_context, now
 from service.documents import AuditEntry
 from service.errors import ServiceError
 from service.store import Store
@@ -58,12 +58,12 @@ def record_change(document: Any) -> None:
     g.after = _shape(find_mark("changes"), document)
 
 
-def note(**facts: object) -> None:
+def add_facts(**facts: object) -> None:
     """Report what else was changed than the target itself shows."""
     g.noted = facts
 
 
-def note_rejection() -> None:
+def mark_rejected() -> None:
     """Report that a request was rejected although the status of its answer does not say so."""
     g.was_rejected = True
 
@@ -75,12 +75,12 @@ def finish(answer: Response) -> Response:
         if _was_rejected(answer):
             _count_rejection(answer)
             if entry is not None:
-                current().store.audit.remove(entry["_id"])  # it is in the count now
+                app_context().store.audit.remove(entry["_id"])  # it is in the count now
         elif entry is not None:
             _finish(entry, answer)
     except ServiceError as exc:
         # What was changed is changed and must be answered. The entry is there, without an outcome.
-        log.error("the audit entry has no end", extra={"reason": exc.message})
+        log.error("audit.unfinished", extra={"reason": exc.message})
     return answer
 
 
@@ -91,24 +91,24 @@ def _was_rejected(answer: Response) -> bool:
 
 
 def _begin(kind: str | None, target_id: str | None) -> AuditEntry:
-    here = current()
+    ctx = app_context()
     return audit.begin(
-        here.store,
+        ctx.store,
         action=_name_action(),
         target_kind=kind,
         target_id=target_id,
         key_id=_key_id(),
         address=request.remote_addr,
         request_id=g.request_id,
-        keep_s=here.config.audit_days * 86400,
+        keep_s=ctx.config.audit_days * 86400,
         now=now(),
     )
 
 
 def _count_rejection(answer: Response) -> None:
-    here = current()
+    ctx = app_context()
     audit.count_rejection(
-        here.store,
+        ctx.store,
         action=_name_action(),
         target_kind=find_mark("changes"),
         key_id=_key_id(),
@@ -116,7 +116,7 @@ def _count_rejection(answer: Response) -> None:
         request_id=g.request_id,
         status=answer.status_code,
         code=g.get("error_code"),
-        keep_s=here.config.audit_days * 86400,
+        keep_s=ctx.config.audit_days * 86400,
         now=now(),
     )
 
@@ -135,7 +135,7 @@ def _finish(entry: AuditEntry, answer: Response) -> None:
     before, noted = g.get("before"), g.get("noted", {})
     after = g.get("after", before)  # a view that reports nothing has changed nothing
     audit.finish(
-        current().store,
+        app_context().store,
         entry,
         status=answer.status_code,
         code=g.get("error_code"),
@@ -158,7 +158,9 @@ def _find_target(kind: str) -> str | None:
 
 
 def _find(kind: str | None, target_id: str | None) -> Any:
-    return None if kind is None or target_id is None else _FIND[kind](current().store, target_id)
+    return (
+        None if kind is None or target_id is None else _FIND[kind](app_context().store, target_id)
+    )
 
 
 def _shape(kind: str | None, document: Any) -> wire.Json | None:

@@ -6,14 +6,14 @@ from flask import current_app, g, request
 
 from service import keys
 from service.addresses import find_caller
-from service.api.context import current, now
+from service.api.context import app_context, now
 from service.documents import Key
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 
-_OF_OTHERS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
-"""Doors to the documentation, which are not ours to mark."""
+DOCS_ENDPOINTS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
+"""Endpoints of the documentation, which are not ours to mark."""
 
-_OUTLASTING = "doors that outlast the database"
+STALE_AUTH = "endpoints that serve stale authentication"
 
 
 def authenticate() -> None:
@@ -22,24 +22,24 @@ def authenticate() -> None:
     Raises Unauthorized where a key is needed, Forbidden when it may not do this, and Throttled for
     who sent too many wrong ones, or too many requests that were rejected.
     """
-    whole, brake = current().store, current().brake
+    whole, lockout = app_context().store, app_context().lockout
     address = request.remote_addr or ""
     caller = find_caller(address)
     if is_open():
         if find_mark("changes"):
-            brake.check(caller, now=now())  # a daemon's key can be guessed as well
+            lockout.check(caller, now=now())  # a daemon's key can be guessed as well
         return
     value = _find_value()
-    current().rejections.check(_repeated(value), now=now())
+    app_context().rejections.check(_repeated(value), now=now())
     if not keys.is_random(value):  # nobody guesses one that is, so its holder need not wait
-        brake.check(caller, value, now=now())
+        lockout.check(caller, value, now=now())
     try:
         g.key = _find_key(value, address)
     except Unauthorized:
-        brake.forget(_OUTLASTING, value)
-        brake.fail(caller, now=now())
+        lockout.forget(STALE_AUTH, value)
+        lockout.fail(caller, now=now())
         raise
-    brake.remember(caller, value)
+    lockout.remember(caller, value)
     access = keys.access_of(g.key)
     if access.is_limited:
         g.store = whole.within(
@@ -48,8 +48,8 @@ def authenticate() -> None:
     scope = find_mark("scope")
     if scope is not None and not access.may(scope):
         raise Forbidden(f"This API key may not do that: it needs {scope}.", scope=[scope])
-    if outlasts_database():
-        brake.remember(_OUTLASTING, value, g.key)
+    if serves_stale_auth():
+        lockout.remember(STALE_AUTH, value, g.key)
 
 
 def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
@@ -58,7 +58,7 @@ def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
     Until the next minute the process then knows this endpoint to reject this key, without looking
     for it in the database. What the key may do goes on.
     """
-    rejections = current().rejections
+    rejections = app_context().rejections
     key_id = g.key["_id"] if "key" in g else ""
     try:
         rejections.fail(f"rejected {key_id} {_caller()}", now=now())
@@ -77,17 +77,17 @@ def _caller() -> str:
     return find_caller(request.remote_addr or "")
 
 
-def outlasts_database() -> bool:
-    """Tell whether who passed the door before passes it too while the database is away."""
-    return bool(find_mark("outlasts_database"))
+def serves_stale_auth() -> bool:
+    """Return whether a key that was valid before is accepted while the database is away."""
+    return bool(find_mark("serves_stale_auth"))
 
 
 def _find_key(value: str, address: str) -> Key:
-    here = current()
+    ctx = app_context()
     try:
-        return keys.authenticate(here.store, value, address=address, now=now())
+        return keys.authenticate(ctx.store, value, address=address, now=now())
     except StoreUnavailable:
-        known = here.brake.recall(_OUTLASTING, value) if outlasts_database() else None
+        known = ctx.lockout.recall(STALE_AUTH, value) if serves_stale_auth() else None
         if known is None:
             raise
         keys.check(known, value, address=address, now=now())
@@ -102,11 +102,11 @@ def _find_value() -> str:
 
 
 def is_open() -> bool:
-    """Tell whether the request's door needs no key. All that are not marked need one."""
-    return request.endpoint in _OF_OTHERS or bool(find_mark("is_open"))
+    """Return whether the request's endpoint needs no key. All that are not marked need one."""
+    return request.endpoint in DOCS_ENDPOINTS or bool(find_mark("is_open"))
 
 
 def find_mark(name: str) -> Any:
-    """Tell what the blueprint marked the request's door with; None where there is none."""
+    """Return what the blueprint marked the request's endpoint with; None where there is none."""
     view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, name, None)

@@ -28,7 +28,7 @@ def _adapt_node_deletion(answer: Response) -> Response:
     unknown = answer.status_code == 400 and g.get("error_code") == "node_not_found"
     if answer.status_code != 201 and not unknown:
         return answer
-    told = {"message": "The node is deleted.", "instances": 0} if unknown else answer.get_json()
-    adapted = jsonify({**told, "Message": told["message"]})
+    body = {"message": "The node is deleted.", "instances": 0} if unknown else answer.get_json()
+    adapted = jsonify({**body, "Message": body["message"]})
     adapted.status_code = 201
     return adapted

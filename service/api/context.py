@@ -9,10 +9,10 @@ from typing import cast
 
 from flask import current_app, g
 
-from service.api.wait_slots import Patience
+from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
-from service.lockout import Brake
+from service.lockout import Lockout
 from service.operations import Origin
 from service.store import Store
 from service.vault import Vault
@@ -29,14 +29,14 @@ class Context:
 
     config: Config
     store: Store
-    drivers: DriverFactory
+    open_driver: DriverFactory
     now: Callable[[], datetime]
-    patience: Patience
+    wait_slots: WaitSlots
     vault: Vault
-    brake: Brake
-    rejections: Brake
+    lockout: Lockout
+    rejections: Lockout
     """Counts 401 and 403 of a key and address."""
-    delegations: Brake
+    delegations: Lockout
     """Counts the keys that a limited key makes."""
     prepare: Callable[[], None]
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
@@ -46,38 +46,38 @@ class Context:
     """Set from when the database did not answer a request until it answers one."""
 
 
-def current() -> Context:
+def app_context() -> Context:
     """Find the context of the app that answers the current request."""
     return cast("Context", current_app.extensions[EXTENSION])
 
 
 def store() -> Store:
     """Find the store of the current app, or the part of it that the caller's key may see."""
-    return g.get("store") or current().store
+    return g.get("store") or app_context().store
 
 
 def now() -> datetime:
-    """Tell the time by the current app's clock, in whole milliseconds, as the database keeps it."""
-    told = current().now()
-    return told.replace(microsecond=told.microsecond // 1000 * 1000)
+    """Return the time by the app's clock, in whole milliseconds, as the database keeps it."""
+    current = app_context().now()
+    return current.replace(microsecond=current.microsecond // 1000 * 1000)
 
 
 def origin() -> Origin:
-    """Tell when, by whom and in which request a change is asked for."""
+    """Return when, by whom and in which request a change is asked for."""
     return Origin(now=now(), requested_by=g.key["_id"], request_id=g.request_id)
 
 
-def look_for_database() -> None:
+def require_database() -> None:
     """Raise StoreUnavailable soon while the database is away.
 
     When it goes away requests wait for it, as a failover takes seconds. But if all did so for as
-    long as it is away, they would hold all threads, and nobody could tell that the process runs.
+    long as it is away, they would hold all threads, and nobody could see that the process runs.
     """
-    here = current()
-    if here.away.is_set():
-        with here.store.bounded(BRIEFLY_S):
-            here.store.ping()
-        here.away.clear()
+    ctx = app_context()
+    if ctx.away.is_set():
+        with ctx.store.bounded(BRIEFLY_S):
+            ctx.store.ping()
+        ctx.away.clear()
 
 
 def begin_bound(timeout_s: float | None = None) -> None:
@@ -85,7 +85,7 @@ def begin_bound(timeout_s: float | None = None) -> None:
 
     To what one call may take, or to less.
     """
-    whole = current().store
+    whole = app_context().store
     g.bound = ExitStack()
     g.bound.enter_context(whole.bounded() if timeout_s is None else whole.bounded(timeout_s))
 

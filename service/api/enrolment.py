@@ -1,4 +1,4 @@
-"""The door for node daemons, which enrol themselves with a one-time key and no API key."""
+"""The enrolment endpoint for node daemons: a one-time key, no API key."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from flask import request
 from service import nodes
 from service.addresses import find_caller
 from service.api import wire
-from service.api.audit_trail import note_rejection, record_change
+from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
-from service.api.context import current, now, store
+from service.api.context import app_context, now, store
 from service.api.schemas.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
 
@@ -32,12 +32,12 @@ def configure(keys: Any) -> wire.Json:
 
     429 after too many that were wrong.
     """
-    here = current()
+    ctx = app_context()
     try:
-        node = nodes.enroll(store(), here.vault, **keys, now=now())
+        node = nodes.enroll(store(), ctx.vault, **keys, now=now())
     except InvalidInput:
-        note_rejection()
-        here.brake.fail(find_caller(request.remote_addr or ""), now=now())
+        mark_rejected()
+        ctx.lockout.fail(find_caller(request.remote_addr or ""), now=now())
         raise
     record_change(node)
     return {"message": "Node configured successfully"}

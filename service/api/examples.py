@@ -215,11 +215,11 @@ CANCELLED = {
 }
 
 DELETED_NODE = {"message": "The node is deleted, with 3 instances.", "instances": 3}
-_STRAY = "izzy4qk2mhw7d"
+_ORPHAN = "izzy4qk2mhw7d"
 _LOST = "ib5c6d7efgh2j"
 _GONE = "ik3l4m5nopq6r"
 DRIFT = {
-    "unknown": [{"id": _STRAY, "containerId": INSTANCE["ContainerId"], "power": "running"}],
+    "unknown": [{"id": _ORPHAN, "containerId": INSTANCE["ContainerId"], "power": "running"}],
     "unclaimed": [],
     "missing": [{"id": _LOST, "name": "lost"}],
     "power": [
@@ -243,11 +243,11 @@ DRIFT = {
     ],
 }
 RESOLVE_DRIFT = {
-    "adopt": [{"id": _STRAY, "user": USER["userId"], "name": "found again"}],
+    "adopt": [{"id": _ORPHAN, "user": USER["userId"], "name": "found again"}],
     "recreate": [_LOST],
 }
 RESOLVED = [
-    {"id": _STRAY, "action": "adopt", "operationId": None},
+    {"id": _ORPHAN, "action": "adopt", "operationId": None},
     {"id": _LOST, "action": "recreate", "operationId": _OPERATION_ID},
 ]
 

@@ -1,7 +1,7 @@
-"""Doors that tell how the service is. They need no key."""
+"""Health endpoints. They need no key."""
 
 from service.api.blueprint import Blueprint
-from service.api.context import current
+from service.api.context import app_context
 from service.api.schemas.service import HealthAnswer
 from service.errors import StoreFailure, Unready
 
@@ -12,7 +12,7 @@ blueprint = Blueprint("health", __name__, description="How the service is.")
 @blueprint.opens()
 @blueprint.answers(200, HealthAnswer, example={"status": "ok"}, description="It runs.")
 def healthz() -> dict[str, str]:
-    """Tell that the process runs."""
+    """Return that the process runs."""
     return {"status": "ok"}
 
 
@@ -22,26 +22,26 @@ def healthz() -> dict[str, str]:
     200, HealthAnswer, 503, example={"status": "ready"}, description="It can do its work."
 )
 def readyz() -> dict[str, str]:
-    """Tell whether it can do its work: a primary of the database answers, its indexes are there.
+    """Return whether it can do its work: a primary of the database answers, its indexes are there.
 
     No validator of another version is in the way, and there is a secret key, without which no node
     can be worked on. 503 when not.
     """
-    here = current()
-    here.store.ping()
+    ctx = app_context()
+    ctx.store.ping()
     reasons: dict[str, list[str]] = {}
     try:
-        here.prepare()
+        ctx.prepare()
     except StoreFailure as exc:
         reasons["database"] = [exc.message]
-    if missing := here.store.list_missing_indexes():
+    if missing := ctx.store.list_missing_indexes():
         reasons["indexes"] = [f"{name} is missing." for name in missing]
-    if stale := here.store.list_stale_validators():
+    if stale := ctx.store.list_stale_validators():
         reasons["validators"] = [
             f"That of {name} is another version's, and replacing it takes the role dbAdmin."
             for name in stale
         ]
-    if not here.config.secret_key:
+    if not ctx.config.secret_key:
         reasons["secretKey"] = ["SKYQUAY_SECRET_KEY is not set."]
     if reasons:
         raise Unready("Skyquay cannot do its work yet.", **reasons)

@@ -1,4 +1,4 @@
-"""The front door, for dashboards that look whether their panel answers, and for browsers."""
+"""The root endpoint, for dashboards that check whether their panel answers, and for browsers."""
 
 from importlib.metadata import version
 
@@ -7,7 +7,7 @@ from werkzeug import Response as Redirect
 
 from service.api import examples
 from service.api.blueprint import ALWAYS, Blueprint
-from service.api.context import current
+from service.api.context import app_context
 from service.api.schemas.service import HomeAnswer, NameAnswer
 
 blueprint = Blueprint("home", __name__, description="The service itself.")
@@ -18,12 +18,12 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 @blueprint.alt_response(302, description="A browser is sent to the documentation.")
 @blueprint.answers(200, HomeAnswer, 429, example=examples.HOME, description="What answers here.")
 def home() -> dict[str, object] | Redirect:
-    """Tell what answers here. A browser is sent to the documentation instead."""
+    """Return what answers here. A browser is sent to the documentation instead."""
     after_this_request(_vary)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         return redirect("/docs/")
     return {
-        "name": current().config.name,
+        "name": app_context().config.name,
         "version": version("skyquay"),
         "links": {"docs": "/docs/", "openapi": "/openapi.json", "health": "/healthz"},
     }
@@ -33,8 +33,8 @@ def home() -> dict[str, object] | Redirect:
 @blueprint.needs(None)
 @blueprint.answers(200, NameAnswer, *ALWAYS, example={"name": "Skyquay"}, description="The name.")
 def name() -> dict[str, str]:
-    """Tell what this panel is called, a setting."""
-    return {"name": current().config.name}
+    """Return what this panel is called, a setting."""
+    return {"name": app_context().config.name}
 
 
 def _vary(answer: Response) -> Response:

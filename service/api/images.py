@@ -1,4 +1,4 @@
-"""Doors to the catalogue of images."""
+"""Image endpoints: the catalogue."""
 
 from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
@@ -15,4 +15,4 @@ blueprint = Blueprint("images", __name__, url_prefix="/api", description="What m
 )
 def list_images() -> list[wire.Json]:
     """List the images that may be deployed. Operators add some with `skyquay images import`."""
-    return [wire.image(image) for image in store().images.list()]
+    return [wire.image(image) for image in store().images.all()]

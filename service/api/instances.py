@@ -1,4 +1,4 @@
-"""Doors to instances."""
+"""Instance endpoints."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from service import instances, keys, operations
 from service.api import examples, wire
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import current, origin, store
+from service.api.context import app_context, origin, store
 from service.api.schemas.base import WaitQuery
 from service.api.schemas.instances import (
     Delete,
@@ -43,7 +43,7 @@ blueprint = Blueprint(
 )
 def list_instances() -> list[wire.Json]:
     """List all instances."""
-    return _shape(store().instances.list())
+    return _shape(store().instances.all())
 
 
 @blueprint.post("/getInstance")
@@ -104,7 +104,7 @@ def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
     it is READY or FAILED, or `wait` for it: a deployment that failed is a 201 with its `error`.
     """
     instance, operation = instances.deploy(
-        store(), order, allow_any_image=current().config.allow_any_image, **origin()
+        store(), order, allow_any_image=app_context().config.allow_any_image, **origin()
     )
     record_change(instance)
     ended = wait_for(operation, query["wait"] or 0)
@@ -174,7 +174,7 @@ def unsuspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
     return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), query)
 
 
-def _add_power_door(kind: OperationKind, summary: str) -> None:
+def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
     @blueprint.post(f"/instances/<instance_id>/{kind}", endpoint=kind.value)
     @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
@@ -197,10 +197,10 @@ def _add_power_door(kind: OperationKind, summary: str) -> None:
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500
 with the code `node_offline` when its node is down."""
 
-_add_power_door(OperationKind.START, "Start an instance.")
-_add_power_door(OperationKind.STOP, "Stop an instance, by its image's StopCommand first.")
-_add_power_door(OperationKind.RESTART, "Stop an instance, and start it.")
-_add_power_door(OperationKind.KILL, "Stop an instance at once.")
+_add_power_endpoint(OperationKind.START, "Start an instance.")
+_add_power_endpoint(OperationKind.STOP, "Stop an instance, by its image's StopCommand first.")
+_add_power_endpoint(OperationKind.RESTART, "Stop an instance, and start it.")
+_add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
 
 
 @blueprint.get("/instances/<instance_id>/logs")
@@ -216,8 +216,8 @@ _add_power_door(OperationKind.KILL, "Stop an instance at once.")
 )
 def read_logs(query: Any, instance_id: str) -> wire.Json:
     """Read what an instance's program printed last."""
-    with calling_a_node() as drivers:
-        instance, text = instances.read_logs(store(), drivers, instance_id, tail=query["tail"])
+    with calling_a_node() as open_driver:
+        instance, text = instances.read_logs(store(), open_driver, instance_id, tail=query["tail"])
     return wire.logs(instance, text)
 
 

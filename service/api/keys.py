@@ -1,4 +1,4 @@
-"""Doors to API keys. A key sees, makes and revokes none that may do more than itself."""
+"""API key endpoints. A key sees, makes and revokes none that may do more than itself."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from service import keys
 from service.api import examples, wire
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import current, now, store
+from service.api.context import app_context, now, store
 from service.api.schemas.keys import (
     CreateKey,
     KeyAnswer,
@@ -53,14 +53,14 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
     """
     name, compatibility = fields.pop("name"), fields.pop("compatibility")
     if keys.access_of(g.key).is_limited:
-        current().delegations.fail(f"keys {keys.family_of(g.key)}", now=now())
+        app_context().delegations.fail(f"keys {keys.family_of(g.key)}", now=now())
     made = keys.delegate(
         store(),
         g.key,
         name=name,
         grant=fields,
         compatibility=compatibility,
-        most=current().config.child_keys or None,
+        most=app_context().config.child_keys or None,
         now=now(),
     )
     record_change(made[0])

@@ -1,4 +1,4 @@
-"""Doors to nodes."""
+"""Node endpoints."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from flask import request
 
 from service import drift, nodes
 from service.api import examples, wire
-from service.api.audit_trail import note, record_change
+from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import current, now, origin, store
+from service.api.context import app_context, now, origin, store
 from service.api.schemas.nodes import (
     ConfigureKeyAnswer,
     CreatedNodeAnswer,
@@ -37,7 +37,7 @@ blueprint = Blueprint(
 )
 def list_nodes() -> list[wire.Json]:
     """List all nodes, with what their last probe found."""
-    return [wire.node(node) for node in store().nodes.list()]
+    return [wire.node(node) for node in store().nodes.all()]
 
 
 @blueprint.post("/create")
@@ -61,16 +61,16 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
     `allowSameEngine` is true. A Docker Engine that is not on the machine itself needs `tls`.
     Link-local, metadata and loopback addresses are refused, now and whenever the node is called.
     """
-    here = current()
-    with calling_a_node() as drivers:
+    ctx = app_context()
+    with calling_a_node() as open_driver:
         node = nodes.create(
             store(),
-            drivers,
+            open_driver,
             order,
-            allow_process=here.config.allow_process,
-            allow_plain_docker=here.config.allow_plain_docker,
-            allow_loopback=here.config.allow_loopback_nodes,
-            vault=here.vault,
+            allow_process=ctx.config.allow_process,
+            allow_plain_docker=ctx.config.allow_plain_docker,
+            allow_loopback=ctx.config.allow_loopback_nodes,
+            vault=ctx.vault,
             now=now(),
         )
     record_change(node)
@@ -110,9 +110,9 @@ def set_tls(tls: Any, node_id: str) -> wire.Json:
     The node is asked with the new ones first. 500 when it does not answer to them, and then those
     before stay. A node that was called without TLS is called with it from now on.
     """
-    here = current()
-    with calling_a_node() as drivers:
-        node = nodes.set_tls(store(), drivers, here.vault, node_id, tls, now=now())
+    ctx = app_context()
+    with calling_a_node() as open_driver:
+        node = nodes.set_tls(store(), open_driver, ctx.vault, node_id, tls, now=now())
     record_change(node)
     return wire.node(node)
 
@@ -155,8 +155,8 @@ def find_drift(node_id: str) -> wire.Json:
 
     500 with the code `node_offline` when the node is down.
     """
-    with calling_a_node() as drivers:
-        return wire.drift(drift.find(store(), drivers, node_id))
+    with calling_a_node() as open_driver:
+        return wire.drift(drift.find(store(), open_driver, node_id))
 
 
 @blueprint.post("/<node_id>/drift/resolve")
@@ -177,17 +177,17 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
     Only what is named is touched. 400 for an id that is no such difference, or is named more than
     once, and then nothing is done.
     """
-    with calling_a_node() as drivers:
-        done = drift.resolve(store(), drivers, node_id, resolution, **origin())
+    with calling_a_node() as open_driver:
+        done = drift.resolve(store(), open_driver, node_id, resolution, **origin())
     resolved = [wire.resolved(one) for one in done]
-    note(resolved=resolved)
+    add_facts(resolved=resolved)
     record_change(store().nodes.get(node_id))
     return resolved, 201
 
 
 def _enrolment(node_id: str) -> wire.Json:
     node, key = nodes.issue_configure_key(
-        store(), node_id, lifetime_s=current().config.configure_key_s, now=now()
+        store(), node_id, lifetime_s=app_context().config.configure_key_s, now=now()
     )
     record_change(node)
     return wire.enrolment(key, request.host_url.rstrip("/"))

@@ -1,10 +1,10 @@
-"""Doors to operations: what is done on nodes, and how far it is."""
+"""Operation endpoints: what is done on nodes, and how far it is."""
 
 from typing import Any
 
 from service import operations
 from service.api import examples, wire
-from service.api.audit_trail import note, record_change
+from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import now, origin, store
 from service.api.schemas.operations import OperationAnswer, OperationsQuery
@@ -67,7 +67,7 @@ def retry(operation_id: str) -> wire.Json:
     409 when it runs, succeeded, or is no longer wanted.
     """
     operation = operations.retry(store(), operation_id, **origin())
-    note(retriedBy=operation["_id"])
+    add_facts(retriedBy=operation["_id"])
     return wire.operation(operation)
 
 

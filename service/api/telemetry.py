@@ -1,4 +1,4 @@
-"""Tells of each request: one line in the log, and the metrics. And the door to the metrics."""
+"""Log and measure each request; expose the metrics."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ import structlog
 from flask import Blueprint, Flask, Response, g, request
 
 from service import metrics
-from service.api.context import current
+from service.api.context import app_context
 
 log = logging.getLogger("skyquay.request")
 
@@ -16,23 +16,23 @@ blueprint = Blueprint("metrics", __name__)
 _QUIET = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 """What is asked again and again by those who watch over us."""
 
-_NOT_LET = frozenset({401, 403, 429})
+_REJECTED = frozenset({401, 403, 429})
 
 
 @blueprint.get("/metrics")
 def show() -> Response:
-    """Tell the metrics, as Prometheus reads them. Not JSON, so not in the OpenAPI document."""
-    return Response(metrics.render(current().store), content_type=metrics.CONTENT_TYPE)
+    """Return the metrics, as Prometheus reads them. Not JSON, so not in the OpenAPI document."""
+    return Response(metrics.render(app_context().store), content_type=metrics.CONTENT_TYPE)
 
 
-vars(show).update(scope="metrics:read", outlasts_database=True)
+vars(show).update(scope="metrics:read", serves_stale_auth=True)
 
 
 def register(app: Flask) -> None:
     """Measure and log all requests. To be registered first: what comes later is inside."""
     app.register_blueprint(blueprint)
     app.before_request(_begin)
-    app.after_request(_tell)
+    app.after_request(_record)
     app.teardown_request(_forget)
 
 
@@ -41,18 +41,18 @@ def _begin() -> None:
     structlog.contextvars.clear_contextvars()
 
 
-def _tell(answer: Response) -> Response:
+def _record(answer: Response) -> Response:
     seconds = time.perf_counter() - g.measured_from
     # Never the path: what stands there in place of an id may be anything.
     route = request.url_rule.rule if request.url_rule else "(none)"
     method = request.method if route != "(none)" else "(any)"
     metrics.REQUESTS.labels(method, route, answer.status_code).observe(seconds)
-    if answer.status_code in _NOT_LET:
-        metrics.REFUSED.labels(g.get("error_code", "unknown")).inc()
+    if answer.status_code in _REJECTED:
+        metrics.REJECTED.labels(g.get("error_code", "unknown")).inc()
     key = g.get("key")
     log.log(
         logging.DEBUG if request.endpoint in _QUIET else logging.INFO,
-        "request",
+        "request.answered",
         extra={
             "method": request.method,
             "route": route,

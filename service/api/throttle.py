@@ -53,16 +53,16 @@ class Counters(Storage):
             return count + amount
 
     def get(self, key: str) -> int:
-        """Tell the count."""
+        """Return the count."""
         count, ends_at = self._counts.get(key, (0, 0.0))
         return count if ends_at > time.time() else 0
 
     def get_expiry(self, key: str) -> float:
-        """Tell when the window ends."""
+        """Return when the window ends."""
         return self._counts.get(key, (0, time.time()))[1]
 
     def check(self) -> bool:
-        """Tell that it can be used."""
+        """Return that it can be used."""
         return True
 
     def reset(self) -> int:
@@ -78,27 +78,27 @@ class Counters(Storage):
 
 
 def register(app: Flask, config: Config) -> None:
-    """Answer 429 to who sends more than the settings allow, and tell everybody what is left.
+    """Answer 429 to who sends more than the settings allow, and report to everybody what is left.
 
     Raises ConfigError for a place to count them that cannot be used.
     """
     rates = [
-        (config.key_rate, _tell_key, _has_no_key),
-        (config.address_rate, _tell_address, _is_uncounted),
+        (config.key_rate, _key_subject, _has_no_key),
+        (config.address_rate, _address_subject, _is_uncounted),
     ]
     limits: list[ApplicationLimit] = [
         ApplicationLimit(
             limit_provider=f"{rate}/minute",
-            key_function=tell,
-            scope=tell.__name__,
+            key_function=set_headers,
+            scope=set_headers.__name__,
             exempt_when=exempt,
             error_message="Too many requests.",
         )
-        for rate, tell, exempt in rates
+        for rate, set_headers, exempt in rates
         if rate
     ]
     limiter = Limiter(
-        _tell_address,
+        _address_subject,
         application_limits=list(limits),
         storage_uri=config.rate_storage or "counters://",
         storage_options=dict(_OF_REDIS) if config.rate_storage else {},
@@ -118,20 +118,22 @@ def register(app: Flask, config: Config) -> None:
         ) from None
 
     @app.after_request
-    def tell_what_is_left(answer: Response) -> Response:
+    def report_remaining(answer: Response) -> Response:
         """Add the headers, of the limit that is nearest."""
         with suppress(StorageError):  # it went away since the request was counted
             nearest = min(limiter.current_limits, key=_find_remaining, default=None)
             if nearest is not None and "RateLimit-Limit" not in answer.headers:
                 wait_s = max(1, round(nearest.reset_at - g.began_at))
-                tell(answer, limit=nearest.limit.amount, remaining=nearest.remaining, wait_s=wait_s)
+                set_headers(
+                    answer, limit=nearest.limit.amount, remaining=nearest.remaining, wait_s=wait_s
+                )
                 if nearest.breached:
                     answer.headers["Retry-After"] = str(wait_s)
         return answer
 
 
-def tell(answer: Response, *, limit: int, remaining: int, wait_s: int) -> None:
-    """Add the headers that tell what a limit is, and when it begins anew."""
+def set_headers(answer: Response, *, limit: int, remaining: int, wait_s: int) -> None:
+    """Add the headers with the limit, and when it begins anew."""
     answer.headers["RateLimit-Limit"] = str(limit)
     answer.headers["RateLimit-Remaining"] = str(max(0, remaining))
     answer.headers["RateLimit-Reset"] = str(wait_s)
@@ -141,11 +143,11 @@ def _find_remaining(limit: RequestLimit) -> int:
     return limit.remaining
 
 
-def _tell_key() -> str:
+def _key_subject() -> str:
     return str(g.key["_id"])
 
 
-def _tell_address() -> str:
+def _address_subject() -> str:
     return find_caller(request.remote_addr or "")
 
 

@@ -1,4 +1,4 @@
-"""Doors to users."""
+"""User endpoints."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from flask import g
 
 from service import users
 from service.api import examples, wire
-from service.api.audit_trail import note_rejection, record_change
+from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import current, now, store
+from service.api.context import app_context, now, store
 from service.api.schemas.users import (
     CreatedUserAnswer,
     CreateUser,
@@ -28,7 +28,7 @@ blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who own
 )
 def list_users() -> list[wire.Json]:
     """List all users."""
-    return [wire.user(user) for user in store().users.list()]
+    return [wire.user(user) for user in store().users.all()]
 
 
 @blueprint.post("/getUser")
@@ -86,15 +86,15 @@ def verify_password(fields: Any) -> wire.Json:
     by whichever of the two.
     """
     by: users.UserKey = "email" if fields["username"] is None else "username"
-    brake, subject = current().brake, users.name_subject(store(), by, fields[by])
-    brake.check(subject, now=now())
+    lockout, subject = app_context().lockout, users.name_subject(store(), by, fields[by])
+    lockout.check(subject, now=now())
     user = users.verify(store(), by, fields[by], fields["password"], now=now())
     if user is None:
-        note_rejection()
-        brake.fail(subject, now=now())
+        mark_rejected()
+        lockout.fail(subject, now=now())
     return wire.verified(user)
 
 
 def _min_length() -> int:
     # The older panel asked for no length, and its clients make passwords up that may be short.
-    return 1 if g.key["compatibility"] else current().config.min_password_length
+    return 1 if g.key["compatibility"] else app_context().config.min_password_length

@@ -8,7 +8,7 @@ from threading import Lock
 from service.errors import Busy
 
 
-class Patience:
+class WaitSlots:
     """As many slots as half of the threads that answer requests; half of those for one holder."""
 
     def __init__(self, threads: int) -> None:
@@ -19,7 +19,7 @@ class Patience:
 
     @contextmanager
     def try_slot(self, holder: str) -> Iterator[bool]:
-        """Take a slot; tell whether there was one, and the holder had a share left."""
+        """Take a slot; return whether there was one, and the holder had a share left."""
         with self._lock:
             taken = self._free > 0 and self._held[holder] < self._share
             if taken:

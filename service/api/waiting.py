@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from flask import g
 
 from service import keys, operations
-from service.api.context import current, end_bound, store
+from service.api.context import app_context, end_bound, store
 from service.documents import Operation
 from service.drivers import DriverFactory
 from service.lifecycle import NodeStatus
@@ -21,26 +21,26 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
     also when it waited for the database. When too many others wait, or the process is to end, it
     answers at once.
     """
-    here = current()
+    ctx = app_context()
     if wait_s is None:
         node = store().nodes.find(operation["node_id"])
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
-        wait_s = 0 if offline else here.config.wait_s
+        wait_s = 0 if offline else ctx.config.wait_s
     end_bound()
     wait_s = max(0.0, wait_s - (time.time() - g.began_at))
-    with here.patience.try_slot(keys.family_of(g.key)) as may_wait:
+    with ctx.wait_slots.try_slot(keys.family_of(g.key)) as may_wait:
         return operations.wait(
             store(),
             operation,
             timeout_s=wait_s if may_wait else 0,
-            pause=here.stopping.wait,
+            pause=ctx.stopping.wait,
         )
 
 
 @contextmanager
 def calling_a_node() -> Iterator[DriverFactory]:
     """Hand out the drivers to a request that calls a node itself. Raises Busy."""
-    here = current()
+    ctx = app_context()
     end_bound()
-    with here.patience.slot(keys.family_of(g.key)):
-        yield here.drivers
+    with ctx.wait_slots.slot(keys.family_of(g.key)):
+        yield ctx.open_driver

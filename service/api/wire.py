@@ -7,7 +7,7 @@ from typing import Any
 
 from service import nodes
 from service.documents import AuditEntry, Image, Instance, Key, Node, Operation, User, Variable
-from service.drift import Drift, Resolved, Unknown
+from service.drift import Drift, Orphan, Resolved
 from service.lifecycle import OPEN, InstanceState, OperationStatus
 from service.ports import PortMapping, print_map
 
@@ -309,7 +309,7 @@ def new_key(document: Key, value: str) -> Json:
 
 
 def audit(entries: list[AuditEntry], *, more: bool) -> Json:
-    """Shape a page of the record of changes."""
+    """Shape a page of the audit log."""
     return {
         "entries": [
             {
@@ -337,7 +337,7 @@ def audit(entries: list[AuditEntry], *, more: bool) -> Json:
 
 
 def recorded(shaped: Json) -> Json:
-    """Leave out of an answer what does not belong into the record of changes."""
+    """Leave out of an answer what does not belong into the audit log."""
     return {name: value for name, value in shaped.items() if name not in _NOT_RECORDED}
 
 
@@ -346,7 +346,7 @@ def cores(milli: int) -> int | float:
     return milli // 1000 if milli % 1000 == 0 else milli / 1000
 
 
-def _orphan(item: Unknown) -> Json:
+def _orphan(item: Orphan) -> Json:
     return {
         "id": item.instance_id,
         "containerId": item.status.container_id,

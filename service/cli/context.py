@@ -27,7 +27,7 @@ Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 
-def plainly(command: Callable[Params, Result]) -> Callable[Params, Result]:
+def report_errors(command: Callable[Params, Result]) -> Callable[Params, Result]:
     """End a command with one sentence when something is wrong that its user can mend."""
 
     @wraps(command)
@@ -74,7 +74,7 @@ def find_secret_key(config: Config) -> str:
 
 
 @contextmanager
-def usable_store(config: Config) -> Iterator[Store]:
+def prepared_store(config: Config) -> Iterator[Store]:
     """Open the database and make it ready."""
     with _named(config), closing(make_store(config)) as store:
         prepare(config, store)
@@ -83,7 +83,7 @@ def usable_store(config: Config) -> Iterator[Store]:
 
 
 @contextmanager
-def opened_store(config: Config) -> Iterator[Store]:
+def raw_store(config: Config) -> Iterator[Store]:
     """Open the database that commands use, as it is: nothing is made ready."""
     there = find_database(config)
     with _named(there), closing(make_store(there)) as store:
@@ -119,13 +119,13 @@ def find_database(config: Config) -> Config:
 
 
 @contextmanager
-def any_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
+def command_store(changes: str | None = None, target_id: str | None = None) -> Iterator[Store]:
     """Open the configured database, or the private one of a Skyquay that runs now.
 
     That the command changes something of the kind `changes` is recorded.
     """
     config = find_database(read_config())
-    with usable_store(config) as store, ExitStack() as stack:
+    with prepared_store(config) as store, ExitStack() as stack:
         if changes is not None:
             stack.enter_context(recorded(config, store, changes, target_id))
         yield store
@@ -133,7 +133,7 @@ def any_store(changes: str | None = None, target_id: str | None = None) -> Itera
 
 @contextmanager
 def recorded(config: Config, store: Store, kind: str, target_id: str | None) -> Iterator[None]:
-    """Write into the record of changes what a command tries, and how that ends."""
+    """Write into the audit log what a command tries, and how that ends."""
     path = click.get_current_context().command_path.split()
     click.get_current_context().meta.pop(_TARGET, None)
     entry = audit.begin(
@@ -161,7 +161,7 @@ def recorded(config: Config, store: Store, kind: str, target_id: str | None) -> 
 
 
 def name_target(target_id: str) -> None:
-    """Tell the record of changes the id of what the command has made."""
+    """Return the audit log the id of what the command has made."""
     click.get_current_context().meta[_TARGET] = target_id
 
 

@@ -9,17 +9,17 @@ import click
 
 from service import embedded_mongod, nodes
 from service.app import prepare
-from service.cli.context import find_secret_key, opened_store, plainly, read_config, recorded
+from service.cli.context import find_secret_key, raw_store, read_config, recorded, report_errors
 from service.vault import Vault
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
-@plainly
+@click.option("--dry-run", is_flag=True, help="Only report what would be done.")
+@report_errors
 def migrate(dry_run: bool) -> None:
     """Bring the documents of earlier versions up to date, as every start of Skyquay does."""
     config = read_config()
-    with opened_store(config) as store:
+    with raw_store(config) as store:
         changes = store.plan_migrations() if dry_run else store.migrate()
         if not dry_run:
             prepare(config, store)
@@ -33,14 +33,14 @@ def migrate(dry_run: bool) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@plainly
+@report_errors
 def backup(file: Path) -> None:
     """Write all documents to FILE, as they are at one moment. Skyquay may go on meanwhile.
 
     The secrets in it are encrypted with the secret key, which is not in it. Neither is what the
     instances keep on their nodes.
     """
-    with opened_store(read_config()) as store:
+    with raw_store(read_config()) as store:
         contents = store.back_up(file)
     click.echo(f"{file} has {_describe_counts(contents.counts)}.")
     click.echo("Keep the secret key as well, elsewhere: its secrets open with no other.", err=True)
@@ -49,7 +49,7 @@ def backup(file: Path) -> None:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--replace", "anew", is_flag=True, help="Delete first what the database has.")
-@plainly
+@report_errors
 def restore(file: Path, anew: bool) -> None:
     """Read all documents from a backup into an empty database. Stop all of Skyquay first.
 
@@ -62,7 +62,7 @@ def restore(file: Path, anew: bool) -> None:
             stack.enter_context(embedded_mongod.lock(config.data_dir))
             mongod = stack.enter_context(embedded_mongod.start(config.data_dir))
             there = replace(config, mongodb_uri=mongod.uri)
-        store = stack.enter_context(opened_store(there))
+        store = stack.enter_context(raw_store(there))
         contents = store.restore(file, replace=anew)
         with recorded(config, store, "database", None):
             click.echo(f"Restored {_describe_counts(contents.counts)}.")

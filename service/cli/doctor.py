@@ -9,14 +9,14 @@ import click
 
 from service import doctor
 from service.app import make_drivers, make_store, utc_now
-from service.cli.context import find_database, find_secret_key, plainly, read_config
+from service.cli.context import find_database, find_secret_key, read_config, report_errors
 from service.config import Config, ConfigError
 from service.vault import Vault
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@plainly
+@report_errors
 def examine(as_json: bool) -> None:
     """Look for what is wrong, and say what to do about it. Ends with 1 when something fails."""
     findings = list(_examine(read_config()))

@@ -6,7 +6,7 @@ import click
 
 from service import first_start
 from service.app import utc_now
-from service.cli.context import any_store, plainly
+from service.cli.context import command_store, report_errors
 
 
 @click.group("images")
@@ -16,21 +16,21 @@ def group() -> None:
 
 @group.command("import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@plainly
+@report_errors
 def import_images(path: Path) -> None:
     """Import an image document, or every *.json of a folder. One of the same name is replaced.
 
     A document that says `"process": true` may run as a process of a machine: read it first.
     """
-    with any_store("image") as store:
+    with command_store("image") as store:
         for image in first_start.import_images(store, path, now=utc_now()):
             click.echo(f"{image['_id']}  {image['name']}")
 
 
 @group.command("list")
-@plainly
+@report_errors
 def list_images() -> None:
     """List the images: id, name, container image."""
-    with any_store() as store:
-        for image in store.images.list():
+    with command_store() as store:
+        for image in store.images.all():
             click.echo(f"{image['_id']}  {image['name']}  ({image['image']})")

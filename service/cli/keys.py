@@ -8,7 +8,7 @@ import click
 from service import keys
 from service.access import GRANTS, parse_network
 from service.app import utc_now
-from service.cli.context import any_store, name_target, plainly
+from service.cli.context import command_store, name_target, report_errors
 from service.documents import Key
 from service.errors import NotFound
 
@@ -38,7 +38,7 @@ def group() -> None:
     type=click.Choice(keys.COMPATIBILITIES),
     help="Answer it as that version of the older panel did, where it differs from its reference.",
 )
-@plainly
+@report_errors
 def create_key(name: str, days: float | None, compatibility: str | None, **options: Any) -> None:
     """Make an API key, by default with all rights. It is printed now and never again."""
     limits: Any = {option: list(value) if isinstance(value, tuple) else value
@@ -50,7 +50,7 @@ def create_key(name: str, days: float | None, compatibility: str | None, **optio
             raise click.ClickException(str(exc)) from exc
     if days:
         limits["expires_at"] = utc_now() + timedelta(days=days)
-    with any_store("key") as store:
+    with command_store("key") as store:
         document, key = keys.create(
             store, name=name, grant=limits, compatibility=compatibility, now=utc_now()
         )
@@ -60,11 +60,11 @@ def create_key(name: str, days: float | None, compatibility: str | None, **optio
 
 
 @group.command("list")
-@plainly
+@report_errors
 def list_keys() -> None:
     """List the API keys: id, name, how it begins, what it may do, when it was made and used."""
-    with any_store() as store:
-        for key in store.keys.list():
+    with command_store() as store:
+        for key in store.keys.all():
             used = key["last_used_at"]
             click.echo(
                 f"{key['_id']}  {key['name']:20}  {key['prefix']:9}  {_describe_access(key)}"
@@ -82,8 +82,8 @@ def _describe_access(key: Key) -> str:
         "from": key["networks"],
         "until": key["expires_at"] and [f"{key['expires_at']:%Y-%m-%d %H:%M}"],
     }
-    told = (f"{name} {','.join(values)}" for name, values in limits.items() if values)
-    return "; ".join([",".join(key["scopes"]), *told])
+    limited = (f"{name} {','.join(values)}" for name, values in limits.items() if values)
+    return "; ".join([",".join(key["scopes"]), *limited])
 
 
 @group.command("rotate")
@@ -95,20 +95,20 @@ def _describe_access(key: Key) -> str:
     type=click.FloatRange(min=0),
     help="Seconds for which the old value works beside the new one.",
 )
-@plainly
+@report_errors
 def rotate_key(key_id: str, overlap: float) -> None:
     """Give an API key a new value. It is printed now and never again."""
-    with any_store("key", key_id) as store:
+    with command_store("key", key_id) as store:
         _, value = keys.rotate(store, store.keys.get(key_id), overlap_s=overlap, now=utc_now())
         click.echo(value)
 
 
 @group.command("revoke")
 @click.argument("key_id")
-@plainly
+@report_errors
 def revoke_key(key_id: str) -> None:
     """Make an API key worthless at once."""
-    with any_store("key", key_id) as store:
+    with command_store("key", key_id) as store:
         if not keys.revoke(store, key_id):
             raise NotFound("key", key_id)
         click.echo("Revoked.")

@@ -9,7 +9,13 @@ import click
 from service import first_start, nodes
 from service.api.schemas.nodes import CreateNode, NodeTls
 from service.app import make_drivers, utc_now
-from service.cli.context import any_store, find_secret_key, name_target, plainly, read_config
+from service.cli.context import (
+    command_store,
+    find_secret_key,
+    name_target,
+    read_config,
+    report_errors,
+)
 from service.drivers import DRIVER_NAMES
 from service.lifecycle import NodeStatus
 from service.vault import Vault
@@ -73,7 +79,7 @@ def _read_tls(options: dict[str, Any]) -> dict[str, str]:
 @click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
 @tls_options
 @click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
-@plainly
+@report_errors
 def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     """Add a node, probe it, and print its id and status.
 
@@ -87,7 +93,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
         options["address"] = f"unix://{first_start.DOCKER_SOCKET}"
     order = CreateNode().load({"name": name, **options})
     config = read_config()
-    with any_store("node") as store:
+    with command_store("node") as store:
         node = nodes.create(
             store,
             make_drivers(config, store),
@@ -113,7 +119,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
 @group.command("set-tls")
 @click.argument("node_id")
 @tls_options
-@plainly
+@report_errors
 def set_tls(node_id: str, **options: Any) -> None:
     """Replace the certificates that a node is called with. It is asked with the new ones first.
 
@@ -123,9 +129,9 @@ def set_tls(node_id: str, **options: Any) -> None:
     tls = NodeTls().load(_read_tls(options))
     config = read_config()
     secret_key = find_secret_key(config)
-    with any_store("node", node_id) as store:
-        drivers = make_drivers(replace(config, secret_key=secret_key), store)
-        nodes.set_tls(store, drivers, Vault(secret_key), node_id, tls, now=utc_now())
+    with command_store("node", node_id) as store:
+        open_driver = make_drivers(replace(config, secret_key=secret_key), store)
+        nodes.set_tls(store, open_driver, Vault(secret_key), node_id, tls, now=utc_now())
         click.echo("The node is called with these from now on.")
 
 
@@ -135,13 +141,13 @@ def secrets_group() -> None:
 
 
 @secrets_group.command("rotate")
-@plainly
+@report_errors
 def rotate_secrets() -> None:
     """Encrypt all secrets with the first key of SKYQUAY_SECRET_KEY, so that the others can go.
 
     Set the new key before the old one, apart by a comma, everywhere; then run this.
     """
     config = read_config()
-    with any_store("secrets") as store:
+    with command_store("secrets") as store:
         count = nodes.reseal(store, Vault(find_secret_key(config)))
         click.echo(f"{count} secrets are encrypted with the first key now.")

@@ -6,12 +6,12 @@ import click
 from flask import Flask
 
 from service.app import create_app
-from service.cli.context import plainly
+from service.cli.context import report_errors
 from service.config import Config
 
 
 @click.command()
-@plainly
+@report_errors
 def openapi() -> None:
     """Print the OpenAPI document."""
     click.echo(print_openapi(create_app(Config())), nl=False)

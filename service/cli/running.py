@@ -14,12 +14,12 @@ import click
 
 from service import embedded_mongod, first_start, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
-from service.cli.context import plainly, read_config, read_production_config, usable_store
+from service.cli.context import prepared_store, read_config, read_production_config, report_errors
 from service.config import Config, ConfigError, describe_settings
 from service.listening import bind, name_url
 from service.signals import leave_on_signals
 from service.store import Store
-from service.supervisor import METRICS_NUMBER, Lifeline, Supervisor, count_cores
+from service.supervisor import METRICS_SLOT, Lifeline, Supervisor, count_cores
 from service.worker import Worker
 
 WITHOUT_KEY = (
@@ -44,7 +44,7 @@ _listen_option = click.option(
 @click.command(epilog=_settings_epilog())
 @click.option("--no-worker", is_flag=True, help="Serve only; `skyquay worker` does the work.")
 @_listen_option
-@plainly
+@report_errors
 def up(no_worker: bool, listen: str | None) -> None:
     """Run everything on this machine, with a private database: for one machine, and to try it.
 
@@ -64,9 +64,9 @@ def up(no_worker: bool, listen: str | None) -> None:
         if not config.mongodb_uri:
             mongod = stack.enter_context(embedded_mongod.keep(config.data_dir))
             config = replace(config, mongodb_uri=mongod.uri)
-        store = stack.enter_context(usable_store(config))
-        drivers = make_drivers(config, store)
-        server = Server(create_app(config, store, drivers), config, listener)
+        store = stack.enter_context(prepared_store(config))
+        open_driver = make_drivers(config, store)
+        server = Server(create_app(config, store, open_driver), config, listener)
         now = utc_now()
         key_file = config.data_dir.resolve() / "api-key"
         # Whatever is no terminal may be a log, which keeps what it gets.
@@ -74,7 +74,7 @@ def up(no_worker: bool, listen: str | None) -> None:
         key = first_start.find_or_make_key(store, keep_in=kept, now=now)
         user_id = first_start.find_or_make_user(store, now=now)
         image = first_start.find_or_import_images(store, now=now)
-        node = first_start.find_or_make_node(store, drivers, config, now=now)
+        node = first_start.find_or_make_node(store, open_driver, config, now=now)
         click.echo(f"\nSkyquay serves {server.url}")
         shown, key_for_shell = _show_key(config, key, key_file)
         click.echo(f"  API key      {shown}")
@@ -99,7 +99,7 @@ def up(no_worker: bool, listen: str | None) -> None:
                 f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'\n"
             )
         sys.stdout.flush()
-        server.run(None if no_worker else make_worker(config, store, drivers))
+        server.run(None if no_worker else make_worker(config, store, open_driver))
         click.echo("Stopped. What runs on the nodes goes on running.")
 
 
@@ -128,8 +128,8 @@ def _show_key(config: Config, key: str | None, key_file: Path) -> tuple[str, str
 # For children of a `serve` that may be of an older version: these two stay as they are.
 @click.option("--listener", type=int, hidden=True)
 @click.option("--lifeline", type=Lifeline, hidden=True)
-@click.option("--number", type=int, envvar=METRICS_NUMBER, hidden=True)
-@plainly
+@click.option("--number", type=int, envvar=METRICS_SLOT, hidden=True)
+@report_errors
 def serve(
     no_worker: bool,
     processes: int | None,
@@ -146,17 +146,17 @@ def serve(
     from service.server import Server
 
     leave_on_signals()
-    metrics.count_as(number)
+    metrics.use_metrics_slot(number)
     config = read_production_config(listen)
     count = (config.processes if processes is None else processes) or count_cores()
     if lifeline is None and count > 1:
         # No child is there yet that could be replaced.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     works = bool(config.secret_key) and not no_worker
-    with usable_store(config) as store:
+    with prepared_store(config) as store:
         if lifeline is not None:
             server = Server(create_app(config, store), config, socket(fileno=listener))
-            lifeline.tell_ready()
+            lifeline.report_ready()
             server.run(None, is_child=True)
             return
         bound = bind(config)
@@ -165,9 +165,9 @@ def serve(
             click.echo(f"It does no work on nodes: {WITHOUT_KEY}", err=True)
         sys.stdout.flush()
         if count == 1:
-            drivers = make_drivers(config, store)
-            server = Server(create_app(config, store, drivers), config, bound)
-            server.run(make_worker(config, store, drivers) if works else None)
+            open_driver = make_drivers(config, store)
+            server = Server(create_app(config, store, open_driver), config, bound)
+            server.run(make_worker(config, store, open_driver) if works else None)
             return
     # Only now: this process needs the database no more.
     Supervisor(bound, processes=count, works=works).run()
@@ -175,22 +175,22 @@ def serve(
 
 @click.command(epilog=_settings_epilog())
 @click.option("--lifeline", type=Lifeline, hidden=True)
-@click.option("--number", type=int, envvar=METRICS_NUMBER, hidden=True)
-@plainly
+@click.option("--number", type=int, envvar=METRICS_SLOT, hidden=True)
+@report_errors
 def worker(lifeline: Lifeline | None, number: int | None) -> None:
     """Carry out operations and probe nodes, without serving but for SKYQUAY_METRICS_LISTEN."""
     leave_on_signals()
-    metrics.count_as(number)
+    metrics.use_metrics_slot(number)
     config = read_production_config()
     if not config.secret_key:
         raise ConfigError(WITHOUT_KEY)
-    with usable_store(config) as store, ExitStack() as stack:
+    with prepared_store(config) as store, ExitStack() as stack:
         if lifeline is None:
-            _tell_metrics(stack, config, store)
+            _serve_metrics(stack, config, store)
             click.echo("Skyquay works.")
             sys.stdout.flush()
         else:
-            lifeline.tell_ready()
+            lifeline.report_ready()
         _work(make_worker(config, store, make_drivers(config, store)))
 
 
@@ -203,7 +203,7 @@ def _work(worker: Worker) -> None:
         worker.stop()
 
 
-def _tell_metrics(stack: ExitStack, config: Config, store: Store) -> None:
+def _serve_metrics(stack: ExitStack, config: Config, store: Store) -> None:
     address = config.metrics_address()
     if address is None:
         return

@@ -10,7 +10,7 @@ import click
 
 from service import keys, skyport_import, skyport_panel
 from service.app import make_drivers, utc_now
-from service.cli.context import any_store, find_secret_key, plainly, read_config
+from service.cli.context import command_store, find_secret_key, read_config, report_errors
 from service.vault import Vault
 
 MAX_SHOWN = 200
@@ -19,7 +19,7 @@ MAX_SHOWN = 200
 
 @click.command("import-skyport")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--apply", is_flag=True, help="Do it; without, only tell what would be done.")
+@click.option("--apply", is_flag=True, help="Do it; without, only report what would be done.")
 @click.option(
     "--report",
     type=click.File("w", encoding="utf-8", lazy=False),
@@ -36,7 +36,7 @@ MAX_SHOWN = 200
     metavar="OLD=NEW",
     help="Bring the user of this name or e-mail address under another. May be repeated.",
 )
-@plainly
+@report_errors
 def import_skyport(
     file: Path,
     apply: bool,
@@ -59,8 +59,8 @@ def import_skyport(
     except skyport_panel.NoPanel as exc:
         raise click.ClickException(str(exc)) from exc
     secret_key = find_secret_key(config)
-    with any_store("panel" if apply else None) as store:
-        mover = skyport_import.Mover(
+    with command_store("panel" if apply else None) as store:
+        mover = skyport_import.SkyportImport(
             store,
             Vault(secret_key),
             make_drivers(replace(config, secret_key=secret_key)),

@@ -7,7 +7,7 @@ import click
 from service import users
 from service.api.schemas.users import CreateUser
 from service.app import utc_now
-from service.cli.context import any_store, name_target, plainly, read_config
+from service.cli.context import command_store, name_target, read_config, report_errors
 
 
 @click.group("users")
@@ -21,12 +21,12 @@ def group() -> None:
 @click.option("--id", "user_id", help="The user's id; made up when absent.")
 @click.option("--admin", is_flag=True, help="Say that the user is an administrator.")
 @click.password_option(help="Asked for when absent.")
-@plainly
+@report_errors
 def create_user(username: str, email: str, password: str, **options: Any) -> None:
     """Add a user and print the id."""
     fields = {"username": username, "email": email, "password": password,
               "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
-    with any_store("user") as store:
+    with command_store("user") as store:
         user = users.create(
             store,
             **CreateUser().load(fields),
@@ -39,10 +39,10 @@ def create_user(username: str, email: str, password: str, **options: Any) -> Non
 
 @group.command("delete")
 @click.argument("user_id")
-@plainly
+@report_errors
 def delete_user(user_id: str) -> None:
     """Delete a user who owns no instances."""
-    with any_store("user", user_id) as store:
+    with command_store("user", user_id) as store:
         revoked = users.delete(store, user_id)
         click.echo(f"Deleted, with {revoked} API keys." if revoked else "Deleted.")
 
@@ -50,10 +50,10 @@ def delete_user(user_id: str) -> None:
 @group.command("set-password")
 @click.argument("user_id")
 @click.option("--password", help="Asked for when absent.")
-@plainly
+@report_errors
 def set_password(user_id: str, password: str | None) -> None:
     """Replace a user's password."""
-    with any_store("user", user_id) as store:
+    with command_store("user", user_id) as store:
         store.users.get(user_id, field="userId")
         if password is None:
             password = click.prompt("Password", hide_input=True, confirmation_prompt=True)

@@ -43,7 +43,7 @@ INTERRUPT = "^C"
 
 STOP_GRACE_S = 8
 """How long a program has to end before it is killed. Less than the 10 s for which a request waits,
-so that the answer tells how it ended."""
+so that the answer says how it ended."""
 
 COMMAND_SHARE = 0.75
 """How much of that is for its stop command, where it has one; the rest is for SIGTERM."""
@@ -239,17 +239,17 @@ class NodeDriver(Protocol):
         """
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how the container is; None only when the node is certain that there is none."""
+        """Return how the container is; None only when the node is certain that there is none."""
 
     def list(self) -> Mapping[str, ContainerStatus]:
-        """Tell how all containers are that are Skyquay's, by instance id. Reasons may be left out.
+        """Return the status of all containers of Skyquay's, by instance id. Reasons may be missing.
 
         Complete: what is not in it does not exist, or is another installation's. Bounded like
         `probe`, and ten seconds more.
         """
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
-        """Tell what the container was made from, as far as the node knows; None as in `status`."""
+        """Return what the container was made from, where the node knows; None as in `status`."""
 
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read the last `tail` lines that the program printed, MAX_LOG_BYTES at the most.
@@ -267,7 +267,7 @@ class NodeDriver(Protocol):
         stop_command: str | None = None,
         stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
-        """Start, stop or kill the container, and tell how it is afterwards.
+        """Start, stop or kill the container, and return how it is afterwards.
 
         Stopping writes `stop_command` to the program's standard input if there is one ("^C" sends
         SIGINT instead), asks it to end with SIGTERM when that had its share of `stop_timeout_s`, or
@@ -284,7 +284,7 @@ class NodeDriver(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of connections. The containers are not touched."""
+        """Close connections. The containers are not touched."""
 
 
 class DriverFactory(Protocol):

@@ -25,7 +25,7 @@ def read_text(value: object) -> str:
 
 
 def is_text(value: object) -> bool:
-    """Tell whether it is a text that can be stored."""
+    """Return whether it is a text that can be stored."""
     if not isinstance(value, str):
         return False
     try:
@@ -36,5 +36,5 @@ def is_text(value: object) -> bool:
 
 
 def is_whole(value: object, lowest: int = 0, highest: int = 2**53) -> bool:
-    """Tell whether it is a whole number that can be stored and sent to anybody."""
+    """Return whether it is a whole number that can be stored and sent to anybody."""
     return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest

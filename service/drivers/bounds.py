@@ -67,7 +67,7 @@ class Bounds:
     """When all of them are over, by `time.monotonic`."""
 
     def limit(self, seconds: float | None) -> float:
-        """Tell how many seconds there are for what may take so many."""
+        """Return how many seconds there are for what may take so many."""
         return min(MAX_EXCHANGE_S if seconds is None else seconds, self.until - time.monotonic())
 
 
@@ -88,7 +88,7 @@ class BoundedSocket(socket.socket):
         self._silence_s = value
 
     def gettimeout(self) -> float | None:
-        """Tell how long one step may take now. Never 0, which would mean not to wait at all."""
+        """Return how long one step may take now. Never 0, which would mean not to wait at all."""
         left_s = max(self._until - time.monotonic(), _MOMENT_S)
         step_s = left_s if self._silence_s is None else min(left_s, self._silence_s)
         return None if step_s == math.inf else step_s

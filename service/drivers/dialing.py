@@ -36,7 +36,7 @@ from service.errors import NodeUnreachable
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class Dialer:
     """How one node is connected to."""
 
     node_id: str
@@ -101,10 +101,10 @@ class Guard:
             raise NodeUnreachable(self.node_id, f"The node's address {ip} is refused. {reason}")
 
 
-class GuardedAdapter(HTTPAdapter):
-    """Carries the requests of a session over guarded connections, within bounds."""
+class DialingAdapter(HTTPAdapter):
+    """Carries the requests of a session over checked connections, within bounds."""
 
-    def __init__(self, guard: Guard, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
+    def __init__(self, guard: Dialer, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
         """Keep to `bounds`, for each of the requests and for all."""
         self.bounds = bounds
         self._guard = guard
@@ -135,7 +135,7 @@ class GuardedAdapter(HTTPAdapter):
         """Leave out what `requests` would trust besides: the node's context says it all."""
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        """Find a pool, whose connections are guarded."""
+        """Find a pool, whose connections are checked."""
         pool: Any = super().get_connection_with_tls_context(*args, **options)
         pool.ConnectionCls = self._secure if pool.scheme == "https" else self._plain
         return pool
@@ -145,10 +145,10 @@ class GuardedAdapter(HTTPAdapter):
         return self._guard.connect(host, port, timeout_s)
 
 
-class SocketAdapter(GuardedAdapter):
+class SocketAdapter(DialingAdapter):
     """Carries the requests of a session over a local socket, within bounds."""
 
-    def __init__(self, guard: Guard, path: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008
+    def __init__(self, guard: Dialer, path: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008
         """Connect to the socket of this path."""
         self._path = path
         super().__init__(guard, bounds)
@@ -172,7 +172,7 @@ class SocketAdapter(GuardedAdapter):
 
 
 def _make_connections(
-    adapter: GuardedAdapter,
+    adapter: DialingAdapter,
 ) -> tuple[type[HTTPConnection], type[HTTPSConnection]]:
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:

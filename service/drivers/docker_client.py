@@ -16,7 +16,7 @@ from docker.utils.decorators import check_resource
 from service.drivers import MAX_LOG_BYTES, Authorize, always, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import Bounds
-from service.drivers.dialing import Guard, GuardedAdapter, SocketAdapter
+from service.drivers.dialing import Dialer, DialingAdapter, SocketAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 
 READING = ("GET", "HEAD")
@@ -53,7 +53,7 @@ class Client(docker.APIClient):
     def __init__(
         self,
         base_url: str,
-        guard: Guard,
+        guard: Dialer,
         connect_timeout_s: float,
         read_timeout_s: float,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
@@ -71,7 +71,7 @@ class Client(docker.APIClient):
         path = base_url.removeprefix("unix://")
         is_socket = path != base_url
         self._bounded = (
-            SocketAdapter(guard, path, bounds) if is_socket else GuardedAdapter(guard, bounds)
+            SocketAdapter(guard, path, bounds) if is_socket else DialingAdapter(guard, bounds)
         )
         for scheme in ("http+docker://",) if is_socket else ("http://", "https://"):
             self.mount(scheme, self._bounded)

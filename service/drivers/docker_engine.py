@@ -37,7 +37,7 @@ from service.drivers import (
 from service.drivers.answers import read_text
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, BoundedSocket, Bounds
-from service.drivers.dialing import Guard
+from service.drivers.dialing import Dialer
 from service.drivers.docker_client import Client, explain, find_taken_port, translate
 from service.drivers.docker_labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
 from service.drivers.docker_pull import Pull, PullFailed
@@ -53,8 +53,8 @@ SETTLE_TIMEOUT_S = 30.0
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
 """What images need that start as root, fix their files' owner and step down; no more."""
 
-_COME_BACK = "unless-stopped"
-_STAY_AWAY = "no"
+RESTART_UNLESS_STOPPED = "unless-stopped"
+NO_RESTART = "no"
 _RUNNING = ("running", "paused")
 
 CHECKPOINT_EVERY_S = 1.0
@@ -93,7 +93,7 @@ class DockerEngine:
         self._pull_timeout_s = pull_timeout_s
         self._node_id = node_id
         self._base_url = base_url
-        self._guard = Guard(node_id, refuse, tls)
+        self._guard = Dialer(node_id, refuse, tls)
         self._labels = Labels(owner)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
@@ -102,7 +102,7 @@ class DockerEngine:
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
-        with self._translated(), self._patient(0.5) as client:
+        with self._translated(), self._within(0.5) as client:
             info = client.info()
             return NodeReport(
                 version=str(info["ServerVersion"]),
@@ -160,14 +160,14 @@ class DockerEngine:
         return self._until_there(spec, checkpoint)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how the container is. See NodeDriver."""
+        """Return how the container is. See NodeDriver."""
         with self._translated():
             found = self._find(instance_id)
-            return _tell(found[1]) if found else None
+            return _to_status(found[1]) if found else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
-        """Tell how all containers with our label are. See NodeDriver."""
-        with self._translated(), self._patient(LIST_TIMEOUT_S, MAX_LIST_BYTES) as client:
+        """Return how all containers with our label are. See NodeDriver."""
+        with self._translated(), self._within(LIST_TIMEOUT_S, MAX_LIST_BYTES) as client:
             found = self._labels.find(client.containers(all=True, filters={"label": LABEL}))
             return {
                 each.instance_id: ContainerStatus(
@@ -179,7 +179,7 @@ class DockerEngine:
             }
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
-        """Tell what the container was made from. See NodeDriver."""
+        """Return what the container was made from. See NodeDriver."""
         with self._translated():
             for each in self._list_labelled(instance_id):
                 labels = each.container["Labels"]
@@ -218,7 +218,7 @@ class DockerEngine:
                 case PowerAction.STOP:
                     self._stop(found[0], stop_command, stop_timeout_s)
                 case PowerAction.KILL:
-                    # Unlike a kill, a stop without patience also keeps the restart policy still.
+                    # Unlike a kill, a stop without a grace also keeps the restart policy still.
                     self._engine.stop(found[0], timeout=0)
         after = self.status(instance_id)
         if after is None:
@@ -255,12 +255,12 @@ class DockerEngine:
         return self._client
 
     @contextmanager
-    def _patient(
+    def _within(
         self, beyond_connecting_s: float, max_bytes: int = MAX_ANSWER_BYTES
     ) -> Iterator[Client]:
         """Make a client for which all calls together may take so long, not each."""
-        patience_s = self._connect_timeout_s + beyond_connecting_s
-        bounds = Bounds(max_bytes=max_bytes, until=time.monotonic() + patience_s)
+        timeout_s = self._connect_timeout_s + beyond_connecting_s
+        bounds = Bounds(max_bytes=max_bytes, until=time.monotonic() + timeout_s)
         with closing(self._connect(bounds)) as client:
             yield client
 
@@ -381,7 +381,7 @@ class DockerEngine:
             cap_add=list(CAPABILITIES),
             security_opt=["no-new-privileges"],
             init=True,
-            restart_policy={"Name": _COME_BACK},
+            restart_policy={"Name": RESTART_UNLESS_STOPPED},
             log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
         )
         config: dict[str, Any] = client.create_container_config(
@@ -398,7 +398,7 @@ class DockerEngine:
 
     def _start(self, instance_id: str) -> None:
         try:
-            self._set_restart_policy(instance_id, _COME_BACK)
+            self._set_restart_policy(instance_id, RESTART_UNLESS_STOPPED)
             self._engine.start(instance_id)
         except APIError as exc:
             port = find_taken_port(explain(exc))
@@ -416,7 +416,7 @@ class DockerEngine:
         """
         command_s, signal_s = split_grace(grace_s, stop_command)
         if stop_command:
-            self._set_restart_policy(instance_id, _STAY_AWAY)
+            self._set_restart_policy(instance_id, NO_RESTART)
             if self._is_running(instance_id):
                 self._command(instance_id, stop_command)
             deadline = time.monotonic() + command_s
@@ -508,7 +508,7 @@ class DockerEngine:
             raise translate(self._node_id, exc) from exc
 
 
-def _tell(container: Mapping[str, Any]) -> ContainerStatus:
+def _to_status(container: Mapping[str, Any]) -> ContainerStatus:
     state = container["State"]
     if state["Running"] and not state["Restarting"]:
         return ContainerStatus(container["Id"], Power.RUNNING)

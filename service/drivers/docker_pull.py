@@ -95,7 +95,7 @@ class Pull:
         return time.monotonic() - self._heard_at
 
     def has_ended(self, *, timeout_s: float) -> bool:
-        """Wait for the end, `timeout_s` at the most; tell whether it came."""
+        """Wait for the end, `timeout_s` at the most; return whether it came."""
         return bool(wait([self._end], timeout=timeout_s).done)
 
     def require_success(self) -> None:

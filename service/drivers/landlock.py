@@ -49,7 +49,7 @@ _FOR_ALL = [
 
 @cache
 def find_abi() -> int:
-    """Tell which version of Landlock the kernel has. 0 for none, which the log says once."""
+    """Return which version of Landlock the kernel has. 0 for none, which the log says once."""
     try:
         return syscall(CREATE_RULESET, 0, 0, _ASK_VERSION)
     except OSError as exc:

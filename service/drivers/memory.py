@@ -80,7 +80,7 @@ class MemoryNode:
         self._refusal = reason
 
     def silence(self, reason: str = "no answer") -> None:
-        """Answer nothing, so that every call ends when its caller's patience does."""
+        """Answer nothing, so that every call ends by its caller's timeout."""
         self._silent = reason
 
     def fail_times(self, times: int, reason: str = "try again") -> None:
@@ -106,12 +106,12 @@ class MemoryNode:
         return self._stalled.wait(timeout_s)
 
     def release(self) -> None:
-        """Let go of the calls and the pulls that are held, and hold no more."""
+        """Release the calls and the pulls that are held, and hold no more."""
         self._going.set()
         self._pulling.set()
 
     def probe(self) -> NodeReport:
-        """Tell how the node is. See NodeDriver."""
+        """Return how the node is. See NodeDriver."""
         self._receive(probing=True)
         return replace(REPORT, engine_id=self.engine_id)
 
@@ -121,7 +121,7 @@ class MemoryNode:
     def pull(
         self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
     ) -> None:
-        """Tell of a pull, which takes until `release` where pulls are held. See NodeDriver."""
+        """Return of a pull, which takes until `release` where pulls are held. See NodeDriver."""
         self._receive()
         report(f"Waiting for {image}.")
         while not self._pulling.wait(0.05):
@@ -141,23 +141,23 @@ class MemoryNode:
             if spec.instance_id not in self.containers:
                 self.containers[spec.instance_id] = Container(spec)
                 self.created += 1
-            return _tell(self.containers[spec.instance_id])
+            return _to_status(self.containers[spec.instance_id])
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how a container is. See NodeDriver."""
+        """Return how a container is. See NodeDriver."""
         self._receive()
         with self._lock:
             container = self.containers.get(instance_id)
-            return _tell(container) if container else None
+            return _to_status(container) if container else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
-        """Tell how all containers are. See NodeDriver."""
+        """Return how all containers are. See NodeDriver."""
         self._receive(probing=True)
         with self._lock:
-            return {name: _tell(container) for name, container in self.containers.items()}
+            return {name: _to_status(container) for name, container in self.containers.items()}
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
-        """Tell what a container was made from. See NodeDriver."""
+        """Return what a container was made from. See NodeDriver."""
         self._receive()
         with self._lock:
             container = self.containers.get(instance_id)
@@ -193,7 +193,7 @@ class MemoryNode:
                 self.stop_commands.append(stop_command)
         with self._changing(authorize):
             container.power = ends_up
-            return _tell(container)
+            return _to_status(container)
 
     def remove(self, instance_id: str, *, authorize: Authorize = always) -> None:
         """Remove a container. See NodeDriver."""
@@ -203,7 +203,7 @@ class MemoryNode:
                 self.containers.pop(instance_id, None)
 
     def close(self) -> None:
-        """Let go of nothing. See NodeDriver."""
+        """Close nothing. See NodeDriver."""
 
     @contextmanager
     def _changing(self, authorize: Authorize) -> Iterator[None]:
@@ -259,7 +259,7 @@ class MemoryNodes:
             return self._nodes.setdefault(node_id, MemoryNode(node_id))
 
 
-def _tell(container: Container) -> ContainerStatus:
+def _to_status(container: Container) -> ContainerStatus:
     return ContainerStatus(
         _container_id(container.spec.instance_id), container.power, is_ours=container.is_ours
     )

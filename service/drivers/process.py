@@ -110,7 +110,7 @@ class ProcessRunner:
         self._authorize = authorize
 
     def probe(self) -> NodeReport:
-        """Tell of this machine. See NodeDriver."""
+        """Return of this machine. See NodeDriver."""
         with self._translated():
             return NodeReport(
                 version=platform.release(),
@@ -132,7 +132,8 @@ class ProcessRunner:
                         _cut(folder / "log")
                         self._resume(folder.name)
                 except NodeFailure as failure:
-                    log.warning("cannot resume %s: %s", folder.name, failure.reason)
+                    facts = {"instance_id": folder.name, "reason": failure.reason}
+                    log.warning("instance.resume_failed", extra=facts)
             self._sweep()
 
     def pull(
@@ -163,17 +164,17 @@ class ProcessRunner:
                         spec=print_spec(spec),
                     )
                     self._change(_write, folder, record)
-                return self._tell(folder, record)
+                return self._to_status(folder, record)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how the process is. See NodeDriver."""
+        """Return how the process is. See NodeDriver."""
         folder = self._folder(instance_id)
         with self._translated():
             record = _read(folder)
-            return self._tell(folder, record) if record else None
+            return self._to_status(folder, record) if record else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
-        """Tell how all processes are. See NodeDriver."""
+        """Return how all processes are. See NodeDriver."""
         found = {}
         with self._translated():
             for folder in self._list_folders():
@@ -185,11 +186,11 @@ class ProcessRunner:
                     )
                 else:
                     if record is not None:
-                        found[folder.name] = self._tell(folder, record)
+                        found[folder.name] = self._to_status(folder, record)
         return found
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
-        """Tell what the instance was made from. See NodeDriver."""
+        """Return what the instance was made from. See NodeDriver."""
         with self._translated():
             record = _read(self._folder(instance_id))
             return parse_spec(record["spec"]) if record and "spec" in record else None
@@ -225,7 +226,7 @@ class ProcessRunner:
                     self._change(_command, folder, record, stop_command)
                     await_end(folder, record, command_s)
                 self._end(folder, record, signal_s)
-            return self._tell(folder, record)
+            return self._to_status(folder, record)
 
     def remove(self, instance_id: str) -> None:
         """Kill the process and its children, and remove the folder. See NodeDriver."""
@@ -247,14 +248,14 @@ class ProcessRunner:
             self._sweep()
 
     def close(self) -> None:
-        """Let go of nothing: the processes go on. See NodeDriver."""
+        """Close nothing: the processes go on. See NodeDriver."""
 
     def _resume(self, instance_id: str) -> None:
         folder = self._folder(instance_id)
         with self._locked(instance_id, timeout_s=0):  # whoever changes it knows better than we
             record = self._require(folder)
             if record["wanted"] and find(folder, record) is None:
-                log.info("starting %s again", instance_id)
+                log.info("instance.restarted", extra={"instance_id": instance_id})
                 self._start(folder, record)
 
     def _start(self, folder: Path, record: Record) -> None:
@@ -269,11 +270,11 @@ class ProcessRunner:
             record["process"] = self._change(spawn, folder, record, descriptor)
         _write(folder, record)  # what was begun is written down, whoever may go on
 
-    def _end(self, folder: Path, record: Record | None, patience_s: float) -> None:
-        """Ask all processes of the instance to end, and kill them after `patience_s`."""
-        if patience_s > 0:
+    def _end(self, folder: Path, record: Record | None, timeout_s: float) -> None:
+        """Ask all processes of the instance to end, and kill them after `timeout_s`."""
+        if timeout_s > 0:
             self._change(send, folder, record, signal.SIGTERM)
-            await_end(folder, record, patience_s)
+            await_end(folder, record, timeout_s)
         deadline = time.monotonic() + KILL_TIMEOUT_S
         while any(family := find_family(folder, record)):
             if time.monotonic() > deadline:
@@ -300,7 +301,7 @@ class ProcessRunner:
         for folder in self._root.glob(f"{GONE}*"):
             self._change(_erase, folder)
 
-    def _tell(self, folder: Path, record: Record) -> ContainerStatus:
+    def _to_status(self, folder: Path, record: Record) -> ContainerStatus:
         if find(folder, record) is not None:
             return ContainerStatus(record["container_id"], Power.RUNNING)
         reason = None
@@ -401,7 +402,7 @@ def _await_early_death(folder: Path, record: Record) -> None:
 
 
 def _command(folder: Path, record: Record, command: str) -> None:
-    """Tell the program to end in its own words."""
+    """Return the program to end in its own words."""
     if command.upper() == INTERRUPT:
         send(folder, record, signal.SIGINT)
     else:

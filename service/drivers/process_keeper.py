@@ -90,7 +90,7 @@ def main(folder: str, ruleset: int | None) -> None:
 
 
 def _confine_signals() -> bool:
-    """Have the kernel confine our signals to what we start. Tells whether it certainly does."""
+    """Have the kernel confine our signals to what we start. Returns whether it certainly does."""
     outside = os.getppid()
     try:
         prctl(SET_NO_NEW_PRIVS, 1)
@@ -159,7 +159,7 @@ def _confine(ruleset: int) -> None:
 
 
 def _reap(folder: str, program: int) -> None:
-    """Let go of all children that have ended. Raises ChildProcessError when that was the last."""
+    """Reap all children that have ended. Raises ChildProcessError when that was the last."""
     while True:
         # Looked at first: once the program is gone, how it ended must be known.
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

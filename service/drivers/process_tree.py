@@ -1,4 +1,4 @@
-"""The processes of an instance: started under a keeper, told apart from strangers, ended.
+"""The processes of an instance: started under a keeper, told apart from orphans, ended.
 
 A process is known by its pid, its start in ticks since boot and the boot's id, so that a recycled
 pid is nobody we know. All that an instance's program starts is below its keeper, see
@@ -74,12 +74,12 @@ def spawn(folder: Path, record: Record, ruleset: int | None) -> list[int | str] 
     limit_kib = str(record["memory_mib"] * 1024)
     words = ["/bin/sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]]
     with ExitStack() as stack:
-        told = stack.enter_context(os.fdopen(os.memfd_create("program"), "w+"))
-        json.dump([words, env], told)
-        told.flush()
-        told.seek(0)
+        program = stack.enter_context(os.fdopen(os.memfd_create("program"), "w+"))
+        json.dump([words, env], program)
+        program.flush()
+        program.seek(0)
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        _spawn_keeper(folder, told.fileno(), theirs.fileno(), ruleset)
+        _spawn_keeper(folder, program.fileno(), theirs.fileno(), ruleset)
         theirs.close()
         ours.settimeout(_START_TIMEOUT_S)
         pid = ours.recv(32)
@@ -162,9 +162,9 @@ class Family(NamedTuple):
     """The program, and all that follows from it."""
 
 
-def await_end(folder: Path, record: Record | None, patience_s: float) -> None:
+def await_end(folder: Path, record: Record | None, timeout_s: float) -> None:
     """Wait until nothing of the instance is left, its keeper neither."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and any(find_family(folder, record)):
         time.sleep(POLL_S)
 
@@ -229,7 +229,7 @@ def _find_session(record: Record | None) -> int | None:
 
 
 def identify(pid: int) -> list[int | str] | None:
-    """Tell which process has the pid now: its pid, its start, the boot. None when none has it."""
+    """Return which process has the pid now: its pid, its start, the boot. None when none has it."""
     stat = _read_stat(pid)
     return None if stat is None else [pid, stat.began, _read_boot_id()]
 
@@ -263,7 +263,7 @@ def _leads(pid: int) -> bool:
 
 
 def _read_marks(pid: int, folder: Path) -> set[str]:
-    """Tell which of the variables that mark an instance's processes say that it is one of these."""
+    """Return which of the variables that mark an instance's processes say that it is one."""
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

@@ -39,7 +39,7 @@ from service.drivers import (
 from service.drivers.answers import read_json, read_text
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import MAX_LIST_BYTES, Bounds
-from service.drivers.dialing import Guard, GuardedAdapter
+from service.drivers.dialing import Dialer, DialingAdapter
 from service.drivers.skyportd_console import ConsoleError, read_last, write_line
 from service.drivers.skyportd_files import ERASE_TIMEOUT_S, Said, erase
 from service.drivers.skyportd_uptime import find_start, parse_time
@@ -122,8 +122,8 @@ class Skyportd:
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id:  # who asked for the operation that this is a part of
             self._session.headers["X-Request-Id"] = request_id
-        self._guard = Guard(node_id, refuse, tls)
-        self._bounded = GuardedAdapter(self._guard, Bounds(max_bytes=MAX_LIST_BYTES))
+        self._guard = Dialer(node_id, refuse, tls)
+        self._bounded = DialingAdapter(self._guard, Bounds(max_bytes=MAX_LIST_BYTES))
         self._session.mount("http://", self._bounded)
         self._session.mount("https://", self._bounded)
 
@@ -171,12 +171,12 @@ class Skyportd:
         return self._reconcile(spec.instance_id, env, checkpoint)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
-        """Tell how the container is. See NodeDriver."""
+        """Return how the container is. See NodeDriver."""
         container = self._inspect(instance_id)
-        return None if container is None else self._tell(container)
+        return None if container is None else self._to_status(container)
 
     def list(self) -> Mapping[str, ContainerStatus]:
-        """Tell how all containers are that have a volume of the daemon's. See NodeDriver."""
+        """Return how all containers are that have a volume of the daemon's. See NodeDriver."""
         found: dict[str, ContainerStatus] = {}
         with self._bounded.within(self._connect_timeout_s + LIST_TIMEOUT_S):
             containers = self._list_containers()
@@ -190,7 +190,7 @@ class Skyportd:
         return found
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
-        """Tell what the container was made from, as far as Docker shows it. See NodeDriver."""
+        """Return what the container was made from, as far as Docker shows it. See NodeDriver."""
         container = self._inspect(instance_id)
         if container is None:
             return None
@@ -253,7 +253,7 @@ class Skyportd:
         after = self._inspect(instance_id)
         if after is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
-        status = self._tell(after)
+        status = self._to_status(after)
         if action == PowerAction.START and after["State"].get("Status") == "created":
             raise NodeRefused(self._node_id, status.reason or "The container does not start.")
         return status
@@ -287,7 +287,7 @@ class Skyportd:
             self._change_power(instance_id, "kill")
 
     def _ask_to_stop(self, instance_id: str, command: str, timeout_s: float) -> None:
-        """Tell the program to end in its own words, and wait for that, `timeout_s` in all."""
+        """Return the program to end in its own words, and wait for that, `timeout_s` in all."""
         deadline = time.monotonic() + timeout_s
         # The container has a terminal, which makes an interrupt of this character.
         line = "\x03" if command.upper() == INTERRUPT else command
@@ -328,7 +328,7 @@ class Skyportd:
             "Env": [f"{k}={v}" for k, v in spec.env.items() if k not in spec.variables],
             "variables": dict(spec.variables),
             "Memory": spec.memory_mib,
-            "Cpu": -(-spec.cpu_milli // 1000),  # whole ones; Linux does not heed it
+            "Cpu": -(-spec.cpu_milli // 1000),  # whole ones; Linux ignores it
             "Ports": {port: {} for port in bindings},
             "ExposedPorts": {port: {} for port in bindings},
             "PortBindings": bindings,
@@ -379,7 +379,7 @@ class Skyportd:
         raise kind(self._node_id, reason)
 
     def _has_ended(self, instance_id: str) -> bool:
-        """Tell whether the daemon has given up, or is done, although it answers nothing."""
+        """Return whether the daemon has given up, or is done, although it answers nothing."""
         try:
             return self._read_state(instance_id) in ("READY", "FAILED")
         except NodeFailure:
@@ -413,14 +413,14 @@ class Skyportd:
             if container is not None and docker in ("running", "paused"):
                 running_since = running_since or now
                 if now - running_since >= STEADY_S:
-                    return self._tell(container, env)
+                    return self._to_status(container, env)
             else:
                 running_since = None
                 state = self._read_state(instance_id)
                 # It ran, so it was made, even when the daemon's word of that was lost.
                 settled = state != "INSTALLING" or now - began >= APPEAR_TIMEOUT_S
                 if container is not None and docker in ("exited", "dead") and settled:
-                    return self._tell(container, env)
+                    return self._to_status(container, env)
                 self._check_progress(instance_id, state, container, now - began)
             checkpoint()
             time.sleep(pause_s)
@@ -447,12 +447,12 @@ class Skyportd:
             raise NodeFailure(
                 self._node_id, "The node could not make the container; its own log says why."
             )
-        patience_s = INSTALL_TIMEOUT_S if state == "INSTALLING" else APPEAR_TIMEOUT_S
-        if waited_s >= patience_s:
+        timeout_s = INSTALL_TIMEOUT_S if state == "INSTALLING" else APPEAR_TIMEOUT_S
+        if waited_s >= timeout_s:
             raise NodeFailure(self._node_id, "The node made no container.")
 
     def _is_abandoned(self, instance_id: str, container: Mapping[str, Any]) -> bool:
-        """Tell whether the daemon ended between making this container and starting it.
+        """Return whether the daemon ended between making this container and starting it.
 
         Raises NodeUnreachable while that cannot be told, which is for a minute after its start.
         """
@@ -467,7 +467,7 @@ class Skyportd:
         return not outlived
 
     def _has_outlived(self, container: Mapping[str, Any]) -> bool | None:
-        """Tell whether the daemon has been running since it made this container.
+        """Return whether the daemon has been running since it made this container.
 
         None while its uptime leaves both open. All three times are of the node's own clock.
         """
@@ -483,7 +483,7 @@ class Skyportd:
         return True if made_at >= start[1] else None
 
     def _may_install(self, instance_id: str, container: Mapping[str, Any] | None) -> bool:
-        """Tell whether the daemon may be writing install scripts into the volume."""
+        """Return whether the daemon may be writing install scripts into the volume."""
         try:
             state = self._read_state(instance_id)
         except NodeUnreachable:
@@ -586,11 +586,11 @@ class Skyportd:
             self._list_containers()
             return Said(False, None, exc.reason)
         body = _read_json(answer)
-        told = body.get("message") if isinstance(body, dict) else None
-        reason = told if isinstance(told, str) else _explain(answer)[1]
+        message = body.get("message") if isinstance(body, dict) else None
+        reason = message if isinstance(message, str) else _explain(answer)[1]
         return Said(answer.status_code in _OK, body, reason)
 
-    def _tell(
+    def _to_status(
         self, container: Mapping[str, Any], env: tuple[str, ...] | None = None
     ) -> ContainerStatus:
         state = container["State"]
@@ -704,7 +704,7 @@ def _read_status(container: Mapping[str, Any]) -> object:
 
 
 def _is_unstarted(container: Mapping[str, Any]) -> bool:
-    """Tell whether Docker made the container and was never told to start it."""
+    """Return whether Docker made the container and was never told to start it."""
     return _read_status(container) == "created" and not container["State"].get("Error")
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from service.drivers.dialing import Guard
+from service.drivers.dialing import Dialer
 from service.drivers.reasons import explain_silence
 
 QUIET_S = 0.5
@@ -30,13 +30,13 @@ class ConsoleError(Exception):
     """There is no console to be had."""
 
 
-def read_last(guard: Guard, url: str, key: str, *, timeout_s: float) -> str:
+def read_last(guard: Dialer, url: str, key: str, *, timeout_s: float) -> str:
     """Read what the program printed last: the daemon shows 25 lines. Raises ConsoleError."""
     with closing(_open(guard, url, key, timeout_s)) as console:
         return "".join(_read_until_quiet(console)).replace("\r\n", "\n")
 
 
-def write_line(guard: Guard, url: str, key: str, line: str, *, timeout_s: float) -> None:
+def write_line(guard: Dialer, url: str, key: str, line: str, *, timeout_s: float) -> None:
     """Have the program read a line. Raises ConsoleError.
 
     The daemon listens for lines only once it has sent what was printed before.
@@ -49,7 +49,7 @@ def write_line(guard: Guard, url: str, key: str, line: str, *, timeout_s: float)
             pass  # it is on its way as long as the connection stands
 
 
-def _open(guard: Guard, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
+def _open(guard: Dialer, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
     where = urlsplit(url)
     host, port = where.hostname or "", where.port or 0
     try:
@@ -65,7 +65,7 @@ def _open(guard: Guard, url: str, key: str, timeout_s: float) -> websocket.WebSo
         raise ConsoleError(explain_silence(exc)) from exc
     if _GREETING not in str(greeting):
         console.close()
-        raise ConsoleError("The daemon does not let us in.")
+        raise ConsoleError("The daemon rejects our key.")
     return console
 
 

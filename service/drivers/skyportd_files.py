@@ -24,7 +24,7 @@ MAX_STUCK = 5
 """How many lists in a row may bring no name that was not tried. Which one is named is chance."""
 
 MAX_NAMED = 20
-"""How many names of what is left are told, of MAX_NAME_LENGTH characters at the most."""
+"""How many names of what is left are listed, of MAX_NAME_LENGTH characters at the most."""
 
 MAX_NAME_LENGTH = 255
 
@@ -67,13 +67,13 @@ def erase(ask: Ask, volume_id: str, *, path: str | None, whole: bool) -> Leftove
         if not listed.ok and name is None:
             if found is not None and listed.reason.startswith("ENOENT"):
                 return None  # there is no volume
-            return _tell(path, volume_id, failed, listed.reason)
+            return _make_leftovers(path, volume_id, failed, listed.reason)
         names = _read_names(listed.body) if listed.ok else [str(name)]
         fresh = [each for each in names if each not in failed]
         stuck = 0 if fresh else stuck + 1
         if listed.ok and not fresh:
             failed = {each: failed[each] for each in names}
-            return _tell(path, volume_id, failed, "") if failed else None
+            return _make_leftovers(path, volume_id, failed, "") if failed else None
         if stuck >= MAX_STUCK or time.monotonic() >= deadline:
             break
         for each in fresh:
@@ -83,7 +83,7 @@ def erase(ask: Ask, volume_id: str, *, path: str | None, whole: bool) -> Leftove
                 path = path or _find_path(gone.reason, volume_id)[0]
             if time.monotonic() >= deadline:
                 break
-    return _tell(path, volume_id, failed, "Not all of it could be deleted in time.")
+    return _make_leftovers(path, volume_id, failed, "Not all of it could be deleted in time.")
 
 
 def _find_path(reason: str, volume_id: str) -> tuple[str | None, str | None]:
@@ -106,7 +106,9 @@ def _read_names(body: object) -> list[str]:
     ]
 
 
-def _tell(path: str | None, volume_id: str, failed: dict[str, str], reason: str) -> Leftovers:
+def _make_leftovers(
+    path: str | None, volume_id: str, failed: dict[str, str], reason: str
+) -> Leftovers:
     return Leftovers(
         path=path or f"volumes/{volume_id}",
         names=tuple(name[:MAX_NAME_LENGTH] for name in sorted(failed)[:MAX_NAMED]),

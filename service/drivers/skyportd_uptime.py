@@ -1,6 +1,6 @@
 """When a daemon of skyportd was started, by the clock of its own machine.
 
-It tells its uptime in whole minutes only. But it measures the load of its machine every ten
+It gives its uptime in whole minutes only. But it measures the load of its machine every ten
 seconds, and keeps what it measured over its end: where a measurement is missing it was not running.
 """
 
@@ -23,7 +23,7 @@ _UPTIME = re.compile(r"\d{1,6}[dhm]( \d{1,6}[dhm])*")
 
 
 def find_start(stats: Mapping[str, object], date: str) -> tuple[datetime, datetime] | None:
-    """Tell the earliest and the latest time at which the daemon may have been started.
+    """Return the earliest and the latest time at which the daemon may have been started.
 
     `stats` is what GET /stats answered, and `date` the header of that answer. None when they do not
     tell.

@@ -1,7 +1,7 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from copy import copy
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from service.store import (
 from service.store.audit import Audit
 from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
-from service.store.failed_attempts import Failures
+from service.store.failed_attempts import FailedAttempts
 from service.store.images import Images
 from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
@@ -49,12 +49,12 @@ from service.store.migrations import Change
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.settings import Settings
-from service.store.transitions import Moves, NoteOperation
+from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
 
 Result = TypeVar("Result")
 
-NoteCommand = Callable[[str, str, float], None]
+RecordCommand = Callable[[str, str, float], None]
 """Takes a command's name, how it ended (ok, failed), and its seconds."""
 
 TRANSACTION_TIMEOUT_S = 10
@@ -84,9 +84,9 @@ _FIELD_OF_OPERATION = {"_id": "instance_id"}
 
 
 class _Commands(CommandListener):
-    """Tells how long each command took, and never what was in it."""
+    """Record how long each command took, and never what was in it."""
 
-    def __init__(self, note: NoteCommand) -> None:
+    def __init__(self, note: RecordCommand) -> None:
         self._note = note
 
     def started(self, event: CommandStartedEvent) -> None:
@@ -111,14 +111,14 @@ class Store:
         *,
         keep_operations_s: float = KEEP_OPERATIONS_S,
         keep_audit_s: float = KEEP_AUDIT_S,
-        note_command: NoteCommand | None = None,
-        note_operation: NoteOperation | None = None,
+        record_command: RecordCommand | None = None,
+        record_operation: RecordOperation | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
         Operations are forgotten `keep_operations_s` seconds after their end; what a worker writes
-        into the audit log, `keep_audit_s` seconds after that. `note_command` is told of each
-        command, `note_operation` of each operation that ends.
+        into the audit log, `keep_audit_s` seconds after that. `record_command` is called with each
+        command, `record_operation` of each operation that ends.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -129,7 +129,7 @@ class Store:
                 w="majority",
                 timeoutMS=CALL_TIMEOUT_S * 1000,
                 serverSelectionTimeoutMS=5000,
-                event_listeners=[_Commands(note_command)] if note_command else [],
+                event_listeners=[_Commands(record_command)] if record_command else [],
             )
         except (InvalidURI, pymongo.errors.ConfigurationError, ValueError) as exc:
             # What is quoted may be a part of a password that is not escaped.
@@ -140,9 +140,9 @@ class Store:
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"])
         self.nodes = Nodes(self._database["nodes"])
-        self._moves = Moves(note_operation)
+        self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
-        self.failures = Failures(self._database["failures"])
+        self.failures = FailedAttempts(self._database["failures"])
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
         self.settings = Settings(self._database["settings"])
@@ -155,8 +155,8 @@ class Store:
         self,
         *,
         user_id: str | None = None,
-        instance_ids: Collection[str] | None = None,
-        node_ids: Collection[str] | None = None,
+        instance_ids: Iterable[str] | None = None,
+        node_ids: Iterable[str] | None = None,
     ) -> "Store":
         """Make a store of the same database in which only some documents can be read.
 
@@ -197,12 +197,12 @@ class Store:
 
     @translated
     def plan_migrations(self) -> list[Change]:
-        """Tell which migrations are pending, with the documents that need them; write nothing."""
+        """Return which migrations are pending, with the documents that need them; write nothing."""
         return migrations.plan(self._database)
 
     @translated
     def migrate(self) -> list[Change]:
-        """Do the migrations that are pending, and tell which those were."""
+        """Do the migrations that are pending, and return which those were."""
         return migrations.migrate(self._database)
 
     @translated
@@ -240,7 +240,7 @@ class Store:
 
     @translated
     def check_server(self) -> str | None:
-        """Tell in a sentence why this database cannot be used; None when it can."""
+        """Return in a sentence why this database cannot be used; None when it can."""
         hello = self._client.admin.command("hello")
         version = self._client.server_info()["version"]
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
@@ -258,9 +258,9 @@ class Store:
         return inspection.inspect(self._database, _INDEXES)
 
     @translated
-    def look_at_queue(self) -> Queue:
+    def queue_stats(self) -> Queue:
         """Look at the operations that have not ended; none of a node that is down is due."""
-        return inspection.look_at_queue(self._database, without_nodes=self.nodes.list_offline())
+        return inspection.queue_stats(self._database, without_nodes=self.nodes.list_offline())
 
     @translated
     def ping(self) -> None:
@@ -269,10 +269,10 @@ class Store:
             self._client.admin.command("ping")
 
     @translated
-    def tell_time(self) -> datetime:
-        """Tell the time by the clock that leases and probes are measured by."""
-        told: datetime = self._client.admin.command("hello")["localTime"]
-        return told.replace(tzinfo=UTC)
+    def server_time(self) -> datetime:
+        """Return the time by the clock that leases and probes are measured by."""
+        server: datetime = self._client.admin.command("hello")["localTime"]
+        return server.replace(tzinfo=UTC)
 
     def transaction(self, work: Callable[[Session], Result]) -> Result:
         """Run `work` so that all its writes happen, with a majority, or none.
@@ -288,7 +288,7 @@ class Store:
         try:
             with (
                 self._client.start_session() as session,
-                self._moves.told(session),
+                self._moves.flush_on_commit(session),
                 pymongo.timeout(TRANSACTION_TIMEOUT_S),
             ):
                 return session.with_transaction(

@@ -1,14 +1,13 @@
 """Who changed what, and who was rejected."""
 
-import builtins
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 
 from service.documents import AuditEntry
-from service.store.collection import Documents, Indexes, translated
+from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [
     {"keys": [("key_id", 1), ("_id", -1)]},
@@ -27,12 +26,12 @@ def first_id(at: datetime) -> str:
     return f"{int(at.timestamp() * 1000):012x}"
 
 
-class Audit(Documents[AuditEntry]):
+class Audit(Collection[AuditEntry]):
     """The entries. Their ids grow with the time."""
 
     what = "entry"
 
-    def __init__(self, collection: Collection[dict[str, Any]], *, keep_s: float) -> None:
+    def __init__(self, collection: MongoCollection[dict[str, Any]], *, keep_s: float) -> None:
         super().__init__(collection)
         self.keep_s = keep_s
         """How long entries are kept that no request made."""
@@ -65,7 +64,7 @@ class Audit(Documents[AuditEntry]):
         until: datetime | None = None,
         before: str | None,
         limit: int,
-    ) -> "builtins.list[AuditEntry]":
+    ) -> list[AuditEntry]:
         """Read the newest `limit` entries with these values, of `since` and later, before `until`.
 
         Those of rejected requests are of all times from their first to their last. `before` is an
@@ -80,4 +79,4 @@ class Audit(Documents[AuditEntry]):
             bounds["$lt"] = before or first_id(cast("datetime", until))
         cursor = self._collection.find({**query, **({"_id": bounds} if bounds else {})})
         cursor.sort("_id", -1).limit(limit)
-        return cast("builtins.list[AuditEntry]", builtins.list(cursor))
+        return cast(list[AuditEntry], list(cursor))

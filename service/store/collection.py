@@ -1,12 +1,11 @@
 """What all collections share: reading by id, and one place where pymongo's errors become ours."""
 
-import builtins
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from service.errors import Conflict, NotFound, ServiceError, StoreFailure, StoreUnavailable
@@ -16,7 +15,7 @@ Self = TypeVar("Self")
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-Indexes = builtins.list[dict[str, Any]]
+Indexes = list[dict[str, Any]]
 """Arguments of pymongo's IndexModel, an index each."""
 
 UNHURRIED_S = 86400.0
@@ -59,7 +58,7 @@ def translated(
     return call
 
 
-class Documents(Generic[Document]):
+class Collection(Generic[Document]):
     """One collection, or the part of it that somebody may see.
 
     `get` raises NotFound, `find` returns None; both pass over what may not be seen.
@@ -69,7 +68,7 @@ class Documents(Generic[Document]):
     """The noun for error messages."""
 
     def __init__(
-        self, collection: Collection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
+        self, collection: MongoCollection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
     ) -> None:
         self._collection = collection
         self._only = only
@@ -111,7 +110,7 @@ class Documents(Generic[Document]):
         return {str(group["_id"]): group["count"] for group in groups}
 
     @translated
-    def list(self) -> "builtins.list[Document]":
+    def all(self) -> list[Document]:
         """Read all documents, oldest first."""
         return self._read_all({})
 
@@ -119,12 +118,10 @@ class Documents(Generic[Document]):
         found = self._collection.find_one(self._within(query), session=session)
         return cast("Document | None", found)
 
-    def _read_all(
-        self, query: dict[str, Any], *, session: Session | None = None
-    ) -> "builtins.list[Document]":
+    def _read_all(self, query: dict[str, Any], *, session: Session | None = None) -> list[Document]:
         cursor = self._collection.find(self._within(query), session=session)
         cursor.sort([("created_at", 1), ("_id", 1)])
-        return cast("builtins.list[Document]", builtins.list(cursor))
+        return cast(list[Document], list(cursor))
 
     def _within(self, query: Mapping[str, Any]) -> dict[str, Any]:
         return {"$and": [query, self._only]} if self._only else dict(query)
@@ -134,11 +131,11 @@ class Documents(Generic[Document]):
 
 
 def duplicate_key(exc: DuplicateKeyError) -> Mapping[str, Any]:
-    """Tell the fields of the unique index that refused, with the values they had."""
+    """Return the fields of the unique index that refused, with the values they had."""
     return cast("Mapping[str, Any]", (exc.details or {}).get("keyValue", {}))
 
 
-def _duplicate_fields(exc: DuplicateKeyError) -> dict[str, builtins.list[str]]:
+def _duplicate_fields(exc: DuplicateKeyError) -> dict[str, list[str]]:
     return {
         name.removesuffix("_key").lstrip("_"): ["Taken already."] for name in duplicate_key(exc)
     }

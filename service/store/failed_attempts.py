@@ -7,7 +7,7 @@ import pymongo
 from pymongo import ReturnDocument
 from pymongo.write_concern import WriteConcern
 
-from service.store.collection import Documents, Indexes, translated
+from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [{"keys": [("expires_at", 1)], "expireAfterSeconds": 0}]
 
@@ -15,14 +15,14 @@ _TIMEOUT_S = 1.0
 """Who fails waits no longer than this for being counted."""
 
 
-class Failures(Documents[dict[str, Any]]):
+class FailedAttempts(Collection[dict[str, Any]]):
     """One count for each subject and window of time."""
 
     what = "count"
 
     @translated
-    def count_one(self, subject: str, *, window: str, ends_at: datetime) -> int:
-        """Count one more failure; tell how many there are in this window, which ends then."""
+    def increment(self, subject: str, *, window: str, ends_at: datetime) -> int:
+        """Count one more failure; return how many there are in this window, which ends then."""
         collection = self._collection.with_options(write_concern=WriteConcern(w=1))
         with pymongo.timeout(_TIMEOUT_S):
             counted = collection.find_one_and_update(

@@ -1,12 +1,11 @@
 """The catalogue of what may be deployed."""
 
-import builtins
 from typing import cast
 
 from pymongo import ReturnDocument
 
 from service.documents import Image
-from service.store.collection import Documents, Indexes, translated
+from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [
     {"keys": [("name", 1)], "unique": True},
@@ -15,13 +14,13 @@ INDEXES: Indexes = [
 ]
 
 
-class Images(Documents[Image]):
-    """The images. Several may run one container image; their names tell them apart."""
+class Images(Collection[Image]):
+    """The images. Several may run one container image; their names distinguish them."""
 
     what = "image"
 
     @translated
-    def list_matching(self, reference: str) -> "builtins.list[Image]":
+    def list_matching(self, reference: str) -> list[Image]:
         """Read the images whose id, name or container image is `reference`, oldest first."""
         return self._read_all(
             {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}

@@ -14,7 +14,7 @@ from service.store.collection import Indexes
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A database. None is what it does not tell us: its user lacks the role clusterMonitor."""
+    """A database. None is what it does not report: its user lacks the role clusterMonitor."""
 
     version: str
     members: int | None  # that vote or hold data; None: a sharded cluster
@@ -44,8 +44,8 @@ def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> 
     hello = admin.command("hello")
     status = _ask(admin, "replSetGetStatus")
     limit = _ask(admin, "getParameter", 1, transactionLifetimeLimitSeconds=1)
-    told = _ask(database, "dbStats")
-    size = told.get("fsTotalSize")
+    stats = _ask(database, "dbStats")
+    size = stats.get("fsTotalSize")
     sharded = hello.get("msg") == "isdbgrid"
     members = status.get("members")
     known = [*hello.get("hosts", []), *hello.get("passives", []), *hello.get("arbiters", [])]
@@ -54,7 +54,7 @@ def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> 
         members=None if sharded else len(members or known),
         members_up=sum(member["health"] == 1 for member in members) if members else None,
         transaction_lifetime_s=limit.get("transactionLifetimeLimitSeconds"),
-        disk_free=1 - told["fsUsedSize"] / size if size else None,
+        disk_free=1 - stats["fsUsedSize"] / size if size else None,
         schema=migrations.read_version(database),
         latest_schema=migrations.MIGRATIONS[-1].number,
         restoring=database["meta"].find_one(migrations.RESTORING) is not None,
@@ -78,7 +78,7 @@ def list_missing_indexes(
     ]
 
 
-def look_at_queue(database: Database[dict[str, Any]], *, without_nodes: list[str]) -> Queue:
+def queue_stats(database: Database[dict[str, Any]], *, without_nodes: list[str]) -> Queue:
     """Count the open operations, and find the oldest that is due; those of some nodes never are."""
     operations = database["operations"]
     running = list(operations.find({"status": OperationStatus.RUNNING}, {"instance_id": 1}))

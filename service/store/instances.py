@@ -1,18 +1,17 @@
 """What somebody wants to run, and what became of it."""
 
-import builtins
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from service.documents import Instance
 from service.errors import Conflict, NotFound, PortTaken
 from service.lifecycle import InstanceState, instance_states_before
-from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
-from service.store.transitions import GONE, Moves
+from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
+from service.store.transitions import GONE, TransitionLog
 
 INDEXES: Indexes = [
     # One document holds several ports, and no two documents of a node hold the same. Partial,
@@ -27,16 +26,16 @@ INDEXES: Indexes = [
 ]
 
 
-class Instances(Documents[Instance]):
+class Instances(Collection[Instance]):
     """The instances. A container's id is accepted wherever an instance's is."""
 
     what = "instance"
 
     def __init__(
         self,
-        collection: Collection[dict[str, Any]],
+        collection: MongoCollection[dict[str, Any]],
         *,
-        moves: Moves,
+        moves: TransitionLog,
         only: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(collection, only=only)
@@ -55,14 +54,12 @@ class Instances(Documents[Instance]):
         return instance
 
     @translated
-    def list_owned(
-        self, user_id: str, *, session: Session | None = None
-    ) -> "builtins.list[Instance]":
+    def list_owned(self, user_id: str, *, session: Session | None = None) -> list[Instance]:
         """Read the instances of one user, oldest first."""
         return self._read_all({"user_id": user_id}, session=session)
 
     @translated
-    def list_on(self, node_id: str) -> "builtins.list[Instance]":
+    def list_on(self, node_id: str) -> list[Instance]:
         """Read the instances of one node, oldest first."""
         return self._read_all({"node_id": node_id})
 
@@ -98,13 +95,13 @@ class Instances(Documents[Instance]):
         return True
 
     @translated
-    def list_deleting(self, node_id: str) -> "builtins.list[Instance]":
+    def list_deleting(self, node_id: str) -> list[Instance]:
         """Read the instances of one node that are on their way out."""
         return self._read_all({"node_id": node_id, "state": InstanceState.DELETING})
 
     @translated
     def list_known(self, instance_ids: Iterable[str]) -> set[str]:
-        """Tell which of the ids are instances', on whatever node."""
+        """Return which of the ids are instances', on whatever node."""
         found = self._collection.find({"_id": {"$in": sorted(instance_ids)}}, {"_id": 1})
         return {document["_id"] for document in found}
 
@@ -125,7 +122,7 @@ class Instances(Documents[Instance]):
         }
 
     @translated
-    def note(
+    def update(
         self,
         instance_id: str,
         changes: Mapping[str, object],
@@ -187,10 +184,8 @@ class Instances(Documents[Instance]):
 
     @translated
     def remove_on(self, node_id: str, *, session: Session) -> int:
-        """Forget all instances of a node that goes. Tell how many they were."""
-        there = builtins.list(
-            self._collection.find({"node_id": node_id}, {"state": 1}, session=session)
-        )
+        """Forget all instances of a node that goes. Return how many they were."""
+        there = list(self._collection.find({"node_id": node_id}, {"state": 1}, session=session))
         for instance in there:
             self._moves.add_instance(instance["_id"], instance["state"], GONE, session=session)
         return self._collection.delete_many({"node_id": node_id}, session=session).deleted_count

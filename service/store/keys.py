@@ -1,7 +1,6 @@
 """API keys, by digest."""
 
-import builtins
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -9,7 +8,7 @@ from pymongo import ReturnDocument
 
 from service.documents import Key
 from service.errors import Unauthorized
-from service.store.collection import Documents, Indexes, Session, translated
+from service.store.collection import Collection, Indexes, Session, translated
 
 INDEXES: Indexes = [
     {"keys": [("digest", 1)], "unique": True},
@@ -24,7 +23,7 @@ INDEXES: Indexes = [
 ]
 
 
-class Keys(Documents[Key]):
+class Keys(Collection[Key]):
     """The API keys."""
 
     what = "key"
@@ -44,9 +43,9 @@ class Keys(Documents[Key]):
         self,
         *,
         user_id: str | None,
-        instance_ids: Collection[str] | None,
-        node_ids: Collection[str] | None,
-    ) -> "builtins.list[Key]":
+        instance_ids: Iterable[str] | None,
+        node_ids: Iterable[str] | None,
+    ) -> list[Key]:
         """Read the keys that are limited to this user, some of these instances and of these nodes.
 
         Oldest first; None does not choose.
@@ -79,7 +78,7 @@ class Keys(Documents[Key]):
 
     @translated
     def remove_of_user(self, user_id: str, *, session: Session) -> int:
-        """Revoke the keys that are limited to the user; tell how many those were."""
+        """Revoke the keys that are limited to the user; return how many those were."""
         gone = self._collection.delete_many({"user_id": user_id}, session=session)
         return gone.deleted_count
 

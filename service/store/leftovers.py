@@ -1,15 +1,14 @@
 """Files of removed instances that nobody could delete through their nodes."""
 
-import builtins
 from typing import Any, cast
 
 from service.documents import Leftover
-from service.store.collection import Documents, Indexes, Session, translated
+from service.store.collection import Collection, Indexes, Session, translated
 
 INDEXES: Indexes = [{"keys": [("node_id", 1)]}]
 
 
-class Leftovers(Documents[Leftover]):
+class Leftovers(Collection[Leftover]):
     """What is left, one document for each instance that is gone."""
 
     what = "leftover"
@@ -28,7 +27,7 @@ class Leftovers(Documents[Leftover]):
         self._collection.delete_one({"_id": instance_id}, session=session)
 
     @translated
-    def list_on(self, node_id: str) -> "builtins.list[Leftover]":
+    def list_on(self, node_id: str) -> list[Leftover]:
         """Read what is left on a node, oldest first."""
         return self._read_all({"node_id": node_id})
 

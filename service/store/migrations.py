@@ -191,13 +191,13 @@ MIGRATIONS = [
 
 
 def read_version(database: Database[dict[str, Any]]) -> int:
-    """Tell the number of the last migration that was done; 0 for none."""
+    """Return the number of the last migration that was done; 0 for none."""
     schema = database["meta"].find_one(SCHEMA)
     return schema["version"] if schema else 0
 
 
 def plan(database: Database[dict[str, Any]]) -> list[Change]:
-    """Tell what `migrate` would do now, and write nothing. Raises StoreFailure like it."""
+    """Return what `migrate` would do now, and write nothing. Raises StoreFailure like it."""
     with pymongo.timeout(UNHURRIED_S):
         return [
             Change(number, sentence, work(database, write=False))
@@ -208,7 +208,7 @@ def plan(database: Database[dict[str, Any]]) -> list[Change]:
 def migrate(
     database: Database[dict[str, Any]], *, lease_s: float = LEASE_S, wait_s: float = WAIT_S
 ) -> list[Change]:
-    """Do what is pending, and tell what that was; nothing is pending then.
+    """Do what is pending, and return what that was; nothing is pending then.
 
     Raises StoreFailure for a database of a newer version, StoreUnavailable when another process is
     still at it after `wait_s`.
@@ -251,7 +251,7 @@ def _apply(database: Database[dict[str, Any]], migration: Migration) -> Change:
 
 @contextmanager
 def _lock(meta: Collection[dict[str, Any]], lease_s: float) -> Iterator[bool]:
-    """Try to be the only one; tell whether we are. The lease is renewed until the end."""
+    """Try to be the only one; return whether we are. The lease is renewed until the end."""
     token = secrets.token_hex(8)
     lock = {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
     free = {"$expr": {"$lt": [{"$ifNull": ["$lock.until", _LONG_AGO]}, "$$NOW"]}}

@@ -1,6 +1,5 @@
 """The machines that run instances, and what they have promised."""
 
-import builtins
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from service.documents import Node
 from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.lifecycle import NodeStatus
-from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
+from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
 
 INDEXES: Indexes = [
@@ -38,17 +37,17 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_on_trial(node: Mapping[str, Any]) -> bool:
-    """Tell whether the node gets one operation at a time, until one of them comes to an end."""
+    """Return whether the node gets one operation at a time, until one of them comes to an end."""
     return bool(node.get("unanswered", 0) >= TRIAL_AFTER)
 
 
-class Nodes(Documents[Node]):
+class Nodes(Collection[Node]):
     """The nodes."""
 
     what = "node"
 
     @translated
-    def list_by_ids(self, node_ids: set[str]) -> "builtins.list[Node]":
+    def list_by_ids(self, node_ids: set[str]) -> list[Node]:
         """Read the nodes of these ids that exist."""
         return self._read_all({"_id": {"$in": sorted(node_ids)}})
 
@@ -98,13 +97,13 @@ class Nodes(Documents[Node]):
         )
 
     @translated
-    def list_offline(self) -> "builtins.list[str]":
+    def list_offline(self) -> list[str]:
         """List the ids of the nodes that are known to be down."""
         return self._collection.distinct("_id", {"status": NodeStatus.OFFLINE})
 
     @translated
     def find_limits(self) -> Limits:
-        """Tell which nodes are down, on trial, or busy with the one deployment that they bear."""
+        """Return which nodes are down, on trial, or busy with the one deployment that they bear."""
         limited = {
             "$or": [
                 {"status": NodeStatus.OFFLINE},
@@ -114,7 +113,7 @@ class Nodes(Documents[Node]):
         }
         is_deploying = {"$gt": ["$deploying.until", "$$NOW"]}
         fields = {"status": 1, "unanswered": 1, "deploying": 1, "is_deploying": is_deploying}
-        found = builtins.list(self._collection.find(limited, fields))
+        found = list(self._collection.find(limited, fields))
         return Limits(
             offline=[node["_id"] for node in found if node["status"] == NodeStatus.OFFLINE],
             on_trial=[node["_id"] for node in found if is_on_trial(node)],
@@ -126,7 +125,7 @@ class Nodes(Documents[Node]):
         )
 
     @translated
-    def note_unanswered(self, node_id: str) -> None:
+    def count_unanswered(self, node_id: str) -> None:
         """Count an operation that got no answer; have the node probed at once if it is Online."""
         probed_at = {"$cond": [{"$eq": ["$status", NodeStatus.ONLINE]}, None, "$probed_at"]}
         count = {"$add": [{"$ifNull": ["$unanswered", 0]}, 1]}
@@ -135,7 +134,7 @@ class Nodes(Documents[Node]):
         )
 
     @translated
-    def note_answered(self, node_id: str) -> bool:
+    def reset_unanswered(self, node_id: str) -> bool:
         """Note that an operation came to an end. True when the node was on trial until now."""
         before = self._collection.find_one_and_update(
             {"_id": node_id, "unanswered": {"$gt": 0}}, {"$set": {"unanswered": 0}}
@@ -170,7 +169,7 @@ class Nodes(Documents[Node]):
         )
 
     @translated
-    def list_deploying(self) -> "builtins.list[Node]":
+    def list_deploying(self) -> list[Node]:
         """Read the nodes on which only one deployment, which is under way, may run."""
         return self._read_all({"$expr": {"$gt": ["$deploying.until", "$$NOW"]}})
 
@@ -204,7 +203,7 @@ class Nodes(Documents[Node]):
         return cast("Node | None", claimed)
 
     @translated
-    def renew_probes(self, node_ids: builtins.list[str], token: str, *, lease_s: float) -> None:
+    def renew_probes(self, node_ids: list[str], token: str, *, lease_s: float) -> None:
         """Keep others from probing the nodes that are still being probed under this token."""
         self._collection.update_many(
             {"_id": {"$in": node_ids}, "probing.token": token},
@@ -219,8 +218,8 @@ class Nodes(Documents[Node]):
         )
 
     @translated
-    def tell_probe_age(self) -> float:
-        """Tell the seconds since the oldest probe, of the nodes that are probed; 0 without any."""
+    def oldest_probe_age_s(self) -> float:
+        """Return the seconds since the oldest probe of the nodes that are probed; 0 without any."""
         # Who is to be probed at once has no time, but was seen or made at one.
         since = {"$ifNull": ["$probed_at", "$last_seen_at", "$created_at"]}
         ages = self._collection.aggregate(
@@ -232,7 +231,7 @@ class Nodes(Documents[Node]):
         return next((max(0.0, found["age"] / 1000) for found in ages), 0.0)
 
     @translated
-    def note_probe(self, node_id: str, changes: Mapping[str, object]) -> Node:
+    def update(self, node_id: str, changes: Mapping[str, object]) -> Node:
         """Write what a probe found.
 
         Raises NotFound when the node is gone, NodeExists when another has its engine already and

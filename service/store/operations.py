@@ -5,21 +5,20 @@ every write to a claimed operation is conditional on the lease's token: a worker
 late, when another has taken over, changes nothing.
 """
 
-import builtins
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 
 import pymongo
 from pymongo import ReturnDocument
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.documents import LeftBehind, Operation, Step
 from service.lifecycle import OPEN, OperationKind, OperationStatus
-from service.store.collection import Documents, Indexes, Session, translated
+from service.store.collection import Collection, Indexes, Session, translated
 from service.store.due import ANY_ROOM, RUNNING_FIELDS, Limits, Queue, Room
-from service.store.transitions import Moves
+from service.store.transitions import TransitionLog
 
 _IS_OPEN = {"$in": sorted(OPEN)}
 
@@ -66,17 +65,17 @@ _CLOSED_STEPS = {
 """An operation's steps, with an end for one that a worker began and never ended."""
 
 
-class Operations(Documents[Operation]):
+class Operations(Collection[Operation]):
     """The operations. Those that ended are forgotten after `keep_ended_s` seconds."""
 
     what = "operation"
 
     def __init__(
         self,
-        collection: Collection[dict[str, Any]],
+        collection: MongoCollection[dict[str, Any]],
         *,
         keep_ended_s: float,
-        moves: Moves,
+        moves: TransitionLog,
         only: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(collection, only=only)
@@ -89,11 +88,11 @@ class Operations(Documents[Operation]):
         self._moves.add_operation(document, None, session=session)
 
     @translated
-    def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> "builtins.list[Operation]":
+    def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> list[Operation]:
         """Read the newest `limit` operations with these values of `instance_id` and the like."""
         cursor = self._collection.find(self._within(wanted))
         cursor.sort([("created_at", -1), ("_id", -1)]).limit(limit)
-        return cast("builtins.list[Operation]", builtins.list(cursor))
+        return cast(list[Operation], list(cursor))
 
     @translated
     def list_touched(self, node_id: str, since: datetime) -> set[str]:
@@ -200,14 +199,14 @@ class Operations(Documents[Operation]):
         return asked.matched_count == 1
 
     @translated
-    def hurry(self, operation_id: str) -> bool:
+    def retry_now(self, operation_id: str) -> bool:
         """Let the operation be tried at once. False when it is not waiting."""
-        return self._hurry({"_id": operation_id}) == 1
+        return self._retry_now({"_id": operation_id}) == 1
 
     @translated
-    def hurry_on(self, node_id: str) -> None:
+    def retry_now_on_node(self, node_id: str) -> None:
         """Let all waiting operations of a node that came back be tried at once."""
-        self._hurry({"node_id": node_id})
+        self._retry_now({"node_id": node_id})
 
     @translated
     def claim(
@@ -259,7 +258,7 @@ class Operations(Documents[Operation]):
         return begun.matched_count == 1
 
     @translated
-    def note_progress(self, operation_id: str, token: str, progress: str) -> bool:
+    def set_progress(self, operation_id: str, token: str, progress: str) -> bool:
         """Write how far the step is that was begun last. False when the lease is not ours."""
         noted = self._collection.update_one(
             _held(operation_id, token),
@@ -280,7 +279,7 @@ class Operations(Documents[Operation]):
         )
 
     @translated
-    def note_leftovers(
+    def set_leftovers(
         self, operation_id: str, token: str, leftovers: LeftBehind, *, session: Session
     ) -> None:
         """Write down what a removal could not delete, if the lease is still ours."""
@@ -341,7 +340,7 @@ class Operations(Documents[Operation]):
     def _move(
         self,
         query: Mapping[str, Any],
-        changes: "builtins.list[Mapping[str, Any]]",
+        changes: list[Mapping[str, Any]],
         *,
         session: Session | None = None,
     ) -> bool:
@@ -356,7 +355,7 @@ class Operations(Documents[Operation]):
 
     def _ending(
         self, status: OperationStatus, *, error: str | None = None, now: datetime
-    ) -> "builtins.list[Mapping[str, Any]]":
+    ) -> list[Mapping[str, Any]]:
         ended = {
             "status": status.value,
             "error": {"$literal": error} if error else "$error",
@@ -367,7 +366,7 @@ class Operations(Documents[Operation]):
         }
         return [{"$set": ended}]
 
-    def _hurry(self, query: Mapping[str, Any]) -> int:
+    def _retry_now(self, query: Mapping[str, Any]) -> int:
         hurried = self._collection.update_many(
             {**query, "status": OperationStatus.PENDING}, {"$set": {"next_attempt_at": None}}
         )

@@ -4,23 +4,23 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 
 from service.documents import Setting
 from service.errors import StoreFailure
-from service.store.collection import Documents, translated
+from service.store.collection import Collection, translated
 
 INSTALLATION = "installation"
 """The document with the id that this installation marks its containers and volumes with."""
 
 
-class Settings(Documents[Setting]):
+class Settings(Collection[Setting]):
     """What is kept once for a database."""
 
     what = "setting"
 
-    def __init__(self, collection: Collection[dict[str, Any]]) -> None:
+    def __init__(self, collection: MongoCollection[dict[str, Any]]) -> None:
         super().__init__(collection)
         self._installation_id: str | None = None
 

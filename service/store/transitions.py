@@ -1,6 +1,6 @@
-"""Tells of each move of an instance or an operation, once it is written: one line in the log.
+"""Logs each transition of an instance or an operation, once it is written: one line each.
 
-What a transaction writes is told when it is committed, and not at all when it is not.
+What a transaction writes is logged when it is committed, and not at all when it is not.
 """
 
 import logging
@@ -13,18 +13,18 @@ from service.store.collection import Session
 
 log = logging.getLogger("skyquay.move")
 
-NoteOperation = Callable[[str, str, float], None]
+RecordOperation = Callable[[str, str, float], None]
 """Takes the kind of an operation that ended, its outcome, and its seconds since it was taken on."""
 
 GONE = "gone"
 
 
-class Moves:
+class TransitionLog:
     """The moves of one store."""
 
-    def __init__(self, note_operation: NoteOperation | None = None) -> None:
-        """Tell `note_operation` of each operation that ends."""
-        self._note_operation = note_operation
+    def __init__(self, record_operation: RecordOperation | None = None) -> None:
+        """Return `record_operation` of each operation that ends."""
+        self._note_operation = record_operation
         self._waiting: dict[Session, list[Callable[[], None]]] = {}
 
     def begin(self, session: Session) -> None:
@@ -32,40 +32,40 @@ class Moves:
         self._waiting[session] = []
 
     @contextmanager
-    def told(self, session: Session) -> Iterator[None]:
-        """Tell what the session wrote if this ends well: then it is there to stay."""
+    def flush_on_commit(self, session: Session) -> Iterator[None]:
+        """Return what the session wrote if this ends well: then it is there to stay."""
         try:
             yield
-            for tell in self._waiting.get(session, []):
-                tell()
+            for flush in self._waiting.get(session, []):
+                flush()
         finally:
             self._waiting.pop(session, None)
 
     def add_instance(
         self, instance_id: str, before: str, after: str, *, session: Session | None
     ) -> None:
-        """Tell that an instance is in another state."""
+        """Return that an instance is in another state."""
         self._add(lambda: _log_instance(instance_id, before, after), session)
 
     def add_operation(
         self, operation: Operation, before: str | None, *, session: Session | None = None
     ) -> None:
-        """Tell that an operation, as it is now, was something else before; None: it is new."""
-        self._add(lambda: self._tell_operation(operation, before), session)
+        """Return that an operation, as it is now, was something else before; None: it is new."""
+        self._add(lambda: self._log_operation(operation, before), session)
 
-    def _add(self, tell: Callable[[], None], session: Session | None) -> None:
+    def _add(self, flush: Callable[[], None], session: Session | None) -> None:
         if session is None:
-            tell()
+            flush()
         elif session in self._waiting:
-            self._waiting[session].append(tell)
+            self._waiting[session].append(flush)
 
-    def _tell_operation(self, operation: Operation, before: str | None) -> None:
+    def _log_operation(self, operation: Operation, before: str | None) -> None:
         status = operation["status"]
         if status in ENDED and self._note_operation is not None:
             took_s = (operation["updated_at"] - operation["created_at"]).total_seconds()
             self._note_operation(operation["kind"], status, took_s)
         log.info(
-            "operation",
+            "operation.moved",
             extra={
                 "operation_id": operation["_id"],
                 "kind": operation["kind"],
@@ -82,4 +82,4 @@ class Moves:
 
 
 def _log_instance(instance_id: str, before: str, after: str) -> None:
-    log.info("instance", extra={"instance_id": instance_id, "from": before, "to": after})
+    log.info("instance.moved", extra={"instance_id": instance_id, "from": before, "to": after})

@@ -1,13 +1,12 @@
 """Who owns instances."""
 
-import builtins
 from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
 from service.documents import User
 from service.errors import Conflict, NotFound
-from service.store.collection import Documents, Indexes, Session, duplicate_key, translated
+from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 
 INDEXES: Indexes = [
     {"keys": [("email_key", 1)], "unique": True},
@@ -17,7 +16,7 @@ INDEXES: Indexes = [
 _FIELD_OF_KEY = {"_id": "userId", "email_key": "email", "username_key": "username"}
 
 
-class Users(Documents[User]):
+class Users(Collection[User]):
     """The users. E-mail addresses and names are unique in any letter case."""
 
     what = "user"
@@ -43,7 +42,7 @@ class Users(Documents[User]):
         )
 
     @translated
-    def note_deploy(self, user_id: str, *, now: datetime, session: Session) -> None:
+    def record_deploy(self, user_id: str, *, now: datetime, session: Session) -> None:
         """Write down that the user deploys. Raises NotFound when the user is gone.
 
         The write is what keeps a deploy and the user's deletion from passing each other.
@@ -75,7 +74,7 @@ class Users(Documents[User]):
             raise NotFound(self.what, user_id, field="userId")
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
-        fields: builtins.list[str] = [_FIELD_OF_KEY[name] for name in duplicate_key(exc)]
+        fields: list[str] = [_FIELD_OF_KEY[name] for name in duplicate_key(exc)]
         return Conflict(
             "This user exists already.", **{field: ["Taken already."] for field in fields}
         )

@@ -1,4 +1,4 @@
-"""The record of changes on the wire."""
+"""The audit log on the wire."""
 
 from datetime import UTC, datetime
 

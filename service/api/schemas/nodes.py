@@ -333,7 +333,7 @@ class LeftoverAnswer(LeftoversAnswer):
 class DriftAnswer(Answer):
     """How a node differs from the documents."""
 
-    strays = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
+    orphans = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
     unclaimed = ma.fields.List(
         ma.fields.Nested(UnknownContainer),
         required=True,
@@ -364,12 +364,12 @@ class ResolveDrift(Request):
     adopt = ma.fields.List(
         ma.fields.Nested(Adoption),
         load_default=list,
-        metadata={"description": "Unknown or unclaimed containers that become instances."},
+        metadata={"description": "Orphan or unclaimed containers that become instances."},
     )
     remove = ma.fields.List(
         fields.text(longest=128, description="An id."),
         load_default=list,
-        metadata={"description": "Unknown containers, missing instances and leftovers that go."},
+        metadata={"description": "Orphan containers, missing instances and leftovers that go."},
     )
     recreate = ma.fields.List(
         fields.text(longest=128, description="An id."),
