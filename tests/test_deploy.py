@@ -15,6 +15,8 @@ from service.config import Config
 from service.embedded_mongod import find_mongod
 from tests.support import free_port, need
 
+pytestmark = pytest.mark.spawns
+
 ROOT = Path(__file__).resolve().parent.parent
 APIS = {"api-1", "api-2"}
 MEMBERS = {"mongo-1", "mongo-2", "mongo-3"}
@@ -56,7 +58,6 @@ def services(compose):
     return compose["services"]
 
 
-@pytest.mark.spawns
 def test_compose_file_is_valid(services):
     """
     Compose accepts the file, and it has the services that the operations page names.
@@ -76,7 +77,6 @@ def test_nginx_knows_each_api(services):
     assert APIS == set(re.findall(r"^ +server ([a-z0-9-]+):8000", upstream, re.MULTILINE))
 
 
-@pytest.mark.spawns
 def test_compose_serves_https_with_another_file(services, tmp_path):
     """
     The line for `.env` that the operations page has adds the port, the file and the certificate to
@@ -114,7 +114,6 @@ def test_no_secret_is_in_the_environment(services):
     assert [] == [name for name in names if not name.endswith("_FILE")]
 
 
-@pytest.mark.spawns
 def test_make_secrets_makes_what_compose_names(compose, tmp_path):
     """
     The script makes each file that docker-compose.yml mounts, in the folder beside it.
@@ -127,7 +126,6 @@ def test_make_secrets_makes_what_compose_names(compose, tmp_path):
     }
 
 
-@pytest.mark.spawns
 def test_make_secrets_makes_settings_that_are_taken(tmp_path):
     """
     The secrets that it makes are long enough, and the URI names all members.
@@ -146,7 +144,6 @@ def test_make_secrets_makes_settings_that_are_taken(tmp_path):
     )
 
 
-@pytest.mark.spawns
 def test_a_key_of_several_lines_makes_a_set(tmp_path):
     """
     As `openssl rand -base64 756` makes it: the members and who makes a set of them take it alike.
@@ -172,7 +169,6 @@ def test_a_key_of_several_lines_makes_a_set(tmp_path):
     assert (0, True) == (made.returncode, "and knows skyquay." in made.stdout), made.stderr
 
 
-@pytest.mark.spawns
 def test_make_secrets_leaves_alone_what_exists(tmp_path):
     """
     A second run changes nothing, and makes a file that is missing.
@@ -186,7 +182,6 @@ def test_make_secrets_leaves_alone_what_exists(tmp_path):
     assert before == after
 
 
-@pytest.mark.spawns
 def test_secrets_are_for_the_owner_and_the_containers(tmp_path):
     """
     Any user of a container reads the files, but on the machine nobody else gets into the folder.
