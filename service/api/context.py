@@ -1,5 +1,6 @@
 """What views need of the running app: its store, drivers, settings and clock, and who calls."""
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.lockout import Lockout
 from service.operations import Origin
-from service.store import Store
+from service.store import CALL_TIMEOUT_S, Store
 from service.vault import Vault
 
 EXTENSION = "skyquay"
+
+REST_S = 3.0
+"""How long the database may take, at least, for what is left of a request that has waited."""
 
 BRIEFLY_S = 1.0
 """How long a request waits for a database that did not answer the one before."""
@@ -88,6 +92,11 @@ def begin_bound(timeout_s: float | None = None) -> None:
     whole = app_context().store
     g.bound = ExitStack()
     g.bound.enter_context(whole.bounded() if timeout_s is None else whole.bounded(timeout_s))
+
+
+def bound_rest() -> None:
+    """Bound what is left of a request that has waited: it does not wait as long again."""
+    begin_bound(max(REST_S, CALL_TIMEOUT_S - (time.time() - g.began_at)))
 
 
 def end_bound(_: BaseException | None = None) -> None:

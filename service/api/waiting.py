@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from flask import g
 
 from service import keys, operations
-from service.api.context import app_context, end_bound, store
+from service.api.context import app_context, bound_rest, end_bound, store
 from service.documents import Operation
 from service.drivers import DriverFactory
 from service.lifecycle import NodeStatus
@@ -29,12 +29,14 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
     end_bound()
     wait_s = max(0.0, wait_s - (time.time() - g.began_at))
     with ctx.wait_slots.try_slot(keys.family_of(g.key)) as may_wait:
-        return operations.wait(
+        ended = operations.wait(
             store(),
             operation,
             timeout_s=wait_s if may_wait else 0,
             pause=ctx.stopping.wait,
         )
+    bound_rest()
+    return ended
 
 
 @contextmanager
