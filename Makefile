@@ -15,7 +15,7 @@ help: ## Say what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:PORT if that is given.
-	@$(MAKE) -q --no-print-directory $(INSTALLED) || $(BASE_PYTHON) -B -m service.preflight $(LISTEN)
+	@$(MAKE) -q --no-print-directory $(INSTALLED) || $(BASE_PYTHON) -B -m service.serving.preflight $(LISTEN)
 	@$(MAKE) -s --no-print-directory $(INSTALLED) BASE_PYTHON=$(BASE_PYTHON)
 	@exec $(VENV)/bin/skyquay up $(if $(LISTEN),--listen $(LISTEN))
 

@@ -2,9 +2,9 @@
 
 import os
 
-from service import logs
 from service.app import create_app
 from service.config import Config
+from service.telemetry import logs
 
 config = Config.from_env(os.environ)
 config.require_mongodb()

@@ -24,11 +24,12 @@ from typing import Any
 import click
 import requests
 
-from service import embedded_mongod, images, instances, nodes, users
+from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
-from service.lifecycle import NodeStatus
-from service.ports import parse
+from service.model.lifecycle import NodeStatus
+from service.model.ports import parse
+from service.serving import embedded_mongod
 from service.store import Store
 
 KEY = "bench-key-0123456789abcdef"

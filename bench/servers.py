@@ -23,12 +23,13 @@ import click
 import psutil
 import requests
 
-from service import embedded_mongod, images, instances, nodes, users
+from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
-from service.ports import parse
+from service.model.ports import parse
+from service.serving import embedded_mongod
+from service.serving.supervisor import count_cores
 from service.store import Store
-from service.supervisor import count_cores
 
 KEY = "bench-key-0123456789abcdef"
 SKYQUAY = Path(sys.executable).with_name("skyquay")

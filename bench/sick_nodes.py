@@ -22,11 +22,12 @@ import click
 import requests
 
 from bench.dead_nodes import KEY, SKYQUAY
-from service import embedded_mongod, images, instances, nodes, users
+from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
-from service.lifecycle import OperationStatus
-from service.ports import parse
+from service.model.lifecycle import OperationStatus
+from service.model.ports import parse
+from service.serving import embedded_mongod
 from service.store import Store
 
 ENGINES = """

@@ -3,9 +3,9 @@
 A request enters through a **blueprint**, is loaded by a **schema**, becomes one call to a **use
 case**, which reads and writes documents in the **store**; whatever a node must do becomes an
 **operation**, which a **worker** carries out through a **driver**. The answer is shaped in one
-place, ``service/api/wire.py``.
+place, ``service/contract/wire.py``.
 
 Imports go one way only: ``api`` -> use cases -> ``store``, and ``worker`` -> ``drivers``. Only
-``store`` knows pymongo, only ``api`` knows Flask and marshmallow, only a driver knows its node's
-protocol, and only ``app`` and ``cli`` wire them together. ``tests/test_imports.py`` checks it.
+``store`` knows pymongo, only ``api`` knows Flask, only ``contract`` the wire, only a driver its
+node's protocol, and only ``app`` and ``cli`` wire them together. ``tests/test_imports.py`` checks it.
 """

@@ -10,19 +10,21 @@ from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from service import audit, certificates, installation, keys, metrics
-from service.addresses import LOOPBACK, refusal, refuse_plain, trust
+from service import audit, installation, keys
 from service.config import Config
-from service.documents import Key, Node
 from service.drivers import Authorize, DriverFactory, NodeDriver, always
-from service.drivers.docker_engine import DockerEngine
-from service.drivers.process import ProcessRunner
-from service.drivers.skyportd import Skyportd
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.process.runner import ProcessRunner
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeUnreachable, StoreFailure, StoreUnavailable
-from service.lockout import Lockout
+from service.model.addresses import LOOPBACK, refusal, refuse_plain, trust
+from service.model.documents import Key, Node
+from service.security import certificates
+from service.security.lockout import Lockout
+from service.security.vault import Vault
 from service.store import CALL_TIMEOUT_S, Store
-from service.vault import Vault
-from service.worker import Worker
+from service.telemetry import metrics
+from service.worker.loop import Worker
 
 if TYPE_CHECKING:
     from flask import Flask

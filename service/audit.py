@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from service.addresses import find_caller
-from service.documents import AuditEntry
+from service.model.addresses import find_caller
+from service.model.documents import AuditEntry
 from service.store import Store
 from service.store.audit import REJECTION_WINDOW_S, first_id
 

@@ -17,7 +17,6 @@ from itertools import chain
 from typing import TypedDict, Unpack
 
 from service import instances, operations
-from service.documents import Instance, Leftover, Node, Operation
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
 from service.errors import (
     Conflict,
@@ -27,7 +26,8 @@ from service.errors import (
     NodeOffline,
     NodeUnreachable,
 )
-from service.lifecycle import (
+from service.model.documents import Instance, Leftover, Node, Operation
+from service.model.lifecycle import (
     OPEN,
     InstanceState,
     NodeStatus,

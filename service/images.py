@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from service.documents import Image
 from service.errors import InvalidInput, NotFound
+from service.model.documents import Image
 from service.store import Store
 
 
@@ -24,7 +24,7 @@ def put(
 ) -> Image:
     """Add an image, or replace the one of the same name, whose id stays.
 
-    `fields` is an image as `service.documents.Image` has it, but for the id and the times.
+    `fields` is an image as `service.model.documents.Image` has it, but for the id and the times.
     """
     image = {**fields, "_id": new_id(), "created_at": now, "updated_at": now}
     return store.images.put(image)  # type: ignore[arg-type]

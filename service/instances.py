@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import NotRequired, TypedDict, Unpack
 
 from service import images, operations
-from service.documents import Image, Instance, Node, Operation, PortPair
 from service.drivers import ContainerSpec, ContainerStatus, DriverFactory, NodeDriver
 from service.errors import (
     InstanceNotReady,
@@ -16,10 +15,11 @@ from service.errors import (
     NodeFailure,
     NodeOffline,
 )
-from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
-from service.masking import mask
+from service.model.documents import Image, Instance, Node, Operation, PortPair
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.model.ports import PortMapping, parse_primary
 from service.operations import Origin
-from service.ports import PortMapping, parse_primary
+from service.security.masking import mask
 from service.store import Store
 from service.store.collection import Session
 

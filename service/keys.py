@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from service.access import SCOPES, Access, expand, parse_network
-from service.documents import Key, RetiringKey
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
+from service.model.access import SCOPES, Access, expand, parse_network
+from service.model.documents import Key, RetiringKey
 from service.store import Store
 from service.store.collection import Session
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime
 
 from service import audit
-from service.documents import LeftBehind, Leftover, Operation
 from service.drivers import Leftovers
+from service.model.documents import LeftBehind, Leftover, Operation
 from service.store import Store
 from service.store.collection import Session
 

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict, cast
 
-from service.addresses import LOOPBACK, is_loopback, refusal
-from service.documents import Allocated, Capacity, ConfigureKey, Node, Report
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import (
     InvalidInput,
@@ -23,12 +21,14 @@ from service.errors import (
     ServiceError,
     StoreUnavailable,
 )
-from service.lifecycle import NodeStatus
-from service.quantities import find_capacity_mib, find_capacity_milli
+from service.model.addresses import LOOPBACK, is_loopback, refusal
+from service.model.documents import Allocated, Capacity, ConfigureKey, Node, Report
+from service.model.lifecycle import NodeStatus
+from service.model.quantities import find_capacity_mib, find_capacity_milli
+from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
 from service.store.nodes import engine_taken, is_on_trial
-from service.vault import Vault
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NotRequired, TypedDict, Unpack
 
-from service.documents import Instance, Operation
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
-from service.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
+from service.model.documents import Instance, Operation
+from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
 

@@ -10,8 +10,8 @@ from typing import Literal
 import argon2
 import bcrypt
 
-from service.documents import User
 from service.errors import InvalidInput, NotFound
+from service.model.documents import User
 from service.store import Store
 from service.store.collection import Session
 

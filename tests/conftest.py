@@ -15,10 +15,11 @@ import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
 
-from service import embedded_mongod, users
+from service import users
 from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
+from service.serving import embedded_mongod
 from service.store import Store
 from tests import spawning
 from tests.support import ApiClient, a_key, a_node, a_user, an_image, empty

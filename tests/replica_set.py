@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from service.embedded_mongod import LOOPBACK, find_mongod
+from service.serving.embedded_mongod import LOOPBACK, find_mongod
 from tests.support import eventually, free_port
 
 NAME = "failover"

@@ -18,13 +18,13 @@ from flask.testing import FlaskClient
 from pymongo.database import Database
 
 from service import images, keys, nodes, users
-from service.documents import Image, Node, User
 from service.drivers import DriverFactory
 from service.instances import Order
-from service.job import claim
-from service.jobs import carry_out
-from service.ports import parse
+from service.model.documents import Image, Node, User
+from service.model.ports import parse
 from service.store import Store
+from service.worker.carry_out import carry_out
+from service.worker.job import claim
 
 DEPLOY = "/api/instances/deploy"
 ABSENT = "left out"

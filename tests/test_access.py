@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import keys
-from service.access import GRANTS, SCOPES, Access, expand, parse_network
 from service.app import create_app
 from service.config import Config
 from service.errors import Conflict
+from service.model.access import GRANTS, SCOPES, Access, expand, parse_network
 from tests.support import (
     NOON,
     ApiClient,

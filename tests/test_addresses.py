@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import first_start
-from service.addresses import is_loopback, refusal
 from service.app import create_app, make_drivers
 from service.drivers.dialing import Dialer
-from service.drivers.docker_engine import DockerEngine
-from service.drivers.skyportd import Skyportd
-from service.drivers.skyportd_console import ConsoleError, read_last
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.skyportd.console import ConsoleError, read_last
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure, NodeUnreachable
+from service.model.addresses import is_loopback, refusal
+from service.serving import first_start
 from tests.support import NOON, ApiClient, a_key, a_node, told
 from tests.tls import Authority
 

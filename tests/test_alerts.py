@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import keys, nodes
 from service.drivers.memory import MemoryNodes
-from service.lifecycle import NodeStatus
+from service.model.lifecycle import NodeStatus
 from tests.support import DEPLOY, NOON, a_deploy, a_user, an_image, free_port
 from tests.test_cli import FAR, SKYQUAY, answer_of
 

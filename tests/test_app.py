@@ -9,8 +9,8 @@ import pytest
 
 from service.app import create_app, make_drivers, make_store
 from service.config import Config
-from service.drivers.docker_engine import DockerEngine
-from service.drivers.process import ProcessRunner
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.process.runner import ProcessRunner
 from service.errors import NodeUnreachable
 from tests.support import ApiClient, a_key
 

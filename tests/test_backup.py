@@ -10,14 +10,16 @@ import pytest
 from click.testing import CliRunner
 from pymongo import MongoClient
 
-from service import audit, cli, embedded_mongod, instances, keys
-from service.documents import LeftBehind, Leftover
+from service import audit, cli, instances, keys
 from service.errors import StoreFailure
-from service.lifecycle import OperationStatus
-from service.ports import parse
-from service.store import Store, backup, migrations, validators
-from service.store.backup import BackupError
-from service.vault import Vault
+from service.model.documents import LeftBehind, Leftover
+from service.model.lifecycle import OperationStatus
+from service.model.ports import parse
+from service.security.vault import Vault
+from service.serving import embedded_mongod
+from service.store import Store
+from service.store.admin import backup, migrations, validators
+from service.store.admin.backup import BackupError
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 pytestmark = pytest.mark.fresh_database

@@ -12,16 +12,17 @@ import requests
 import urllib3
 from docker.errors import DockerException
 
-from service.certificates import make_context
-from service.drivers import STOP_GRACE_S, bounds, docker_client, split_grace
+from service.drivers import STOP_GRACE_S, bounds, split_grace
 from service.drivers.bounds import Compressed, TooLarge, TooSlow
 from service.drivers.dialing import Dialer
-from service.drivers.docker_engine import DockerEngine
-from service.drivers.docker_pull import MAX_LINE_BYTES, Pull
+from service.drivers.docker import client as docker_client
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.docker.pull import MAX_LINE_BYTES, Pull
 from service.drivers.reasons import explain_silence
-from service.drivers.skyportd import Skyportd
-from service.drivers.skyportd_console import ConsoleError, read_last
+from service.drivers.skyportd.console import ConsoleError, read_last
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure, NodeUnreachable
+from service.security.certificates import make_context
 from tests.tls import Authority
 
 WITHIN_S = 20
@@ -210,8 +211,8 @@ def test_a_console_has_an_end(manner, monkeypatch):
     """
     The console of a daemon, too, has its time and its size.
     """
-    monkeypatch.setattr("service.drivers.skyportd_console.MAX_CONSOLE_BYTES", MIB)
-    monkeypatch.setattr("service.drivers.skyportd_console.MAX_READ_S", 0.1)
+    monkeypatch.setattr("service.drivers.skyportd.console.MAX_CONSOLE_BYTES", MIB)
+    monkeypatch.setattr("service.drivers.skyportd.console.MAX_READ_S", 0.1)
     with a_node(manner, b"HTTP/1.1 101 Switching Protocols\r\nX-A: ") as (_, port):
         began = time.monotonic()
         with pytest.raises(ConsoleError):

@@ -16,16 +16,17 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from service import cli, first_start, instances, keys, nodes, users
+from service import cli, instances, keys, nodes, users
 from service.cli import running
 from service.config import Config, describe_settings
 from service.drivers.memory import MemoryNodes
-from service.drivers.process import ProcessRunner
-from service.embedded_mongod import find_running
+from service.drivers.process.runner import ProcessRunner
 from service.errors import Unauthorized
 from service.nodes import NodeOrder
+from service.security.vault import Vault
+from service.serving import first_start
+from service.serving.embedded_mongod import find_running
 from service.users import create as create_user
-from service.vault import Vault
 from tests.support import (
     DEPLOY,
     NOON,

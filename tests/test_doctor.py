@@ -9,14 +9,15 @@ from datetime import timedelta
 import pytest
 from click.testing import CliRunner
 
-from service import cli, doctor, instances
+from service import cli, instances
+from service.admin import doctor
+from service.admin.doctor import Finding, Level
 from service.app import make_drivers, utc_now
-from service.doctor import Finding, Level
 from service.drivers import ContainerSpec
-from service.lifecycle import NodeStatus, PowerAction
-from service.ports import parse
+from service.model.lifecycle import NodeStatus, PowerAction
+from service.model.ports import parse
+from service.security.vault import Vault
 from service.store import Store
-from service.vault import Vault
 from tests.support import a_node, a_user, an_image, an_order, free_port, run_due
 
 pytestmark = pytest.mark.fresh_database

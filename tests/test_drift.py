@@ -7,8 +7,8 @@ import pytest
 from service import drift, instances, operations
 from service.drivers import ContainerSpec
 from service.drivers.memory import Container
-from service.lifecycle import OperationKind, OperationStatus, Power
-from service.ports import parse
+from service.model.lifecycle import OperationKind, OperationStatus, Power
+from service.model.ports import parse
 from tests.support import (
     DEPLOY,
     NOON,

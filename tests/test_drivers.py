@@ -14,16 +14,16 @@ from functools import partial
 import pytest
 import requests
 
-from service.certificates import make_context
 from service.drivers import LONG_LINE, ContainerSpec, always
-from service.drivers.docker_engine import DockerEngine
+from service.drivers.docker.engine import DockerEngine
 from service.drivers.memory import MemoryNode, OpenedNode
-from service.drivers.process import ProcessRunner
-from service.drivers.skyportd import Skyportd
+from service.drivers.process.runner import ProcessRunner
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import LeaseLost, NodeRefused, OperationSuperseded
 from service.instances import make_id
-from service.lifecycle import Power, PowerAction
-from service.ports import parse
+from service.model.lifecycle import Power, PowerAction
+from service.model.ports import parse
+from service.security.certificates import make_context
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import eventually, free_port

@@ -14,8 +14,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from service import embedded_mongod
-from service.embedded_mongod import EmbeddedError, EmbeddedMongod
+from service.serving import embedded_mongod
+from service.serving.embedded_mongod import EmbeddedError, EmbeddedMongod
 from tests.support import a_user, eventually, free_port
 
 pytestmark = pytest.mark.spawns

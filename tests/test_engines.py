@@ -8,18 +8,19 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from service import cli, drift, first_start, nodes
-from service.api import wire
+from service import cli, drift, nodes
 from service.app import create_app
+from service.contract import wire
 from service.drivers import ContainerSpec
-from service.drivers.docker_engine import DockerEngine
+from service.drivers.docker.engine import DockerEngine
 from service.drivers.memory import REPORT, Container, MemoryNode
-from service.drivers.process import ProcessRunner
-from service.drivers.skyportd import Skyportd
+from service.drivers.process.runner import ProcessRunner
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import CapacityExceeded, NodeExists
-from service.lifecycle import NodeStatus
-from service.ports import parse
-from service.store import migrations
+from service.model.lifecycle import NodeStatus
+from service.model.ports import parse
+from service.serving import first_start
+from service.store.admin import migrations
 from tests.docker_images import SOCKET, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from service import doctor, nodes
+from service import nodes
+from service.admin import doctor
 from service.app import create_app, make_drivers
-from service.vault import Vault
+from service.security.vault import Vault
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import NOON, ApiClient, a_key, told
 

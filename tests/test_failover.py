@@ -17,7 +17,7 @@ import requests
 from service import images, nodes
 from service.app import make_drivers, utc_now
 from service.config import Config
-from service.drivers.process import ProcessRunner
+from service.drivers.process.runner import ProcessRunner
 from service.store import Store
 from tests.replica_set import run_replica_set
 from tests.soak.crash import SKYQUAY, SLEEP

@@ -17,7 +17,7 @@ from waitress.server import create_server
 from service import keys
 from service.app import create_app
 from service.config import Config
-from service.documents import Key
+from service.model.documents import Key
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from service.instances import make_id
-from service.lifecycle import PowerAction
-from service.ports import parse
+from service.model.lifecycle import PowerAction
+from service.model.ports import parse
 from tests.docker_images import ensure_image
 from tests.support import free_port
 from tests.test_docker_engine import client, engine, run_inside, running, spec  # noqa: F401

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pymongo.uri_parser import parse_uri
 
-from service.store import Store, validators
+from service.store import Store
+from service.store.admin import validators
 
 pytestmark = pytest.mark.fresh_database
 

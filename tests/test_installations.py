@@ -9,13 +9,13 @@ from docker.errors import NotFound
 from service import drift, instances, nodes, operations
 from service.app import make_drivers, make_store
 from service.drivers import ContainerSpec, Owner
-from service.drivers.docker_engine import LABEL, DockerEngine
-from service.drivers.docker_labels import INSTALLATION_LABEL
+from service.drivers.docker.engine import LABEL, DockerEngine
+from service.drivers.docker.labels import INSTALLATION_LABEL
 from service.errors import InvalidInput, NodeRefused, StoreFailure
 from service.installation import make_owner
 from service.instances import make_id
-from service.lifecycle import InstanceState, OperationKind, Power, PowerAction
-from service.ports import parse
+from service.model.lifecycle import InstanceState, OperationKind, Power, PowerAction
+from service.model.ports import parse
 from service.store.settings import INSTALLATION
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.support import NOON, an_image, an_order, free_port, run_due

@@ -7,8 +7,8 @@ import pytest
 from service import instances
 from service.app import create_app
 from service.drivers.memory import Container
-from service.jobs import Job, carry_out
-from service.lifecycle import Power
+from service.model.lifecycle import Power
+from service.worker.carry_out import Job, carry_out
 from tests.support import (
     BAD_TEXT,
     DEPLOY,

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from service import drift, instances, operations
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
-from service.lifecycle import InstanceState, NodeStatus, OperationKind, Power
-from service.ports import parse
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.model.ports import parse
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from service import keys, logs, nodes
+from service import keys, nodes
 from service.app import create_app, make_drivers
 from service.config import Config
+from service.telemetry import logs
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, free_port, run_due
 from tests.test_access import ENDPOINTS

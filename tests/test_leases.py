@@ -10,8 +10,8 @@ import pytest
 
 from service import instances
 from service.errors import LeaseLost
-from service.jobs import Job, carry_out
-from service.lifecycle import InstanceState, OperationStatus, Power
+from service.model.lifecycle import InstanceState, OperationStatus, Power
+from service.worker.carry_out import Job, carry_out
 from tests.sick_engines import SickEngines
 from tests.support import NOON, a_node, an_order, eventually, run_due
 

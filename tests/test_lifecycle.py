@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import lifecycle
-from service.lifecycle import InstanceState, OperationStatus
+from service.model import lifecycle
+from service.model.lifecycle import InstanceState, OperationStatus
 
 INSTANCE_WALKS = st.lists(st.sampled_from(InstanceState), max_size=30)
 

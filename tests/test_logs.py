@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service import logs
 from service.config import Config
+from service.telemetry import logs
 from tests.support import DEPLOY, a_deploy, run_due
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service import instances
 from service.drivers import MAX_LOG_BYTES
-from service.masking import MASK, SHORTEST_SECRET, mask
+from service.security.masking import MASK, SHORTEST_SECRET, mask
 from tests.support import DEPLOY, a_deploy, an_image, run_due
 
 SECRET = "correct-horse-battery-staple" * 3

@@ -7,9 +7,10 @@ from click.testing import CliRunner
 from pymongo import MongoClient
 
 from service import cli, instances, keys
-from service.api import wire
+from service.contract import wire
 from service.errors import StoreFailure, StoreUnavailable
-from service.store import Store, migrations
+from service.store import Store
+from service.store.admin import migrations
 from tests.support import NOON, a_node, a_user, an_image, an_order
 
 pytestmark = pytest.mark.fresh_database

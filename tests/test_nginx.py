@@ -21,8 +21,8 @@ import pytest
 import requests
 from waitress.adjustments import Adjustments
 
-from service.api.schemas.base import MAX_WAIT_S
-from service.server import AnswerTask
+from service.contract.base import MAX_WAIT_S
+from service.serving.server import AnswerTask
 from tests.nginx import (
     FILES,
     answer_ok,

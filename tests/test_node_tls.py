@@ -10,14 +10,15 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from service import certificates, cli, nodes
-from service.addresses import trust
+from service import cli, nodes
 from service.app import create_app, make_drivers
 from service.drivers.dialing import Dialer
-from service.drivers.docker_engine import DockerEngine
-from service.drivers.skyportd_console import ConsoleError, read_last
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.skyportd.console import ConsoleError, read_last
 from service.errors import NodeUnreachable
-from service.vault import Vault
+from service.model.addresses import trust
+from service.security import certificates
+from service.security.vault import Vault
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (

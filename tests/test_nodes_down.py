@@ -10,7 +10,7 @@ from service import keys, nodes
 from service.api.wait_slots import WaitSlots
 from service.app import create_app
 from service.errors import Busy
-from service.lifecycle import OperationStatus
+from service.model.lifecycle import OperationStatus
 from tests.support import (
     DEPLOY,
     NOON,

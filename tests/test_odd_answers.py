@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from service import drift, instances, nodes
 from service.drivers import ContainerSpec
 from service.drivers.boundary import CALLS
-from service.drivers.docker_engine import LABEL, SPEC_LABEL, DockerEngine
-from service.drivers.process import ProcessRunner
-from service.drivers.skyportd import Skyportd
+from service.drivers.docker.engine import LABEL, SPEC_LABEL, DockerEngine
+from service.drivers.process.runner import ProcessRunner
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure
-from service.lifecycle import NodeStatus, Power, PowerAction
-from service.ports import parse
-from service.worker import Worker
+from service.model.lifecycle import NodeStatus, Power, PowerAction
+from service.model.ports import parse
+from service.worker.loop import Worker
 from tests.support import NOON, a_node, an_order, eventually, run_due
 
 PORTS = parse("80:8080")
@@ -117,7 +117,7 @@ def retry_now(monkeypatch):
         for name in ("_POLL_S", "SETTLE_TIMEOUT_S", "STEADY_S", "APPEAR_TIMEOUT_S", "GLITCH_S",
                      "INSTALL_TIMEOUT_S", "CHECKPOINT_EVERY_S", "_MAX_POLL_S"):  # fmt: skip
             monkeypatch.setattr(f"service.drivers.{module}.{name}", 0.01, raising=False)
-    monkeypatch.setattr("service.drivers.skyportd_console.QUIET_S", 0.01)
+    monkeypatch.setattr("service.drivers.skyportd.console.QUIET_S", 0.01)
 
 
 def ask(driver, call):

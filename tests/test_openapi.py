@@ -8,14 +8,14 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service import instances
-from service.api import wire
-from service.api.schemas import instances as instance_schemas
-from service.api.schemas import keys as key_schemas
-from service.api.schemas import nodes as node_schemas
-from service.api.schemas import users as user_schemas
 from service.app import create_app
 from service.cli.openapi import print_openapi
 from service.config import Config
+from service.contract import instances as instance_schemas
+from service.contract import keys as key_schemas
+from service.contract import nodes as node_schemas
+from service.contract import users as user_schemas
+from service.contract import wire
 from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
 
 CHECKED_IN = Path(__file__).resolve().parent.parent / "openapi" / "openapi.json"

@@ -5,7 +5,7 @@ from flask import g
 
 from service.api.context import EXTENSION
 from service.errors import OperationCancelled
-from service.jobs import Job
+from service.worker.carry_out import Job
 from tests.support import DEPLOY, NOON, a_body, eventually, get, run_due, told
 
 

@@ -11,8 +11,8 @@ import pytest
 import requests
 from waitress.server import create_server
 
-from service import embedded_mongod
 from service.app import create_app
+from service.serving import embedded_mongod
 from service.store import Store
 from tests.support import ApiClient, a_key, eventually
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import ports
-from service.ports import PortMapping
+from service.model import ports
+from service.model.ports import PortMapping
 
 PORTS = st.integers(min_value=1, max_value=65535)
 MAPS = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.lifecycle import Power
+from service.model.lifecycle import Power
 from tests.support import DEPLOY, NOON, a_body, an_image, get, run_due, told
 
 

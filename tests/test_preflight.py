@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import preflight
+from service.serving import preflight
 from tests.support import need
 
 pytestmark = pytest.mark.spawns
@@ -28,7 +28,7 @@ def taken():
 def look(*words, **env):
     """Run it as the Makefile does, in a Python without our packages; answer status and output."""
     done = subprocess.run(
-        [sys.executable, "-S", "-B", "-m", "service.preflight", *words],
+        [sys.executable, "-S", "-B", "-m", "service.serving.preflight", *words],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "SKYQUAY_LISTEN": "127.0.0.1:0", **env},
         capture_output=True,

@@ -15,14 +15,15 @@ import psutil
 import pytest
 
 from service.app import make_drivers, make_worker
-from service.drivers import ContainerSpec, landlock
-from service.drivers import process as process_module
-from service.drivers.process import ROTATE_BYTES, ProcessRunner
-from service.drivers.process_tree import MARK
+from service.drivers import ContainerSpec
+from service.drivers.process import landlock
+from service.drivers.process import runner as process_module
+from service.drivers.process.runner import ROTATE_BYTES, ProcessRunner
+from service.drivers.process.tree import MARK
 from service.errors import NodeRefused
 from service.instances import make_id
-from service.lifecycle import Power, PowerAction
-from service.ports import parse
+from service.model.lifecycle import Power, PowerAction
+from service.model.ports import parse
 from tests.support import a_node, eventually, free_port
 
 pytestmark = pytest.mark.spawns
@@ -118,7 +119,8 @@ def test_it_outlives_who_started_it(runner, root, spec):
     """What a process started that is gone now still runs, and can be stopped."""
     runner.create(spec, checkpoint=lambda: None)
     program = (
-        "import sys, pathlib; from service.drivers.process import ProcessRunner, PowerAction;"
+        "import sys, pathlib;"
+        "from service.drivers.process.runner import ProcessRunner, PowerAction;"
         "runner = ProcessRunner('node', root=pathlib.Path(sys.argv[1]));"
         "runner.power(sys.argv[2], PowerAction.START)"
     )
@@ -571,7 +573,7 @@ def test_nobody_else_is_confined(runner, root, spec):
 WITHOUT_LANDLOCK = """
 import ctypes, struct, sys
 from pathlib import Path
-from service.drivers.process import PowerAction, ProcessRunner
+from service.drivers.process.runner import PowerAction, ProcessRunner
 
 # A seccomp filter: the system call 444 answers ENOSYS, as on an older kernel.
 steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7FFF0000))

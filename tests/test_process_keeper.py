@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.drivers import landlock, process_tree
-from service.drivers.process import ProcessRunner
-from service.drivers.process_tree import KEEPER_MARK, MARK
-from service.lifecycle import Power, PowerAction
+from service.drivers.process import landlock
+from service.drivers.process import tree as process_tree
+from service.drivers.process.runner import ProcessRunner
+from service.drivers.process.tree import KEEPER_MARK, MARK
+from service.model.lifecycle import Power, PowerAction
 from tests.support import eventually
 from tests.test_process import (  # noqa: F401 - fixtures
     WITHOUT_LANDLOCK,
@@ -165,7 +166,7 @@ def test_it_ends_when_nothing_is_left(runner, spec):  # noqa: F811
 
 
 START = (
-    "import sys, pathlib; from service.drivers.process import ProcessRunner, PowerAction;"
+    "import sys, pathlib; from service.drivers.process.runner import ProcessRunner, PowerAction;"
     "runner = ProcessRunner('node', root=pathlib.Path(sys.argv[1]));"
     "runner.power(sys.argv[2], PowerAction.START)"
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import quantities
+from service.model import quantities
 
 MIB = st.integers(min_value=quantities.MIN_MEMORY_MIB, max_value=quantities.MAX_MEMORY_MIB)
 GIB = st.integers(min_value=1, max_value=quantities.MAX_MEMORY_MIB // 1024)

@@ -15,8 +15,8 @@ from service.errors import (
     NotFound,
     PortTaken,
 )
-from service.lifecycle import Power
-from service.ports import parse
+from service.model.lifecycle import Power
+from service.model.ports import parse
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 RACERS = 50

@@ -16,12 +16,13 @@ import click
 import psutil
 import pytest
 
-from service import errors, preflight
+from service import errors
 from service.app import create_app
 from service.cli import main
 from service.config import Config, describe_settings
 from service.drivers import DRIVER_NAMES
-from service.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
+from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
+from service.serving import preflight
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")

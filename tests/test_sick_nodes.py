@@ -7,12 +7,12 @@ import pytest
 
 from service import instances
 from service.app import make_drivers, make_worker
-from service.job import claim
-from service.lifecycle import InstanceState, Lane, OperationKind, OperationStatus, Power
-from service.ports import parse
-from service.slots import HELD, Begun, find_room, is_held
+from service.model.lifecycle import InstanceState, Lane, OperationKind, OperationStatus, Power
+from service.model.ports import parse
 from service.store.due import SLOW_S, Room
 from service.store.nodes import TRIAL_AFTER
+from service.worker.job import claim
+from service.worker.slots import HELD, Begun, find_room, is_held
 from tests.sick_engines import SickEngines
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service import cli, drift, keys, nodes, operations, skyport_import, skyport_panel, users
+from service import cli, drift, keys, nodes, operations, users
+from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers
 from service.drivers.memory import MemoryNode, MemoryNodes
-from service.vault import Vault
+from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import NOON, a_node, a_user, run_due
 

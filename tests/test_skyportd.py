@@ -9,15 +9,16 @@ import pytest
 
 from service import instances
 from service.app import make_drivers
-from service.drivers import ContainerSpec, skyportd_console
-from service.drivers import skyportd as driver_module
-from service.drivers.skyportd import Skyportd
+from service.drivers import ContainerSpec
+from service.drivers.skyportd import console as skyportd_console
+from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
 from service.instances import make_id
-from service.lifecycle import InstanceState, OperationStatus, Power, PowerAction
-from service.ports import parse
-from service.vault import Vault
-from service.worker import Worker
+from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
+from service.model.ports import parse
+from service.security.vault import Vault
+from service.worker.loop import Worker
 from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 

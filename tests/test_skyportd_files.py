@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from service import doctor, drift, instances, nodes
+from service import drift, instances, nodes
+from service.admin import doctor
 from service.app import make_drivers
-from service.drivers import skyportd as driver_module
-from service.drivers import skyportd_files
-from service.drivers.skyportd import Skyportd
+from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd import files as skyportd_files
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeUnreachable
-from service.lifecycle import OperationStatus
-from service.vault import Vault
+from service.model.lifecycle import OperationStatus
+from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 

@@ -10,14 +10,14 @@ import pytest
 from service import instances, operations
 from service.app import make_drivers
 from service.drivers import ContainerSpec
-from service.drivers import skyportd as driver_module
-from service.drivers.skyportd import Skyportd
-from service.drivers.skyportd_uptime import find_start
+from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd.daemon import Skyportd
+from service.drivers.skyportd.uptime import find_start
 from service.errors import NodeFailure, NodeUnreachable
 from service.instances import make_id
-from service.lifecycle import InstanceState, OperationStatus, Power
-from service.ports import parse
-from service.vault import Vault
+from service.model.lifecycle import InstanceState, OperationStatus, Power
+from service.model.ports import parse
+from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
 

@@ -8,11 +8,11 @@ import pytest
 import requests
 
 from service import instances
-from service.api.image_files import ImageFile
-from service.drivers.process import ProcessRunner
-from service.first_start import STARTER_IMAGES, import_images
-from service.lifecycle import PowerAction
-from service.ports import parse
+from service.contract.image_files import ImageFile
+from service.drivers.process.runner import ProcessRunner
+from service.model.lifecycle import PowerAction
+from service.model.ports import parse
+from service.serving.first_start import STARTER_IMAGES, import_images
 from tests.support import NOON, a_node, a_user, an_order, eventually, free_port, run_due
 
 pytestmark = pytest.mark.spawns

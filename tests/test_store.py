@@ -8,18 +8,19 @@ import mongomock
 import pymongo.errors as mongo
 import pytest
 
-from service import embedded_mongod, instances
-from service.embedded_mongod import find_mongod
+from service import instances
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
-from service.lifecycle import (
+from service.model.lifecycle import (
     ENDED,
     OPERATION_MOVES,
     InstanceState,
     OperationKind,
     OperationStatus,
 )
+from service.model.ports import parse
 from service.operations import draft, draft_for
-from service.ports import parse
+from service.serving import embedded_mongod
+from service.serving.embedded_mongod import find_mongod
 from service.store import Store
 from service.store.collection import translate
 from service.store.users import Users

@@ -23,8 +23,8 @@ from service import nodes
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.nodes import NodeOrder
-from service.supervisor import MAX_DELAY_S, Supervisor, count_cores, restart_delay_s
-from service.vault import Vault
+from service.security.vault import Vault
+from service.serving.supervisor import MAX_DELAY_S, Supervisor, count_cores, restart_delay_s
 from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually, free_port
 
 pytestmark = pytest.mark.spawns
@@ -405,7 +405,7 @@ def test_a_machine_that_starts_no_process_ends_nobody(handlers, monkeypatch):
     Where no child can be started, as while Python is replaced, the parent goes on and says so.
     """
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    log, handler = logging.getLogger("service.supervisor"), EndAtError()
+    log, handler = logging.getLogger("service.serving.supervisor"), EndAtError()
     log.addHandler(handler)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.server import DRAIN_TIMEOUT_S
-from service.supervisor import END_TIMEOUT_S
+from service.serving.server import DRAIN_TIMEOUT_S
+from service.serving.supervisor import END_TIMEOUT_S
 from tests.support import need
 
 pytestmark = pytest.mark.spawns

@@ -17,13 +17,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import OperationFailure
 from waitress.task import ThreadedTaskDispatcher
 
-from service import embedded_mongod, instances, keys, logs
+from service import instances, keys
 from service.app import create_app
 from service.config import Config
-from service.drivers.skyportd import Skyportd
+from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NotFound, StoreUnavailable
-from service.lifecycle import OPEN, InstanceState, NodeStatus
+from service.model.lifecycle import OPEN, InstanceState, NodeStatus
+from service.serving import embedded_mongod
 from service.store import Store
+from service.telemetry import logs
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (
     DEPLOY,

@@ -18,7 +18,7 @@ from service.api.throttle import Counters
 from service.app import create_app
 from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
-from service.lockout import Lockout
+from service.security.lockout import Lockout
 from tests.support import NOON, ApiClient, a_key, a_user, eventually, free_port, need
 
 

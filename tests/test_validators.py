@@ -10,11 +10,12 @@ from bson import MinKey
 from pymongo.errors import WriteError
 
 from service import audit, instances, keys
-from service.documents import Instance, LeftBehind, Leftover
 from service.errors import StoreFailure
-from service.lifecycle import Power
-from service.store import Store, migrations, validators
-from service.store.validators import make_schema
+from service.model.documents import Instance, LeftBehind, Leftover
+from service.model.lifecycle import Power
+from service.store import Store
+from service.store.admin import migrations, validators
+from service.store.admin.validators import make_schema
 from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
 
 pytestmark = pytest.mark.fresh_database

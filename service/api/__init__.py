@@ -20,7 +20,6 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
 )
 
-from service import metrics
 from service.api import (
     audit,
     audit_trail,
@@ -40,9 +39,10 @@ from service.api import (
 from service.api.auth import authenticate, count_rejection, is_open, serves_stale_auth
 from service.api.compatibility import adapt
 from service.api.context import app_context, begin_bound, end_bound, require_database
-from service.api.schemas.base import ErrorAnswer
 from service.config import Config
+from service.contract.base import ErrorAnswer
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
+from service.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import store
-from service.api.schemas.audit import AuditAnswer, AuditQuery
+from service.contract import examples, wire
+from service.contract.audit import AuditAnswer, AuditQuery
 
 blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="Who changed what.")
 

@@ -11,11 +11,11 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from service import audit
-from service.api import wire
 from service.api.auth import find_mark
 from service.api.context import app_context, now
-from service.documents import AuditEntry
+from service.contract import wire
 from service.errors import ServiceError
+from service.model.documents import AuditEntry
 from service.store import Store
 
 log = logging.getLogger(__name__)

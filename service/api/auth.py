@@ -5,10 +5,10 @@ from typing import Any
 from flask import current_app, g, request
 
 from service import keys
-from service.addresses import find_caller
 from service.api.context import app_context, now
-from service.documents import Key
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
+from service.model.addresses import find_caller
+from service.model.documents import Key
 
 DOCS_ENDPOINTS = frozenset({"api-docs.openapi_json", "swagger_ui.show"})
 """Endpoints of the documentation, which are not ours to mark."""

@@ -11,7 +11,7 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
 
-from service.api.schemas.base import ErrorAnswer
+from service.contract.base import ErrorAnswer
 from service.errors import InvalidInput
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -13,10 +13,10 @@ from flask import current_app, g
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
-from service.lockout import Lockout
 from service.operations import Origin
+from service.security.lockout import Lockout
+from service.security.vault import Vault
 from service.store import CALL_TIMEOUT_S, Store
-from service.vault import Vault
 
 EXTENSION = "skyquay"
 

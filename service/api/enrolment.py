@@ -5,13 +5,13 @@ from typing import Any
 from flask import request
 
 from service import nodes
-from service.addresses import find_caller
-from service.api import wire
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
 from service.api.context import app_context, now, store
-from service.api.schemas.nodes import Configure, MessageAnswer
+from service.contract import wire
+from service.contract.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
+from service.model.addresses import find_caller
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
 

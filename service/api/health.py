@@ -2,7 +2,7 @@
 
 from service.api.blueprint import Blueprint
 from service.api.context import app_context
-from service.api.schemas.service import HealthAnswer
+from service.contract.home import HealthAnswer
 from service.errors import StoreFailure, Unready
 
 blueprint = Blueprint("health", __name__, description="How the service is.")

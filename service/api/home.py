@@ -5,10 +5,10 @@ from importlib.metadata import version
 from flask import Response, after_this_request, redirect, request
 from werkzeug import Response as Redirect
 
-from service.api import examples
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import app_context
-from service.api.schemas.service import HomeAnswer, NameAnswer
+from service.contract import examples
+from service.contract.home import HomeAnswer, NameAnswer
 
 blueprint = Blueprint("home", __name__, description="The service itself.")
 

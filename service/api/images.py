@@ -1,9 +1,9 @@
 """Image endpoints: the catalogue."""
 
-from service.api import examples, wire
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import store
-from service.api.schemas.images import ImageAnswer
+from service.contract import examples, wire
+from service.contract.images import ImageAnswer
 
 blueprint = Blueprint("images", __name__, url_prefix="/api", description="What may be deployed.")
 

@@ -5,12 +5,13 @@ from typing import Any
 from flask import g
 
 from service import instances, keys, operations
-from service.api import examples, wire
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import app_context, origin, store
-from service.api.schemas.base import WaitQuery
-from service.api.schemas.instances import (
+from service.api.waiting import calling_a_node, wait_for
+from service.contract import examples, wire
+from service.contract.base import WaitQuery
+from service.contract.instances import (
     Delete,
     DeletedAnswer,
     Deploy,
@@ -22,10 +23,9 @@ from service.api.schemas.instances import (
     LogsQuery,
     UserRef,
 )
-from service.api.waiting import calling_a_node, wait_for
-from service.documents import Instance, Operation
 from service.errors import InvalidInput
-from service.lifecycle import OperationKind
+from service.model.documents import Instance, Operation
+from service.model.lifecycle import OperationKind
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that somebody wants."

@@ -5,11 +5,11 @@ from typing import Any
 from flask import g
 
 from service import keys
-from service.api import examples, wire
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import app_context, now, store
-from service.api.schemas.keys import (
+from service.contract import examples, wire
+from service.contract.keys import (
     CreateKey,
     KeyAnswer,
     NewKeyAnswer,

@@ -5,11 +5,12 @@ from typing import Any
 from flask import request
 
 from service import drift, nodes
-from service.api import examples, wire
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import app_context, now, origin, store
-from service.api.schemas.nodes import (
+from service.api.waiting import calling_a_node
+from service.contract import examples, wire
+from service.contract.nodes import (
     ConfigureKeyAnswer,
     CreatedNodeAnswer,
     CreateNode,
@@ -22,8 +23,7 @@ from service.api.schemas.nodes import (
     ResolvedAnswer,
     ResolveDrift,
 )
-from service.api.waiting import calling_a_node
-from service.lifecycle import NodeStatus
+from service.model.lifecycle import NodeStatus
 
 blueprint = Blueprint(
     "nodes", __name__, url_prefix="/api/nodes", description="Machines that run instances."

@@ -3,11 +3,11 @@
 from typing import Any
 
 from service import operations
-from service.api import examples, wire
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import now, origin, store
-from service.api.schemas.operations import OperationAnswer, OperationsQuery
+from service.contract import examples, wire
+from service.contract.operations import OperationAnswer, OperationsQuery
 
 blueprint = Blueprint(
     "operations",

@@ -6,8 +6,8 @@ import time
 import structlog
 from flask import Blueprint, Flask, Response, g, request
 
-from service import metrics
 from service.api.context import app_context
+from service.telemetry import metrics
 
 log = logging.getLogger("skyquay.request")
 

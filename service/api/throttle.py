@@ -9,8 +9,8 @@ from flask_limiter import ApplicationLimit, Limiter, RequestLimit
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage
 
-from service.addresses import find_caller
 from service.config import Config, ConfigError
+from service.model.addresses import find_caller
 
 _UNCOUNTED = frozenset({"health.healthz", "health.readyz", "metrics.show"})
 """What is asked by those who watch over us."""

@@ -5,11 +5,11 @@ from typing import Any
 from flask import g
 
 from service import users
-from service.api import examples, wire
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.context import app_context, now, store
-from service.api.schemas.users import (
+from service.contract import examples, wire
+from service.contract.users import (
     CreatedUserAnswer,
     CreateUser,
     LookUpUser,

@@ -8,9 +8,9 @@ from flask import g
 
 from service import keys, operations
 from service.api.context import app_context, bound_rest, end_bound, store
-from service.documents import Operation
 from service.drivers import DriverFactory
-from service.lifecycle import NodeStatus
+from service.model.documents import Operation
+from service.model.lifecycle import NodeStatus
 
 
 def wait_for(operation: Operation, wait_s: float | None) -> Operation:

@@ -12,14 +12,16 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import marshmallow as ma
 
-from service import audit, embedded_mongod, first_start, logs, nodes
+from service import audit, nodes
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError, no_color
-from service.embedded_mongod import EmbeddedError
 from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
+from service.security.vault import Vault
+from service.serving import embedded_mongod, first_start
+from service.serving.embedded_mongod import EmbeddedError
 from service.store import Store
-from service.store.backup import BackupError
-from service.vault import Vault
+from service.store.admin.backup import BackupError
+from service.telemetry import logs
 
 _TARGET = f"{__name__}.target"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from service import embedded_mongod, nodes
+from service import nodes
 from service.app import prepare
 from service.cli.context import find_secret_key, raw_store, read_config, recorded, report_errors
-from service.vault import Vault
+from service.security.vault import Vault
+from service.serving import embedded_mongod
 
 
 @click.command()

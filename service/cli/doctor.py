@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 
 import click
 
-from service import doctor
+from service.admin import doctor
 from service.app import make_drivers, make_store, utc_now
 from service.cli.context import find_database, find_secret_key, read_config, report_errors
 from service.config import Config, ConfigError
-from service.vault import Vault
+from service.security.vault import Vault
 
 
 @click.command("doctor")

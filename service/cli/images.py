@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from service import first_start
 from service.app import utc_now
 from service.cli.context import command_store, report_errors
+from service.serving import first_start
 
 
 @click.group("images")

@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from service import keys
-from service.access import GRANTS, parse_network
 from service.app import utc_now
 from service.cli.context import command_store, name_target, report_errors
-from service.documents import Key
 from service.errors import NotFound
+from service.model.access import GRANTS, parse_network
+from service.model.documents import Key
 
 
 @click.group("keys")

@@ -6,8 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from service import first_start, nodes
-from service.api.schemas.nodes import CreateNode, NodeTls
+from service import nodes
 from service.app import make_drivers, utc_now
 from service.cli.context import (
     command_store,
@@ -16,9 +15,11 @@ from service.cli.context import (
     read_config,
     report_errors,
 )
+from service.contract.nodes import CreateNode, NodeTls
 from service.drivers import DRIVER_NAMES
-from service.lifecycle import NodeStatus
-from service.vault import Vault
+from service.model.lifecycle import NodeStatus
+from service.security.vault import Vault
+from service.serving import first_start
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")

@@ -12,15 +12,16 @@ from socket import socket
 
 import click
 
-from service import embedded_mongod, first_start, metrics
 from service.app import create_app, make_drivers, make_worker, utc_now
 from service.cli.context import prepared_store, read_config, read_production_config, report_errors
 from service.config import Config, ConfigError, describe_settings
-from service.listening import bind, name_url
-from service.signals import leave_on_signals
+from service.serving import embedded_mongod, first_start
+from service.serving.listening import bind, name_url
+from service.serving.signals import leave_on_signals
+from service.serving.supervisor import METRICS_SLOT, Lifeline, Supervisor, count_cores
 from service.store import Store
-from service.supervisor import METRICS_SLOT, Lifeline, Supervisor, count_cores
-from service.worker import Worker
+from service.telemetry import metrics
+from service.worker.loop import Worker
 
 WITHOUT_KEY = (
     "SKYQUAY_SECRET_KEY is not set, which encrypts the secrets of nodes: make one with "
@@ -51,7 +52,7 @@ def up(no_worker: bool, listen: str | None) -> None:
     Makes what is missing: the database, a first API key and user, the starter images and a node
     `local`. Starting it again finds everything as it was.
     """
-    from service.server import Server
+    from service.serving.server import Server
 
     leave_on_signals()
     config = read_config(listen, allow_process=True, allow_loopback_nodes=True)
@@ -143,7 +144,7 @@ def serve(
     With several processes one more does the work, what dies is replaced, and SIGHUP replaces them
     all, one after the other, without a request being refused.
     """
-    from service.server import Server
+    from service.serving.server import Server
 
     leave_on_signals()
     metrics.use_metrics_slot(number)

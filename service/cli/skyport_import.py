@@ -8,10 +8,11 @@ from typing import TextIO
 
 import click
 
-from service import keys, skyport_import, skyport_panel
+from service import keys
+from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers, utc_now
 from service.cli.context import command_store, find_secret_key, read_config, report_errors
-from service.vault import Vault
+from service.security.vault import Vault
 
 MAX_SHOWN = 200
 """How much of a line is shown: what is in a panel's database may be of any length."""

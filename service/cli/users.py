@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from service import users
-from service.api.schemas.users import CreateUser
 from service.app import utc_now
 from service.cli.context import command_store, name_target, read_config, report_errors
+from service.contract.users import CreateUser
 
 
 @click.group("users")

@@ -17,10 +17,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from service.documents import Node
 from service.drivers.answers import is_text, is_whole
-from service.lifecycle import Power, PowerAction
-from service.ports import PortMapping
+from service.model.documents import Node
+from service.model.lifecycle import Power, PowerAction
+from service.model.ports import PortMapping
 
 DRIVER_NAMES = ("skyportd", "docker", "process")
 """The drivers that a node may be created with."""

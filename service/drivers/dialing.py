@@ -23,7 +23,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 
-from service.addresses import Refuse
 from service.drivers.bounds import (
     MAX_EXCHANGE_S,
     BoundedSocket,
@@ -33,6 +32,7 @@ from service.drivers.bounds import (
     TooSlow,
 )
 from service.errors import NodeUnreachable
+from service.model.addresses import Refuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from service.documents import Node
 from service.drivers import (
     STOP_GRACE_S,
     Authorize,
@@ -19,7 +18,8 @@ from service.drivers import (
     read_last_lines,
 )
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
-from service.lifecycle import Power, PowerAction
+from service.model.documents import Node
+from service.model.lifecycle import Power, PowerAction
 
 REPORT = NodeReport(version="1.0", engine="memory", memory_mib=65536, cpu_milli=64000)
 STALL_LIMIT_S = 30.0

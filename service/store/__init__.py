@@ -23,29 +23,26 @@ from pymongo.write_concern import WriteConcern
 from service.errors import StoreFailure
 from service.store import (
     audit,
-    backup,
     failed_attempts,
     images,
-    inspection,
     instances,
     keys,
     leftovers,
-    migrations,
     nodes,
     operations,
     users,
-    validators,
 )
+from service.store.admin import backup, inspection, migrations, validators
+from service.store.admin.backup import Contents
+from service.store.admin.inspection import Inspection, Queue
+from service.store.admin.migrations import Change
 from service.store.audit import Audit
-from service.store.backup import Contents
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failed_attempts import FailedAttempts
 from service.store.images import Images
-from service.store.inspection import Inspection, Queue
 from service.store.instances import Instances
 from service.store.keys import Keys
 from service.store.leftovers import Leftovers
-from service.store.migrations import Change
 from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.settings import Settings

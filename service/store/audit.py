@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pymongo.collection import Collection as MongoCollection
 
-from service.documents import AuditEntry
+from service.model.documents import AuditEntry
 from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.lifecycle import Lane, OperationKind, OperationStatus, lane_of
+from service.model.lifecycle import Lane, OperationKind, OperationStatus, lane_of
 
 SLOW_S = 1.0
 """How long an operation runs before its node counts as one that keeps us waiting."""

@@ -4,7 +4,7 @@ from typing import cast
 
 from pymongo import ReturnDocument
 
-from service.documents import Image
+from service.model.documents import Image
 from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [

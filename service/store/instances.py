@@ -7,9 +7,9 @@ from typing import Any, cast
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
-from service.documents import Instance
 from service.errors import Conflict, NotFound, PortTaken
-from service.lifecycle import InstanceState, instance_states_before
+from service.model.documents import Instance
+from service.model.lifecycle import InstanceState, instance_states_before
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.transitions import GONE, TransitionLog
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from pymongo import ReturnDocument
 
-from service.documents import Key
 from service.errors import Unauthorized
+from service.model.documents import Key
 from service.store.collection import Collection, Indexes, Session, translated
 
 INDEXES: Indexes = [

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from service.documents import Leftover
+from service.model.documents import Leftover
 from service.store.collection import Collection, Indexes, Session, translated
 
 INDEXES: Indexes = [{"keys": [("node_id", 1)]}]

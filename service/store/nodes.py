@@ -7,9 +7,9 @@ from typing import Any, cast
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from service.documents import Node
 from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
-from service.lifecycle import NodeStatus
+from service.model.documents import Node
+from service.model.lifecycle import NodeStatus
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
 

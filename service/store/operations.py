@@ -14,8 +14,8 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from service.documents import LeftBehind, Operation, Step
-from service.lifecycle import OPEN, OperationKind, OperationStatus
+from service.model.documents import LeftBehind, Operation, Step
+from service.model.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Collection, Indexes, Session, translated
 from service.store.due import ANY_ROOM, RUNNING_FIELDS, Limits, Queue, Room
 from service.store.transitions import TransitionLog

@@ -7,8 +7,8 @@ from typing import Any
 from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 
-from service.documents import Setting
 from service.errors import StoreFailure
+from service.model.documents import Setting
 from service.store.collection import Collection, translated
 
 INSTALLATION = "installation"

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from service.documents import Operation
-from service.lifecycle import ENDED
+from service.model.documents import Operation
+from service.model.lifecycle import ENDED
 from service.store.collection import Session
 
 log = logging.getLogger("skyquay.move")

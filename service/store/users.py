@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 
-from service.documents import User
 from service.errors import Conflict, NotFound
+from service.model.documents import User
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 
 INDEXES: Indexes = [

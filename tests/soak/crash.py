@@ -27,12 +27,13 @@ import click
 import requests
 from pymongo import MongoClient
 
-from service import embedded_mongod, images, nodes, users
+from service import images, nodes, users
 from service.app import make_drivers, utc_now
 from service.config import Config
-from service.documents import Image, Node, User
 from service.drivers import NodeDriver
-from service.lifecycle import OPEN
+from service.model.documents import Image, Node, User
+from service.model.lifecycle import OPEN
+from service.serving import embedded_mongod
 from service.store import Store
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.support import DEPLOY, a_deploy, eventually, free_port

@@ -1,0 +1,118 @@
+"""Make documents of ours from what a Skyport panel's records hold, as `skyport_records` loads it.
+
+Nothing is read or written here.
+"""
+
+from datetime import datetime
+from typing import Any, cast
+
+from service import images, nodes
+from service.drivers import ContainerStatus
+from service.model.documents import Image, Instance, Node, PortPair, User
+from service.model.lifecycle import InstanceState, NodeStatus, Power
+from service.model.ports import PortMapping, parse_primary
+
+Fields = dict[str, Any]
+
+
+def make_user(fields: Fields, *, now: datetime) -> User:
+    """Make the document of a user, who keeps his password."""
+    return User(
+        _id=fields["user_id"],
+        username=fields["username"],
+        username_key=fields["username"].casefold(),
+        email=fields["email"],
+        email_key=fields["email"].casefold(),
+        password_hash=fields["password_hash"],
+        admin=fields["admin"],
+        access_to=fields["access_to"],
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
+    """Make the document of a node; `secret` is its daemon's key, encrypted. None: not enrolled."""
+    order: nodes.NodeOrder = {
+        "name": fields["name"] or fields["node_id"],
+        "driver": "skyportd",
+        "tags": fields["tags"],
+        "ram": fields["ram"],
+        "disk": fields["disk"],
+        "processor": fields["processor"],
+        "address": fields["address"],
+        "port": fields["port"],
+        "allow_same_engine": True,  # as it was: its instances run
+    }
+    node = nodes.draft(order, node_id=fields["node_id"], now=now)
+    node["trusted_address"] = True
+    if secret is not None:
+        node["secret"] = secret
+        node["status"] = NodeStatus.OFFLINE
+        node["probe_error"] = "It was not probed since it was imported."
+        node["probed_at"] = None
+    return node
+
+
+def make_image(fields: Fields, *, now: datetime) -> Image:
+    """Make the document of an image, which never runs as a process of ours."""
+    taken = {name: value for name, value in fields.items() if name != "image_id"}
+    made = {"_id": fields["image_id"], "process": False, "created_at": now, "updated_at": now}
+    return cast("Image", {**taken, **made})
+
+
+def make_instance(
+    fields: Fields,
+    *,
+    image: Image | None,
+    container: ContainerStatus | None,
+    missing: str | None,
+    now: datetime,
+) -> Instance:
+    """Make the document of an instance: READY with its `container`, FAILED without one.
+
+    `image` is that of the catalogue which it surely runs; `missing` says why there is no container.
+    """
+    mappings: tuple[PortMapping, ...] = fields["ports"]
+    primary = _find_primary(fields["primary"], mappings)
+    values = dict(line.partition("=")[::2] for line in fields["env"])
+    declared = image["variables"] if image else {}
+    return Instance(
+        _id=fields["instance_id"],
+        name=fields["name"] or fields["instance_id"],
+        user_id=fields["user_id"],
+        node_id=fields["node_id"],
+        image=fields["image"] or (image["image"] if image else ""),
+        image_id=image["_id"] if image else None,
+        image_name=image["name"] if image else fields["image"] or "",
+        memory_mib=fields["memory_mib"],
+        cpu_milli=fields["cpu_milli"],
+        disk_gb=None,
+        ports=[mapping.host for mapping in mappings],
+        port_map=[PortPair(container=m.container, host=m.host) for m in mappings],
+        primary=fields["primary"] or str(primary.host),
+        primary_port=primary.host,
+        variables={name: values[name] for name in declared if name in values},
+        secret_variables=images.list_secret(image, values) if image else [],
+        env=[line for line in fields["env"] if not line.startswith("PRIMARY_PORT=")],
+        cmd=image["cmd"] if image else None,
+        alt_images=fields["alt_images"],
+        stop_command=fields["stop_command"],
+        # The files of one that has a container are there.
+        scripts=image["scripts"] if image and container is None else {},
+        state=InstanceState.FAILED if container is None else InstanceState.READY,
+        suspended=fields["suspended"],
+        power=container.power if container else Power.UNKNOWN,
+        container_id=container.container_id if container else None,
+        node_env=fields["env"],
+        error=missing,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _find_primary(primary: str | int | None, mappings: tuple[PortMapping, ...]) -> PortMapping:
+    try:
+        return parse_primary(primary or "", mappings)
+    except ValueError:
+        return mappings[0]

@@ -1,0 +1,253 @@
+"""Fields that load what the clients of this API really send, and say so in the OpenAPI document."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import marshmallow as ma
+import orjson
+
+from service.model import ports, quantities
+
+MAX_TEXT = 4096
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+
+
+def text(
+    *,
+    required: bool = True,
+    shortest: int = 1,
+    longest: int = 255,
+    description: str,
+    **options: Any,
+) -> ma.fields.String:
+    """Make a field for a text that is not empty. One that is not required may be null."""
+    length = ma.validate.Length(
+        min=shortest, max=longest, error="Must have {min} to {max} characters."
+    )
+    # Neither environments nor file names can hold a NUL.
+    no_nul = ma.validate.ContainsNoneOf("\0", error="Must not contain a NUL character.")
+    return ma.fields.String(
+        required=required,
+        allow_none=not required,
+        validate=[length, no_nul],
+        metadata={"description": description},
+        **options,
+    )
+
+
+class Parsed(ma.fields.Field[Any]):
+    """A value that one function reads: it takes text or a number, and raises ValueError."""
+
+    def __init__(
+        self, parse: Callable[[Any], Any], *, types: tuple[str, ...], **options: Any
+    ) -> None:
+        metadata = {"type": list(types), **options.pop("metadata", {})}
+        super().__init__(metadata=metadata, **options)
+        self._parse = parse
+        self._types = types
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        accepted = {"string": (str,), "number": (int, float), "integer": (int,)}
+        allowed = tuple(kind for name in self._types for kind in accepted[name])
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise ma.ValidationError(f"Must be a {' or a '.join(self._types)}.")
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ma.ValidationError(f"Must have at most {MAX_TEXT} characters.")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        try:
+            return self._parse(value)
+        except ValueError as exc:
+            raise ma.ValidationError(str(exc)) from exc
+
+
+class Disk(ma.fields.Field[Any]):
+    """A disk size in GB that is only shown, so that whatever cannot be read is no error."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> float | None:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        try:
+            size = float(value)
+        except ValueError:
+            return None
+        return size if math.isfinite(size) and 0 < size < 1e9 else None
+
+
+class Variables(ma.fields.Field[Any]):
+    """An image's variables: an object, or the same as JSON text. Numbers become text."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, str]:
+        if isinstance(value, str):
+            value = self._read_json(value)
+        if value is None or value == []:
+            # The older panel's own form sends an empty list for "no variables".
+            return {}
+        if not isinstance(value, dict):
+            raise ma.ValidationError("Must be an object, or an object as JSON text.")
+        problems = {name: [problem] for name, given in value.items()
+                    if (problem := self._find_problem(name, given))}  # fmt: skip
+        if problems:
+            raise ma.ValidationError(problems)
+        return {name: _print(given) for name, given in value.items() if given is not None}
+
+    @staticmethod
+    def _read_json(value: str) -> object:
+        if not value.strip():
+            return None
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError as exc:
+            raise ma.ValidationError("Is text, but no JSON.") from exc
+
+    @staticmethod
+    def _find_problem(name: str, value: object) -> str | None:
+        if not _VARIABLE_NAME.fullmatch(name):
+            return "A variable's name has letters, digits and underscores only."
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            return "Must be a text, a number or a boolean."
+        if isinstance(value, str) and (len(value) > MAX_TEXT or "\0" in value):
+            return f"Must have at most {MAX_TEXT} characters, and none of them NUL."
+        return None
+
+
+class Environment(ma.fields.Field[Any]):
+    """Lines of `KEY=value`; some published documents have an object instead."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str]:
+        if isinstance(value, dict):
+            value = [f"{name}={text}" for name, text in value.items()]
+        if not isinstance(value, list) or not all(map(_is_assignment, value)):
+            raise ma.ValidationError("Must be a list of texts like KEY=value.")
+        return value
+
+
+class Command(ma.fields.Field[Any]):
+    """A list of words that is executed as it is, or a line for `sh -c`. Empty means none."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> list[str] | str | None:
+        words = value if isinstance(value, list) else [value]
+        if not all(isinstance(word, str) and "\0" not in word for word in words):
+            raise ma.ValidationError("Must be a text or a list of texts.")
+        return value or None
+
+
+def variable_name() -> ma.fields.String:
+    """Make a field for the name of a variable of the environment."""
+    return ma.fields.String(
+        validate=ma.validate.Regexp(
+            f"{_VARIABLE_NAME.pattern}$", error="Must have letters, digits and underscores only."
+        )
+    )
+
+
+def _is_assignment(line: object) -> bool:
+    if not isinstance(line, str) or "\0" in line:
+        return False
+    name, sign, _ = line.partition("=")
+    return sign == "=" and bool(_VARIABLE_NAME.fullmatch(name))
+
+
+def _print(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def memory(**options: Any) -> Parsed:
+    """Make a field for an amount of memory; loads MiB."""
+    return Parsed(quantities.parse_memory_mib, types=("string", "number"), **options)
+
+
+def cpu(**options: Any) -> Parsed:
+    """Make a field for a number of cores; loads thousandths of a core."""
+    return Parsed(quantities.parse_cpu_milli, types=("string", "number"), **options)
+
+
+def port_map(**options: Any) -> Parsed:
+    """Make a field for port mappings; loads a tuple of PortMapping."""
+    return Parsed(_parse_ports, types=("string",), **options)
+
+
+def primary(**options: Any) -> Parsed:
+    """Make a field for the primary port, which stays as it was sent."""
+    return Parsed(lambda value: value, types=("string", "integer"), **options)
+
+
+def as_text(*, empty: bool = False, **options: Any) -> Parsed:
+    """Make a field for a text that some send as a number."""
+    parse = str if empty else _require_text
+    return Parsed(parse, types=("string", "number"), **options)
+
+
+def port(**options: Any) -> Parsed:
+    """Make a field for one port; loads an int."""
+    return Parsed(_parse_port, types=("string", "integer"), **options)
+
+
+def seconds(*, longest: int, **options: Any) -> Parsed:
+    """Make a field for a time in seconds; loads a float."""
+
+    def parse(value: str | int | float) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= longest:  # NaN fails too
+            raise ValueError(f"Must be a number of seconds between 0 and {longest}.")
+        return number
+
+    return Parsed(parse, types=("string", "number"), **options)
+
+
+def count(*, longest: int, **options: Any) -> Parsed:
+    """Make a field for a number of things to list; loads an int."""
+
+    def parse(value: str | int) -> int:
+        if not re.fullmatch(r"\d{1,6}", str(value), re.ASCII) or not 1 <= int(value) <= longest:
+            raise ValueError(f"Must be a number between 1 and {longest}.")
+        return int(value)
+
+    return Parsed(parse, types=("string", "integer"), **options)
+
+
+def percent(**options: Any) -> Parsed:
+    """Make a field for an overallocation in percent; loads an int."""
+
+    def parse(value: str | int) -> int:
+        digits = str(value).strip()
+        if not re.fullmatch(r"-1|\d{1,5}", digits, re.ASCII):
+            raise ValueError("Must be a percentage from 0 on, or -1 for no limit.")
+        return int(digits)
+
+    return Parsed(parse, types=("string", "integer"), **options)
+
+
+def _parse_ports(value: str) -> tuple[ports.PortMapping, ...]:
+    mappings = ports.parse(value)
+    if not mappings:
+        raise ValueError("At least one port mapping is needed, like 80:8080.")
+    return mappings
+
+
+def _parse_port(value: str | int) -> int:
+    digits = str(value).strip()
+    if not re.fullmatch(r"\d{1,5}", digits, re.ASCII) or not 1 <= int(digits) <= 65535:
+        raise ValueError("Must be a port between 1 and 65535.")
+    return int(digits)
+
+
+def _require_text(value: str | int | float) -> str:
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("Must not be empty or contain a NUL character.")
+    return str(value)

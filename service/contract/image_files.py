@@ -1,0 +1,70 @@
+"""Image documents as operators import them, in the older panel's format or ours."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from service.contract import fields
+from service.contract.base import Request
+
+
+class InstallScript(Request):
+    """A file that is fetched into an instance's folder before its first start."""
+
+    Uri = ma.fields.String(
+        required=True, validate=ma.validate.Regexp("https://", error="Must begin with https://.")
+    )
+    Path = ma.fields.String(
+        required=True,
+        validate=ma.validate.Regexp(
+            r"(?!\.{1,2}$)[^/\0]{1,255}$", error="Must be a file name without a folder."
+        ),
+    )
+
+
+class Scripts(Request):
+    """What happens before an instance's first start."""
+
+    Install = ma.fields.List(ma.fields.Nested(InstallScript), load_default=list)
+
+
+class ImageVariable(Request):
+    """What an image asks of those who deploy it."""
+
+    type = ma.fields.String(load_default="text")
+    default = fields.as_text(allow_none=True, load_default=None, empty=True)
+    required = ma.fields.Boolean(load_default=False)
+    secret = ma.fields.Boolean()  # stored only where an image says so
+
+
+class ImageFile(Request):
+    """An image document as operators import it, in the older panel's format or ours.
+
+    Tolerant where published documents differ: `Env` may be an object, `Cmd` empty, and most may be
+    absent.
+    """
+
+    name = fields.text(data_key="Name", description="Unique.")
+    image = fields.text(data_key="Image", longest=512, description="The container image.")
+    alt_images = ma.fields.List(ma.fields.String(), data_key="AltImages", load_default=list)
+    env = fields.Environment(data_key="Env", load_default=list)
+    cmd = fields.Command(data_key="Cmd", allow_none=True, load_default=None)
+    scripts = ma.fields.Nested(Scripts, data_key="Scripts", load_default=lambda: {"Install": []})
+    variables = ma.fields.Dict(
+        keys=fields.variable_name(),
+        values=ma.fields.Nested(ImageVariable),
+        data_key="Variables",
+        load_default=dict,
+    )
+    stop_command = ma.fields.String(data_key="StopCommand", allow_none=True, load_default=None)
+    description = ma.fields.String(data_key="Description", load_default="")
+    author = ma.fields.String(data_key="Author", load_default="")
+    author_name = ma.fields.String(data_key="AuthorName", load_default="")
+    meta = ma.fields.Dict(data_key="Meta", load_default=dict)
+    features = ma.fields.List(ma.fields.String(), load_default=list)
+    process = ma.fields.Boolean(load_default=False, truthy={True}, falsy={False})
+
+    @ma.post_load
+    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Offer the image itself among its alternatives."""
+        return {**loaded, "alt_images": loaded["alt_images"] or [loaded["image"]]}

@@ -1,0 +1,1 @@
+"""This machine itself as a node: instances are processes, for trying Skyquay without Docker."""

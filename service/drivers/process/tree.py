@@ -1,0 +1,271 @@
+"""The processes of an instance: started under a keeper, told apart from orphans, ended.
+
+A process is known by its pid, its start in ticks since boot and the boot's id, so that a recycled
+pid is nobody we know. All that an instance's program starts is below its keeper, see
+`process_keeper`. Where that was killed, or an earlier version started the instance without one, the
+processes are those of the program's session, and those that bear a variable in their environment.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple, NotRequired, TypedDict
+
+import psutil
+
+from service.drivers.process import keeper as process_keeper
+
+MARK = "SKYQUAY_INSTANCE"
+KEEPER_MARK = "SKYQUAY_KEEPER"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# In a shell, because nothing may run between fork and exec in a process that has threads.
+_LAUNCH = 'cd "$0" && ulimit -c 0 && ulimit -d "$1" && shift && exec "$@"'
+POLL_S = 0.02
+_START_TIMEOUT_S = 20.0
+_ENDED = "ZX"
+
+_keepers: set[int] = set()
+"""Those that this process started, until it has reaped them: nobody else can."""
+_keepers_lock = threading.Lock()
+
+
+class Record(TypedDict):
+    """What instance.json holds."""
+
+    container_id: str
+    cmd: list[str]
+    env: dict[str, str]
+    memory_mib: int
+    port: int
+    wanted: bool  # to run
+    process: list[int | str] | None  # pid, start in ticks since boot, boot's id
+    spec: NotRequired[str]  # what it was made from, as JSON text
+
+
+def make_console(folder: Path) -> list[Path]:
+    """Make the files that are the program's input and output. Answers both."""
+    stdin, output = folder / "stdin", folder / "log"
+    with suppress(FileExistsError):
+        os.mkfifo(stdin, mode=0o600)
+    output.touch(mode=0o600)
+    return [stdin, output]
+
+
+def spawn(folder: Path, record: Record, ruleset: int | None) -> list[int | str] | None:
+    """Start the program in its folder, on its console, under a keeper. Answers which process it is.
+
+    With a Landlock ruleset, the program is restricted by that. Raises OSError when the keeper does
+    not come up, or not in time.
+    """
+    env = {
+        "PATH": f"{_PATH}:{Path(sys.executable).parent}",
+        "HOME": str(folder / "data"),
+        "LANG": "C.UTF-8",
+        **record["env"],
+        "PRIMARY_PORT": str(record["port"]),
+        MARK: folder.name,
+    }
+    limit_kib = str(record["memory_mib"] * 1024)
+    words = ["/bin/sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]]
+    with ExitStack() as stack:
+        program = stack.enter_context(os.fdopen(os.memfd_create("program"), "w+"))
+        json.dump([words, env], program)
+        program.flush()
+        program.seek(0)
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        _spawn_keeper(folder, program.fileno(), theirs.fileno(), ruleset)
+        theirs.close()
+        ours.settimeout(_START_TIMEOUT_S)
+        pid = ours.recv(32)
+        if not pid:
+            raise OSError("the program's keeper did not start")
+        # As long as the socket is open, the program is not gone, not even if it has ended.
+        return identify(int(pid))
+
+
+def _spawn_keeper(folder: Path, program: int, answer: int, ruleset: int | None) -> None:
+    script = [sys.executable, "-I", "-S", process_keeper.__file__, str(folder)]
+    files = [
+        (os.POSIX_SPAWN_DUP2, program, 0),
+        (os.POSIX_SPAWN_DUP2, answer, 1),
+        # What Python says when it cannot start is for whoever reads the log.
+        (os.POSIX_SPAWN_OPEN, 2, str(folder / "log"), os.O_WRONLY | os.O_APPEND, 0),
+    ]
+    if ruleset is not None:
+        files.append((os.POSIX_SPAWN_DUP2, ruleset, 3))
+        script.append(process_keeper.CONFINED)
+    with _keepers_lock:
+        pid = os.posix_spawn(
+            sys.executable,
+            script,
+            # Not the program's, which could name a library to load.
+            {KEEPER_MARK: folder.name},
+            file_actions=files,
+            setsid=True,
+            setsigmask=process_keeper.BLOCKED,
+        )
+        _keepers.add(pid)
+
+
+def find(folder: Path, record: Record) -> int | None:
+    """Find the pid of the instance's first process, if it lives. Changes nothing of it."""
+    _reap_keepers()
+    if record["process"] is not None:
+        pid = int(record["process"][0])
+        if identify(pid) == record["process"] and _lives(pid, folder):
+            return pid
+    if not record["wanted"]:
+        return None
+    # A process that was started a moment before a crash is not in the record.
+    for pid in psutil.pids():
+        if _leads(pid) and MARK in _read_marks(pid, folder) and _lives(pid, folder):
+            record["process"] = identify(pid)
+            return pid
+    return None
+
+
+def _lives(pid: int, folder: Path) -> bool:
+    stat = _read_stat(pid)
+    # Of one that ended the keeper still has to write down how.
+    return stat is not None and (
+        stat.state not in _ENDED or KEEPER_MARK in _read_marks(stat.parent, folder)
+    )
+
+
+def _reap_keepers() -> None:
+    with _keepers_lock:
+        for pid in tuple(_keepers):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            _keepers.discard(pid)
+
+
+def read_exit_code(folder: Path) -> int | None:
+    try:
+        return int((folder / process_keeper.EXIT_CODE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+class Family(NamedTuple):
+    """The living processes of an instance, by pid."""
+
+    keepers: list[int]
+    members: list[int]
+    """The program, and all that follows from it."""
+
+
+def await_end(folder: Path, record: Record | None, timeout_s: float) -> None:
+    """Wait until nothing of the instance is left, its keeper neither."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and any(find_family(folder, record)):
+        time.sleep(POLL_S)
+
+
+def send(folder: Path, record: Record | None, number: signal.Signals) -> None:
+    """Send a signal to the program, and to all that follows from it."""
+    _send(find_family(folder, record).members, number)
+
+
+def kill(family: Family) -> None:
+    """Kill all of an instance, so that its keeper ends too. Not waited for."""
+    _send(family.keepers, signal.SIGCONT)
+    _send(family.keepers, signal.SIGUSR1)
+    _send(family.members, signal.SIGKILL)
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def find_family(folder: Path, record: Record | None) -> Family:
+    """Find the processes of the instance: below its keeper, of its session, or with its mark."""
+    _reap_keepers()
+    session = _find_session(record)
+    all_stats = {pid: stat for pid in psutil.pids() if (stat := _read_stat(pid))}
+    marked = {pid: _read_marks(pid, folder) for pid in all_stats}
+    kept = {pid for pid, marks in marked.items() if KEEPER_MARK in marks}
+    below = {pid for pid in all_stats if _has_ancestor(pid, all_stats, kept)}
+    keepers = kept - below  # a program that calls itself a keeper is none
+    members = [
+        pid
+        for pid, stat in all_stats.items()
+        if pid not in keepers
+        and stat.state not in _ENDED
+        and (pid in below or stat.session == session or MARK in marked[pid])
+    ]
+    return Family(sorted(keepers), members)
+
+
+def _has_ancestor(pid: int, stats: dict[int, "_Stat"], among: set[int]) -> bool:
+    seen = {pid}  # pids are read one after the other, and may have been given anew meanwhile
+    while among and (stat := stats.get(pid)) and stat.parent not in seen:
+        pid = stat.parent
+        if pid in among:
+            return True
+        seen.add(pid)
+    return False
+
+
+def _find_session(record: Record | None) -> int | None:
+    """Find the session that the instance was started in, which outlives its first process.
+
+    Not when another process has its number by now: a number is free only when the session is gone.
+    """
+    if record is None or record["process"] is None:
+        return None
+    pid = int(record["process"][0])
+    same_boot = record["process"][2] == _read_boot_id()
+    return pid if same_boot and identify(pid) in (None, record["process"]) else None
+
+
+def identify(pid: int) -> list[int | str] | None:
+    """Return which process has the pid now: its pid, its start, the boot. None when none has it."""
+    stat = _read_stat(pid)
+    return None if stat is None else [pid, stat.began, _read_boot_id()]
+
+
+class _Stat(NamedTuple):
+    state: str
+    parent: int
+    session: int
+    began: int  # in ticks since boot
+
+
+def _read_stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in parentheses, which may hold anything.
+    words = text.rpartition(b")")[2].split()
+    return _Stat(words[0].decode(), int(words[1]), int(words[3]), int(words[19]))
+
+
+def _read_boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def _read_marks(pid: int, folder: Path) -> set[str]:
+    """Return which of the variables that mark an instance's processes say that it is one."""
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return set()
+    return {mark for mark in (MARK, KEEPER_MARK) if f"{mark}={folder.name}".encode() in environ}

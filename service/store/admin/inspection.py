@@ -1,0 +1,118 @@
+"""What a database says of itself and of what waits in it, without changing anything."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import IndexModel
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from service.model.lifecycle import OperationStatus
+from service.store.admin import migrations, validators
+from service.store.collection import Indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A database. None is what it does not report: its user lacks the role clusterMonitor."""
+
+    version: str
+    members: int | None  # that vote or hold data; None: a sharded cluster
+    members_up: int | None
+    transaction_lifetime_s: int | None
+    disk_free: float | None  # the part of the database's disk, 0 to 1
+    schema: int
+    latest_schema: int
+    restoring: bool
+    missing_indexes: list[str]
+    missing_validators: list[str]
+    stale_validators: list[str]  # there, but others than this version's
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The operations that have not ended."""
+
+    waiting: int
+    running: int
+    late_s: float  # for how long a worker should have taken the oldest that is due; 0 for none
+
+
+def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> Inspection:
+    """Look at the database as a whole."""
+    admin = database.client.admin
+    hello = admin.command("hello")
+    status = _ask(admin, "replSetGetStatus")
+    limit = _ask(admin, "getParameter", 1, transactionLifetimeLimitSeconds=1)
+    stats = _ask(database, "dbStats")
+    size = stats.get("fsTotalSize")
+    sharded = hello.get("msg") == "isdbgrid"
+    members = status.get("members")
+    known = [*hello.get("hosts", []), *hello.get("passives", []), *hello.get("arbiters", [])]
+    return Inspection(
+        version=database.client.server_info()["version"],
+        members=None if sharded else len(members or known),
+        members_up=sum(member["health"] == 1 for member in members) if members else None,
+        transaction_lifetime_s=limit.get("transactionLifetimeLimitSeconds"),
+        disk_free=1 - stats["fsUsedSize"] / size if size else None,
+        schema=migrations.read_version(database),
+        latest_schema=migrations.MIGRATIONS[-1].number,
+        restoring=database["meta"].find_one(migrations.RESTORING) is not None,
+        missing_indexes=list_missing_indexes(database, indexes),
+        missing_validators=validators.list_missing(database),
+        stale_validators=validators.list_stale(database),
+    )
+
+
+def list_missing_indexes(
+    database: Database[dict[str, Any]], indexes: dict[str, Indexes]
+) -> list[str]:
+    """Name the indexes that are not there, each after its collection."""
+    return [
+        f"{name}.{wanted}"
+        for name, each in indexes.items()
+        for wanted in sorted(
+            {IndexModel(**index).document["name"] for index in each}
+            - database[name].index_information().keys()
+        )
+    ]
+
+
+def queue_stats(database: Database[dict[str, Any]], *, without_nodes: list[str]) -> Queue:
+    """Count the open operations, and find the oldest that is due; those of some nodes never are."""
+    operations = database["operations"]
+    running = list(operations.find({"status": OperationStatus.RUNNING}, {"instance_id": 1}))
+    waiting = {"status": OperationStatus.PENDING}
+    free = {
+        **waiting,
+        "node_id": {"$nin": without_nodes},
+        "instance_id": {"$nin": [operation["instance_id"] for operation in running]},
+    }
+    due_at = {
+        "$cond": [
+            {"$eq": ["$status", OperationStatus.RUNNING]},
+            "$lease.until",  # which is over when its worker is gone
+            {"$ifNull": ["$next_attempt_at", "$created_at"]},
+        ]
+    }
+    oldest = operations.aggregate(
+        [
+            {"$match": {"$or": [free, {"status": OperationStatus.RUNNING}]}},
+            {"$set": {"due_at": due_at}},
+            {"$match": {"$expr": {"$lt": ["$due_at", "$$NOW"]}}},
+            {"$group": {"_id": None, "late": {"$max": {"$subtract": ["$$NOW", "$due_at"]}}}},
+        ]
+    )
+    return Queue(
+        waiting=operations.count_documents(waiting),
+        running=len(running),
+        late_s=next((found["late"] / 1000 for found in oldest), 0.0),
+    )
+
+
+def _ask(database: Database[dict[str, Any]], *command: Any, **options: Any) -> dict[str, Any]:
+    """Ask what not everybody may, and not every server knows."""
+    try:
+        return database.command(*command, **options)
+    except OperationFailure:
+        return {}

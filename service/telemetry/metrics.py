@@ -1,0 +1,166 @@
+"""What is measured, for Prometheus. Counts of many processes are added up where they share a folder
+(PROMETHEUS_MULTIPROC_DIR, which `skyquay serve` sets for its processes); what the database knows is
+asked of it at each scrape, so that it is true however many processes there are.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+    start_http_server,
+    values,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.errors import ServiceError
+from service.model.lifecycle import OPEN, InstanceState, NodeStatus, OperationStatus
+from service.store import Store
+
+# When a series began, for each one: as many again, which nobody looks at.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+DATABASE_TIMEOUT_S = 2.0
+"""How long the database is waited for. Prometheus itself waits for ten seconds."""
+
+_OWN = CollectorRegistry()
+
+REQUESTS = Histogram(
+    "skyquay_request_duration_seconds",
+    "How long requests took.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=_OWN,
+)
+REJECTED = Counter("skyquay_refused_requests", "Rejected requests.", ["code"], registry=_OWN)
+OPERATIONS = Histogram(
+    "skyquay_operation_duration_seconds",
+    "How long operations took from being taken on to their end.",
+    ["kind", "outcome"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+    registry=_OWN,
+)
+DATABASE = Histogram(
+    "skyquay_database_duration_seconds",
+    "How long commands of the database took.",
+    ["command", "outcome"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10),
+    registry=_OWN,
+)
+
+
+def use_metrics_slot(number: int | None) -> None:
+    """Go on with what the process of this number counted, before anything is counted here.
+
+    No two processes at a time have the same. None counts as the process's id.
+    """
+    if number is not None and values.ValueClass is not values.MutexValue:
+        values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+
+
+def record_operation(kind: str, outcome: str, seconds: float) -> None:
+    """Note how long an operation took that ended."""
+    OPERATIONS.labels(kind, outcome).observe(seconds)
+
+
+def record_command(command: str, outcome: str, seconds: float) -> None:
+    """Note how long a command of the database took."""
+    DATABASE.labels(command, outcome).observe(seconds)
+
+
+def render(store: Store) -> bytes:
+    """Write everything down as Prometheus reads it."""
+    return generate_latest(_gather(store))
+
+
+@contextmanager
+def served(store: Store, address: tuple[str, int]) -> Iterator[None]:
+    """Serve everything there, to whoever asks. Raises OSError where that is not possible."""
+    host, port = address
+    server, thread = start_http_server(port, host, _gather(store))
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _gather(store: Store) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    if values.ValueClass is values.MutexValue:
+        registry.register(_Local())
+    else:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_Stored(store))
+    return registry
+
+
+class _Local(Collector):
+    """What this process alone counted."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Hand out what was counted."""
+        return _OWN.collect()
+
+
+class _Stored(Collector):
+    """What the database knows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask the database. While it is away, only that is reported."""
+        name, text = "skyquay_database_up", "Whether the database answers."
+        try:
+            with self._store.bounded(DATABASE_TIMEOUT_S):
+                found = list(self._ask())
+        except ServiceError:
+            return [_gauge(name, text, 0)]
+        return [_gauge(name, text, 1), *found]
+
+    def _ask(self) -> Iterable[Metric]:
+        nodes, instances = self._store.nodes, self._store.instances
+        yield _count("skyquay_nodes", "Nodes.", "status", NodeStatus, nodes.count_by("status"))
+        yield _count(
+            "skyquay_instances", "Instances.", "state", InstanceState, instances.count_by("state")
+        )
+        yield _gauge(
+            "skyquay_probe_oldest_seconds",
+            "Time since the oldest probe, of the nodes that are probed.",
+            nodes.oldest_probe_age_s(),
+        )
+        queue = self._store.queue_stats()
+        counts = {OperationStatus.PENDING: queue.waiting, OperationStatus.RUNNING: queue.running}
+        yield _count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
+        yield _gauge(
+            "skyquay_queue_oldest_seconds",
+            "For how long a worker should have taken the oldest operation that is due.",
+            queue.late_s,
+        )
+
+
+def _count(
+    name: str, text: str, label: str, values: Iterable[StrEnum], counts: Mapping[Any, int]
+) -> Metric:
+    """Make a series for each value, also of those that nothing has: 0 is no gap."""
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value in sorted(values):
+        family.add_metric([value], counts.get(value, 0))
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

@@ -1,0 +1,148 @@
+"""How a claimed operation comes to its end, whatever its node does.
+
+An operation that fails is tried again, later and later; one that nobody wants any more ends.
+"""
+
+import logging
+from contextlib import closing
+
+from service import instances, operations
+from service.drivers import DriverFactory, NodeDriver
+from service.errors import (
+    LeaseLost,
+    NodeFailure,
+    NodeRefused,
+    NodeUnreachable,
+    OperationCancelled,
+    OperationSuperseded,
+    ServiceError,
+)
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
+from service.store.collection import Session
+from service.worker.job import UNEXPECTED, Job, NodeBusy, backoff_s
+from service.worker.steps import CARRY_OUT
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 6
+"""How often an operation is tried that the node answers with an error. Silence does not count."""
+
+NODE_BUSY_S = 1.0
+"""How long to wait for another deployment on a node that bears one at a time."""
+
+
+def carry_out(job: Job, open_driver: DriverFactory) -> None:
+    """Do the operation, and write down its end or when to try again.
+
+    Once the lease is lost nothing is written and no node is touched: the operation stays as it is
+    until its lease has run out in the database too, and whoever takes it over then carries on.
+    """
+    try:
+        _end(job, open_driver)
+    except LeaseLost:
+        log.warning("lease.lost", extra={"kind": job.operation["kind"]})
+
+
+def _end(job: Job, open_driver: DriverFactory) -> None:
+    try:
+        _carry_out(job, open_driver)
+    except LeaseLost:
+        raise
+    except OperationSuperseded as exc:
+        job.finish(OperationStatus.SUPERSEDED, error=exc.message)
+    except OperationCancelled as exc:
+        _give_up(job, OperationStatus.CANCELLED, exc.message)
+    except NodeBusy as exc:
+        job.reschedule(delay_s=NODE_BUSY_S, error=exc.message)
+    except NodeFailure as failure:
+        _settle_failure(job, failure)
+    except ServiceError:
+        # The database is away. The lease runs out, and somebody takes the operation over.
+        raise
+    except Exception:
+        log.exception("operation.crashed")
+        _settle_failure(job, NodeFailure(job.operation["node_id"], UNEXPECTED))
+
+
+def _carry_out(job: Job, open_driver: DriverFactory) -> None:
+    node = job.store.nodes.find(job.operation["node_id"])
+    if node is None:
+        raise OperationSuperseded("The node was deleted.")
+    if node["status"] == NodeStatus.OFFLINE:
+        job.reschedule(
+            delay_s=0, error=node["probe_error"]
+        )  # it is not claimed before that changes
+        return
+    with closing(open_driver(node, authorize=job.check_lease)) as driver:
+        try:
+            CARRY_OUT[job.operation["kind"]](job, driver)
+            _reset_unanswered(job)
+        except LeaseLost:
+            raise
+        except OperationSuperseded:
+            _clean_up(job, driver)
+            raise
+        except NodeFailure as failure:
+            if not _is_final(job, failure):
+                raise
+            instance = job.store.instances.find(job.operation["instance_id"])
+            reason = failure.reason
+            if instance is not None:
+                reason = instances.explain(driver, instance, reason)
+            raise type(failure)(node["_id"], reason) from failure
+
+
+def _clean_up(job: Job, driver: NodeDriver) -> None:
+    """Remove what a deployment made although its instance was forgotten meanwhile.
+
+    No document knows it, and no other will bear its id, so that nobody else ever would.
+    """
+    instance_id = job.operation["instance_id"]
+    if job.operation["kind"] == OperationKind.DEPLOY and not job.store.instances.find(instance_id):
+        log.info("instance.cleaned_up", extra={"instance_id": instance_id})
+        driver.remove(instance_id)
+
+
+def _is_final(job: Job, failure: NodeFailure) -> bool:
+    if isinstance(failure, NodeUnreachable):
+        return False
+    return isinstance(failure, NodeRefused) or job.operation["attempts"] >= MAX_ATTEMPTS
+
+
+def _settle_failure(job: Job, failure: NodeFailure) -> None:
+    job.check_lease()
+    if isinstance(failure, NodeUnreachable):
+        job.store.nodes.count_unanswered(job.operation["node_id"])
+    else:
+        _reset_unanswered(job)
+    if _is_final(job, failure):
+        _give_up(job, OperationStatus.FAILED, failure.reason)
+        return
+    _store_reason(job, failure.reason)
+    job.reschedule(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
+
+
+def _reset_unanswered(job: Job) -> None:
+    """End the trial of a node that has finished something: what waits for it is due at once."""
+    if job.store.nodes.reset_unanswered(job.operation["node_id"]):
+        job.store.operations.retry_now_on_node(job.operation["node_id"])
+
+
+def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
+    instance_id = job.operation["instance_id"]
+
+    def end(session: Session) -> None:
+        job.finish(status, error=reason, session=session)
+        if job.operation["kind"] == OperationKind.DEPLOY:
+            operations.fail_deploy(job.store, instance_id, reason, now=job.now(), session=session)
+        elif status == OperationStatus.FAILED:
+            _store_reason(job, reason, session=session)
+
+    job.store.transaction(end)
+
+
+def _store_reason(job: Job, reason: str, *, session: Session | None = None) -> None:
+    """Write down what keeps the operation from its end. What FAILED keeps why it did."""
+    instance = job.store.instances.find(job.operation["instance_id"], session=session)
+    if instance is not None and instance["state"] != InstanceState.FAILED:
+        job.store.instances.update(instance["_id"], {"error": reason}, session=session)

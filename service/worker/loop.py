@@ -1,0 +1,227 @@
+"""The worker: carries out operations that are due, and probes nodes.
+
+Any number of workers, in any number of processes, share one database. Nothing is kept only in
+memory: what a worker that dies had under way is taken over by another when its lease runs out.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from service import drift, nodes
+from service.drivers import DriverFactory, NodeDriver
+from service.errors import ServiceError
+from service.model.documents import Node
+from service.model.lifecycle import NodeStatus, lane_of
+from service.store import Store
+from service.store.due import Room
+from service.worker.carry_out import carry_out
+from service.worker.job import Job, claim
+from service.worker.slots import Begun, find_room, is_held
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.2
+"""How long a worker that found nothing to do waits before it looks again."""
+
+PROBE_THREADS = 32
+"""How many nodes one worker probes at a time. A thread waits for nothing but its node."""
+
+
+class Worker:
+    """The threads that claim operations, renew their leases and probe nodes."""
+
+    def __init__(
+        self,
+        store: Store,
+        open_driver: DriverFactory,
+        *,
+        threads: int,
+        node_operations: int,
+        lease_s: float,
+        probe_interval_s: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._open_driver = open_driver
+        self._threads = threads
+        self._node_operations = node_operations
+        self._lease_s = lease_s
+        self._probe_interval_s = probe_interval_s
+        self._now = now
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._jobs: dict[str, Job] = {}
+        self._begun: dict[str, Begun] = {}
+        self._probing: set[str] = set()
+        self._changed = threading.Condition()
+        """Guards the three above, and signals that an operation ended."""
+        self._token = secrets.token_hex(8)
+        self._free_probers = threading.Semaphore(PROBE_THREADS)
+        self._takers = [
+            self._make_loop("claim", self.claim_one, IDLE_S, until=self._stopping),
+            self._make_loop("probe", self.probe_one, 1.0, until=self._stopping),
+        ]
+        self._renewer = self._make_loop(
+            "renew", self._renew_all, min(lease_s / 3, 5.0), until=self._stopped
+        )
+
+    def start(self) -> None:
+        """Begin to work, in threads of this process."""
+        for loop in (*self._takers, self._renewer):
+            loop.start()
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """Claim nothing more, and wait for what is under way, `timeout_s` at the most.
+
+        What is not done by then is handed over: another worker may take it up at once. Stopping
+        again does nothing.
+        """
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        for taker in self._takers:
+            if taker.is_alive():
+                taker.join()  # it is at most in the middle of one call of the database
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
+        for job in self._under_way():
+            self._guarded(job.reschedule, delay_s=0)
+        self._stopped.set()
+
+    def claim_one(self) -> bool:
+        """Claim one operation and have a thread carry it out.
+
+        False when nothing was due, and when there was no room for a moment.
+        """
+        with self._changed:
+            room = self._changed.wait_for(self._find_room, timeout=IDLE_S)
+        job = self._claim(room) if room else None
+        if job is None:
+            return False
+        self._start(partial(self._carry_out, job))
+        return True
+
+    def probe_one(self) -> bool:
+        """Have a thread probe one node whose turn it is.
+
+        False when there was none, and when no thread was free for a moment.
+        """
+        if not self._free_probers.acquire(timeout=IDLE_S):
+            return False
+        node = None
+        try:
+            node = self._store.nodes.claim_probe(
+                self._token, interval_s=self._probe_interval_s, lease_s=self._lease_s
+            )
+        finally:
+            if node is None:
+                self._free_probers.release()
+        if node is None:
+            return False
+        with self._changed:
+            self._probing.add(node["_id"])
+        self._start(partial(self._probe, node))
+        return True
+
+    def _start(self, work: Callable[[], object]) -> None:
+        # A daemon, so that a call that hangs does not keep the process from ending.
+        threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
+
+    def _find_room(self) -> Room | None:
+        found = find_room(self._begun.values(), threads=self._threads, at=time.monotonic())
+        return found if found.prompt or found.slow else None
+
+    def _claim(self, room: Room) -> Job | None:
+        job = claim(
+            self._store,
+            room=room,
+            node_operations=self._node_operations,
+            lease_s=self._lease_s,
+            now=self._now,
+        )
+        if job is None:
+            return None
+        node_id, lane = job.operation["node_id"], lane_of(job.operation["kind"])
+        with self._changed:
+            slow = job.node_on_trial or is_held(node_id, self._begun.values(), at=job.claimed_at)
+            self._jobs[job.token] = job
+            self._begun[job.token] = Begun(lane, node_id, job.claimed_at, slow)
+        return job
+
+    def _carry_out(self, job: Job) -> None:
+        context = {"operation_id": job.operation["_id"], "request_id": job.operation["request_id"]}
+        try:
+            with structlog.contextvars.bound_contextvars(**context):
+                carry_out(job, self._open_driver)
+        finally:
+            with self._changed:
+                del self._jobs[job.token]
+                del self._begun[job.token]
+                self._changed.notify_all()
+
+    def _probe(self, node: Node) -> None:
+        found: list[drift.Drift] = []
+
+        def compare_too(driver: NodeDriver) -> None:
+            driver.recover()
+            found.append(drift.compare(self._store, driver, node["_id"]))
+
+        try:
+            after = nodes.probe(
+                self._store, self._open_driver, node, now=self._now(), more=compare_too
+            )
+            if after["status"] == NodeStatus.ONLINE:
+                drift.settle(
+                    self._store, self._open_driver, after, drift=found[-1], now=self._now()
+                )
+        finally:
+            with self._changed:
+                self._probing.remove(node["_id"])
+            self._free_probers.release()
+            self._store.nodes.end_probe(node["_id"], self._token)
+
+    def _under_way(self) -> list[Job]:
+        with self._changed:
+            return list(self._jobs.values())
+
+    def _renew_all(self) -> bool:
+        for job in self._under_way():
+            self._guarded(job.renew)
+        with self._changed:
+            probing = list(self._probing)
+        if probing:
+            self._guarded(self._renew_probes, probing)
+        return False
+
+    def _renew_probes(self, node_ids: list[str]) -> None:
+        self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
+
+    def _make_loop(
+        self, name: str, turn: Callable[[], bool], pause_s: float, *, until: threading.Event
+    ) -> threading.Thread:
+        def loop() -> None:
+            while not until.is_set():
+                if not self._guarded(turn):
+                    until.wait(pause_s)
+
+        return threading.Thread(target=loop, name=name, daemon=True)
+
+    def _guarded(self, work: Callable[..., object], *args: object, **kwargs: object) -> object:
+        try:
+            return work(*args, **kwargs)
+        except ServiceError as exc:
+            # Not the arguments of what was to be done: a node's document is among them.
+            function = work.func if isinstance(work, partial) else work
+            facts = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
+            log.warning(exc.message, extra=facts)
+        except Exception:
+            # A bug must not end the worker: the lease runs out, and the operation is tried again.
+            log.exception("worker.crashed")
+        return None

@@ -1,0 +1,209 @@
+"""What is done for each kind of operation.
+
+Every step may be done again: a worker may die after any line, and another does the operation from
+its beginning. What was seen is written down as it is seen.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from service import instances, leftovers
+from service.drivers import ContainerStatus, Leftovers, NodeDriver
+from service.errors import NodeRefused, NodeUnreachable, OperationSuperseded
+from service.model.documents import Deploying, Instance
+from service.model.lifecycle import (
+    InstanceState,
+    OperationKind,
+    OperationStatus,
+    Power,
+    PowerAction,
+)
+from service.store.collection import Session
+from service.worker.job import Job, NodeBusy, backoff_s
+
+
+def deploy(job: Job, driver: NodeDriver) -> None:
+    """Make the container, bring its power in line with what is wanted, and call it READY."""
+
+    def pull() -> None:
+        image = job.read_instance()["image"]
+        driver.pull(image, checkpoint=job.checkpoint, report=job.report)
+
+    def create() -> None:
+        # A creation that may not be left half-way goes on when it is no longer wanted.
+        checkpoint = job.check_lease if driver.exclusive else job.checkpoint
+        status = driver.create(instances.specify(job.read_instance()), checkpoint=checkpoint)
+        _store_status(job, driver, status)
+
+    def settle() -> None:
+        while True:
+            instance = job.read_instance()
+            status = _align(job, driver, instance)
+            changes = instances.observe(driver, instance, status)
+            job.check_lease()
+            if job.store.instances.move(
+                instance["_id"],
+                InstanceState.READY,
+                now=job.now(),
+                changes=changes,
+                # Somebody who suspends it meanwhile makes us look again.
+                only_if={"suspended": instance["suspended"]},
+            ):
+                return
+            if job.read_instance()["state"] != InstanceState.INSTALLING:
+                return
+
+    with _one_at_a_time(job, driver):
+        if driver.pulls:
+            job.step("pull", pull)
+        job.step("create", create)
+    job.step("start", settle)
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def align_power(job: Job, driver: NodeDriver) -> None:
+    """Stop what is suspended and start what is not, as it is wanted by now.
+
+    What FAILED is stopped only. Where there is no container, nothing runs that could be stopped.
+    """
+
+    def align() -> None:
+        instance = job.read_instance()
+        if instance["state"] != InstanceState.READY and not instance["suspended"]:
+            raise OperationSuperseded("The instance was unsuspended.")
+        try:
+            status = _align(job, driver, instance)
+        except NodeRefused:
+            if not instance["suspended"] or driver.status(instance["_id"]) is not None:
+                raise
+            job.store.instances.update(instance["_id"], {"power": Power.STOPPED})
+        else:
+            _store_status(job, driver, status)
+
+    job.step("power", align)
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def delete(job: Job, driver: NodeDriver) -> None:
+    """Remove the container and its volume, and then the instance with all that it held."""
+
+    def forget(session: Session) -> None:
+        instances.forget(job.store, instance, session=session)
+
+    instance = job.read_instance()
+    held = _find_lock(job, instance["_id"]) if driver.exclusive else None
+    if held is not None and driver.status(instance["_id"]) is None:
+        raise NodeBusy("Its deployment has not come to its end.")
+    _remove(job, driver, forget)
+    if held is not None:  # nobody else ends the deployment that it held the node for
+        job.store.nodes.unlock_deploy(job.operation["node_id"], operation_id=held["operation_id"])
+
+
+def change_power(job: Job, driver: NodeDriver) -> None:
+    """Start, stop or kill the container; what is suspended by now does not start."""
+    action = PowerAction(job.operation["kind"])
+    job.step(action, partial(_change, job, driver, action))
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def restart(job: Job, driver: NodeDriver) -> None:
+    """Stop the container and start it. Not stopped once more when only the start is missing."""
+    for action in (PowerAction.STOP, PowerAction.START):
+        if not job.has_done(action):
+            job.step(action, partial(_change, job, driver, action))
+    job.finish(OperationStatus.SUCCEEDED)
+
+
+def remove(job: Job, driver: NodeDriver) -> None:
+    """Remove what is left on the node of an instance that no document knows."""
+
+    if job.store.instances.find(job.operation["instance_id"]) is not None:
+        raise OperationSuperseded("There is an instance of this id again.")
+    _remove(job, driver, lambda _: None)
+
+
+@contextmanager
+def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
+    """Have the node for this deployment alone, where it bears no two at once."""
+    if not driver.exclusive:
+        yield
+        return
+    job.hold_node()
+    try:
+        yield
+    except NodeUnreachable:
+        # What became of the creation is not known: the node stays held until the next attempt.
+        job.hold_node(longer_s=backoff_s(job.operation["attempts"], chance=lambda: 0.0))
+        raise
+    except BaseException:
+        job.release_node()
+        raise
+    job.release_node()
+
+
+def _find_lock(job: Job, instance_id: str) -> Deploying | None:
+    """Find what holds the node for a deployment of this instance, whose end is not known."""
+    for node in job.store.nodes.list_deploying():
+        held = node["deploying"]
+        if held is not None and held["instance_id"] == instance_id:
+            return held
+    return None
+
+
+def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> None:
+    """Have the node remove everything, and note with the operation's end what is left there."""
+    left: Leftovers | None = None
+
+    def remove() -> None:
+        nonlocal left
+        left = driver.remove(job.operation["instance_id"])
+
+    def end(session: Session) -> None:
+        leftovers.attach(job.store, job.operation, job.token, left, now=job.now(), session=session)
+        job.finish(OperationStatus.SUCCEEDED, session=session)
+        forget(session)
+
+    job.step("remove", remove)
+    if left is not None:
+        leftovers.record(job.store, job.operation, left, now=job.now())
+    job.store.transaction(end)
+
+
+def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:
+    job.check_lease()
+    action = PowerAction.STOP if instance["suspended"] else PowerAction.START
+    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
+
+
+def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
+    instance = job.read_instance()
+    if instance["suspended"] and action == PowerAction.START:
+        raise OperationSuperseded("The instance was suspended.")
+    job.check_lease()
+    _store_status(
+        job,
+        driver,
+        driver.power(instance["_id"], action, stop_command=instance["stop_command"]),
+    )
+
+
+def _store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
+    instance = job.store.instances.find(job.operation["instance_id"])
+    if instance is not None:
+        seen = instances.observe(driver, instance, status)
+        job.check_lease()
+        job.store.instances.update(instance["_id"], seen)
+
+
+CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
+    OperationKind.DEPLOY: deploy,
+    OperationKind.DELETE: delete,
+    OperationKind.SUSPEND: align_power,
+    OperationKind.UNSUSPEND: align_power,
+    OperationKind.START: change_power,
+    OperationKind.STOP: change_power,
+    OperationKind.RESTART: restart,
+    OperationKind.KILL: change_power,
+    OperationKind.REMOVE: remove,
+}
