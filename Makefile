@@ -41,7 +41,7 @@ test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kil
 
 fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
-		$(PYTEST) -s --timeout=3600 tests/test_fuzz.py tests/test_laws.py
+		$(PYTEST) -s --timeout=3600 tests/api/test_fuzz.py tests/worker/test_laws.py
 
 # Names that gave way to the words of the field, and do not come back.
 OLD_NAMES := any_store|ask_probe|bootstrap|[Bb]rake|count_as|count_one|doors?|guarded|Guard|hurry|hurry_on|\

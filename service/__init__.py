@@ -7,5 +7,6 @@ place, ``service/contract/wire.py``.
 
 Imports go one way only: ``api`` -> use cases -> ``store``, and ``worker`` -> ``drivers``. Only
 ``store`` knows pymongo, only ``api`` knows Flask, only ``contract`` the wire, only a driver its
-node's protocol, and only ``app`` and ``cli`` wire them together. ``tests/test_imports.py`` checks it.
+node's protocol, and only ``app`` and ``cli`` wire them together.
+``tests/test_imports.py`` checks it.
 """

@@ -394,7 +394,7 @@ def test_each_row_can_fail():
         ("service.users", "from service import instances\nfrom service.store import Store"),
         ("service.users", "from service import instances\ninstances.reserve(user['_id'])"),
         ("service.users", "user._private()"),
-        ("service.worker.loop", "from service.worker.job import Job\nfrom service import operations"),
+        ("service.worker.loop", "from service.worker import job\nfrom service import operations"),
         ("service.api.users", "import flask\nfrom service.api import auth"),
         ("service.api.context", "from service.store import Store"),
         ("service.serving.server", "import flask\nfrom service.worker.loop import Worker"),

@@ -11,10 +11,10 @@ from service import keys, nodes
 from service.app import create_app, make_drivers
 from service.config import Config
 from service.telemetry import logs
+from tests.api.test_enrolment import NODE
 from tests.fake_skyportd import FakeSkyportd
+from tests.model.test_access import ENDPOINTS
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, free_port, run_due
-from tests.test_access import ENDPOINTS
-from tests.test_enrolment import NODE
 
 SECRET_KEY = "a secret key of the tests"
 PASSWORD = "password-sesame"

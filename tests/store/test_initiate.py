@@ -11,7 +11,7 @@ from service.store.admin import validators
 
 pytestmark = pytest.mark.fresh_database
 
-INITIATE = Path(__file__).resolve().parent.parent / "deploy/mongo/initiate.py"
+INITIATE = Path(__file__).resolve().parent.parent.parent / "deploy/mongo/initiate.py"
 
 
 @pytest.fixture

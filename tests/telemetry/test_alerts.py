@@ -15,12 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import keys, nodes
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
+from tests.cli.test_cli import FAR, SKYQUAY, answer_of
 from tests.support import DEPLOY, NOON, a_deploy, a_user, an_image, free_port
-from tests.test_cli import FAR, SKYQUAY, answer_of
 
 pytestmark = pytest.mark.spawns
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 

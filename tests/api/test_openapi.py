@@ -18,7 +18,7 @@ from service.contract import users as user_schemas
 from service.contract import wire
 from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
 
-CHECKED_IN = Path(__file__).resolve().parent.parent / "openapi" / "openapi.json"
+CHECKED_IN = Path(__file__).resolve().parent.parent.parent / "openapi" / "openapi.json"
 TEXT = print_openapi(create_app(Config()))
 SPEC = json.loads(TEXT)
 SCHEMAS = SPEC["components"]["schemas"]

@@ -14,7 +14,7 @@ from tests.support import need
 
 pytestmark = pytest.mark.spawns
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 EVERYTHING = "curl libcurl4 python3-venv"
 
 

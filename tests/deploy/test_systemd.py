@@ -12,7 +12,7 @@ from tests.support import need
 
 pytestmark = pytest.mark.spawns
 
-FILES = Path(__file__).resolve().parent.parent / "deploy" / "systemd"
+FILES = Path(__file__).resolve().parent.parent.parent / "deploy" / "systemd"
 INSTALLED = "/opt/skyquay/bin/skyquay"
 UNITS = ["skyquay-api.service", "skyquay-worker.service"]
 

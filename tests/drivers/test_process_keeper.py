@@ -17,8 +17,7 @@ from service.drivers.process import tree as process_tree
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.process.tree import KEEPER_MARK, MARK
 from service.model.lifecycle import Power, PowerAction
-from tests.support import eventually
-from tests.test_process import (  # noqa: F401 - fixtures
+from tests.drivers.test_process import (  # noqa: F401 - fixtures
     WITHOUT_LANDLOCK,
     living,
     root,
@@ -26,6 +25,7 @@ from tests.test_process import (  # noqa: F401 - fixtures
     runner,
     spec,
 )
+from tests.support import eventually
 
 pytestmark = pytest.mark.spawns
 

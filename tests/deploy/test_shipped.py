@@ -17,7 +17,7 @@ from tests.support import free_port, need
 
 pytestmark = pytest.mark.spawns
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 APIS = {"api-1", "api-2"}
 MEMBERS = {"mongo-1", "mongo-2", "mongo-3"}
 

@@ -266,7 +266,7 @@ def test_what_is_no_terminal_gets_json(settings, is_json):
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**settings, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        env={**settings, "PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
 
@@ -488,11 +488,11 @@ def test_processes_are_added_up(tmp_path):
     """
     code = (
         "from service import metrics; metrics.REJECTED.labels('unauthorized').inc();"
-        "from tests.test_telemetry import Away; print(metrics.render(Away()).decode())"
+        "from tests.telemetry.test_telemetry import Away; print(metrics.render(Away()).decode())"
     )
     environ = {
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent),
     }
     printed = [
         subprocess.run(

@@ -15,7 +15,7 @@ from service.config import Config
 from service.telemetry import logs
 from tests.support import DEPLOY, a_deploy, run_due
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 CLOCK = re.compile(r"^\d\d:\d\d:\d\d ", re.MULTILINE)
 WARNS = (
     "import logging; from service.cli.context import read_config; read_config();"

@@ -20,7 +20,7 @@ from service.config import Config
 from service.model.documents import Key
 from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = os.environ.get("SKYQUAY_FUZZ_EXAMPLES", "10")
 """How many requests an operation and phase gets. `make fuzz` sends more, by other seeds."""
 SEED = os.environ.get("SKYQUAY_FUZZ_SEED", "1")

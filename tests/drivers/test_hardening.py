@@ -10,8 +10,8 @@ from service.instances import make_id
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
 from tests.docker_images import ensure_image
+from tests.drivers.test_docker_engine import client, engine, run_inside, running, spec  # noqa: F401
 from tests.support import free_port
-from tests.test_docker_engine import client, engine, run_inside, running, spec  # noqa: F401
 
 pytestmark = pytest.mark.docker
 

@@ -9,7 +9,7 @@ from service import keys
 from service.app import create_app
 from tests.support import DEPLOY, NOON, ApiClient, a_body, a_key, a_node, run_due
 
-GUIDE = Path(__file__).resolve().parent.parent / "docs" / "compatibility.md"
+GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "compatibility.md"
 ROW = re.compile(r"^\| `(\w+) (\S+)` \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 ROWS = ROW.findall(GUIDE.read_text().partition("<!-- differences -->")[2])
 NOTHING = {
