@@ -26,7 +26,7 @@ AUTHENTICATION_FAILED = 18
 START_AND_LINGER = """
 import signal, sys
 from pathlib import Path
-from service import embedded_mongod
+from service.serving import embedded_mongod
 mongod = embedded_mongod.start(Path(sys.argv[1]))
 print(mongod.process.pid, flush=True)
 signal.pause()
@@ -36,7 +36,7 @@ START_AND_HANG_AFTER = """
 import signal, sys
 from pathlib import Path
 from pymongo import monitoring
-from service import embedded_mongod
+from service.serving import embedded_mongod
 
 data_dir, last_command = Path(sys.argv[1]), sys.argv[2]
 

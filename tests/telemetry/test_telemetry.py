@@ -261,7 +261,7 @@ def test_what_is_no_terminal_gets_json(settings, is_json):
     Without a terminal a line is a JSON object, unless text is asked for.
     """
     code = (
-        "import os, logging; from service import logs; from service.config import Config;"
+        "import os, logging; from service.telemetry import logs; from service.config import Config;"
         "logs.set_up(Config.from_env(os.environ)); logging.getLogger('x').warning('hello %s', 1)"
     )
     done = subprocess.run(
@@ -487,7 +487,7 @@ def test_processes_are_added_up(tmp_path):
     What two processes counted in one folder is told as one count.
     """
     code = (
-        "from service import metrics; metrics.REJECTED.labels('unauthorized').inc();"
+        "from service.telemetry import metrics; metrics.REJECTED.labels('unauthorized').inc();"
         "from tests.telemetry.test_telemetry import Away; print(metrics.render(Away()).decode())"
     )
     environ = {
