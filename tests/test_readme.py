@@ -27,6 +27,8 @@ from service.serving import preflight
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")
 API = ROOT.joinpath("docs/api.md").read_text("utf-8")
+ERRORS = ROOT.joinpath("docs/errors.md").read_text("utf-8")
+NODES = ROOT.joinpath("docs/nodes.md").read_text("utf-8")
 STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
 
@@ -36,11 +38,12 @@ TIMEOUT_S = 100.0
 
 NEVER_ON_THE_WIRE = {"lease_lost", "operation_cancelled", "operation_superseded"}
 OF_THE_FRAMEWORK = {
-    "not_found",
-    "method_not_allowed",
-    "request_entity_too_large",
-    "unsupported_media_type",
+    (404, "not_found"),
+    (405, "method_not_allowed"),
+    (413, "request_entity_too_large"),
+    (415, "unsupported_media_type"),
 }
+WHAT_IS_NOT_FOUND = {"user", "instance", "image", "node", "key", "operation"}
 
 
 def find_blocks(page: str, mark: str) -> list[str]:
@@ -290,7 +293,7 @@ def test_the_first_deploy_prints_what_the_readme_shows(first_deploy):
 
 
 @pytest.mark.spawns
-@pytest.mark.parametrize("until", [None, 3])
+@pytest.mark.parametrize("until", [None, 2])
 def test_the_blocks_run_again(up, first_deploy, until):
     """
     After the printed call, and after earlier runs, whole or broken off, the blocks end well.
@@ -303,7 +306,7 @@ def test_the_blocks_run_again(up, first_deploy, until):
     status, outputs = run_blocks(up, blocks, *STRICT)
 
     assert (0, len(blocks)) == (status, len(outputs))
-    assert '"InternalState":"READY"' == outputs[3]
+    assert '"InternalState":"READY"' == outputs[2]
 
 
 @pytest.mark.spawns
@@ -311,13 +314,13 @@ def test_blocks_that_fail_end(up):
     """
     With a wrong key each block ends all the same, and says what is wrong.
     """
-    blocks = find_blocks(README, "run")[:4]
+    blocks = find_blocks(README, "run")[:3]
 
     status, outputs = run_blocks(up, blocks, KEY="sq_wrong")
 
-    assert (0, 4) == (status, len(outputs))
-    assert "unauthorized" in outputs[2]
-    assert "There is no instance" in outputs[3]
+    assert (0, 3) == (status, len(outputs))
+    assert "unauthorized" in outputs[1]
+    assert "There is no instance" in outputs[2]
 
 
 @pytest.mark.spawns
@@ -351,11 +354,11 @@ def test_the_readme_lists_the_commands():
     assert sorted(list_commands(main, "skyquay")) == sorted(table)
 
 
-def test_the_readme_lists_the_drivers():
+def test_the_page_on_nodes_lists_the_drivers():
     """
     The table of drivers has those that a node may be created with, and the one for tests.
     """
-    table = {quoted(driver)[0] for driver, _, _ in read_table(README, "## Drivers")}
+    table = {quoted(driver)[0] for driver, _, _ in read_table(NODES, "# Nodes")}
 
     assert {*DRIVER_NAMES, "memory"} == table
 
@@ -402,18 +405,25 @@ def test_the_guide_lists_the_paths():
     assert documented == table
 
 
-def test_the_guide_lists_the_codes():
+def test_the_page_on_errors_lists_the_codes():
     """
-    The table of errors has every code that a client can get, with its status.
+    The table of errors has every code that a client can get, with its status, and no other.
     """
-    known = {(error.status, error.code) for error in list_errors(errors.ServiceError)}
-    documented = {
-        (int(status), quoted(code)[0])
-        for status, code, _ in read_table(API, "## Errors")
-        if not code.endswith("_not_found`") and quoted(code)[0] not in OF_THE_FRAMEWORK
+    known = {
+        (error.status, error.code)
+        for error in list_errors(errors.ServiceError)
+        if error.code not in NEVER_ON_THE_WIRE
+    }
+    unknown = {
+        (errors.NotFound.status, errors.NotFound(what, "").code) for what in WHAT_IS_NOT_FOUND
     }
 
-    assert {each for each in known if each[1] not in NEVER_ON_THE_WIRE} == documented
+    table = [
+        (int(status), quoted(code)[0])
+        for status, code, _, _ in read_table(ERRORS, "<!-- codes -->")
+    ]
+
+    assert sorted(known | unknown | OF_THE_FRAMEWORK) == sorted(table)
 
 
 def test_the_table_of_instances_is_the_lifecycles():

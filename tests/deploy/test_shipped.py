@@ -60,7 +60,7 @@ def services(compose):
 
 def test_compose_file_is_valid(services):
     """
-    Compose accepts the file, and it has the services that the operations page names.
+    Compose accepts the file, and it has the services that the page on deploying names.
     """
     assert {"nginx", "worker", "mongo-init", *APIS, *MEMBERS} == set(services)
 
@@ -79,12 +79,12 @@ def test_nginx_knows_each_api(services):
 
 def test_compose_serves_https_with_another_file(services, tmp_path):
     """
-    The line for `.env` that the operations page has adds the port, the file and the certificate to
+    The line for `.env` that the page on deploying has adds the port, the file and the certificate to
     nginx, beside what is there.
     """
     [setting] = re.findall(
         r"^echo (COMPOSE_FILE=\S+) >> \.env$",
-        ROOT.joinpath("docs/operations.md").read_text("utf-8"),
+        ROOT.joinpath("docs/deploy.md").read_text("utf-8"),
         re.MULTILINE,
     )
 
