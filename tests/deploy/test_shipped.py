@@ -60,7 +60,7 @@ def services(compose):
 
 def test_compose_file_is_valid(services):
     """
-    Compose accepts the file, and it has the services that the page on deploying names.
+    Compose accepts the file, and it has the services that docs/deploy.md names.
     """
     assert {"nginx", "worker", "mongo-init", *APIS, *MEMBERS} == set(services)
 
@@ -79,8 +79,8 @@ def test_nginx_knows_each_api(services):
 
 def test_compose_serves_https_with_another_file(services, tmp_path):
     """
-    The line for `.env` that the page on deploying has adds the port, the file and the certificate to
-    nginx, beside what is there.
+    The line for `.env` in docs/deploy.md adds the port, the file and the certificate to nginx,
+    beside what is there.
     """
     [setting] = re.findall(
         r"^echo (COMPOSE_FILE=\S+) >> \.env$",
