@@ -23,10 +23,12 @@ from service.config import Config, describe_settings
 from service.drivers import DRIVER_NAMES
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
+from tests.test_imports import MAY_IMPORT
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT.joinpath("README.md").read_text("utf-8")
 API = ROOT.joinpath("docs/api.md").read_text("utf-8")
+DEVELOPMENT = ROOT.joinpath("docs/development.md").read_text("utf-8")
 ERRORS = ROOT.joinpath("docs/errors.md").read_text("utf-8")
 NODES = ROOT.joinpath("docs/nodes.md").read_text("utf-8")
 STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
@@ -381,6 +383,18 @@ def test_the_readme_draws_files_that_exist():
     missing = [name for name in named if not ROOT.joinpath(name).exists()]
 
     assert (True, []) == (len(named) > 10, missing)
+
+
+def test_the_map_has_the_import_table():
+    """
+    docs/development.md has each part of `service/`, with what it may import beside itself.
+    """
+    table = {
+        quoted(part)[0]: set(quoted(others))
+        for part, _, others in read_table(DEVELOPMENT, "<!-- imports -->")
+    }
+
+    assert {part: others - {part} for part, others in MAY_IMPORT.items()} == table
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
