@@ -1,9 +1,8 @@
-"""A lockout of those who fail too often to prove who they are.
+"""The failed-login lockout: a subject that fails too often is rejected until the next window.
 
-Failures are counted in the database, so that all processes share the count; a process learns that
-somebody is to wait when that somebody fails there. A database that is away counts nothing: the
-process then counts alone. Who proved who they are a moment ago is not kept out by others who guess
-from the same address.
+Failures are counted in the database, so that all processes share the count. A process learns of a
+lockout when the subject fails there. While the database is away each process counts alone. A proof
+that was valid before stays accepted, even when others try keys from the same address.
 """
 
 import hashlib
@@ -23,18 +22,18 @@ Value = TypeVar("Value")
 
 WINDOW_S = 60
 MOST_REMEMBERED = 10_000
-"""How many subjects, and how many proofs, one process keeps in mind."""
+"""How many subjects, and how many proofs, one process remembers."""
 
 
 class Lockout:
-    """Keeps in mind who is to wait, and who proved who they are."""
+    """Remembers which subjects are locked out, and which proofs were valid."""
 
     def __init__(
         self, store: Store, *, limit: int, message: str = "Too many failed attempts."
     ) -> None:
-        """Allow `limit` failures a minute for each subject; 0: as many as they like.
+        """Allow `limit` failures a minute for each subject; 0: any number.
 
-        `message` is for those who must wait.
+        `message` is the sentence of the Throttled error.
         """
         self._store = store
         self._message = message
@@ -44,7 +43,7 @@ class Lockout:
         self._proofs: OrderedDict[str, Key | None] = OrderedDict()
 
     def check(self, subject: str, proof: str | None = None, *, now: datetime) -> None:
-        """Raise Throttled while the subject is to wait, unless this proof was good before."""
+        """Raise Throttled while the subject is locked out, unless this proof was valid before."""
         name = _name(subject, now)
         with self._lock:
             waits = self._limit and self._counts.get(name, 0) > self._limit
@@ -69,22 +68,22 @@ class Lockout:
             raise self._throttled(now)
 
     def block(self, subject: str, *, now: datetime) -> None:
-        """Have the subject wait until the next window, in this process."""
+        """Lock the subject out until the next window, in this process."""
         with self._lock:
             _keep(self._counts, _name(subject, now), self._limit + 1)
 
     def remember(self, subject: str, proof: str, key: Key | None = None) -> None:
-        """Note that the proof was good, and of which key it is."""
+        """Record that the proof was valid, and for which key."""
         with self._lock:
             _keep(self._proofs, _hash(subject, proof), key)
 
     def recall(self, subject: str, proof: str) -> Key | None:
-        """Find the key that this proof was good for before."""
+        """Find the key that this proof was valid for before."""
         with self._lock:
             return self._proofs.get(_hash(subject, proof))
 
     def forget(self, subject: str, proof: str) -> None:
-        """Note that the proof is good no more."""
+        """Record that the proof is no longer valid."""
         with self._lock:
             self._proofs.pop(_hash(subject, proof), None)
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: text that only who has the secret key can read."""
+"""Secrets at rest: text that cannot be read without the secret key."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from service.errors import ServiceError, StoreFailure
 
 
 class NoSecretKey(ServiceError):
-    """There is no secret key, so nothing can be kept secret."""
+    """There is no secret key to encrypt with."""
 
     status = 500
     code = "no_secret_key"
@@ -19,7 +19,7 @@ class Vault:
     """Encrypts with the first of the settings' secret keys, and decrypts with any of them."""
 
     def __init__(self, secret_keys: str) -> None:
-        """Take the keys, apart by commas: the newest first, so that they can be rotated."""
+        """Take comma-separated keys: the first encrypts, all decrypt."""
         fernets = [_make_fernet(key) for key in map(str.strip, secret_keys.split(",")) if key]
         self._fernet = MultiFernet(fernets) if fernets else None
 

@@ -1,4 +1,4 @@
-"""How often somebody failed to prove who they are, counted by all processes together."""
+"""Failed authentications, counted by all processes together."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from service.store.collection import Collection, Indexes, translated
 INDEXES: Indexes = [{"keys": [("expires_at", 1)], "expireAfterSeconds": 0}]
 
 _TIMEOUT_S = 1.0
-"""Who fails waits no longer than this for being counted."""
+"""A failed request waits no longer than this for its count."""
 
 
 class FailedAttempts(Collection[dict[str, Any]]):

@@ -1,6 +1,6 @@
-"""What is measured, for Prometheus. Counts of many processes are added up where they share a folder
-(PROMETHEUS_MULTIPROC_DIR, which `skyquay serve` sets for its processes); what the database knows is
-asked of it at each scrape, so that it is true however many processes there are.
+"""Prometheus metrics. The counts of processes that share a folder are added up
+(PROMETHEUS_MULTIPROC_DIR, which `skyquay serve` sets for its processes). What the database knows is
+read at each scrape, so that it is right for any number of processes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,13 +32,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 DATABASE_TIMEOUT_S = 2.0
-"""How long the database is waited for. Prometheus itself waits for ten seconds."""
+"""Timeout of the database for one scrape. Prometheus itself waits for ten seconds."""
 
 _OWN = CollectorRegistry()
 
 REQUESTS = Histogram(
     "skyquay_request_duration_seconds",
-    "How long requests took.",
+    "Duration of requests.",
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=_OWN,
@@ -46,14 +46,14 @@ REQUESTS = Histogram(
 REJECTED = Counter("skyquay_refused_requests", "Rejected requests.", ["code"], registry=_OWN)
 OPERATIONS = Histogram(
     "skyquay_operation_duration_seconds",
-    "How long operations took from being taken on to their end.",
+    "Time from the creation of operations to their end.",
     ["kind", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
     registry=_OWN,
 )
 DATABASE = Histogram(
     "skyquay_database_duration_seconds",
-    "How long commands of the database took.",
+    "Duration of database commands.",
     ["command", "outcome"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10),
     registry=_OWN,
@@ -61,32 +61,32 @@ DATABASE = Histogram(
 
 
 def use_metrics_slot(number: int | None) -> None:
-    """Go on with what the process of this number counted, before anything is counted here.
+    """Continue the counts of this worker slot. Must be called before anything is counted.
 
-    No two processes at a time have the same. None counts as the process's id.
+    Two processes must not use one slot at a time. None: the process's id is the slot.
     """
     if number is not None and values.ValueClass is not values.MutexValue:
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
 def record_operation(kind: str, outcome: str, seconds: float) -> None:
-    """Note how long an operation took that ended."""
+    """Record how long an operation took that ended."""
     OPERATIONS.labels(kind, outcome).observe(seconds)
 
 
 def record_command(command: str, outcome: str, seconds: float) -> None:
-    """Note how long a command of the database took."""
+    """Record how long a database command took."""
     DATABASE.labels(command, outcome).observe(seconds)
 
 
 def render(store: Store) -> bytes:
-    """Write everything down as Prometheus reads it."""
+    """Return all metrics in Prometheus's text format."""
     return generate_latest(_gather(store))
 
 
 @contextmanager
 def served(store: Store, address: tuple[str, int]) -> Iterator[None]:
-    """Serve everything there, to whoever asks. Raises OSError where that is not possible."""
+    """Serve the metrics there, without authentication. Raises OSError when that fails."""
     host, port = address
     server, thread = start_http_server(port, host, _gather(store))
     try:
@@ -111,7 +111,7 @@ class _Local(Collector):
     """What this process alone counted."""
 
     def collect(self) -> Iterable[Metric]:
-        """Hand out what was counted."""
+        """Return what was counted."""
         return _OWN.collect()
 
 
@@ -122,7 +122,7 @@ class _Stored(Collector):
         self._store = store
 
     def collect(self) -> Iterable[Metric]:
-        """Ask the database. While it is away, only that is reported."""
+        """Read the database. While it is away, report only that."""
         name, text = "skyquay_database_up", "Whether the database answers."
         try:
             with self._store.bounded(DATABASE_TIMEOUT_S):
@@ -147,7 +147,7 @@ class _Stored(Collector):
         yield _count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
         yield _gauge(
             "skyquay_queue_oldest_seconds",
-            "For how long a worker should have taken the oldest operation that is due.",
+            "How long the oldest due operation has waited for a worker.",
             queue.late_s,
         )
 
