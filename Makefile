@@ -1,7 +1,7 @@
 # What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick test-matrix test-compose fuzz lint format lock openapi clean
+.PHONY: help run test quick test-matrix test-compose fuzz bench lint format lock openapi clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -42,6 +42,21 @@ test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kil
 fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
 		$(PYTEST) -s --timeout=3600 tests/api/test_fuzz.py tests/worker/test_laws.py
+
+# What others need that are measured beside Skyquay: kept apart from what it needs itself.
+PEERS := .bench
+PEERS_INSTALLED := $(PEERS)/installed
+
+bench: $(DEV_INSTALLED) $(PEERS_INSTALLED) ## Measure beside other frameworks; BENCH='--sizes 1000'.
+	@$(PYTHON) -m bench.compare $(BENCH)
+
+$(PEERS_INSTALLED): bench/peers/requirements.lock bench/peers/package-lock.json | $(PYTHON)
+	@$(BASE_PYTHON) -m venv --clear $(PEERS)/venv
+	@$(PEERS)/venv/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+		--require-hashes -r bench/peers/requirements.lock
+	@cp bench/peers/package.json bench/peers/package-lock.json $(PEERS)
+	@npm ci --silent --prefix $(PEERS)
+	@touch $@
 
 # Names that gave way to the words of the field, and do not come back.
 OLD_NAMES := any_store|ask_probe|bootstrap|[Bb]rake|count_as|count_one|doors?|guarded|Guard|hurry|hurry_on|\

@@ -1,0 +1,274 @@
+"""Skyquay beside others that do the same work, on one real mongod, as ratios.
+
+`make bench` runs it and writes bench/RESULTS.md. Every server gets the same two processes, the same
+documents and the same sixteen clients. They are asked in turn, round after round, so that whatever
+else the machine does strikes each alike. What counts is the ratio to FastAPI in the same round: its
+median, and the spread. Servers that are not asked stand still.
+"""
+
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import psutil
+import requests
+
+from bench.seed import KEY, fill
+from service.serving import embedded_mongod
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
+INSTALLED = ROOT / ".bench"
+RESULTS = ROOT / "bench" / "RESULTS.md"
+PROCESSES = 2
+CLIENTS = 16
+FIRST = "FastAPI"
+"""What the others are compared with."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of request; `body` is what wrk sends, with an id of `ids` in place of `%s`."""
+
+    name: str
+    path: str
+    body: str | None = None
+    ids: list[str] = field(default_factory=list)
+
+
+def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """List the commands to compare, each with variables of its own."""
+    python = str(INSTALLED / "venv" / "bin" / "python")
+    uvicorn = [
+        *(python, "-m", "uvicorn", "--workers", str(PROCESSES), "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning"),
+    ]
+    granian = [
+        *(python, "-m", "granian", "--interface", "wsgi", "--no-ws", "--port", str(port)),
+        *("--workers", str(PROCESSES), "--blocking-threads", "4", "--log-level", "warning"),
+    ]
+    skyquay = [str(Path(sys.executable).with_name("skyquay")), "serve", "--no-worker"]
+    return {
+        FIRST: ([*uvicorn, "fastapi_peer:app"], {}),
+        "FastAPI, the same work": ([*uvicorn, "fastapi_full_peer:app"], {"PEER_LOG": str(log)}),
+        "Express": (
+            ["node", "express_peer.js"],
+            {
+                "WORKERS": str(PROCESSES),
+                "PORT": str(port),
+                "NODE_PATH": str(INSTALLED / "node_modules"),
+            },
+        ),
+        "bare Flask": ([*granian, "flask_peer:app"], {}),
+        "Skyquay": (
+            skyquay,
+            {
+                "SKYQUAY_LISTEN": f"127.0.0.1:{port}",
+                "SKYQUAY_PROCESSES": str(PROCESSES),
+                "SKYQUAY_API_KEY": KEY,
+                "SKYQUAY_SECRET_KEY": "a secret key of the bench",
+                # Counted like FastAPI's, and never reached.
+                "SKYQUAY_KEY_RATE": "100000000",
+                "SKYQUAY_ADDRESS_RATE": "100000000",
+            },
+        ),
+    }
+
+
+class Server:
+    """A server under load, with all of its processes."""
+
+    def __init__(self, stack: ExitStack, name: str, uri: str, database: str, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        log = folder / f"{name}.log"
+        words, environ = list_servers(port, log)[name]
+        self.name = name
+        self.url = f"http://127.0.0.1:{port}"
+        peer = {"PEER_MONGODB_URI": uri, "PEER_DB": f"{database}_peer"}
+        ours = {"SKYQUAY_MONGODB_URI": uri, "SKYQUAY_DATABASE": database}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                words,
+                cwd=PEERS,
+                env={**os.environ, **peer, **ours, **environ},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        stack.callback(process.wait, 60)
+        stack.callback(process.terminate)
+        self._tree = psutil.Process(process.pid)
+
+    def await_start(self) -> None:
+        """Return when it answers. Raises ClickException when it does not within a minute."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                answer = requests.get(f"{self.url}/api/name", headers={"x-api-key": KEY}, timeout=5)
+                answer.raise_for_status()
+                return
+            except requests.RequestException:
+                time.sleep(0.1)
+        raise click.ClickException(f"{self.name} does not start.")
+
+    def load(self, work: Work, script: Path, seconds: int) -> float:
+        """Have wrk send what the work is; return the answers a second."""
+        script.write_text(write_script(work), "utf-8")
+        printed = subprocess.run(
+            [
+                *("wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s"),
+                *("-s", str(script), f"{self.url}{work.path}"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        if "Non-2xx" in printed or "Socket errors" in printed:
+            raise click.ClickException(f"{self.name}, {work.name}: {printed}")
+        found = re.search(r"Requests/sec: +([\d.]+)", printed)
+        assert found is not None
+        return float(found[1])
+
+    def largest_process_mib(self) -> float:
+        """Return the memory of its largest process."""
+        tree = [self._tree, *self._tree.children(recursive=True)]
+        return max(each.memory_info().rss for each in tree) / 2**20
+
+    def stand_still(self, still: bool) -> None:
+        """Stop all of its processes, or let them go on."""
+        for each in (self._tree, *self._tree.children(recursive=True)):
+            each.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
+
+
+def write_script(work: Work) -> str:
+    """Write the work for wrk, in its Lua."""
+    lines = [f'wrk.headers["x-api-key"] = "{KEY}"']
+    if work.body is not None:
+        ids = ",".join(f'"{each}"' for each in work.ids)
+        lines += [
+            'wrk.method = "POST"',
+            'wrk.headers["content-type"] = "application/json"',
+            f"local ids = {{{ids}}}",
+            "function request()",
+            "  local id = ids[math.random(#ids)]",
+            f"  return wrk.format(nil, nil, nil, string.format('{work.body}', id))",
+            "end",
+        ]
+    return "\n".join(lines)
+
+
+def list_works(ids: list[str], user_ids: list[str], size: int) -> list[Work]:
+    """List what is asked of databases of this size."""
+    works = [
+        Work("getInstance", "/api/getInstance", '{"id":"%s"}', ids),
+        Work("getUserInstance (10)", "/api/getUserInstance", '{"userId":"%s"}', user_ids),
+    ]
+    if size <= 1000:
+        works += [Work(f"list of {size:,}", "/api/instances"), Work("GET /api/name", "/api/name")]
+    return works
+
+
+def describe_machine() -> str:
+    """Say what the figures were measured on."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    peers = subprocess.run(
+        [INSTALLED / "venv" / "bin" / "python", "-m", "pip", "list", "--format=json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    versions = {each["name"].lower(): each["version"] for each in json.loads(peers)}
+    express = json.loads((PEERS / "package.json").read_text())["dependencies"]
+    return (
+        f"{os.cpu_count()} cores ({cpu[1] if cpu else 'unknown'}), Python "
+        f"{platform.python_version()}, Node {node.strip()}; Flask {version('flask')}, PyMongo "
+        f"{version('pymongo')}; FastAPI {versions['fastapi']}, uvicorn {versions['uvicorn']}, "
+        f"granian {versions['granian']}, Express {express['express']}"
+    )
+
+
+def print_table(size: int, rates: dict[str, dict[str, list[float]]]) -> list[str]:
+    """Lay out the rates, by work and server, as ratios to the first server."""
+    names = list(next(iter(rates.values())))
+    lines = [
+        f"## {size:,} instances",
+        "",
+        f"| work | {FIRST}, answers a second | {' | '.join(names[1:])} |",
+        "| --- " * (len(names) + 1) + "|",
+    ]
+    for work, by_server in rates.items():
+        first = by_server[FIRST]
+        cells = []
+        for name in names[1:]:
+            ratios = [rate / base for rate, base in zip(by_server[name], first, strict=True)]
+            middle = statistics.median(ratios)
+            cells.append(f"{middle:.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+        lines.append(f"| {work} | {statistics.median(first):.0f} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+@click.command(help=__doc__)
+@click.option("--sizes", default="1000,100000,1000000", show_default=True)
+@click.option("--seconds", default=4, show_default=True, help="A server and round.")
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--only", default=None, help="Names of servers, by commas.")
+@click.option("--write/--no-write", default=True, help="Whether bench/RESULTS.md is written.")
+def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -> None:
+    """Measure, print, and write down."""
+    names = only.split(",") if only else list(list_servers(0, Path("/dev/null")))
+    report = [
+        "# Results",
+        "",
+        "Written by `make bench`: see bench/compare.py. Ratios to FastAPI of the same round,",
+        f"median (smallest-largest) of {rounds} rounds of {seconds} s; {PROCESSES} processes each,",
+        f"{CLIENTS} clients, one mongod. {describe_machine()}.",
+        "",
+    ]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        mongod = stack.enter_context(embedded_mongod.start(folder))
+        for size in map(int, sizes.split(",")):
+            ids, user_ids = fill(mongod.uri, f"bench_{size}", size)
+            rates: dict[str, dict[str, list[float]]] = {}
+            with ExitStack() as running:
+                servers = [
+                    Server(running, name, mongod.uri, f"bench_{size}", folder) for name in names
+                ]
+                for server in servers:
+                    server.await_start()
+                    server.stand_still(True)
+                    running.callback(server.stand_still, False)
+                for work in list_works(ids, user_ids, size):
+                    rates[work.name] = {name: [] for name in names}
+                    for _ in range(rounds):
+                        for server in servers:
+                            server.stand_still(False)
+                            rate = server.load(work, folder / "work.lua", seconds)
+                            server.stand_still(True)
+                            rates[work.name][server.name].append(rate)
+                    click.echo(f"{size:,}: {work.name} {rates[work.name]}", err=True)
+                memory = ", ".join(
+                    f"{server.name} {server.largest_process_mib():.0f} MiB" for server in servers
+                )
+            report += [*print_table(size, rates), f"Largest process after it: {memory}.", ""]
+    click.echo("\n".join(report))
+    if write:
+        RESULTS.write_text("\n".join(report), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
