@@ -14,7 +14,7 @@
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
-    ├── Throttled               429 too_many_requests     too many failed attempts; wait
+    ├── Throttled               429 too_many_requests     too many in a short time; wait
     ├── NodeFailure             500 node_failure          a node could not do its part; try again
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
@@ -28,7 +28,7 @@
     └── StoreFailure            500 database_error        the database said no: our mistake
 
 Each class carries its HTTP status and its code; each error carries the facts as ``details``. They
-are raised where the fact is known and rendered in one place, ``service/api/__init__.py``.
+are raised where the fact is known and rendered in one place, ``service/api/rendering.py``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -147,7 +147,7 @@ class WrongStatus(Conflict):
 
 
 class Throttled(ServiceError):
-    """Too many attempts failed lately. Wait as long as `Retry-After` says."""
+    """Too many requests, or failed attempts, came lately. Wait as long as `Retry-After` says."""
 
     status = 429
     code = "too_many_requests"

@@ -47,7 +47,7 @@ ALSO_MAY_IMPORT = {
     # The views' access to the store hands it on, so it must be able to name its type. Nothing else
     # of the API may: a view that reads documents past the use cases would skip their checks.
     "service.api.context": {"store", "drivers"},
-    "service.api.audit_trail": {"store"},
+    "service.api.call": {"store"},
     "service.api.waiting": {"drivers"},
     # Failures are counted where all processes see them.
     "service.security.lockout": {"store"},
@@ -71,7 +71,6 @@ OWNERS = {
     "werkzeug": {"api", "app", "cli", "serving"},
     "waitress": {"serving"},
     "flask_smorest": {"api"},
-    "flask_limiter": {"api"},
     "flask_cors": {"api"},
     "limits": {"api"},
     "marshmallow": {"api", "contract", "admin", "cli"},

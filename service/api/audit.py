@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.api.blueprint import ALWAYS, Blueprint
-from service.api.context import store
+from service.api.call import store
 from service.contract import examples, wire
 from service.contract.audit import AuditAnswer, AuditQuery
 

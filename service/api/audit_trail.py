@@ -7,25 +7,24 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
 from service import audit
-from service.api.auth import find_mark
-from service.api.context import app_context, now
+from service.api.call import Call, current_call
+from service.api.context import Context, app_context, now
 from service.contract import wire
 from service.errors import ServiceError
 from service.model.documents import AuditEntry
-from service.store import Store
 
 log = logging.getLogger(__name__)
 
-_FIND: dict[str, Callable[[Store, str], Any]] = {
-    "user": lambda store, target_id: store.users.find(target_id),
-    "instance": lambda store, target_id: store.instances.find_by_reference(target_id),
-    "node": lambda store, target_id: store.nodes.find(target_id),
-    "operation": lambda store, target_id: store.operations.find(target_id),
-    "key": lambda store, target_id: store.keys.find(target_id),
+_FIND: dict[str, Callable[[Context, str], Any]] = {
+    "user": lambda ctx, target_id: ctx.store.users.find(target_id),
+    "instance": lambda ctx, target_id: ctx.store.instances.find_by_reference(target_id),
+    "node": lambda ctx, target_id: ctx.store.nodes.find(target_id),
+    "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),
+    "key": lambda ctx, target_id: ctx.store.keys.find(target_id),
 }
 _SHAPE: dict[str, Callable[[Any], wire.Json]] = {
     "user": wire.user,
@@ -38,84 +37,81 @@ _LONGEST_ID = 128
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
-def begin() -> None:
+def begin(call: Call) -> None:
     """Write down that a change is tried. Nothing is changed when that fails."""
-    kind = find_mark("changes")
+    kind = call.policy.changes
     if kind is None:
         return
-    g.target_id = _find_target(kind)
-    document = _find(kind, g.target_id)
+    ctx = app_context()
+    call.target_id = _find_target(kind, call.policy.named_by)
+    document = None if call.target_id is None else _FIND[kind](ctx, call.target_id)
     if document is not None:
-        g.target_id = document["_id"]  # it may have been named otherwise, by its container's id
-    g.before = _shape(kind, document)
-    g.entry = _begin(kind, g.target_id)
+        call.target_id = document["_id"]  # it may have been named otherwise, by its container's id
+    # A view that reports nothing has changed nothing.
+    call.before = call.after = _shape(kind, document)
+    call.entry = audit.begin(
+        ctx.store,
+        action=_name_action(),
+        target_kind=kind,
+        target_id=call.target_id,
+        key_id=call.key_id,
+        address=request.remote_addr,
+        request_id=call.request_id,
+        keep_s=ctx.config.audit_days * 86400,
+        now=now(),
+    )
 
 
 def record_change(document: Any) -> None:
     """Report what was changed, as it is now; None: it is gone."""
+    call = current_call()
     if document is not None:
-        g.target_id = document["_id"]
-    g.after = _shape(find_mark("changes"), document)
+        call.target_id = document["_id"]
+    call.after = _shape(call.policy.changes, document)
 
 
 def add_facts(**facts: object) -> None:
     """Report what else was changed than the target itself shows."""
-    g.noted = facts
+    current_call().facts = facts
 
 
 def mark_rejected() -> None:
     """Report that a request was rejected although the status of its answer does not say so."""
-    g.was_rejected = True
+    current_call().was_rejected = True
 
 
-def finish(answer: Response) -> Response:
+def finish(call: Call, answer: Response) -> Response:
     """Write down how a change ended, or that somebody was rejected."""
     try:
-        entry = g.get("entry")
-        if _was_rejected(answer):
-            _count_rejection(answer)
-            if entry is not None:
-                app_context().store.audit.remove(entry["_id"])  # it is in the count now
-        elif entry is not None:
-            _finish(entry, answer)
+        if _was_rejected(call, answer):
+            _count_rejection(call, answer)
+            if call.entry is not None:
+                app_context().store.audit.remove(call.entry["_id"])  # it is in the count now
+        elif call.entry is not None:
+            _finish(call, call.entry, answer)
     except ServiceError as exc:
         # What was changed is changed and must be answered. The entry is there, without an outcome.
         log.error("audit.unfinished", extra={"reason": exc.message})
     return answer
 
 
-def _was_rejected(answer: Response) -> bool:
+def _was_rejected(call: Call, answer: Response) -> bool:
     # Past the limits nothing is written, unless that was found out after the entry was begun.
-    is_beyond = answer.status_code == 429 and "entry" in g
-    return answer.status_code in (401, 403) or is_beyond or bool(g.get("was_rejected"))
+    is_beyond = answer.status_code == 429 and call.entry is not None
+    return answer.status_code in (401, 403) or is_beyond or call.was_rejected
 
 
-def _begin(kind: str | None, target_id: str | None) -> AuditEntry:
-    ctx = app_context()
-    return audit.begin(
-        ctx.store,
-        action=_name_action(),
-        target_kind=kind,
-        target_id=target_id,
-        key_id=_key_id(),
-        address=request.remote_addr,
-        request_id=g.request_id,
-        keep_s=ctx.config.audit_days * 86400,
-        now=now(),
-    )
-
-
-def _count_rejection(answer: Response) -> None:
+def _count_rejection(call: Call, answer: Response) -> None:
     ctx = app_context()
     audit.count_rejection(
         ctx.store,
         action=_name_action(),
-        target_kind=find_mark("changes"),
-        key_id=_key_id(),
+        target_kind=call.policy.changes,
+        key_id=call.key_id,
         address=request.remote_addr or "",
-        request_id=g.request_id,
+        request_id=call.request_id,
         status=answer.status_code,
-        code=g.get("error_code"),
+        code=call.error_code,
         keep_s=ctx.config.audit_days * 86400,
         now=now(),
     )
@@ -127,40 +123,28 @@ def _name_action() -> str:
     return request.endpoint or f"{method} (no such path)"
 
 
-def _key_id() -> str | None:
-    return g.key["_id"] if "key" in g else None
-
-
-def _finish(entry: AuditEntry, answer: Response) -> None:
-    before, noted = g.get("before"), g.get("noted", {})
-    after = g.get("after", before)  # a view that reports nothing has changed nothing
+def _finish(call: Call, entry: AuditEntry, answer: Response) -> None:
     audit.finish(
         app_context().store,
         entry,
         status=answer.status_code,
-        code=g.get("error_code"),
-        target_id=g.get("target_id"),
-        before=before,
-        after={**(after or {}), **noted} if noted else after,
+        code=call.error_code,
+        target_id=call.target_id,
+        before=call.before,
+        after={**(call.after or {}), **call.facts} if call.facts else call.after,
     )
 
 
-def _find_target(kind: str) -> str | None:
+def _find_target(kind: str, named_by: str | None) -> str | None:
     """Find the id of what is to be changed where this endpoint takes it; None for what is new."""
     named: object = (request.view_args or {}).get(f"{kind}_id")
-    if named is None and (field := find_mark("named_by")) is not None:
+    if named is None and named_by is not None:
         try:
             body = request.get_json(silent=True, force=True)
         except HTTPException:  # too large, or cut off: the view says so
             return None
-        named = body.get(field) if isinstance(body, dict) else None
+        named = body.get(named_by) if isinstance(body, dict) else None
     return named if isinstance(named, str) and 0 < len(named) <= _LONGEST_ID else None
-
-
-def _find(kind: str | None, target_id: str | None) -> Any:
-    return (
-        None if kind is None or target_id is None else _FIND[kind](app_context().store, target_id)
-    )
 
 
 def _shape(kind: str | None, document: Any) -> wire.Json | None:

@@ -11,6 +11,7 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
 
+from service.api.policy import EndpointPolicy
 from service.contract.base import ErrorAnswer
 from service.errors import InvalidInput
 
@@ -82,30 +83,49 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = Parser()
 
+    def __init__(self, name: str, import_name: str, **options: Any) -> None:
+        super().__init__(name, import_name, **options)
+        self.policies: dict[str, EndpointPolicy] = {}
+        """By the endpoint's whole name; every view has one."""
+
+    def add_url_rule(
+        self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
+    ) -> None:
+        """Add an endpoint, and its policy. Raises AttributeError for a view without one."""
+        super().add_url_rule(rule, endpoint, view_func, **options)
+        self.policies[f"{self.name}.{endpoint or view_func.__name__}"] = view_func.policy
+
     def needs(
         self, scope: str | None, *, changes: str | None = None, named_by: str | None = None
     ) -> Callable[[View], View]:
         """Open an endpoint to keys with this scope only; None: to every key.
 
-        `changes` is the kind of what is changed, if anything is: that goes to the audit log then.
-        What is changed is named by the parameter `<kind>_id` of the path, or by the field
-        `named_by` of the body; by neither where it is new.
+        The names are those of `EndpointPolicy`, which says what they mean.
         """
+        return self._set_policy(EndpointPolicy(scope, changes=changes, named_by=named_by))
 
-        return self._mark(
-            [{"apiKey": [scope] if scope else []}], scope=scope, changes=changes, named_by=named_by
+    def opens(
+        self,
+        *,
+        needs_database: bool = False,
+        changes: str | None = None,
+        for_monitoring: bool = False,
+    ) -> Callable[[View], View]:
+        """Open an endpoint to everybody."""
+        return self._set_policy(
+            EndpointPolicy(
+                needs_key=False,
+                needs_database=needs_database,
+                changes=changes,
+                for_monitoring=for_monitoring,
+            )
         )
 
-    def opens(self, *, changes: str | None = None) -> Callable[[View], View]:
-        """Open an endpoint to everybody; `changes` is as above."""
-        return self._mark([], scope=None, changes=changes)
-
-    def _mark(
-        self, security: list[dict[str, list[str]]], **marks: str | None
-    ) -> Callable[[View], View]:
+    def _set_policy(self, policy: EndpointPolicy) -> Callable[[View], View]:
         def decorate(view: View) -> View:
-            vars(view).update(marks, is_open=not security)
-            doc: dict[str, Any] = {"security": security}
+            vars(view)["policy"] = policy  # until the route is added, which names the endpoint
+            scopes = [policy.scope] if policy.scope else []
+            doc: dict[str, Any] = {"security": [{"apiKey": scopes}] if policy.needs_key else []}
             if view.__doc__:
                 # Descriptions are Markdown; summaries are not, and would show their backticks.
                 doc["summary"] = view.__doc__.partition("\n")[0].replace("`", "")

@@ -3,29 +3,30 @@
 A key that was made with `compatibility` "0.3.0" gets them; docs/compatibility.md lists them all.
 """
 
-from flask import Response, g, jsonify, request
+from flask import Response, jsonify, request
+
+from service.api.call import Call
 
 _FOUND = {"users.get_user": 200, "instances.delete_instance": 200}
 """Where the last version answers success with 200 instead of 201."""
 
 
-def adapt(answer: Response) -> Response:
+def adapt(call: Call, answer: Response) -> Response:
     """Give an answer the code and the shape that the holder of the key reads."""
-    key = g.get("key")
-    if key is None or key.get("compatibility") != "0.3.0":
+    if call.key is None or call.key.get("compatibility") != "0.3.0":
         return answer
     if answer.status_code == 201 and request.endpoint in _FOUND:
         answer.status_code = _FOUND[request.endpoint]
     if request.endpoint == "nodes.delete_node":
-        return _adapt_node_deletion(answer)
-    if answer.status_code == 400 and g.get("error_code", "").endswith("_not_found"):
+        return _adapt_node_deletion(call, answer)
+    if answer.status_code == 400 and (call.error_code or "").endswith("_not_found"):
         answer.status_code = 404
     return answer
 
 
-def _adapt_node_deletion(answer: Response) -> Response:
+def _adapt_node_deletion(call: Call, answer: Response) -> Response:
     """Call a node deleted that was not there, and say so under `Message`."""
-    unknown = answer.status_code == 400 and g.get("error_code") == "node_not_found"
+    unknown = answer.status_code == 400 and call.error_code == "node_not_found"
     if answer.status_code != 201 and not unknown:
         return answer
     body = {"message": "The node is deleted.", "instances": 0} if unknown else answer.get_json()

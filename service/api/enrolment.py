@@ -7,7 +7,8 @@ from flask import request
 from service import nodes
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
-from service.api.context import app_context, now, store
+from service.api.call import store
+from service.api.context import app_context, now
 from service.contract import wire
 from service.contract.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
@@ -17,7 +18,7 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
 
 
 @blueprint.post("/nodes/configure")
-@blueprint.opens(changes="node")
+@blueprint.opens(needs_database=True, changes="node")
 @blueprint.arguments(Configure, location="query")
 @blueprint.answers(
     200,

@@ -7,6 +7,7 @@ import re
 from flask import Flask, Response, request
 from flask_cors import CORS
 
+from service.api.call import Call
 from service.config import Config
 
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
@@ -20,9 +21,8 @@ _DOCS = (
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def register(app: Flask, config: Config) -> None:
-    """Add headers to all answers; let the pages of the settings' origins call, and no others."""
-    app.after_request(_protect)
+def allow_origins(app: Flask, config: Config) -> None:
+    """Let the web pages of the settings' origins call, and no others."""
     origins = config.cors_origins.split()
     if origins:
         CORS(
@@ -36,7 +36,8 @@ def register(app: Flask, config: Config) -> None:
         )  # fmt: skip
 
 
-def _protect(answer: Response) -> Response:
+def protect(_: Call, answer: Response) -> Response:
+    """Forbid browsers to guess, to frame and to keep an answer."""
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint == "swagger_ui.show" and request.method != "OPTIONS":

@@ -9,7 +9,7 @@ blueprint = Blueprint("health", __name__, description="How the service is.")
 
 
 @blueprint.get("/healthz")
-@blueprint.opens()
+@blueprint.opens(for_monitoring=True)
 @blueprint.answers(200, HealthAnswer, example={"status": "ok"}, description="It runs.")
 def healthz() -> dict[str, str]:
     """Return that the process runs."""
@@ -17,7 +17,7 @@ def healthz() -> dict[str, str]:
 
 
 @blueprint.get("/readyz")
-@blueprint.opens()
+@blueprint.opens(for_monitoring=True)
 @blueprint.answers(
     200, HealthAnswer, 503, example={"status": "ready"}, description="It can do its work."
 )

@@ -1,7 +1,7 @@
 """Image endpoints: the catalogue."""
 
 from service.api.blueprint import ALWAYS, Blueprint
-from service.api.context import store
+from service.api.call import store
 from service.contract import examples, wire
 from service.contract.images import ImageAnswer
 

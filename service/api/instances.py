@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from flask import g
-
 from service import instances, keys, operations
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import app_context, origin, store
+from service.api.call import caller, origin, store
+from service.api.context import app_context
 from service.api.waiting import calling_a_node, wait_for
 from service.contract import examples, wire
 from service.contract.base import WaitQuery
@@ -78,7 +77,7 @@ def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
 
     A key without `users:read` learns nothing of users: for it an unknown one has no instances.
     """
-    if keys.access_of(g.key).may("users:read"):
+    if keys.access_of(caller()).may("users:read"):
         store().users.get(ref["user_id"], field="userId")
     return _shape(store().instances.list_owned(ref["user_id"]))
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from flask import g
-
 from service import keys
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import app_context, now, store
+from service.api.call import caller, store
+from service.api.context import app_context, now
 from service.contract import examples, wire
 from service.contract.keys import (
     CreateKey,
@@ -27,7 +26,7 @@ blueprint = Blueprint("keys", __name__, url_prefix="/api/keys", description="Who
 )
 def list_keys() -> list[wire.Json]:
     """List the API keys that may do no more than yours, which is among them."""
-    return [wire.key(key) for key in keys.list_covered(store(), g.key)]
+    return [wire.key(key) for key in keys.list_covered(store(), caller())]
 
 
 @blueprint.post("")
@@ -52,11 +51,11 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
     made as many as it may; 429 when it makes them too fast.
     """
     name, compatibility = fields.pop("name"), fields.pop("compatibility")
-    if keys.access_of(g.key).is_limited:
-        app_context().delegations.fail(f"keys {keys.family_of(g.key)}", now=now())
+    if keys.access_of(caller()).is_limited:
+        app_context().delegations.fail(f"keys {keys.family_of(caller())}", now=now())
     made = keys.delegate(
         store(),
-        g.key,
+        caller(),
         name=name,
         grant=fields,
         compatibility=compatibility,
@@ -81,7 +80,7 @@ def create_key(fields: Any) -> tuple[wire.Json, int]:
 )
 def rotate_key(fields: Any, key_id: str) -> tuple[wire.Json, int]:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
-    key = keys.get_covered(store(), g.key, key_id)
+    key = keys.get_covered(store(), caller(), key_id)
     rotated = keys.rotate(store(), key, overlap_s=fields.get("overlap", 3600.0), now=now())
     record_change(rotated[0])
     return wire.new_key(*rotated), 201
@@ -99,6 +98,6 @@ def rotate_key(fields: Any, key_id: str) -> tuple[wire.Json, int]:
 )
 def revoke_key(key_id: str) -> wire.Json:
     """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""
-    keys.revoke(store(), keys.get_covered(store(), g.key, key_id)["_id"])
+    keys.revoke(store(), keys.get_covered(store(), caller(), key_id)["_id"])
     record_change(None)
     return {"id": key_id, "message": "The key is revoked."}

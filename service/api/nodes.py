@@ -7,7 +7,8 @@ from flask import request
 from service import drift, nodes
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.context import app_context, now, origin, store
+from service.api.call import origin, store
+from service.api.context import app_context, now
 from service.api.waiting import calling_a_node
 from service.contract import examples, wire
 from service.contract.nodes import (

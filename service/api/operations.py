@@ -5,7 +5,8 @@ from typing import Any
 from service import operations
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
-from service.api.context import now, origin, store
+from service.api.call import origin, store
+from service.api.context import now
 from service.contract import examples, wire
 from service.contract.operations import OperationAnswer, OperationsQuery
 

@@ -1,159 +1,128 @@
 """How many requests a key and an address may send."""
 
+import logging
+import math
 import time
-from contextlib import suppress
 from threading import Lock
 
-from flask import Flask, Response, g, request
-from flask_limiter import ApplicationLimit, Limiter, RequestLimit
+from flask import Response, request
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import Storage
+from limits.storage import Storage, storage_from_string
 
+from service.api.auth import find_address
+from service.api.call import Call, Rate
 from service.config import Config, ConfigError
-from service.model.addresses import find_caller
+from service.errors import Throttled
 
-_UNCOUNTED = frozenset({"health.healthz", "health.readyz", "metrics.show"})
-"""What is asked by those who watch over us."""
+log = logging.getLogger(__name__)
 
-_OF_REDIS = {"socket_connect_timeout": 1, "socket_timeout": 1, "wrap_exceptions": True}
+_WINDOW_S = 60
+
+_REDIS_OPTIONS: dict[str, float | str | bool] = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 1,
+    "wrap_exceptions": True,
+}
 """How many seconds a Redis may take; and its errors are StorageErrors."""
+
+_RETRY_S = 10.0
+"""For how long a Redis that did not answer is not asked again."""
 
 _SWEEP_ABOVE = 10_000
 """How many counts are kept before those whose time is over are thrown away."""
 
 
-class Counters(Storage):
+class Counters:
     """Counts in memory. That of `limits` starts a thread when it is made, and many while in use."""
 
-    STORAGE_SCHEME = ["counters"]  # noqa: RUF012 - an attribute of the base class
-
-    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+    def __init__(self) -> None:
         self._lock = Lock()
         self._counts: dict[str, tuple[int, float]] = {}  # and when its window ends
         self._sweep_above = _SWEEP_ABOVE
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """Nothing goes wrong here."""
-        return ValueError
+    def incr(self, key: str, expiry: float) -> tuple[int, float]:
+        """Count, in a window of `expiry` seconds that begins with the first.
 
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Count, in a window of `expiry` seconds that begins with the first."""
+        Return the count, and when its window ends.
+        """
         now = time.time()
         with self._lock:
             count, ends_at = self._counts.get(key, (0, 0.0))
             if ends_at <= now:
                 count, ends_at = 0, now + expiry
-            self._counts[key] = count + amount, ends_at
+            self._counts[key] = counted = count + 1, ends_at
             if len(self._counts) > self._sweep_above:
                 self._counts = {k: kept for k, kept in self._counts.items() if kept[1] > now}
                 # Only when there are twice as many again: a sweep takes as long as there are many.
                 self._sweep_above = max(_SWEEP_ABOVE, 2 * len(self._counts))
-            return count + amount
-
-    def get(self, key: str) -> int:
-        """Return the count."""
-        count, ends_at = self._counts.get(key, (0, 0.0))
-        return count if ends_at > time.time() else 0
-
-    def get_expiry(self, key: str) -> float:
-        """Return when the window ends."""
-        return self._counts.get(key, (0, time.time()))[1]
-
-    def check(self) -> bool:
-        """Return that it can be used."""
-        return True
-
-    def reset(self) -> int:
-        """Forget all counts."""
-        with self._lock:
-            forgotten, self._counts = len(self._counts), {}
-        return forgotten
-
-    def clear(self, key: str) -> None:
-        """Forget one count."""
-        with self._lock:
-            self._counts.pop(key, None)
+            return counted
 
 
-def register(app: Flask, config: Config) -> None:
-    """Answer 429 to who sends more than the settings allow, and report to everybody what is left.
+class Throttle:
+    """Counts requests, at the Redis of the settings or else here.
 
-    Raises ConfigError for a place to count them that cannot be used.
+    One that is away locks nobody out: until it is back, each process counts for itself.
     """
-    rates = [
-        (config.key_rate, _key_subject, _has_no_key),
-        (config.address_rate, _address_subject, _is_uncounted),
-    ]
-    limits: list[ApplicationLimit] = [
-        ApplicationLimit(
-            limit_provider=f"{rate}/minute",
-            key_function=set_headers,
-            scope=set_headers.__name__,
-            exempt_when=exempt,
-            error_message="Too many requests.",
-        )
-        for rate, set_headers, exempt in rates
-        if rate
-    ]
-    limiter = Limiter(
-        _address_subject,
-        application_limits=list(limits),
-        storage_uri=config.rate_storage or "counters://",
-        storage_options=dict(_OF_REDIS) if config.rate_storage else {},
-        strategy="fixed-window",
-        # A storage of the operator's that is away locks nobody out: the first request that finds it
-        # so has all counted here, and others that find it at the same moment are not counted.
-        in_memory_fallback_enabled=bool(config.rate_storage),
-        swallow_errors=bool(config.rate_storage),
-        key_prefix="skyquay",
-    )
+
+    def __init__(self, config: Config) -> None:
+        """Raise ConfigError for a Redis that cannot be one."""
+        self._key_rate = config.key_rate
+        self._address_rate = config.address_rate
+        self._here = Counters()
+        self._redis = _open(config.rate_storage) if config.rate_storage else None
+        self._ask_again_at = 0.0  # 0: it answered
+
+    def count(self, call: Call) -> None:
+        """Count the request for its key and its address. Raises Throttled past their limits."""
+        if call.policy.for_monitoring or request.endpoint is None:
+            return
+        if self._key_rate and call.key_id is not None:
+            self._count(call, f"key/{call.key_id}", self._key_rate)
+        if self._address_rate:
+            self._count(call, f"address/{find_address()}", self._address_rate)
+
+    def report(self, call: Call, answer: Response) -> Response:
+        """Tell the client of the limit that is nearest."""
+        if call.rate is not None and "RateLimit-Limit" not in answer.headers:
+            set_headers(answer, call.rate)
+        return answer
+
+    def _count(self, call: Call, subject: str, limit: int) -> None:
+        count, ends_at = self._increment(f"skyquay/{subject}")
+        reset_s = max(1, math.ceil(ends_at - time.time()))
+        if count > limit:
+            raise Throttled("Too many requests.", limit=limit, retry_after_s=reset_s)
+        if call.rate is None or limit - count < call.rate.remaining:
+            call.rate = Rate(limit, remaining=limit - count, reset_s=reset_s)
+
+    def _increment(self, name: str) -> tuple[int, float]:
+        now = time.monotonic()
+        if self._redis is None or self._ask_again_at > now:
+            return self._here.incr(name, _WINDOW_S)
+        if self._ask_again_at:
+            self._ask_again_at = now + _RETRY_S  # others do not wait for it meanwhile
+        try:
+            counted = self._redis.incr(name, _WINDOW_S), self._redis.get_expiry(name)
+        except StorageError:
+            log.warning("rate_storage.failed", exc_info=True)
+            self._ask_again_at = time.monotonic() + _RETRY_S
+            return self._here.incr(name, _WINDOW_S)
+        self._ask_again_at = 0.0
+        return counted
+
+
+def set_headers(answer: Response, rate: Rate) -> None:
+    """Add the headers with the limit, and when it begins anew."""
+    answer.headers["RateLimit-Limit"] = str(rate.limit)
+    answer.headers["RateLimit-Remaining"] = str(rate.remaining)
+    answer.headers["RateLimit-Reset"] = str(rate.reset_s)
+
+
+def _open(url: str) -> Storage:
     try:
-        limiter.init_app(app)
+        return storage_from_string(url, **_REDIS_OPTIONS)  # type: ignore[return-value]
     except (ConfigurationError, ValueError):
         # Their sentences quote the address, which may have a password.
         raise ConfigError(
             "SKYQUAY_RATE_STORAGE cannot be used: it must be like redis://HOST:PORT."
         ) from None
-
-    @app.after_request
-    def report_remaining(answer: Response) -> Response:
-        """Add the headers, of the limit that is nearest."""
-        with suppress(StorageError):  # it went away since the request was counted
-            nearest = min(limiter.current_limits, key=_find_remaining, default=None)
-            if nearest is not None and "RateLimit-Limit" not in answer.headers:
-                wait_s = max(1, round(nearest.reset_at - g.began_at))
-                set_headers(
-                    answer, limit=nearest.limit.amount, remaining=nearest.remaining, wait_s=wait_s
-                )
-                if nearest.breached:
-                    answer.headers["Retry-After"] = str(wait_s)
-        return answer
-
-
-def set_headers(answer: Response, *, limit: int, remaining: int, wait_s: int) -> None:
-    """Add the headers with the limit, and when it begins anew."""
-    answer.headers["RateLimit-Limit"] = str(limit)
-    answer.headers["RateLimit-Remaining"] = str(max(0, remaining))
-    answer.headers["RateLimit-Reset"] = str(wait_s)
-
-
-def _find_remaining(limit: RequestLimit) -> int:
-    return limit.remaining
-
-
-def _key_subject() -> str:
-    return str(g.key["_id"])
-
-
-def _address_subject() -> str:
-    return find_caller(request.remote_addr or "")
-
-
-def _has_no_key() -> bool:
-    return "key" not in g or _is_uncounted()
-
-
-def _is_uncounted() -> bool:
-    return request.endpoint in _UNCOUNTED

@@ -1,13 +1,11 @@
 """Requests that wait for a node: how long, and how many of them at once."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import g
-
 from service import keys, operations
-from service.api.context import app_context, bound_rest, end_bound, store
+from service.api.call import caller, current_call, store
+from service.api.context import app_context
 from service.drivers import DriverFactory
 from service.model.documents import Operation
 from service.model.lifecycle import NodeStatus
@@ -26,16 +24,16 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         node = store().nodes.find(operation["node_id"])
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
         wait_s = 0 if offline else ctx.config.wait_s
-    end_bound()
-    wait_s = max(0.0, wait_s - (time.time() - g.began_at))
-    with ctx.wait_slots.try_slot(keys.family_of(g.key)) as may_wait:
+    current_call().end_bound()
+    wait_s = max(0.0, wait_s - current_call().spent_s)
+    with ctx.wait_slots.try_slot(keys.family_of(caller())) as may_wait:
         ended = operations.wait(
             store(),
             operation,
             timeout_s=wait_s if may_wait else 0,
             pause=ctx.stopping.wait,
         )
-    bound_rest()
+    current_call().bound_rest()
     return ended
 
 
@@ -43,6 +41,6 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
 def calling_a_node() -> Iterator[DriverFactory]:
     """Hand out the drivers to a request that calls a node itself. Raises Busy."""
     ctx = app_context()
-    end_bound()
-    with ctx.wait_slots.slot(keys.family_of(g.key)):
+    current_call().end_bound()
+    with ctx.wait_slots.slot(keys.family_of(caller())):
         yield ctx.open_driver

@@ -1,8 +1,8 @@
 """Operations over HTTP: they can be seen, waited for, retried and cancelled."""
 
 import pytest
-from flask import g
 
+from service.api.call import current_call
 from service.api.context import EXTENSION
 from service.errors import OperationCancelled
 from service.worker.carry_out import Job
@@ -286,7 +286,7 @@ def test_what_was_waited_for_the_database_counts(api, place, monkeypatch, spent_
     monkeypatch.setitem(
         app.before_request_funcs,
         None,
-        [*begin, lambda: setattr(g, "began_at", g.began_at - spent_s)],
+        [*begin, lambda: setattr(current_call(), "began_at", current_call().began_at - spent_s)],
     )
 
     answer = api.post(f"{DEPLOY}?wait=30", a_body(place))

@@ -1,0 +1,103 @@
+"""The state of one request, from its beginning to its answer."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from flask import g
+
+from service.api.context import now
+from service.api.policy import EndpointPolicy
+from service.errors import Unauthorized
+from service.model.documents import AuditEntry, Key
+from service.operations import Origin
+from service.store import CALL_TIMEOUT_S, Store
+
+REST_S = 3.0
+"""How long the database may take, at least, for what is left of a request that has waited."""
+
+
+class Rate(NamedTuple):
+    """A limit of requests: how many are left, and in how many seconds it begins anew."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+@dataclass(slots=True)
+class Call:
+    """What the steps of the pipeline and the views know of a request."""
+
+    request_id: str
+    policy: EndpointPolicy
+    store: Store
+    """The store, or the part of it that the key may see."""
+
+    began_at: float = field(default_factory=time.perf_counter)
+    key: Key | None = None
+    """Whose request it is, once that is known."""
+
+    rate: Rate | None = None
+    """The limit that is nearest."""
+
+    error_code: str | None = None
+
+    # For the audit log.
+    entry: AuditEntry | None = None
+    """The entry of the change that is tried."""
+
+    target_id: str | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    facts: dict[str, object] = field(default_factory=dict)
+    was_rejected: bool = False
+    """Whether it was rejected although the status of its answer does not say so."""
+
+    _bound: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def key_id(self) -> str | None:
+        """Return the id of the key, once that is known."""
+        return None if self.key is None else self.key["_id"]
+
+    @property
+    def spent_s(self) -> float:
+        """Return for how many seconds the request has been worked on."""
+        return time.perf_counter() - self.began_at
+
+    def begin_bound(self, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """Bound the time that the database may take for the request, until `end_bound`."""
+        self._bound.enter_context(self.store.bounded(timeout_s))
+
+    def bound_rest(self) -> None:
+        """Bound what is left of a request that has waited: it does not wait as long again."""
+        self.begin_bound(max(REST_S, CALL_TIMEOUT_S - self.spent_s))
+
+    def end_bound(self) -> None:
+        """Let each call of the database take its own time, such as while waiting for a node."""
+        self._bound.close()
+
+
+def current_call() -> Call:
+    """Return the current request's state."""
+    return cast("Call", g.call)
+
+
+def caller() -> Key:
+    """Return the current request's key. Only for endpoints that need one."""
+    key = current_call().key
+    if key is None:
+        raise Unauthorized("This needs an API key.")
+    return key
+
+
+def store() -> Store:
+    """Return what the current request's key may see of the store."""
+    return current_call().store
+
+
+def origin() -> Origin:
+    """Return when, by whom and in which request a change is asked for."""
+    return Origin(now=now(), requested_by=caller()["_id"], request_id=current_call().request_id)

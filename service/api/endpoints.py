@@ -1,0 +1,37 @@
+"""Every endpoint: the blueprints, and the table of their policies."""
+
+from service.api import (
+    audit,
+    enrolment,
+    health,
+    home,
+    images,
+    instances,
+    keys,
+    nodes,
+    operations,
+    users,
+)
+from service.api.policy import EndpointPolicy
+
+BLUEPRINTS = (
+    home.blueprint,
+    users.blueprint,
+    instances.blueprint,
+    images.blueprint,
+    nodes.blueprint,
+    enrolment.blueprint,
+    operations.blueprint,
+    keys.blueprint,
+    audit.blueprint,
+    health.blueprint,
+)
+
+POLICIES: dict[str, EndpointPolicy] = {
+    # Those that are not in the OpenAPI document.
+    "api-docs.openapi_json": EndpointPolicy(needs_key=False, needs_database=False),
+    "swagger_ui.show": EndpointPolicy(needs_key=False, needs_database=False),
+    "metrics.show": EndpointPolicy("metrics:read", needs_database=False, for_monitoring=True),
+}
+for blueprint in BLUEPRINTS:
+    POLICIES.update(blueprint.policies)

@@ -1,0 +1,88 @@
+"""The table of endpoints: who may use each, and what it changes."""
+
+import pytest
+
+from service.api.blueprint import Blueprint
+from service.api.endpoints import POLICIES
+from service.app import create_app
+from service.config import Config
+
+# (scope, or why none is asked for; kind of what is changed; field of the body that names it)
+TABLE = {
+    "home.home": ("open", None, None),
+    "home.name": ("any key", None, None),
+    "users.list_users": ("users:read", None, None),
+    "users.get_user": ("users:read", None, None),
+    "users.create_user": ("users:write", "user", "userId"),
+    "users.verify_password": ("users:verify", None, None),
+    "instances.list_instances": ("instances:read", None, None),
+    "instances.get_instance": ("instances:read", None, None),
+    "instances.get_user_instances": ("instances:read", None, None),
+    "instances.deploy": ("instances:deploy", "instance", None),
+    "instances.delete_instance": ("instances:write", "instance", "id"),
+    "instances.suspend": ("instances:write", "instance", None),
+    "instances.unsuspend": ("instances:write", "instance", None),
+    "instances.start": ("instances:write", "instance", None),
+    "instances.stop": ("instances:write", "instance", None),
+    "instances.restart": ("instances:write", "instance", None),
+    "instances.kill": ("instances:write", "instance", None),
+    "instances.read_logs": ("instances:read", None, None),
+    "images.list_images": ("images:read", None, None),
+    "nodes.list_nodes": ("nodes:read", None, None),
+    "nodes.create_node": ("nodes:write", "node", None),
+    "nodes.make_configure_key": ("nodes:write", "node", None),
+    "nodes.set_tls": ("nodes:write", "node", None),
+    "nodes.delete_node": ("nodes:write", "node", "nodeId"),
+    "nodes.find_drift": ("nodes:write", None, None),
+    "nodes.resolve_drift": ("nodes:write", "node", None),
+    "enrolment.configure": ("open", "node", None),
+    "operations.list_operations": ("instances:read", None, None),
+    "operations.get_operation": ("instances:read", None, None),
+    "operations.retry": ("instances:write", "operation", None),
+    "operations.cancel": ("instances:write", "operation", None),
+    "keys.list_keys": ("keys:read", None, None),
+    "keys.create_key": ("keys:write", "key", None),
+    "keys.rotate_key": ("keys:write", "key", None),
+    "keys.revoke_key": ("keys:write", "key", None),
+    "audit.list_entries": ("audit:read", None, None),
+    "health.healthz": ("open", None, None),
+    "health.readyz": ("open", None, None),
+    "metrics.show": ("metrics:read", None, None),
+    "api-docs.openapi_json": ("open", None, None),
+    "swagger_ui.show": ("open", None, None),
+}
+
+
+def test_every_endpoint_has_a_policy_and_no_policy_is_orphaned():
+    """
+    The table has the endpoints that the app has, and no others.
+    """
+    endpoints = {rule.endpoint for rule in create_app(Config()).url_map.iter_rules()}
+
+    assert endpoints == POLICIES.keys()
+
+
+def test_the_policies_are_these():
+    """
+    Who may use an endpoint, and what is audited, changes only together with this table.
+    """
+    found = {
+        endpoint: (
+            (policy.scope or "any key") if policy.needs_key else "open",
+            policy.changes,
+            policy.named_by,
+        )
+        for endpoint, policy in POLICIES.items()
+    }
+
+    assert TABLE == found
+
+
+def test_an_endpoint_without_a_policy_is_not_added():
+    """
+    The import of its module fails, so that nobody can forget to say who may use it.
+    """
+    blueprint = Blueprint("forgetful", __name__)
+
+    with pytest.raises(AttributeError, match="policy"):
+        blueprint.get("/forgotten")(lambda: {})
