@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ import bcrypt
 import pytest
 
 from service import keys, users
+from service.api import throttle
 from service.api.throttle import Counters
 from service.app import create_app
 from service.config import ConfigError
@@ -143,13 +144,20 @@ def test_counts_that_are_not_over_are_not_looked_through_each_time():
 def redis(tmp_path):
     """A Redis on a loopback port: its address and its process."""
     port = free_port()
+    with start_redis(port, tmp_path) as process:
+        yield f"redis://127.0.0.1:{port}", process
+
+
+@contextmanager
+def start_redis(port, folder):
+    """Run a Redis that keeps nothing."""
     command = [
-        need("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", tmp_path,
+        need("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder,
         "--save", "",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         assert eventually(lambda: listens(port))
-        yield f"redis://127.0.0.1:{port}", process
+        yield process
         process.kill()
 
 
@@ -217,6 +225,26 @@ def test_without_a_redis_at_the_start_requests_are_answered(config, store, memor
     api = a_client(config, store, memory_nodes, key=a_key(store), rate_storage=url)
 
     assert 200 == api.get("/api/name").status
+
+
+@pytest.mark.spawns
+def test_a_redis_that_comes_back_counts_again(config, store, memory_nodes, tmp_path, monkeypatch):
+    """
+    After a while it is asked again, and from then on what others count there is known here.
+    """
+    monkeypatch.setattr(throttle, "_RETRY_S", 0)
+    port = free_port()
+    shared = {"key": a_key(store), "key_rate": 9, "rate_storage": f"redis://127.0.0.1:{port}"}
+    apis = [a_client(config, store, memory_nodes, **shared) for _ in range(2)]
+    alone = [api.get("/api/name") for api in apis]
+
+    with start_redis(port, tmp_path):
+        together = [api.get("/api/name") for api in apis]
+
+    assert (["8", "8"], ["8", "7"]) == (
+        [answer.headers["RateLimit-Remaining"] for answer in alone],
+        [answer.headers["RateLimit-Remaining"] for answer in together],
+    )
 
 
 def test_an_address_that_is_none_is_named_without_its_password(config, store, memory_nodes):
