@@ -6,7 +6,6 @@ from service import keys
 from service.api.call import Call, current_call
 from service.api.context import app_context, now
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
-from service.model.addresses import find_caller
 from service.model.documents import Key
 
 STALE_AUTH = "endpoints that serve stale authentication"
@@ -19,22 +18,21 @@ def authenticate(call: Call) -> None:
     who sent too many wrong ones, or too many requests that were rejected.
     """
     ctx, policy = app_context(), call.policy
-    address = find_address()
     if not policy.needs_key:
         if policy.changes:
-            ctx.lockout.check(address, now=now())  # a daemon's key can be guessed as well
+            ctx.lockout.check(call.network, now=now())  # a daemon's key can be guessed as well
         return
     value = _find_value()
-    ctx.rejections.check(_repeated(value), now=now())
+    ctx.rejections.check(_repeated(call, value), now=now())
     if not keys.is_random(value):  # nobody guesses one that is, so its holder need not wait
-        ctx.lockout.check(address, value, now=now())
+        ctx.lockout.check(call.network, value, now=now())
     try:
         call.key = _find_key(call, value)
     except Unauthorized:
         ctx.lockout.forget(STALE_AUTH, value)
-        ctx.lockout.fail(address, now=now())
+        ctx.lockout.fail(call.network, now=now())
         raise
-    ctx.lockout.remember(address, value)
+    ctx.lockout.remember(call.network, value)
     access = keys.access_of(call.key)
     if access.is_limited:
         call.store = ctx.store.within(
@@ -54,23 +52,18 @@ def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
     Until the next minute the process then knows this endpoint to reject this key, without looking
     for it in the database. What the key may do goes on.
     """
-    rejections = app_context().rejections
+    call, rejections = current_call(), app_context().rejections
     try:
-        rejections.fail(f"rejected {current_call().key_id or ''} {find_address()}", now=now())
+        rejections.fail(f"rejected {call.key_id or ''} {call.network}", now=now())
     except Throttled as throttled:
-        rejections.block(_repeated(_find_value()), now=now())
+        rejections.block(_repeated(call, _find_value()), now=now())
         return throttled
     return error
 
 
-def find_address() -> str:
-    """Find the address that the request comes from; of IPv6, its network."""
-    return find_caller(request.remote_addr or "")
-
-
-def _repeated(value: str) -> str:
+def _repeated(call: Call, value: str) -> str:
     """Name what is rejected again when the same client repeats it."""
-    return f"rejected {value} {find_address()} {request.endpoint}"
+    return f"rejected {value} {call.network} {request.endpoint}"
 
 
 def _find_key(call: Call, value: str) -> Key:

@@ -35,6 +35,9 @@ class Call:
     store: Store
     """The store, or the part of it that the key may see."""
 
+    network: str
+    """The address that it comes from; of IPv6, the network of /64."""
+
     began_at: float = field(default_factory=time.perf_counter)
     key: Key | None = None
     """Whose request it is, once that is known."""

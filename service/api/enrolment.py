@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from flask import request
-
 from service import nodes
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
-from service.api.call import store
+from service.api.call import current_call, store
 from service.api.context import app_context, now
 from service.contract import wire
 from service.contract.nodes import Configure, MessageAnswer
 from service.errors import InvalidInput
-from service.model.addresses import find_caller
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
 
@@ -38,7 +35,7 @@ def configure(keys: Any) -> wire.Json:
         node = nodes.enroll(store(), ctx.vault, **keys, now=now())
     except InvalidInput:
         mark_rejected()
-        ctx.lockout.fail(find_caller(request.remote_addr or ""), now=now())
+        ctx.lockout.fail(current_call().network, now=now())
         raise
     record_change(node)
     return {"message": "Node configured successfully"}

@@ -9,12 +9,13 @@ from flask import Flask, Response, g, request
 
 from service.api import audit_trail, compatibility, headers, telemetry
 from service.api.auth import authenticate
-from service.api.call import Call
+from service.api.call import Call, current_call
 from service.api.context import Context, app_context
 from service.api.endpoints import POLICIES
 from service.api.policy import EndpointPolicy
 from service.api.throttle import Throttle
 from service.config import Config
+from service.model.addresses import find_caller
 from service.telemetry import metrics
 
 BRIEFLY_S = 1.0
@@ -62,8 +63,9 @@ def register(app: Flask, config: Config) -> None:
 
     @app.after_request
     def take_steps_after(answer: Response) -> Response:
+        call = current_call()
         for step in after:
-            answer = step(g.call, answer)
+            answer = step(call, answer)
         return answer
 
     @app.teardown_request
@@ -79,6 +81,7 @@ def _begin_call() -> Call:
         request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
         policy=POLICIES.get(request.endpoint or "", _NO_ENDPOINT),
         store=app_context().store,
+        network=find_caller(request.remote_addr or ""),
     )
     structlog.contextvars.bind_contextvars(request_id=call.request_id)
     return call

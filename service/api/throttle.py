@@ -9,7 +9,6 @@ from flask import Response, request
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage, storage_from_string
 
-from service.api.auth import find_address
 from service.api.call import Call, Rate
 from service.config import Config, ConfigError
 from service.errors import Throttled
@@ -79,7 +78,7 @@ class Throttle:
         if self._key_rate and call.key_id is not None:
             self._count(call, f"key/{call.key_id}", self._key_rate)
         if self._address_rate:
-            self._count(call, f"address/{find_address()}", self._address_rate)
+            self._count(call, f"address/{call.network}", self._address_rate)
 
     def report(self, call: Call, answer: Response) -> Response:
         """Tell the client of the limit that is nearest."""

@@ -1,6 +1,7 @@
 """How a skyportd node is enrolled: by its daemon, with a one-time key, and a restart."""
 
 import secrets
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from service import nodes
 from service.admin import doctor
-from service.app import create_app, make_drivers
+from service.app import create_app, make_drivers, make_store
 from service.security.vault import Vault
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import NOON, ApiClient, a_key, told
@@ -238,3 +239,17 @@ def test_only_daemons_are_enrolled(api, driver):
     answer = api.post(f"/api/nodes/{node['id']}/configure-key")
 
     assert (400, "invalid_input", ["nodeId"]) == told(answer)
+
+
+@pytest.mark.fresh_database
+def test_the_database_is_made_ready_for_an_enrolment(settings, memory_nodes):
+    """
+    It may be the first that a process is asked, and writes what the indexes are for.
+    """
+    with closing(make_store(settings)) as store:
+        app = create_app(settings, store, memory_nodes)
+        before = store.list_missing_indexes()
+
+        configure(ApiClient(app.test_client(), None), "wrong", "a" * 32)
+
+        assert (True, []) == (before != [], store.list_missing_indexes())
