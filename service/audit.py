@@ -7,20 +7,12 @@ ever changed without an entry. Rejected requests are counted, an entry an hour.
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from service.model.addresses import find_caller
 from service.model.documents import AuditEntry
+from service.model.lifecycle import Outcome
 from service.store import Store
 from service.store.audit import REJECTION_WINDOW_S, first_id
-
-
-class Outcome(StrEnum):
-    """How a change ended."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    FAILED = "failed"
 
 
 def begin(

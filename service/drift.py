@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from service import instances, operations
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
@@ -35,6 +35,7 @@ from service.model.lifecycle import (
     OperationStatus,
     Power,
 )
+from service.model.orders import Adoption, Resolution
 from service.operations import Origin
 from service.store import Store
 from service.store.collection import Session
@@ -75,22 +76,6 @@ class Drift:
     missing: Sequence[Instance]
     changed: Sequence[Changed]
     leftovers: Sequence[Leftover]
-
-
-class Adoption(TypedDict):
-    """A container that is to become an instance."""
-
-    id: str
-    user: str
-    name: str | None
-
-
-class Resolution(TypedDict):
-    """What is to become of differences, by the ids of their instances."""
-
-    adopt: list[Adoption]
-    remove: list[str]
-    recreate: list[str]
 
 
 @dataclass(frozen=True, slots=True)

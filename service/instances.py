@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import NotRequired, TypedDict, Unpack
+from typing import Unpack
 
 from service import images, operations
 from service.drivers import ContainerSpec, ContainerStatus, DriverFactory, NodeDriver
@@ -17,6 +17,7 @@ from service.errors import (
 )
 from service.model.documents import Image, Instance, Node, Operation, PortPair
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.model.orders import Order
 from service.model.ports import PortMapping, parse_primary
 from service.operations import Origin
 from service.security.masking import mask
@@ -31,23 +32,6 @@ _WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.
 
 LAST_LINES = 10
 """How many lines of its output tell why a container ended."""
-
-
-class Order(TypedDict):
-    """An instance as somebody asks for it."""
-
-    name: str
-    user_id: str
-    node_id: str
-    image: str  # an image's id, its name, or its container image
-    image_name: str | None
-    memory_mib: int
-    cpu_milli: int
-    disk_gb: float | None
-    ports: tuple[PortMapping, ...]
-    primary: str | int
-    variables: dict[str, str]
-    queue: NotRequired[bool]  # take it on even when the node is down
 
 
 def make_id() -> str:

@@ -5,18 +5,17 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.model.access import SCOPES, Access, expand, parse_network
 from service.model.documents import Key, RetiringKey
+from service.model.orders import Grant
 from service.store import Store
 from service.store.collection import Session
 
 PREFIX = "sq_"
 TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
-COMPATIBILITIES = ("0.3.0",)
 MOST_SPENT = 100
 """How many values that a key had before are known, so that none of them is made a key anew."""
 
@@ -26,17 +25,6 @@ _LENGTH = len(PREFIX) + 43
 _SHOWN = len(PREFIX) + 6
 """How many characters of a key that we made are kept to recognise it by."""
 _SHOWN_OF_OTHERS = 4
-
-
-class Grant(TypedDict, total=False):
-    """What a new key may do; what is absent is not limited. The fields are those of Key."""
-
-    scopes: list[str]
-    user_id: str | None
-    instance_ids: list[str] | None
-    node_ids: list[str] | None
-    networks: list[str] | None
-    expires_at: datetime | None
 
 
 def make_key() -> str:
@@ -69,10 +57,10 @@ def create(
 ) -> tuple[Key, str]:
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
-    The key is never seen again. `compatibility` is one of COMPATIBILITIES; without it answers are
-    as the API's reference says. Raises InvalidInput when its limits take a scope away that it is
-    given by name, NotFound when the user whom it is limited to does not exist, Conflict when there
-    is a key of this value already, and TooManyKeys when its `family` has `most` keys.
+    The key is never seen again. `compatibility` is one of `access.COMPATIBILITIES`; without it
+    answers are as the API's reference says. Raises InvalidInput when its limits take a scope away
+    that it is given by name, NotFound when the user whom it is limited to does not exist, Conflict
+    when there is a key of this value already, and TooManyKeys when its `family` has `most` keys.
     """
     key = key or new_key()
     granted = grant or {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import NotRequired, TypedDict, cast
+from typing import cast
 
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import (
@@ -24,11 +24,13 @@ from service.errors import (
 from service.model.addresses import LOOPBACK, is_loopback, refusal
 from service.model.documents import Allocated, Capacity, ConfigureKey, Node, Report
 from service.model.lifecycle import NodeStatus
+from service.model.node_warnings import UNLIMITED
+from service.model.orders import NodeOrder
 from service.model.quantities import find_capacity_mib, find_capacity_milli
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
-from service.store.nodes import engine_taken, is_on_trial
+from service.store.nodes import engine_taken
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +50,6 @@ REPORTS_MEMORY = frozenset({"docker", "process"})
 """Drivers of nodes that have as much memory as their engine reports, unless `ram` is given."""
 
 UNEXPECTED = "The probe ended with an unexpected error; the log of its worker says which."
-
-UNLIMITED = -1
-"""The overallocation that says that nothing is refused."""
-
-
-class NodeOrder(TypedDict):
-    """A node as somebody asks for it."""
-
-    name: str
-    driver: str
-    tags: NotRequired[str | list[str]]
-    ram: NotRequired[str]
-    disk: NotRequired[str]
-    processor: NotRequired[str]
-    address: NotRequired[str]
-    port: NotRequired[int | None]
-    memory_overallocate: NotRequired[int]
-    cpu_overallocate: NotRequired[int]
-    api_key: NotRequired[str]  # of a skyportd node that is enrolled already
-    allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
-    tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
 
 
 def make_id() -> str:
@@ -305,43 +286,6 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
         return forgotten
 
     return store.transaction(write)
-
-
-def list_warnings(node: Node) -> list[str]:
-    """Say in sentences what is not limited, promised twice or beyond its limit, or hangs."""
-    warnings = []
-    memory_mib, cpu_milli = node["capacity"]["memory_mib"], node["capacity"]["cpu_milli"]
-    allocated = node["allocated"]
-    if memory_mib is None and node["memory_overallocate"] != UNLIMITED:
-        reason = f"ram {node['ram']!r} is no amount like 32 GB."
-        if node["memory_from_engine"]:
-            reason = "its engine does not say how much it has."
-        warnings.append(f"Its memory is not limited: {reason}")
-    if memory_mib is not None and allocated["memory_mib"] > memory_mib:
-        warnings.append(
-            "More memory is promised than it may give away: "
-            f"{allocated['memory_mib']} MiB of {memory_mib} MiB."
-        )
-    if cpu_milli is None and node["cpu_overallocate"] not in (None, UNLIMITED):
-        warnings.append(
-            f"Its cores are not limited: processor {node['processor']!r} is no number of cores."
-        )
-    if cpu_milli is not None and allocated["cpu_milli"] > cpu_milli:
-        warnings.append(
-            "More cores are promised than it may give away: "
-            f"{allocated['cpu_milli'] / 1000:g} of {cpu_milli / 1000:g}."
-        )
-    if node["same_engine_as"] is not None:
-        warnings.append(
-            f"The node {node['same_engine_as']} is of the same engine: host ports, memory and "
-            "cores are counted for each of the two alone."
-        )
-    if is_on_trial(node):
-        warnings.append(
-            f"It left the last {node['unanswered']} operations without an answer, and gets one at "
-            "a time until one of them comes to an end."
-        )
-    return warnings
 
 
 def list_unreadable(store: Store, vault: Vault) -> list[Node]:

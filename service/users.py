@@ -5,18 +5,15 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from threading import BoundedSemaphore
-from typing import Literal
 
 import argon2
 import bcrypt
 
 from service.errors import InvalidInput, NotFound
 from service.model.documents import User
+from service.model.orders import UserKey
 from service.store import Store
 from service.store.collection import Session
-
-UserKey = Literal["id", "email", "username"]
-"""What a user can be looked up by."""
 
 HASHES_AT_A_TIME = 2
 """How many passwords one process hashes at a time: each takes 64 MiB, and four threads of its own.

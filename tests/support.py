@@ -19,8 +19,8 @@ from pymongo.database import Database
 
 from service import images, keys, nodes, users
 from service.drivers import DriverFactory
-from service.instances import Order
 from service.model.documents import Image, Node, User
+from service.model.orders import Order
 from service.model.ports import parse
 from service.store import Store
 from service.worker.carry_out import carry_out

@@ -10,6 +10,7 @@ from service import images, nodes
 from service.drivers import ContainerStatus
 from service.model.documents import Image, Instance, Node, PortPair, User
 from service.model.lifecycle import InstanceState, NodeStatus, Power
+from service.model.orders import NodeOrder
 from service.model.ports import PortMapping, parse_primary
 
 Fields = dict[str, Any]
@@ -33,7 +34,7 @@ def make_user(fields: Fields, *, now: datetime) -> User:
 
 def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
     """Make the document of a node; `secret` is its daemon's key, encrypted. None: not enrolled."""
-    order: nodes.NodeOrder = {
+    order: NodeOrder = {
         "name": fields["name"] or fields["node_id"],
         "driver": "skyportd",
         "tags": fields["tags"],

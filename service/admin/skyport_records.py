@@ -99,7 +99,7 @@ def _identifier(data_key: str) -> ma.fields.String:
     )
 
 
-class PanelUser(Request):
+class PanelUser(Request[dict[str, Any]]):
     """A user. Fields are named as those of `service.model.documents.User`, as far as there are."""
 
     user_id = fields.text(data_key="userId", longest=64, description="Kept.")
@@ -116,7 +116,7 @@ class PanelUser(Request):
     access_to = ma.fields.List(ma.fields.String(), data_key="accessTo", load_default=list)
 
 
-class PanelNode(Request):
+class PanelNode(Request[dict[str, Any]]):
     """A node of skyportd."""
 
     node_id = _identifier("id")
@@ -152,7 +152,7 @@ class PanelImage(ImageFile):
     image_id = _identifier("Id")
 
 
-class ImageData(Request):
+class ImageData(Request[dict[str, Any]]):
     """The copy of its image that an instance has."""
 
     name = ma.fields.String(data_key="Name", load_default=None, allow_none=True)
@@ -194,7 +194,7 @@ def _check_primary(value: str | int) -> str | int:
     return value
 
 
-class PanelInstance(Request):
+class PanelInstance(Request[dict[str, Any]]):
     """An instance. `ports` are read from `PortBindings` where `Ports` is absent."""
 
     instance_id = _identifier("Id")

@@ -13,7 +13,12 @@ from werkzeug.exceptions import HTTPException
 from service import audit
 from service.api.call import Call, current_call
 from service.api.context import Context, app_context, now
-from service.contract import wire
+from service.contract.answers import Json
+from service.contract.instances import InstanceAnswer
+from service.contract.keys import KeyAnswer
+from service.contract.nodes import NodeAnswer
+from service.contract.operations import OperationAnswer
+from service.contract.users import UserAnswer
 from service.errors import ServiceError
 from service.model.documents import AuditEntry
 
@@ -26,12 +31,12 @@ _FIND: dict[str, Callable[[Context, str], Any]] = {
     "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),
     "key": lambda ctx, target_id: ctx.store.keys.find(target_id),
 }
-_SHAPE: dict[str, Callable[[Any], wire.Json]] = {
-    "user": wire.user,
-    "instance": lambda document: wire.instance(document, None),
-    "node": wire.node,
-    "operation": wire.operation,
-    "key": wire.key,
+_SHAPE: dict[str, Callable[[Any], Json]] = {
+    "user": UserAnswer.shape_audited,
+    "instance": InstanceAnswer.shape_audited,
+    "node": NodeAnswer.shape_audited,
+    "operation": OperationAnswer.shape_audited,
+    "key": KeyAnswer.shape_audited,
 }
 _LONGEST_ID = 128
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -147,5 +152,5 @@ def _find_target(kind: str, named_by: str | None) -> str | None:
     return named if isinstance(named, str) and 0 < len(named) <= _LONGEST_ID else None
 
 
-def _shape(kind: str | None, document: Any) -> wire.Json | None:
-    return None if kind is None or document is None else wire.recorded(_SHAPE[kind](document))
+def _shape(kind: str | None, document: Any) -> Json | None:
+    return None if kind is None or document is None else _SHAPE[kind](document)

@@ -1,7 +1,8 @@
 """flask-smorest's Blueprint, with this API's way to read requests and to document answers."""
 
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import flask_smorest
 import marshmallow as ma
@@ -9,13 +10,18 @@ import orjson
 from flask import Request
 from webargs import core
 from webargs.flaskparser import FlaskParser
+from werkzeug import Response
 from werkzeug.exceptions import UnsupportedMediaType
 
 from service.api.policy import EndpointPolicy
+from service.contract.answers import Answer, Json, compile_shape
 from service.contract.base import ErrorAnswer
+from service.contract.fields import make_example
 from service.errors import InvalidInput
 
 View = TypeVar("View", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+Source = TypeVar("Source")
 
 MAX_DEPTH = 20
 """How deep a body's objects and lists may be nested."""
@@ -79,7 +85,7 @@ class Parser(FlaskParser):
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """A resource. Its views answer plain objects, shaped by `wire`; the schemas document them."""
+    """A resource. Its views take what their schemas load, and return what these shape."""
 
     ARGUMENTS_PARSER = Parser()
 
@@ -133,20 +139,54 @@ class Blueprint(flask_smorest.Blueprint):
 
         return decorate
 
+    def arguments(
+        self, schema: type[ma.Schema], *, location: str = "json", **options: Any
+    ) -> Callable[[View], View]:
+        """Give a view what the schema loads, and document it, a body with its example."""
+        if location == "json":
+            options["example"] = make_example(schema)
+        return super().arguments(schema, location=location, **options)  # type: ignore[no-any-return]
+
     def answers(
         self,
         status: int,
-        schema: type[ma.Schema] | ma.Schema,
+        schema: type[Answer[Source]],
         *errors: int,
-        example: object,
+        many: bool = False,
+        example: dict[str, object] | list[dict[str, object]] | None = None,
         description: str,
-    ) -> Callable[[View], View]:
-        """Document the answer of a view, and the statuses of the errors that it can give."""
+    ) -> Callable[
+        [Callable[Parameters, Source | Sequence[Source] | Response]],
+        Callable[Parameters, Any],
+    ]:
+        """Shape what a view returns, and document it and the statuses of the errors it can give.
 
-        def decorate(view: View) -> View:
+        `example` is what differs in the example of this answer from the samples of its fields; of
+        a list with several items, what differs in each.
+        """
+        shape = compile_shape(schema)
+        others = example if isinstance(example, list) else [example or {}]
+        shown = [make_example(schema, **other) for other in others]
+
+        def decorate(
+            view: Callable[Parameters, Source | Sequence[Source] | Response],
+        ) -> Callable[Parameters, Any]:
+            @wraps(view)
+            def answer(
+                *args: Parameters.args, **kwargs: Parameters.kwargs
+            ) -> tuple[Json | list[Json], int] | Response:
+                found: Any = view(*args, **kwargs)
+                if isinstance(found, Response):
+                    return found
+                return [shape(item) for item in found] if many else shape(found), status
+
             described = self.alt_response(
-                status, schema=schema, example=example, description=description, success=True
-            )(view)
+                status,
+                schema=schema(many=many),
+                example=shown if many else shown[0],
+                description=description,
+                success=True,
+            )(answer)
             for error in errors:
                 text, code = REASONS[error]
                 described = self.alt_response(

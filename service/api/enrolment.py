@@ -1,15 +1,13 @@
 """The enrolment endpoint for node daemons: a one-time key, no API key."""
 
-from typing import Any
-
 from service import nodes
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
 from service.api.call import current_call, store
 from service.api.context import app_context, now
-from service.contract import wire
-from service.contract.nodes import Configure, MessageAnswer
+from service.contract.enrolment import Configure, MessageAnswer
 from service.errors import InvalidInput
+from service.model.orders import Enrolment
 
 blueprint = Blueprint("enrolment", __name__, description="For the daemons of skyportd nodes.")
 
@@ -22,10 +20,9 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
     MessageAnswer,
     400,
     *OPEN,
-    example={"message": "Node configured successfully"},
     description="The daemon's new key is taken into use once it answers to it.",
 )
-def configure(keys: Any) -> wire.Json:
+def configure(keys: Enrolment) -> str:
     """Enrol a daemon, as its own `configure` command does. Its keys are in the query.
 
     429 after too many that were wrong.
@@ -38,4 +35,4 @@ def configure(keys: Any) -> wire.Json:
         ctx.lockout.fail(current_call().network, now=now())
         raise
     record_change(node)
-    return {"message": "Node configured successfully"}
+    return "Node configured successfully"

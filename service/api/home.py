@@ -7,7 +7,6 @@ from werkzeug import Response as Redirect
 
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.context import app_context
-from service.contract import examples
 from service.contract.home import HomeAnswer, NameAnswer
 
 blueprint = Blueprint("home", __name__, description="The service itself.")
@@ -16,7 +15,7 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 @blueprint.get("/")
 @blueprint.opens()
 @blueprint.alt_response(302, description="A browser is sent to the documentation.")
-@blueprint.answers(200, HomeAnswer, 429, example=examples.HOME, description="What answers here.")
+@blueprint.answers(200, HomeAnswer, 429, description="What answers here.")
 def home() -> dict[str, object] | Redirect:
     """Return what answers here. A browser is sent to the documentation instead."""
     after_this_request(_vary)
@@ -31,10 +30,10 @@ def home() -> dict[str, object] | Redirect:
 
 @blueprint.get("/api/name")
 @blueprint.needs(None)
-@blueprint.answers(200, NameAnswer, *ALWAYS, example={"name": "Skyquay"}, description="The name.")
-def name() -> dict[str, str]:
+@blueprint.answers(200, NameAnswer, *ALWAYS, description="The name.")
+def name() -> str:
     """Return what this panel is called, a setting."""
-    return {"name": app_context().config.name}
+    return app_context().config.name
 
 
 def _vary(answer: Response) -> Response:

@@ -1,30 +1,32 @@
 """Instance endpoints."""
 
-from typing import Any
-
 from service import instances, keys, operations
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, origin, store
 from service.api.context import app_context
 from service.api.waiting import calling_a_node, wait_for
-from service.contract import examples, wire
 from service.contract.base import WaitQuery
+from service.contract.fields import OPERATION_ID
 from service.contract.instances import (
     Delete,
     DeletedAnswer,
     Deploy,
     DeployedAnswer,
     InstanceAnswer,
+    InstanceOnNode,
     InstancePathRef,
     InstanceRef,
     LogsAnswer,
     LogsQuery,
+    PrintedLines,
+    TakenOn,
     UserRef,
 )
 from service.errors import InvalidInput
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import OperationKind
+from service.model.orders import Deletion, Order
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that somebody wants."
@@ -33,58 +35,45 @@ blueprint = Blueprint(
 
 @blueprint.get("/instances")
 @blueprint.needs("instances:read")
-@blueprint.answers(
-    200,
-    InstanceAnswer(many=True),
-    *ALWAYS,
-    example=[examples.INSTANCE],
-    description="All instances.",
-)
-def list_instances() -> list[wire.Json]:
+@blueprint.answers(200, InstanceAnswer, *ALWAYS, many=True, description="All instances.")
+def list_instances() -> list[InstanceOnNode]:
     """List all instances."""
-    return _shape(store().instances.all())
+    return _add_nodes(store().instances.all())
 
 
 @blueprint.post("/getInstance")
 @blueprint.needs("instances:read")
-@blueprint.arguments(InstanceRef, example={"id": examples.INSTANCE["Id"]})
+@blueprint.arguments(InstanceRef)
+@blueprint.answers(200, InstanceAnswer, *WITH_BODY, *ALWAYS, description="The instance.")
+def get_instance(reference: str) -> InstanceOnNode:
+    """Get one instance by its id or its container's. An unknown one is a 400."""
+    return _add_nodes([store().instances.get_by_reference(reference)])[0]
+
+
+@blueprint.post("/getUserInstance")
+@blueprint.needs("instances:read")
+@blueprint.arguments(UserRef)
 @blueprint.answers(
     200,
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.INSTANCE,
-    description="The instance.",
-)
-def get_instance(ref: dict[str, str]) -> wire.Json:
-    """Get one instance by its id or its container's. An unknown one is a 400."""
-    return _shape([store().instances.get_by_reference(ref["id"])])[0]
-
-
-@blueprint.post("/getUserInstance")
-@blueprint.needs("instances:read")
-@blueprint.arguments(UserRef, example={"userId": examples.USER["userId"]})
-@blueprint.answers(
-    200,
-    InstanceAnswer(many=True),
-    *WITH_BODY,
-    *ALWAYS,
-    example=[examples.INSTANCE],
+    many=True,
     description="The user's instances.",
 )
-def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
+def get_user_instances(user_id: str) -> list[InstanceOnNode]:
     """List the instances of one user. An unknown user is a 400.
 
     A key without `users:read` learns nothing of users: for it an unknown one has no instances.
     """
     if keys.access_of(caller()).may("users:read"):
-        store().users.get(ref["user_id"], field="userId")
-    return _shape(store().instances.list_owned(ref["user_id"]))
+        store().users.get(user_id, field="userId")
+    return _add_nodes(store().instances.list_owned(user_id))
 
 
 @blueprint.post("/instances/deploy")
 @blueprint.needs("instances:deploy", changes="instance")
-@blueprint.arguments(Deploy, example=examples.DEPLOY)
+@blueprint.arguments(Deploy)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,
@@ -92,10 +81,9 @@ def get_user_instances(ref: dict[str, str]) -> list[wire.Json]:
     *WITH_BODY,
     *ALWAYS,
     409,
-    example=examples.DEPLOYED,
     description="The instance is taken on, and durable. Its container follows.",
 )
-def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
+def deploy(order: Order, wait: float | None) -> TakenOn:
     """Deploy an instance.
 
     409 when a host port is taken on the node or what it may give does not suffice; 500 with the
@@ -106,23 +94,22 @@ def deploy(order: Any, query: Any) -> tuple[wire.Json, int]:
         store(), order, allow_any_image=app_context().config.allow_any_image, **origin()
     )
     record_change(instance)
-    ended = wait_for(operation, query["wait"] or 0)
-    return wire.deployed(_record_latest(instance), ended), 201
+    ended = wait_for(operation, wait or 0)
+    return {**_record_latest(instance), "operation_id": ended["_id"]}
 
 
 @blueprint.delete("/instance/delete")
 @blueprint.needs("instances:write", changes="instance", named_by="id")
-@blueprint.arguments(Delete, example={"id": examples.INSTANCE["Id"]})
+@blueprint.arguments(Delete)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,
     DeletedAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.DELETED,
     description="Gone with its container, volume and ports, or going (`state` DELETING).",
 )
-def delete_instance(ref: Any, query: Any) -> tuple[wire.Json, int]:
+def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     """Delete an instance, whatever its state, and wait some seconds for its node to do it.
 
     With the node down it goes as soon as that answers again; `force` forgets it at once.
@@ -130,54 +117,54 @@ def delete_instance(ref: Any, query: Any) -> tuple[wire.Json, int]:
     if ref["force"]:
         operation = instances.delete_by_force(store(), ref["id"], **origin())
         record_change(None)
-        return wire.forgotten(operation), 201
+        return operation
     operation = instances.delete(store(), ref["id"], **origin())
-    ended = wait_for(operation, query["wait"])
+    ended = wait_for(operation, wait)
     record_change(store().instances.find(operation["instance_id"]))
-    return wire.deleted(operations.require_success(ended)), 201
+    return operations.require_success(ended)
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
 @blueprint.needs("instances:write", changes="instance")
-@blueprint.arguments(InstancePathRef, required=False, example={})
+@blueprint.arguments(InstancePathRef, required=False)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.SUSPENDED,
+    example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
     description="The instance, which is kept from running.",
 )
-def suspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
+def suspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
-    _check_same(ref, instance_id)
-    return _outcome(*instances.set_suspended(store(), instance_id, True, **origin()), query)
+    _check_same(same_id, instance_id)
+    return _outcome(*instances.set_suspended(store(), instance_id, True, **origin()), wait)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
 @blueprint.needs("instances:write", changes="instance")
-@blueprint.arguments(InstancePathRef, required=False, example={})
+@blueprint.arguments(InstancePathRef, required=False)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.UNSUSPENDED,
+    example={"operationId": OPERATION_ID},
     description="The instance, which runs again.",
 )
-def unsuspend(ref: Any, query: Any, instance_id: str) -> wire.Json:
+def unsuspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Let an instance run again, and start it. Repeating it is harmless."""
-    _check_same(ref, instance_id)
-    return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), query)
+    _check_same(same_id, instance_id)
+    return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), wait)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
     @blueprint.post(f"/instances/<instance_id>/{kind}", endpoint=kind.value)
     @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
-    @blueprint.arguments(InstancePathRef, required=False, example={})
+    @blueprint.arguments(InstancePathRef, required=False)
     @blueprint.arguments(WaitQuery, location="query")
     @blueprint.answers(
         200,
@@ -185,12 +172,12 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
         *WITH_BODY,
         *ALWAYS,
         409,
-        example=examples.STARTED,
+        example={"operationId": OPERATION_ID},
         description="The instance, and the operation that does it.",
     )
-    def change_power(ref: Any, query: Any, instance_id: str) -> wire.Json:
-        _check_same(ref, instance_id)
-        return _outcome(*instances.change_power(store(), instance_id, kind, **origin()), query)
+    def change_power(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+        _check_same(same_id, instance_id)
+        return _outcome(*instances.change_power(store(), instance_id, kind, **origin()), wait)
 
 
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500
@@ -210,29 +197,28 @@ _add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
     LogsAnswer,
     400,
     *ALWAYS,
-    example=examples.LOGS,
     description="The last lines, oldest first.",
 )
-def read_logs(query: Any, instance_id: str) -> wire.Json:
+def read_logs(tail: int, instance_id: str) -> PrintedLines:
     """Read what an instance's program printed last."""
     with calling_a_node() as open_driver:
-        instance, text = instances.read_logs(store(), open_driver, instance_id, tail=query["tail"])
-    return wire.logs(instance, text)
+        instance, text = instances.read_logs(store(), open_driver, instance_id, tail=tail)
+    return PrintedLines(instance_id=instance["_id"], lines=text.splitlines())
 
 
-def _check_same(ref: dict[str, Any], instance_id: str) -> None:
-    if ref["id"] not in (None, instance_id):
+def _check_same(same_id: str | None, instance_id: str) -> None:
+    if same_id not in (None, instance_id):
         raise InvalidInput("Two ids are given.", id=["Must be the id in the path, or absent."])
 
 
-def _outcome(instance: Instance, operation: Operation | None, query: dict[str, Any]) -> wire.Json:
+def _outcome(instance: Instance, operation: Operation | None, wait: float | None) -> InstanceOnNode:
     record_change(instance)
     if operation is None:
-        return _shape([instance])[0]
-    ended = wait_for(operation, query["wait"])
+        return _add_nodes([instance])[0]
+    ended = wait_for(operation, wait)
     latest = _record_latest(instance)
     operations.require_success(ended)
-    return {**_shape([latest])[0], "operationId": operation["_id"]}
+    return {**_add_nodes([latest])[0], "operation_id": operation["_id"]}
 
 
 def _record_latest(instance: Instance) -> Instance:
@@ -245,7 +231,10 @@ def _record_latest(instance: Instance) -> Instance:
     return latest
 
 
-def _shape(documents: list[Instance]) -> list[wire.Json]:
+def _add_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
     nodes = store().nodes.list_by_ids({document["node_id"] for document in documents})
     by_id = {node["_id"]: node for node in nodes}
-    return [wire.instance(document, by_id.get(document["node_id"])) for document in documents]
+    return [
+        {**document, "node": by_id.get(document["node_id"]), "operation_id": None}
+        for document in documents
+    ]

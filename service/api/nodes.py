@@ -1,7 +1,5 @@
 """Node endpoints."""
 
-from typing import Any
-
 from flask import request
 
 from service import drift, nodes
@@ -10,21 +8,22 @@ from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import origin, store
 from service.api.context import app_context, now
 from service.api.waiting import calling_a_node
-from service.contract import examples, wire
+from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
+from service.contract.enrolment import ConfigureKeyAnswer, OneTimeKey
 from service.contract.nodes import (
-    ConfigureKeyAnswer,
+    NEW,
     CreatedNodeAnswer,
     CreateNode,
     DeletedNodeAnswer,
-    DriftAnswer,
     ForceQuery,
+    NewNode,
     NodeAnswer,
     NodeRef,
-    NodeTls,
-    ResolvedAnswer,
-    ResolveDrift,
 )
+from service.contract.tls import NodeTls
+from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
+from service.model.orders import NodeOrder, Resolution
 
 blueprint = Blueprint(
     "nodes", __name__, url_prefix="/api/nodes", description="Machines that run instances."
@@ -33,27 +32,25 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 @blueprint.needs("nodes:read")
-@blueprint.answers(
-    200, NodeAnswer(many=True), *ALWAYS, example=[examples.NODE], description="All nodes."
-)
-def list_nodes() -> list[wire.Json]:
+@blueprint.answers(200, NodeAnswer, *ALWAYS, many=True, description="All nodes.")
+def list_nodes() -> list[Node]:
     """List all nodes, with what their last probe found."""
-    return [wire.node(node) for node in store().nodes.all()]
+    return store().nodes.all()
 
 
 @blueprint.post("/create")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(CreateNode, example=examples.CREATE_NODE)
+@blueprint.arguments(CreateNode)
 @blueprint.answers(
     201,
     CreatedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
     409,
-    example=examples.CREATED_NODE,
+    example=NEW,
     description="The node was added.",
 )
-def create_node(order: Any) -> tuple[wire.Json, int]:
+def create_node(order: NodeOrder) -> NewNode:
     """Add a node.
 
     A `docker` or `process` node is probed at once, and is Online or Offline; a `skyportd` node is
@@ -75,8 +72,9 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
             now=now(),
         )
     record_change(node)
-    enrolment = _enrolment(node["_id"]) if node["status"] == NodeStatus.UNCONFIGURED else {}
-    return {**wire.created_node(node), **enrolment}, 201
+    is_enrolled = node["status"] != NodeStatus.UNCONFIGURED
+    key = None if is_enrolled else _issue_key(node["_id"])
+    return {**node, "one_time_key": key, "panel_url": _panel_url()}
 
 
 @blueprint.post("/<node_id>/configure-key")
@@ -86,26 +84,24 @@ def create_node(order: Any) -> tuple[wire.Json, int]:
     ConfigureKeyAnswer,
     400,
     *ALWAYS,
-    example=examples.CONFIGURE_KEY,
     description="The key, shown this once, and the command to run on the node.",
 )
-def make_configure_key(node_id: str) -> tuple[wire.Json, int]:
+def make_configure_key(node_id: str) -> OneTimeKey:
     """Make a new key for a skyportd node to enrol itself with; the one before is worthless."""
-    return _enrolment(node_id), 201
+    return OneTimeKey(one_time_key=_issue_key(node_id), panel_url=_panel_url())
 
 
 @blueprint.put("/<node_id>/tls")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(NodeTls, example=examples.TLS)
+@blueprint.arguments(NodeTls)
 @blueprint.answers(
     200,
     NodeAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.NODE,
     description="The node, which is called with these from now on.",
 )
-def set_tls(tls: Any, node_id: str) -> wire.Json:
+def set_tls(tls: dict[str, str], node_id: str) -> Node:
     """Replace the certificates that a node is called with, such as before they expire.
 
     The node is asked with the new ones first. 500 when it does not answer to them, and then those
@@ -115,30 +111,29 @@ def set_tls(tls: Any, node_id: str) -> wire.Json:
     with calling_a_node() as open_driver:
         node = nodes.set_tls(store(), open_driver, ctx.vault, node_id, tls, now=now())
     record_change(node)
-    return wire.node(node)
+    return node
 
 
 @blueprint.delete("/delete")
 @blueprint.needs("nodes:write", changes="node", named_by="nodeId")
-@blueprint.arguments(NodeRef, example={"nodeId": examples.NODE["id"]})
+@blueprint.arguments(NodeRef)
 @blueprint.arguments(ForceQuery, location="query")
 @blueprint.answers(
     201,
     DeletedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
-    example=examples.DELETED_NODE,
     description="The node is gone.",
 )
-def delete_node(ref: Any, query: Any) -> tuple[wire.Json, int]:
+def delete_node(node_id: str, force: bool) -> int:
     """Delete a node. 400 for an unknown one, and while instances live on it.
 
     That 400 says how many they are. With `force` they are forgotten too, for a node that never
     returns; containers that still run on it are left alone.
     """
-    forgotten = nodes.delete(store(), ref["node_id"], force=query["force"], now=now())
+    forgotten = nodes.delete(store(), node_id, force=force, now=now())
     record_change(None)
-    return wire.deleted_node(forgotten), 201
+    return forgotten
 
 
 @blueprint.get("/<node_id>/drift")
@@ -148,31 +143,31 @@ def delete_node(ref: Any, query: Any) -> tuple[wire.Json, int]:
     DriftAnswer,
     400,
     *ALWAYS,
-    example=examples.DRIFT,
     description="The differences that nothing under way explains.",
 )
-def find_drift(node_id: str) -> wire.Json:
+def find_drift(node_id: str) -> drift.Drift:
     """Compare what a node runs with what the documents say, now.
 
     500 with the code `node_offline` when the node is down.
     """
     with calling_a_node() as open_driver:
-        return wire.drift(drift.find(store(), open_driver, node_id))
+        return drift.find(store(), open_driver, node_id)
 
 
 @blueprint.post("/<node_id>/drift/resolve")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(ResolveDrift, example=examples.RESOLVE_DRIFT)
+@blueprint.arguments(ResolveDrift)
 @blueprint.answers(
     201,
-    ResolvedAnswer(many=True),
+    ResolvedAnswer,
     *WITH_BODY,
     *ALWAYS,
     409,
-    example=examples.RESOLVED,
+    many=True,
+    example=[{"id": ORPHAN_ID, "action": "adopt", "operationId": None}, {}],
     description="What became of each difference.",
 )
-def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
+def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
     """Adopt or remove containers that no document knows; remove or recreate what is missing.
 
     Only what is named is touched. 400 for an id that is no such difference, or is named more than
@@ -180,15 +175,18 @@ def resolve_drift(resolution: Any, node_id: str) -> tuple[list[wire.Json], int]:
     """
     with calling_a_node() as open_driver:
         done = drift.resolve(store(), open_driver, node_id, resolution, **origin())
-    resolved = [wire.resolved(one) for one in done]
-    add_facts(resolved=resolved)
+    add_facts(resolved=[ResolvedAnswer.shape_audited(one) for one in done])
     record_change(store().nodes.get(node_id))
-    return resolved, 201
+    return done
 
 
-def _enrolment(node_id: str) -> wire.Json:
+def _issue_key(node_id: str) -> str:
     node, key = nodes.issue_configure_key(
         store(), node_id, lifetime_s=app_context().config.configure_key_s, now=now()
     )
     record_change(node)
-    return wire.enrolment(key, request.host_url.rstrip("/"))
+    return key
+
+
+def _panel_url() -> str:
+    return request.host_url.rstrip("/")

@@ -1,14 +1,14 @@
 """Operation endpoints: what is done on nodes, and how far it is."""
 
-from typing import Any
-
 from service import operations
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.call import origin, store
 from service.api.context import now
-from service.contract import examples, wire
+from service.contract.fields import WHEN
 from service.contract.operations import OperationAnswer, OperationsQuery
+from service.model.documents import Operation
+from service.model.orders import OperationSearch
 
 blueprint = Blueprint(
     "operations",
@@ -23,32 +23,23 @@ blueprint = Blueprint(
 @blueprint.arguments(OperationsQuery, location="query")
 @blueprint.answers(
     200,
-    OperationAnswer(many=True),
+    OperationAnswer,
     400,
     *ALWAYS,
-    example=[examples.OPERATION],
+    many=True,
     description="The operations, newest first.",
 )
-def list_operations(query: Any) -> list[wire.Json]:
+def list_operations(search: OperationSearch) -> list[Operation]:
     """List operations, newest first. Those that ended are kept for some weeks."""
-    limit = query.pop("limit")
-    wanted = {name: value for name, value in query.items() if value is not None}
-    return [wire.operation(found) for found in store().operations.list_newest(wanted, limit=limit)]
+    return store().operations.list_newest(**search)
 
 
 @blueprint.get("/<operation_id>")
 @blueprint.needs("instances:read")
-@blueprint.answers(
-    200,
-    OperationAnswer,
-    400,
-    *ALWAYS,
-    example=examples.OPERATION,
-    description="The operation.",
-)
-def get_operation(operation_id: str) -> wire.Json:
+@blueprint.answers(200, OperationAnswer, 400, *ALWAYS, description="The operation.")
+def get_operation(operation_id: str) -> Operation:
     """Get one operation. An unknown one is a 400."""
-    return wire.operation(store().operations.get(operation_id))
+    return store().operations.get(operation_id)
 
 
 @blueprint.post("/<operation_id>/retry")
@@ -59,17 +50,16 @@ def get_operation(operation_id: str) -> wire.Json:
     400,
     409,
     *ALWAYS,
-    example=examples.OPERATION,
     description="The operation that does it: the same when it was waiting, else a new one.",
 )
-def retry(operation_id: str) -> wire.Json:
+def retry(operation_id: str) -> Operation:
     """Try a pending operation at once, or do one again that failed or was cancelled.
 
     409 when it runs, succeeded, or is no longer wanted.
     """
     operation = operations.retry(store(), operation_id, **origin())
     add_facts(retriedBy=operation["_id"])
-    return wire.operation(operation)
+    return operation
 
 
 @blueprint.post("/<operation_id>/cancel")
@@ -80,10 +70,10 @@ def retry(operation_id: str) -> wire.Json:
     400,
     409,
     *ALWAYS,
-    example=examples.CANCELLED,
+    example={"status": "cancelled", "nextAttemptAt": None, "endedAt": WHEN},
     description="The operation, which has ended, or ends before its next step or in its pull.",
 )
-def cancel(operation_id: str) -> wire.Json:
+def cancel(operation_id: str) -> Operation:
     """Cancel a deployment, a start, a stop and the like.
 
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
@@ -91,4 +81,4 @@ def cancel(operation_id: str) -> wire.Json:
     """
     operation = operations.cancel(store(), operation_id, now=now())
     record_change(operation)
-    return wire.operation(operation)
+    return operation

@@ -9,7 +9,7 @@ from service import keys
 from service.app import utc_now
 from service.cli.context import command_store, name_target, report_errors
 from service.errors import NotFound
-from service.model.access import GRANTS, parse_network
+from service.model.access import COMPATIBILITIES, GRANTS, parse_network
 from service.model.documents import Key
 
 
@@ -35,7 +35,7 @@ def group() -> None:
 @click.option("--days", type=click.FloatRange(0, 36500, min_open=True), help="Days it works for.")
 @click.option(
     "--compatibility",
-    type=click.Choice(keys.COMPATIBILITIES),
+    type=click.Choice(COMPATIBILITIES),
     help="Answer it as that version of the older panel did, where it differs from its reference.",
 )
 @report_errors

@@ -15,7 +15,8 @@ from service.cli.context import (
     read_config,
     report_errors,
 )
-from service.contract.nodes import CreateNode, NodeTls
+from service.contract.nodes import CreateNode
+from service.contract.tls import NodeTls
 from service.drivers import DRIVER_NAMES
 from service.model.lifecycle import NodeStatus
 from service.security.vault import Vault

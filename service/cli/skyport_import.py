@@ -8,10 +8,10 @@ from typing import TextIO
 
 import click
 
-from service import keys
 from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers, utc_now
 from service.cli.context import command_store, find_secret_key, read_config, report_errors
+from service.model.access import COMPATIBILITIES
 from service.security.vault import Vault
 
 MAX_SHOWN = 200
@@ -28,7 +28,7 @@ MAX_SHOWN = 200
 )
 @click.option(
     "--compatibility",
-    type=click.Choice(keys.COMPATIBILITIES),
+    type=click.Choice(COMPATIBILITIES),
     help="What the imported API keys' clients were written for; the API's reference if absent.",
 )
 @click.option(

@@ -1,37 +1,50 @@
-"""What all schemas share: what is ignored, and what errors look like."""
+"""What all schemas share: how requests are loaded, and what errors look like."""
+
+from typing import Any, Generic, TypeVar, cast
 
 import marshmallow as ma
 
-from service.contract import fields
+from service.contract import answers, fields
+from service.contract.answers import Answer
 
 MAX_WAIT_S = 60
 
+Loaded = TypeVar("Loaded")
 
-class Request(ma.Schema):
-    """What a client sends. Unknown fields are ignored."""
+
+class Request(ma.Schema, Generic[Loaded]):
+    """What a client sends, loaded as what the use case takes. Unknown fields are ignored.
+
+    A TypedDict is what the fields load to by themselves; a `post_load` makes what is more.
+    """
 
     class Meta:
         unknown = ma.EXCLUDE
 
-
-class Answer(ma.Schema):
-    """What a client gets. Documents; never loads and never dumps."""
-
-    class Meta:
-        unknown = ma.EXCLUDE  # so that the OpenAPI document lets us add fields
+    def load(self, data: Any, **options: Any) -> Loaded:
+        """Load and check what was sent. Raises marshmallow's ValidationError."""
+        return cast("Loaded", super().load(data, **options))
 
 
-class ErrorAnswer(Answer):
+class SingleField(Request[Loaded]):
+    """A request with one field, loaded as the value of that."""
+
+    @ma.post_load
+    def unwrap(self, loaded: dict[str, Loaded], **kwargs: Any) -> Loaded:
+        """Take the value."""
+        [value] = loaded.values()
+        return value
+
+
+class ErrorAnswer(Answer[dict[str, Any]]):
     """What went wrong: a sentence for people, a code for programs, and the facts."""
 
-    error = ma.fields.String(required=True)
-    code = ma.fields.String(required=True)
-    details = ma.fields.Dict(
-        required=True, metadata={"description": "For a 400: the reasons, by the field's name."}
-    )
+    error = answers.text()
+    code = answers.text()
+    details = answers.mapping(description="For a 400: the reasons, by the field's name.")
 
 
-class WaitQuery(Request):
+class WaitQuery(SingleField[float | None]):
     """How long the answer may take."""
 
     wait = fields.seconds(

@@ -1,4 +1,8 @@
-"""Fields that load what the clients of this API really send, and say so in the OpenAPI document."""
+"""Fields that load what the clients of this API really send, and say so in the OpenAPI document.
+
+A field's `sample` is its value in the example of its request or answer. It is not metadata that
+apispec knows, which would repeat it at each field of the document.
+"""
 
 import math
 import re
@@ -11,7 +15,28 @@ import orjson
 from service.model import ports, quantities
 
 MAX_TEXT = 4096
+
+# What the samples of several schemas name, so that all examples tell one story.
+WHEN = "2026-01-31T12:00:00.000Z"
+USER_ID = "318924857203654657"
+NODE_ID = "5f2b8a90c1d4e7f3"
+INSTANCE_ID = "iq3kz7ab2mxwe"
+CONTAINER_ID = "8c01a793747241c018a10df916561f803b0ef65380604bd388bafc7a0e4b78c4"
+OPERATION_ID = "9a1b2c3d4e5f60718293"
+REQUEST_ID = "b0c1d2e3f4a59687"
+KEY_ID = "a1b2c3d4e5f6"
+
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+
+
+def make_example(schema: type[ma.Schema], **other: object) -> dict[str, Any]:
+    """Make the example of a request or an answer of the samples of its fields, or of others."""
+    samples = {
+        field.data_key or name: field.metadata["sample"]
+        for name, field in schema._declared_fields.items()
+        if "sample" in field.metadata
+    }
+    return {**samples, **other}
 
 
 def text(
@@ -20,6 +45,7 @@ def text(
     shortest: int = 1,
     longest: int = 255,
     description: str,
+    sample: object = ma.missing,
     **options: Any,
 ) -> ma.fields.String:
     """Make a field for a text that is not empty. One that is not required may be null."""
@@ -32,9 +58,19 @@ def text(
         required=required,
         allow_none=not required,
         validate=[length, no_nul],
-        metadata={"description": description},
+        metadata=describe(description, sample),
         **options,
     )
+
+
+def describe(description: str | None, sample: object, **more: object) -> dict[str, Any]:
+    """Make a field's metadata."""
+    metadata = dict(more)
+    if description is not None:
+        metadata["description"] = description
+    if sample is not ma.missing:
+        metadata["sample"] = sample
+    return metadata
 
 
 class Parsed(ma.fields.Field[Any]):

@@ -1,25 +1,32 @@
 """The service itself on the wire."""
 
+from typing import Any
+
 import marshmallow as ma
 
-from service.contract.base import Answer
+from service.contract import answers
+from service.contract.answers import Answer
 
 
-class HomeAnswer(Answer):
+class HomeAnswer(Answer[dict[str, Any]]):
     """What answers here."""
 
-    name = ma.fields.String(required=True)
-    version = ma.fields.String(required=True)
-    links = ma.fields.Dict(keys=ma.fields.String(), values=ma.fields.String(), required=True)
+    name = answers.text("Skyquay")
+    version = answers.text("0.1.0")
+    links = answers.mapping(
+        {"docs": "/docs/", "openapi": "/openapi.json", "health": "/healthz"},
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+    )
 
 
-class NameAnswer(Answer):
+class NameAnswer(Answer[str]):
     """What this panel is called."""
 
-    name = ma.fields.String(required=True)
+    name = answers.text("Skyquay", of=answers.itself)
 
 
-class HealthAnswer(Answer):
+class HealthAnswer(Answer[str]):
     """How the service is."""
 
-    status = ma.fields.String(required=True)
+    status = answers.text("ok", of=answers.itself)

@@ -8,7 +8,7 @@ from service.contract import fields
 from service.contract.base import Request
 
 
-class InstallScript(Request):
+class InstallScript(Request[dict[str, Any]]):
     """A file that is fetched into an instance's folder before its first start."""
 
     Uri = ma.fields.String(
@@ -22,13 +22,13 @@ class InstallScript(Request):
     )
 
 
-class Scripts(Request):
+class Scripts(Request[dict[str, Any]]):
     """What happens before an instance's first start."""
 
     Install = ma.fields.List(ma.fields.Nested(InstallScript), load_default=list)
 
 
-class ImageVariable(Request):
+class ImageVariable(Request[dict[str, Any]]):
     """What an image asks of those who deploy it."""
 
     type = ma.fields.String(load_default="text")
@@ -37,7 +37,7 @@ class ImageVariable(Request):
     secret = ma.fields.Boolean()  # stored only where an image says so
 
 
-class ImageFile(Request):
+class ImageFile(Request[dict[str, Any]]):
     """An image document as operators import it, in the older panel's format or ours.
 
     Tolerant where published documents differ: `Env` may be an object, `Cmd` empty, and most may be

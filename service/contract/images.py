@@ -1,37 +1,45 @@
 """Images on the wire."""
 
-import marshmallow as ma
+from service.contract import answers
+from service.contract.answers import Answer, Json
+from service.model.documents import Image, Variable
 
-from service.contract.base import Answer
+NAME = "Static web server"
+CONTAINER_IMAGE = "python:3.13-alpine"
 
 
-class ImageAnswer(Answer):
+def _list_variables(image: Image) -> Json:
+    return {name: _hide_secret(variable) for name, variable in image["variables"].items()}
+
+
+def _hide_secret(variable: Variable) -> Json:
+    return {**variable, "default": None} if variable.get("secret") else dict(variable)
+
+
+class ImageAnswer(Answer[Image]):
     """An image of the catalogue."""
 
-    Id = ma.fields.String(required=True)
-    Name = ma.fields.String(required=True)
-    Image = ma.fields.String(required=True, metadata={"description": "The container image."})
-    AltImages = ma.fields.List(ma.fields.String(), required=True)
-    Env = ma.fields.List(ma.fields.String(), required=True)
-    Cmd = ma.fields.Raw(
-        required=True,
-        metadata={
-            "type": ["array", "string", "null"],
-            "items": {"type": "string"},
-            "description": "A list is executed as it is, a string through `sh -c`.",
-        },
+    Id = answers.text("0c7d1e2f3a4b5c6d", of="_id")
+    Name = answers.text(NAME, of="name")
+    Image = answers.text(CONTAINER_IMAGE, of="image", description="The container image.")
+    AltImages = answers.texts([CONTAINER_IMAGE], of="alt_images")
+    Env = answers.texts([], of="env")
+    Cmd = answers.anything(
+        'exec python3 -m http.server "$PRIMARY_PORT"',
+        of="cmd",
+        metadata={"type": ["array", "string", "null"], "items": {"type": "string"}},
+        description="A list is executed as it is, a string through `sh -c`.",
     )
-    Scripts = ma.fields.Dict(required=True)
-    Variables = ma.fields.Dict(
-        required=True,
-        metadata={"description": "By name: `{type, default, required}`, and `secret` for some."},
+    Scripts = answers.mapping({"Install": []}, of="scripts")
+    Variables = answers.mapping(
+        {},
+        of=_list_variables,
+        description="By name: `{type, default, required}`, and `secret` for some.",
     )
-    StopCommand = ma.fields.String(required=True, allow_none=True)
-    Description = ma.fields.String(required=True)
-    Author = ma.fields.String(required=True)
-    AuthorName = ma.fields.String(required=True)
-    meta = ma.fields.Dict(required=True, data_key="Meta")
-    features = ma.fields.List(ma.fields.String(), required=True)
-    process = ma.fields.Boolean(
-        required=True, metadata={"description": "Whether it runs on nodes of that driver."}
-    )
+    StopCommand = answers.text(None, of="stop_command", null=True)
+    Description = answers.text("Serves the instance's own folder over HTTP.", of="description")
+    Author = answers.text("", of="author")
+    AuthorName = answers.text("Skyquay", of="author_name")
+    meta = answers.mapping({}, of="meta", data_key="Meta")
+    features = answers.texts([])
+    process = answers.flag(True, description="Whether it runs on nodes of that driver.")

@@ -1,20 +1,30 @@
 """Instances on the wire."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import marshmallow as ma
 
-from service.contract import fields
-from service.contract.base import Answer, Request
+from service.contract import answers, fields, images
+from service.contract.answers import Answer, Json
+from service.contract.base import Request, SingleField
+from service.model.documents import Instance, Node, Operation
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
+from service.model.orders import Deletion, Order
+from service.model.ports import print_map
+from service.model.quantities import print_cores
 
 
-class InstanceRef(Request):
+class InstanceRef(SingleField[str]):
     """Which instance is meant."""
 
-    id = fields.text(longest=128, description="The instance's id, or its container's.")
+    id = fields.text(
+        longest=128,
+        description="The instance's id, or its container's.",
+        sample=fields.INSTANCE_ID,
+    )
 
 
-class InstancePathRef(Request):
+class InstancePathRef(SingleField[str | None]):
     """May repeat the id of the path, and must agree with it then."""
 
     id = fields.text(
@@ -22,9 +32,14 @@ class InstancePathRef(Request):
     )
 
 
-class Delete(InstanceRef):
+class Delete(Request[Deletion]):
     """Which instance goes."""
 
+    id = fields.text(
+        longest=128,
+        description="The instance's id, or its container's.",
+        sample=fields.INSTANCE_ID,
+    )
     force = ma.fields.Boolean(
         load_default=False,
         allow_none=True,
@@ -34,8 +49,13 @@ class Delete(InstanceRef):
         },
     )
 
+    @ma.post_load
+    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no."""
+        return {**loaded, "force": bool(loaded["force"])}
 
-class LogsQuery(Request):
+
+class LogsQuery(SingleField[int]):
     """How much of the output."""
 
     tail = fields.count(
@@ -43,17 +63,21 @@ class LogsQuery(Request):
     )
 
 
-class UserRef(Request):
+class UserRef(SingleField[str]):
     """Which user is meant."""
 
-    user_id = fields.text(data_key="userId", longest=64, description="The user's id.")
+    user_id = fields.text(
+        data_key="userId", longest=64, description="The user's id.", sample=fields.USER_ID
+    )
 
 
-class Deploy(Request):
+class Deploy(Request[Order]):
     """An instance to deploy."""
 
     image = fields.text(
-        longest=512, description="An image's `Id`, its `Name`, or the container image it runs."
+        longest=512,
+        description="An image's `Id`, its `Name`, or the container image it runs.",
+        sample=images.NAME,
     )
     image_name = fields.text(
         data_key="imagename",
@@ -65,10 +89,12 @@ class Deploy(Request):
     memory_mib = fields.memory(
         data_key="memory",
         required=True,
-        metadata={"description": 'MiB, or with a unit: 512, "512", "512M", "2G".'},
+        metadata={"description": 'MiB, or with a unit: 512, "512", "512M", "2G".', "sample": 128},
     )
     cpu_milli = fields.cpu(
-        data_key="cpu", required=True, metadata={"description": 'Cores: 1, "1", "0.5".'}
+        data_key="cpu",
+        required=True,
+        metadata={"description": 'Cores: 1, "1", "0.5".', "sample": "0.5"},
     )
     disk_gb = fields.Disk(
         data_key="disk",
@@ -78,15 +104,28 @@ class Deploy(Request):
     )
     ports = fields.port_map(
         required=True,
-        metadata={"description": "`container:host[,container:host...]`, each for TCP and UDP."},
+        metadata={
+            "description": "`container:host[,container:host...]`, each for TCP and UDP.",
+            "sample": "8080:25565",
+        },
     )
     primary = fields.primary(
         required=True,
-        metadata={"description": "One of the host ports, or one of the pairs, of `ports`."},
+        metadata={
+            "description": "One of the host ports, or one of the pairs, of `ports`.",
+            "sample": "25565",
+        },
     )
-    node_id = fields.text(data_key="nodeId", longest=64, description="The node to deploy on.")
-    name = fields.text(description="What the owner calls it.")
-    user_id = fields.text(data_key="user", longest=64, description="The owner's `userId`.")
+    node_id = fields.text(
+        data_key="nodeId", longest=64, description="The node to deploy on.", sample=fields.NODE_ID
+    )
+    name = fields.text(description="What the owner calls it.", sample="my first")
+    user_id = fields.text(
+        data_key="user",
+        longest=64,
+        description="The owner's `userId`.",
+        sample="admin",  # whom `skyquay up` makes
+    )
     variables = fields.Variables(
         load_default=dict,
         allow_none=True,
@@ -111,99 +150,194 @@ class Deploy(Request):
         }
 
 
-class NodeSummary(Answer):
-    """The node of an instance."""
+class InstanceOnNode(Instance):
+    """An instance with what its answer says beside it."""
 
-    id = ma.fields.String(required=True)
-    name = ma.fields.String(required=True)
-    address = ma.fields.String(required=True)
-    port = ma.fields.Integer(required=True, allow_none=True)
-    status = ma.fields.String(required=True)
+    node: Node | None  # None: it was forgotten between two reads of a list
+    operation_id: str | None  # of what carries a change out
 
 
-class InstanceAnswer(Answer):
-    """An instance: what is wanted, and what was seen."""
+class TakenOn(Instance):
+    """An instance with the operation that deploys it."""
 
-    Id = ma.fields.String(required=True)
-    VolumeId = ma.fields.String(required=True, metadata={"description": "The same as `Id`."})
-    ContainerId = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Once there is a container."}
-    )
-    Name = ma.fields.String(required=True)
-    User = ma.fields.String(required=True, metadata={"description": "The owner's `userId`."})
-    Node = ma.fields.Nested(NodeSummary, required=True)
-    Image = ma.fields.String(required=True, metadata={"description": "The container image."})
-    ImageName = ma.fields.String(required=True)
-    AltImages = ma.fields.List(ma.fields.String(), required=True)
-    StopCommand = ma.fields.String(required=True, allow_none=True)
-    Memory = ma.fields.Integer(required=True, metadata={"description": "MiB."})
-    Cpu = ma.fields.Float(required=True, metadata={"description": "Cores."})
-    Disk = ma.fields.Float(metadata={"description": "GB, where it was sent."})
-    Ports = ma.fields.String(required=True, metadata={"description": "As in a deploy."})
-    Primary = ma.fields.Raw(
-        required=True,
-        metadata={"type": ["string", "integer"], "description": "As it was sent."},
-    )
-    ExposedPorts = ma.fields.Dict(required=True)
-    PortBindings = ma.fields.Dict(required=True)
-    Env = ma.fields.List(ma.fields.String(), required=True)
-    Variables = ma.fields.Dict(
-        required=True, metadata={"description": "Without those that the image calls secret."}
-    )
-    secretVariables = ma.fields.List(
-        ma.fields.String(),
-        required=True,
-        metadata={"description": "The names of those whose values are never answered."},
-    )
-    InternalState = ma.fields.String(
-        required=True,
-        validate=ma.validate.OneOf(["INSTALLING", "READY", "FAILED", "DELETING"]),
-    )
-    suspended = ma.fields.Boolean(
-        required=True, metadata={"description": "Whether it is kept from running."}
-    )
-    power = ma.fields.String(
-        required=True,
-        validate=ma.validate.OneOf(["running", "stopped", "unknown"]),
-        metadata={"description": "What was last seen, at most a probe's interval ago."},
-    )
-    error = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it failed or waits."}
-    )
-    createdAt = ma.fields.DateTime(required=True)
-    updatedAt = ma.fields.DateTime(required=True)
-    operationId = ma.fields.String(
-        metadata={"description": "In answers to what changes the instance: what carries it out."}
-    )
+    operation_id: str
 
 
-class DeployedAnswer(Answer):
-    """The instance is taken on, and durable. Its container follows."""
-
-    message = ma.fields.String(required=True)
-    Message = ma.fields.String(required=True)
-    Id = ma.fields.String(required=True)
-    volumeId = ma.fields.String(required=True)
-    VolumeId = ma.fields.String(required=True)
-    ContainerId = ma.fields.String(required=True, allow_none=True)
-    state = ma.fields.String(required=True)
-    error = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it failed or waits."}
-    )
-    operationId = ma.fields.String(required=True)
-
-
-class LogsAnswer(Answer):
+class PrintedLines(TypedDict):
     """What an instance's program printed."""
 
-    Id = ma.fields.String(required=True)
-    lines = ma.fields.List(ma.fields.String(), required=True)
+    instance_id: str
+    lines: list[str]
 
 
-class DeletedAnswer(Answer):
+class NodeSummary(Answer[Node]):
+    """The node of an instance."""
+
+    id = answers.text(fields.NODE_ID, of="_id")
+    name = answers.text("local")
+    address = answers.text("unix:///var/run/docker.sock")
+    port = answers.integer(None, null=True)
+    status = answers.text("Online")
+
+
+def _find_node(instance: InstanceOnNode) -> Node | Json:
+    missing = {"_id": instance["node_id"], "name": "", "address": "", "port": None}
+    return instance["node"] or {**missing, "status": NodeStatus.OFFLINE}
+
+
+def _expose_ports(instance: Instance) -> Json:
+    ports = [pair["container"] for pair in instance["port_map"]]
+    return {f"{port}/{protocol}": {} for port in ports for protocol in ("tcp", "udp")}
+
+
+def _bind_ports(instance: Instance) -> dict[str, list[dict[str, str]]]:
+    return {
+        f"{pair['container']}/{protocol}": [{"HostPort": str(pair["host"])}]
+        for pair in instance["port_map"]
+        for protocol in ("tcp", "udp")
+    }
+
+
+def _list_env(instance: Instance) -> list[str]:
+    secret = instance["secret_variables"]
+    if not secret:
+        return instance["env"]
+    return [entry for entry in instance["env"] if entry.partition("=")[0] not in secret]
+
+
+def _list_variables(instance: Instance) -> dict[str, str]:
+    secret = instance["secret_variables"]
+    return {name: value for name, value in instance["variables"].items() if name not in secret}
+
+
+class InstanceAnswer(Answer[InstanceOnNode]):
+    """An instance: what is wanted, and what was seen."""
+
+    Id = answers.text(fields.INSTANCE_ID, of="_id")
+    VolumeId = answers.text(fields.INSTANCE_ID, of="_id", description="The same as `Id`.")
+    ContainerId = answers.text(
+        fields.CONTAINER_ID, of="container_id", null=True, description="Once there is a container."
+    )
+    Name = answers.text("my first", of="name")
+    User = answers.text(fields.USER_ID, of="user_id", description="The owner's `userId`.")
+    Node = answers.nested(NodeSummary, of=_find_node, audited=False)
+    Image = answers.text(images.CONTAINER_IMAGE, of="image", description="The container image.")
+    ImageName = answers.text(images.NAME, of="image_name")
+    AltImages = answers.texts([images.CONTAINER_IMAGE], of="alt_images")
+    StopCommand = answers.text(None, of="stop_command", null=True)
+    Memory = answers.integer(128, of="memory_mib", description="MiB.")
+    Cpu = answers.number(
+        0.5, of=lambda instance: print_cores(instance["cpu_milli"]), description="Cores."
+    )
+    Disk = answers.number(of="disk_gb", optional=True, description="GB, where it was sent.")
+    Ports = answers.text(
+        "8080:25565",
+        of=lambda instance: print_map(instance["port_map"]),
+        description="As in a deploy.",
+    )
+    Primary = answers.anything(
+        "25565",
+        of="primary",
+        metadata={"type": ["string", "integer"]},
+        description="As it was sent.",
+    )
+    ExposedPorts = answers.mapping(
+        {"8080/tcp": {}, "8080/udp": {}}, of=_expose_ports, audited=False
+    )
+    PortBindings = answers.mapping(
+        {"8080/tcp": [{"HostPort": "25565"}], "8080/udp": [{"HostPort": "25565"}]},
+        of=_bind_ports,
+        audited=False,
+    )
+    Env = answers.texts([], of=_list_env, audited=False)
+    Variables = answers.mapping(
+        {},
+        of=_list_variables,
+        audited=False,
+        description="Without those that the image calls secret.",
+    )
+    secretVariables = answers.texts(
+        [],
+        of="secret_variables",
+        description="The names of those whose values are never answered.",
+    )
+    InternalState = answers.text(
+        "READY",
+        of="state",
+        validate=ma.validate.OneOf(["INSTALLING", "READY", "FAILED", "DELETING"]),
+    )
+    suspended = answers.flag(False, description="Whether it is kept from running.")
+    power = answers.text(
+        "running",
+        validate=ma.validate.OneOf(["running", "stopped", "unknown"]),
+        description="What was last seen, at most a probe's interval ago.",
+    )
+    error = answers.text(None, null=True, description="Why it failed or waits.")
+    createdAt = answers.time(fields.WHEN, of="created_at")
+    updatedAt = answers.time(fields.WHEN, of="updated_at", audited=False)
+    operationId = answers.text(
+        of="operation_id",
+        optional=True,
+        audited=False,
+        description="In answers to what changes the instance: what carries it out.",
+    )
+
+
+_DEPLOYING = "The instance is being deployed."
+
+
+def _explain_deployment(instance: TakenOn) -> str:
+    match instance["state"]:
+        case InstanceState.READY:
+            return "The instance is deployed."
+        case InstanceState.FAILED:
+            return "The deployment failed."
+    return _DEPLOYING
+
+
+class DeployedAnswer(Answer[TakenOn]):
+    """The instance is taken on, and durable. Its container follows."""
+
+    message = answers.text(_DEPLOYING, of=_explain_deployment)
+    Message = answers.text(_DEPLOYING, of=_explain_deployment)
+    Id = answers.text(fields.INSTANCE_ID, of="_id")
+    volumeId = answers.text(fields.INSTANCE_ID, of="_id")
+    VolumeId = answers.text(fields.INSTANCE_ID, of="_id")
+    ContainerId = answers.text(None, of="container_id", null=True)
+    state = answers.text("INSTALLING")
+    error = answers.text(None, null=True, description="Why it failed or waits.")
+    operationId = answers.text(fields.OPERATION_ID, of="operation_id")
+
+
+class LogsAnswer(Answer[PrintedLines]):
+    """What an instance's program printed."""
+
+    Id = answers.text(fields.INSTANCE_ID, of="instance_id")
+    lines = answers.texts(["Serving HTTP on 0.0.0.0 port 8080 ..."])
+
+
+_FORGOTTEN = "The instance is forgotten. What is left on the node goes when it answers."
+
+
+def _is_gone(operation: Operation) -> bool:
+    forgotten = operation["kind"] == OperationKind.REMOVE
+    return forgotten or operation["status"] == OperationStatus.SUCCEEDED
+
+
+def _explain_deletion(operation: Operation) -> str:
+    if operation["kind"] == OperationKind.REMOVE:
+        return _FORGOTTEN
+    return "The instance is deleted." if _is_gone(operation) else "The instance is being deleted."
+
+
+class DeletedAnswer(Answer[Operation]):
     """The instance is gone, or (`state` DELETING) goes as soon as its node answers."""
 
-    message = ma.fields.String(required=True)
-    Id = ma.fields.String(required=True)
-    state = ma.fields.String(required=True, validate=ma.validate.OneOf(["DELETED", "DELETING"]))
-    operationId = ma.fields.String(required=True)
+    message = answers.text("The instance is deleted.", of=_explain_deletion)
+    Id = answers.text(fields.INSTANCE_ID, of="instance_id")
+    state = answers.text(
+        "DELETED",
+        of=lambda operation: "DELETED" if _is_gone(operation) else InstanceState.DELETING,
+        validate=ma.validate.OneOf(["DELETED", "DELETING"]),
+    )
+    operationId = answers.text(fields.OPERATION_ID, of="_id")

@@ -1,40 +1,47 @@
 """API keys on the wire."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import marshmallow as ma
 
-from service.contract import fields
-from service.contract.base import Answer, Request
-from service.keys import COMPATIBILITIES
-from service.model.access import GRANTS, parse_network
+from service.contract import answers, fields
+from service.contract.answers import Answer
+from service.contract.base import Request, SingleField
+from service.model.access import COMPATIBILITIES, GRANTS, parse_network
+from service.model.documents import Key
+from service.model.orders import Grant, KeyOrder
 
 MOST = 100
 """How many ids or networks a limit may have."""
 LONGEST_OVERLAP_S = 30 * 86400
 
+_NAME = "Ada's bot"
+_SCOPES = ["instances:*", "images:read", "nodes:read"]
+_NETWORKS = ["203.0.113.0/24"]
+_EXPIRES_AT = "2126-01-31T12:00:00.000Z"
 
-def _limit(name: str, what: str, description: str) -> ma.fields.List[str]:
+
+def _limit(name: str, what: str, description: str, **metadata: object) -> ma.fields.List[str]:
     return ma.fields.List(
         fields.text(longest=64, description=f"{what}."),
         data_key=name,
         allow_none=True,
         load_default=None,
         validate=ma.validate.Length(min=1, max=MOST),
-        metadata={"description": description},
+        metadata={"description": description, **metadata},
     )
 
 
-class CreateKey(Request):
+class CreateKey(Request[KeyOrder]):
     """A key to add. Limits that are absent are those of the key that makes it."""
 
-    name = fields.text(description="What you call it.")
+    name = fields.text(description="What you call it.", sample=_NAME)
     scopes = ma.fields.List(
         ma.fields.String(validate=ma.validate.OneOf(GRANTS)),
         required=True,
         validate=ma.validate.Length(min=1, max=len(GRANTS)),
-        metadata={"description": "What it may do."},
+        metadata={"description": "What it may do.", "sample": _SCOPES},
     )
     user_id = fields.text(
         data_key="user",
@@ -42,6 +49,7 @@ class CreateKey(Request):
         load_default=None,
         longest=64,
         description="Limit it to this user and the user's instances.",
+        sample=fields.USER_ID,
     )
     instance_ids = _limit("instances", "An instance's id", "Limit it to these instances.")
     node_ids = _limit("nodes", "A node's id", "Limit it to these nodes and the instances there.")
@@ -49,6 +57,7 @@ class CreateKey(Request):
         "networks",
         "An address or a network",
         "Limit it to requests from these IP addresses or networks, like 10.1.0.0/16.",
+        sample=_NETWORKS,
     )
     expires_at = ma.fields.AwareDateTime(
         data_key="expiresAt",
@@ -57,7 +66,7 @@ class CreateKey(Request):
         default_timezone=UTC,
         # What the database cannot keep is no time anybody means.
         validate=ma.validate.Range(max=datetime(2200, 1, 1, tzinfo=UTC)),
-        metadata={"description": "When it stops to work."},
+        metadata={"description": "When it stops to work.", "sample": _EXPIRES_AT},
     )
     compatibility = ma.fields.String(
         allow_none=True,
@@ -75,54 +84,68 @@ class CreateKey(Request):
             except ValueError as exc:
                 raise ma.ValidationError(str(exc)) from exc
 
+    @ma.post_load
+    def gather_grant(self, loaded: dict[str, Any], **kwargs: Any) -> KeyOrder:
+        """Take together what the key may do."""
+        name, compatibility = loaded.pop("name"), loaded.pop("compatibility")
+        return KeyOrder(name=name, compatibility=compatibility, grant=cast("Grant", loaded))
 
-class RotateKey(Request):
+
+class RotateKey(SingleField[float]):
     """How the old value of a key goes."""
 
     overlap = fields.seconds(
         longest=LONGEST_OVERLAP_S,
         load_default=3600.0,
-        metadata={"description": "Seconds for which the old value works beside the new one."},
+        metadata={
+            "description": "Seconds for which the old value works beside the new one.",
+            "sample": 3600,
+        },
     )
 
 
-class KeyAnswer(Answer):
+class KeyWithValue(Key):
+    """A key's document with its value, which is stored nowhere."""
+
+    value: str
+
+
+class KeyAnswer(Answer[Key]):
     """A key. Never with its value, which only its holder has."""
 
-    id = ma.fields.String(required=True)
-    name = ma.fields.String(required=True)
-    prefix = ma.fields.String(
-        required=True, metadata={"description": "How it begins, to recognise it by."}
+    id = answers.text(fields.KEY_ID, of="_id")
+    name = answers.text(_NAME)
+    prefix = answers.text("sq_Xk3v9Q", description="How it begins, to recognise it by.")
+    scopes = answers.texts(_SCOPES)
+    user = answers.text(fields.USER_ID, of="user_id", null=True)
+    instances = answers.texts(None, of="instance_ids", null=True)
+    nodes = answers.texts(None, of="node_ids", null=True)
+    networks = answers.texts(_NETWORKS, null=True)
+    compatibility = answers.text(None, null=True)
+    expiresAt = answers.time(_EXPIRES_AT, of="expires_at", null=True)
+    oldValueExpiresAt = answers.time(
+        None,
+        of=lambda key: key["retiring"]["until"] if key["retiring"] else None,
+        null=True,
+        description="Until when the value before the last rotation works.",
     )
-    scopes = ma.fields.List(ma.fields.String(), required=True)
-    user = ma.fields.String(required=True, allow_none=True)
-    instances = ma.fields.List(ma.fields.String(), required=True, allow_none=True)
-    nodes = ma.fields.List(ma.fields.String(), required=True, allow_none=True)
-    networks = ma.fields.List(ma.fields.String(), required=True, allow_none=True)
-    compatibility = ma.fields.String(required=True, allow_none=True)
-    expiresAt = ma.fields.DateTime(required=True, allow_none=True)
-    oldValueExpiresAt = ma.fields.DateTime(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Until when the value before the last rotation works."},
+    lastUsedAt = answers.time(
+        fields.WHEN, of="last_used_at", null=True, audited=False, description="To the minute."
     )
-    lastUsedAt = ma.fields.DateTime(
-        required=True, allow_none=True, metadata={"description": "To the minute."}
+    createdBy = answers.text(
+        "3f6c2b1a09d8", of="created_by", null=True, description="The id of the key that made it."
     )
-    createdBy = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "The id of the key that made it."}
-    )
-    createdAt = ma.fields.DateTime(required=True)
+    createdAt = answers.time(fields.WHEN, of="created_at")
 
 
 class NewKeyAnswer(KeyAnswer):
     """A key with its value, which is shown this once."""
 
-    key = ma.fields.String(required=True)
+    key = answers.text("sq_Xk3v9Q...", of="value")
 
 
-class RevokedKeyAnswer(Answer):
-    """The key is worthless."""
+class RevokedKeyAnswer(Answer[str]):
+    """The key of this id is worthless."""
 
-    id = ma.fields.String(required=True)
-    message = ma.fields.String(required=True)
+    id = answers.text(fields.KEY_ID, of=answers.itself)
+    message = answers.text("The key is revoked.", of=lambda _: "The key is revoked.")

@@ -6,64 +6,25 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import fields
-from service.contract.base import Answer, Request
-from service.contract.operations import LeftoversAnswer
+from service.contract import answers, fields
+from service.contract.answers import Answer, Json
+from service.contract.base import Request, SingleField
+from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
+from service.contract.tls import MISSING, NodeTls
 from service.drivers import DRIVER_NAMES
+from service.model.documents import Node
+from service.model.node_warnings import list_warnings
+from service.model.orders import NodeOrder
+from service.model.quantities import print_cores
 from service.nodes import TLS_PARTS
-from service.security import certificates
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
-_MISSING = "Missing data for required field."
 
 
-MAX_PEM = 65536
-
-
-def _pem(description: str) -> ma.fields.String:
-    return ma.fields.String(
-        validate=ma.validate.Length(max=MAX_PEM), metadata={"description": f"PEM. {description}"}
-    )
-
-
-class NodeTls(Request):
-    """How a node is called over TLS."""
-
-    ca = _pem("Who signed the node's certificate; whom the system trusts if absent.")
-    cert = _pem("Our certificate for this node.")
-    key = _pem("Its private key, without a password. Kept encrypted, and never answered.")
-
-    @ma.validates("ca", "cert")
-    def check_certificates(self, text: str, **kwargs: Any) -> None:
-        """Raise for what is no certificate."""
-        _check(certificates.check_certificates, text)
-
-    @ma.validates("key")
-    def check_key(self, text: str, **kwargs: Any) -> None:
-        """Raise for what is no private key."""
-        _check(certificates.check_key, text)
-
-    @ma.validates_schema
-    def check_pair(self, loaded: dict[str, str], **kwargs: Any) -> None:
-        """Raise for a key that is not the certificate's, and for one without the other."""
-        missing = {"cert", "key"} - loaded.keys()
-        if len(missing) == 1:
-            raise ma.ValidationError({missing.pop(): [_MISSING]})
-        if not missing:
-            _check(certificates.check_pair, loaded["cert"], loaded["key"], field="key")
-
-
-def _check(check: Callable[..., None], *texts: str, field: str = "_schema") -> None:
-    try:
-        check(*texts)
-    except ValueError as exc:
-        raise ma.ValidationError(str(exc), field) from exc
-
-
-class CreateNode(Request):
+class CreateNode(Request[NodeOrder]):
     """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
 
-    name = fields.text(description="What operators call it.")
+    name = fields.text(description="What operators call it.", sample="helsinki-1")
     tags = ma.fields.Raw(
         allow_none=True,
         load_default=None,
@@ -71,6 +32,7 @@ class CreateNode(Request):
             "type": ["string", "array"],
             "items": {"type": "string"},
             "description": "Comes back as it was sent.",
+            "sample": "eu",
         },
     )
     ram = fields.as_text(
@@ -78,17 +40,21 @@ class CreateNode(Request):
         load_default=None,
         metadata={
             "description": "GB, or with a unit. For `docker` and `process`, what the engine "
-            "reports if absent. Not limited where it cannot be read."
+            "reports if absent. Not limited where it cannot be read.",
+            "sample": "32",
         },
     )
-    disk = fields.as_text(allow_none=True, load_default=None, metadata={"description": "GB."})
-    processor = fields.as_text(allow_none=True, load_default=None)
+    disk = fields.as_text(
+        allow_none=True, load_default=None, metadata={"description": "GB.", "sample": "500"}
+    )
+    processor = fields.as_text(allow_none=True, load_default=None, metadata={"sample": "Ryzen 7"})
     address = fields.text(
         required=False,
         load_default=None,
         description="Host name or address; for `docker` also `unix:///path`.",
+        sample="node1.example.org",
     )
-    port = fields.port(allow_none=True, load_default=None)
+    port = fields.port(allow_none=True, load_default=None, metadata={"sample": "3002"})
     memory_overallocate = fields.percent(
         data_key="memoryOverallocate",
         allow_none=True,
@@ -158,7 +124,7 @@ class CreateNode(Request):
             raise ma.ValidationError({"apiKey": ["Only skyportd nodes have one."]})
         missing = [name for name in needed if loaded.get(name) in (None, "")]
         if missing:
-            raise ma.ValidationError({name: [_MISSING] for name in missing})
+            raise ma.ValidationError({name: [MISSING] for name in missing})
         self._check_tls(loaded)
 
     def _check_tls(self, loaded: dict[str, Any]) -> None:
@@ -170,7 +136,7 @@ class CreateNode(Request):
             raise ma.ValidationError({"tls": ["Only nodes that are called by address have it."]})
         missing = [name for name in parts if name not in loaded["tls"]]
         if missing:
-            raise ma.ValidationError({"tls": {name: [_MISSING] for name in missing}})
+            raise ma.ValidationError({"tls": {name: [MISSING] for name in missing}})
 
     @ma.post_load
     def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -178,110 +144,15 @@ class CreateNode(Request):
         return {name: value for name, value in loaded.items() if value is not None}
 
 
-class NodeRef(Request):
+class NodeRef(SingleField[str]):
     """Which node is meant."""
 
-    node_id = fields.text(data_key="nodeId", longest=64, description="The node's id.")
-
-
-class NodeAnswer(Answer):
-    """A node. Never with its keys or certificates."""
-
-    id = ma.fields.String(required=True)
-    name = ma.fields.String(required=True)
-    tags = ma.fields.Raw(
-        required=True, metadata={"type": ["string", "array"], "items": {"type": "string"}}
-    )
-    ram = ma.fields.String(required=True)
-    disk = ma.fields.String(required=True)
-    processor = ma.fields.String(required=True)
-    address = ma.fields.String(required=True)
-    port = ma.fields.Integer(required=True, allow_none=True)
-    driver = ma.fields.String(required=True)
-    tls = ma.fields.Boolean(
-        required=True, metadata={"description": "Whether it is called over TLS."}
-    )
-    status = ma.fields.String(
-        required=True, validate=ma.validate.OneOf(["Unconfigured", "Online", "Offline"])
-    )
-    error = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it is Offline."}
-    )
-    version = ma.fields.String(required=True, allow_none=True)
-    engine = ma.fields.String(required=True, allow_none=True)
-    engineId = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "What the engine is known by."}
-    )
-    cores = ma.fields.Float(
-        required=True, allow_none=True, metadata={"description": "Those that the engine reports."}
-    )
-    instances = ma.fields.Integer(required=True)
-    memoryMib = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={"description": "What it may give away; null: not limited."},
-    )
-    memoryOverallocate = ma.fields.Integer(required=True, allow_none=True)
-    allocatedMemoryMib = ma.fields.Integer(required=True)
-    cpu = ma.fields.Float(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Cores that it may give away; null: not limited."},
-    )
-    cpuOverallocate = ma.fields.Integer(required=True, allow_none=True)
-    allocatedCpu = ma.fields.Float(required=True, metadata={"description": "Cores."})
-    warnings = ma.fields.List(
-        ma.fields.String(),
-        required=True,
-        metadata={
-            "description": "What is not limited because it cannot be read, what is promised beyond "
-            "its limit, and another node of the same engine."
-        },
-    )
-    lastSeenAt = ma.fields.DateTime(required=True, allow_none=True)
-    createdAt = ma.fields.DateTime(required=True)
-
-
-class CreatedNodeAnswer(NodeAnswer):
-    """The node that was added; once more under `Message`, where the older panel had it."""
-
-    Message = ma.fields.Nested(NodeAnswer, required=True)
-    configureKey = ma.fields.String(
-        metadata={"description": "What the daemon enrols itself with, once. Shown only here."}
-    )
-    configureCommand = ma.fields.String(metadata={"description": "To run in the daemon's folder."})
-
-
-class ConfigureKeyAnswer(Answer):
-    """A new way for a daemon to enrol itself."""
-
-    configureKey = ma.fields.String(required=True)
-    configureCommand = ma.fields.String(required=True)
-
-
-class Configure(Request):
-    """What a daemon's own `configure` command sends, in the query."""
-
-    configure_key = fields.text(
-        data_key="configureKey", longest=128, description="The one-time key of the node."
-    )
-    access_key = ma.fields.String(
-        data_key="accessKey",
-        required=True,
-        validate=ma.validate.Regexp(
-            r"[A-Za-z0-9_-]{16,128}$", error="Must have 16 to 128 letters and digits."
-        ),
-        metadata={"description": "The key that the daemon made for itself."},
+    node_id = fields.text(
+        data_key="nodeId", longest=64, description="The node's id.", sample=fields.NODE_ID
     )
 
 
-class MessageAnswer(Answer):
-    """It is done."""
-
-    message = ma.fields.String(required=True)
-
-
-class ForceQuery(Request):
+class ForceQuery(SingleField[bool]):
     """Whether to go on in spite of what is lost."""
 
     force = ma.fields.Boolean(
@@ -289,102 +160,134 @@ class ForceQuery(Request):
     )
 
 
-class DeletedNodeAnswer(Answer):
-    """The node is gone."""
+class NewNode(Node):
+    """A node that was just added, with what its daemon is enrolled with, if it has one."""
 
-    message = ma.fields.String(required=True)
-    instances = ma.fields.Integer(
-        required=True, metadata={"description": "How many were forgotten with it."}
+    one_time_key: str | None
+    panel_url: str
+
+
+def _reported(name: str) -> Callable[[Node], object]:
+    """Make the function that takes from a node what its engine reported; None before it did."""
+    return lambda node: node["report"] and node["report"].get(name)
+
+
+def _print_cores(milli: int | None) -> float | None:
+    return None if milli is None else print_cores(milli)
+
+
+class NodeAnswer(Answer[Node]):
+    """A node. Never with its keys or certificates."""
+
+    id = answers.text(fields.NODE_ID, of="_id")
+    name = answers.text("local")
+    tags = answers.anything(
+        "home", metadata={"type": ["string", "array"], "items": {"type": "string"}}
+    )
+    ram = answers.text("32")
+    disk = answers.text("500")
+    processor = answers.text("Ryzen 7")
+    address = answers.text("unix:///var/run/docker.sock")
+    port = answers.integer(None, null=True)
+    driver = answers.text("docker")
+    tls = answers.flag(
+        False,
+        of=lambda node: node["tls"] is not None,
+        description="Whether it is called over TLS.",
+    )
+    status = answers.text(
+        "Online", validate=ma.validate.OneOf(["Unconfigured", "Online", "Offline"])
+    )
+    error = answers.text(None, of="probe_error", null=True, description="Why it is Offline.")
+    version = answers.text("27.3.1", of=_reported("version"), null=True)
+    engine = answers.text("docker 27.3.1", of=_reported("engine"), null=True)
+    engineId = answers.text(
+        "b8a3f2d1-7c64-4e0b-9a51-2f6f0d3c9e17",
+        of=_reported("engine_id"),
+        null=True,
+        description="What the engine is known by.",
+    )
+    cores = answers.number(
+        16,
+        of=lambda node: _print_cores(node["report"] and node["report"]["cpu_milli"]),
+        null=True,
+        description="Those that the engine reports.",
+    )
+    instances = answers.integer(1, of=lambda node: node["allocated"]["instances"])
+    memoryMib = answers.integer(
+        32768,
+        of=lambda node: node["capacity"]["memory_mib"],
+        null=True,
+        description="What it may give away; null: not limited.",
+    )
+    memoryOverallocate = answers.integer(None, of="memory_overallocate", null=True)
+    allocatedMemoryMib = answers.integer(128, of=lambda node: node["allocated"]["memory_mib"])
+    cpu = answers.number(
+        None,
+        of=lambda node: _print_cores(node["capacity"]["cpu_milli"]),
+        null=True,
+        description="Cores that it may give away; null: not limited.",
+    )
+    cpuOverallocate = answers.integer(None, of="cpu_overallocate", null=True)
+    allocatedCpu = answers.number(
+        0.5,
+        of=lambda node: print_cores(node["allocated"]["cpu_milli"]),
+        description="Cores.",
+    )
+    warnings = answers.texts(
+        [],
+        of=list_warnings,
+        description="What is not limited because it cannot be read, what is promised beyond its "
+        "limit, and another node of the same engine.",
+    )
+    lastSeenAt = answers.time(fields.WHEN, of="last_seen_at", null=True)
+    createdAt = answers.time(fields.WHEN, of="created_at")
+
+
+NEW: Json = {
+    **fields.make_example(CreateNode),
+    "port": 3002,
+    "driver": "skyportd",
+    "status": "Unconfigured",
+    "version": None,
+    "engine": None,
+    "engineId": None,
+    "cores": None,
+    "instances": 0,
+    "allocatedMemoryMib": 0,
+    "allocatedCpu": 0,
+    "lastSeenAt": None,
+}
+"""In what the example of a node that was just added differs from that of other nodes."""
+
+
+class CreatedNodeAnswer(NodeAnswer):
+    """The node that was added; once more under `Message`, where the older panel had it."""
+
+    Message = answers.nested(NodeAnswer, fields.make_example(NodeAnswer, **NEW), of=answers.itself)
+    configureKey = answers.text(
+        CONFIGURE_KEY,
+        of="one_time_key",
+        optional=True,
+        description="What the daemon enrols itself with, once. Shown only here.",
+    )
+    configureCommand = answers.text(
+        EXAMPLE_COMMAND,
+        of=lambda node: node["one_time_key"] and print_command(node),
+        optional=True,
+        description="To run in the daemon's folder.",
     )
 
 
-class UnknownContainer(Answer):
-    """A container of ours that no instance knows."""
-
-    id = ma.fields.String(required=True)
-    containerId = ma.fields.String(required=True)
-    power = ma.fields.String(required=True)
+def _explain_deletion(forgotten: int) -> str:
+    also = f", with {forgotten} instances" if forgotten else ""
+    return f"The node is deleted{also}."
 
 
-class MissingContainer(Answer):
-    """An instance whose container is gone."""
+class DeletedNodeAnswer(Answer[int]):
+    """The node is gone, with so many instances."""
 
-    id = ma.fields.String(required=True)
-    name = ma.fields.String(required=True)
-
-
-class PowerDifference(Answer):
-    """An instance that runs although it should not, or was last seen otherwise."""
-
-    id = ma.fields.String(required=True)
-    name = ma.fields.String(required=True)
-    suspended = ma.fields.Boolean(required=True)
-    recorded = ma.fields.String(required=True)
-    seen = ma.fields.String(required=True)
-
-
-class LeftoverAnswer(LeftoversAnswer):
-    """Files of an instance that is gone, which the node could not delete."""
-
-    id = ma.fields.String(required=True, metadata={"description": "The instance's."})
-    since = ma.fields.DateTime(required=True)
-
-
-class DriftAnswer(Answer):
-    """How a node differs from the documents."""
-
-    orphans = ma.fields.List(ma.fields.Nested(UnknownContainer), required=True, data_key="unknown")
-    unclaimed = ma.fields.List(
-        ma.fields.Nested(UnknownContainer),
-        required=True,
-        metadata={
-            "description": "Containers from before installations had ids: they may be another's. "
-            "They can be adopted, not removed."
-        },
-    )
-    missing = ma.fields.List(ma.fields.Nested(MissingContainer), required=True)
-    power = ma.fields.List(ma.fields.Nested(PowerDifference), required=True)
-    leftovers = ma.fields.List(
-        ma.fields.Nested(LeftoverAnswer),
-        metadata={"description": "Files that removed instances left; absent where there are none."},
-    )
-
-
-class Adoption(Request):
-    """A container that is to become an instance."""
-
-    id = fields.text(longest=128, description="Its id in the list of differences.")
-    user = fields.text(longest=64, description="The owner's `userId`.")
-    name = fields.text(required=False, load_default=None, description="What the owner calls it.")
-
-
-class ResolveDrift(Request):
-    """What is to become of differences."""
-
-    adopt = ma.fields.List(
-        ma.fields.Nested(Adoption),
-        load_default=list,
-        metadata={"description": "Orphan or unclaimed containers that become instances."},
-    )
-    remove = ma.fields.List(
-        fields.text(longest=128, description="An id."),
-        load_default=list,
-        metadata={"description": "Orphan containers, missing instances and leftovers that go."},
-    )
-    recreate = ma.fields.List(
-        fields.text(longest=128, description="An id."),
-        load_default=list,
-        metadata={"description": "Missing instances whose containers are made anew."},
-    )
-
-
-class ResolvedAnswer(Answer):
-    """What became of one difference."""
-
-    id = ma.fields.String(required=True)
-    action = ma.fields.String(
-        required=True, validate=ma.validate.OneOf(["adopt", "remove", "recreate"])
-    )
-    operationId = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "What does it on the node."}
+    message = answers.text("The node is deleted, with 3 instances.", of=_explain_deletion)
+    instances = answers.integer(
+        3, of=answers.itself, description="How many were forgotten with it."
     )

@@ -1,13 +1,22 @@
 """Operations on the wire."""
 
+from datetime import datetime
+from operator import methodcaller
+from typing import Any
+
 import marshmallow as ma
 
-from service.contract import fields
-from service.contract.base import Answer, Request
-from service.model.lifecycle import OperationKind, OperationStatus
+from service.contract import answers, fields
+from service.contract.answers import Answer
+from service.contract.base import Request
+from service.model.documents import LeftBehind, Operation, Step
+from service.model.lifecycle import OPEN, OperationKind, OperationStatus
+from service.model.orders import OperationSearch
+
+_SILENT = "The Docker Engine does not answer."
 
 
-class OperationsQuery(Request):
+class OperationsQuery(Request[OperationSearch]):
     """Which operations. Those of all when nothing is said."""
 
     instance_id = fields.text(
@@ -24,66 +33,82 @@ class OperationsQuery(Request):
         longest=1000, load_default=100, metadata={"description": "The newest so many."}
     )
 
+    @ma.post_load
+    def collect(self, loaded: dict[str, Any], **kwargs: Any) -> OperationSearch:
+        """Take together what is given of the fields that must have a value."""
+        limit = loaded.pop("limit")
+        wanted = {name: value for name, value in loaded.items() if value is not None}
+        return OperationSearch(wanted=wanted, limit=limit)
 
-class StepAnswer(Answer):
+
+class StepAnswer(Answer[Step]):
     """One thing that an operation did."""
 
-    name = ma.fields.String(required=True)
-    startedAt = ma.fields.DateTime(required=True)
-    endedAt = ma.fields.DateTime(required=True, allow_none=True)
-    error = ma.fields.String(required=True, allow_none=True)
-    progress = ma.fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "How far a pull is, or was: layers and megabytes."},
+    name = answers.text("pull")
+    startedAt = answers.time(fields.WHEN, of="started_at")
+    endedAt = answers.time(fields.WHEN, of="ended_at", null=True)
+    error = answers.text(_SILENT, null=True)
+    progress = answers.text(
+        "2 of 5 layers, 34.1 of 120.0 MB",
+        of=methodcaller("get", "progress"),
+        null=True,
+        description="How far a pull is, or was: layers and megabytes.",
     )
 
 
-class LeftoversAnswer(Answer):
+class LeftoversAnswer(Answer[LeftBehind]):
     """What of a removed instance's volume its node could not delete."""
 
-    path = ma.fields.String(
-        required=True, metadata={"description": "Where the volume is on the node's disk."}
+    path = answers.text(
+        "/opt/skyportd/volumes/ik3l4m5nopq6r",
+        description="Where the volume is on the node's disk.",
     )
-    names = ma.fields.List(
-        ma.fields.String(),
-        required=True,
-        metadata={"description": "What is left in it, as far as it can be named; 20 at the most."},
+    names = answers.texts(
+        ["world"], description="What is left in it, as far as it can be named; 20 at the most."
     )
-    reason = ma.fields.String(required=True)
+    reason = answers.text(
+        "EPERM: operation not permitted, unlink "
+        "'/opt/skyportd/volumes/ik3l4m5nopq6r/world/level.dat'"
+    )
 
 
-class OperationAnswer(Answer):
-    """Something that must be done on a node, and how far it is."""
+def _find_next_attempt(operation: Operation) -> datetime | None:
+    return operation["next_attempt_at"] if operation["status"] in OPEN else None
 
-    id = ma.fields.String(required=True)
-    kind = ma.fields.String(
-        required=True, validate=ma.validate.OneOf([kind.value for kind in OperationKind])
+
+class OperationAnswer(Answer[Operation]):
+    """Something that must be done on a node, and how far it is. Its lease is the workers' own."""
+
+    id = answers.text(fields.OPERATION_ID, of="_id")
+    kind = answers.text(
+        "deploy", validate=ma.validate.OneOf([kind.value for kind in OperationKind])
     )
-    instanceId = ma.fields.String(required=True)
-    nodeId = ma.fields.String(required=True)
-    status = ma.fields.String(
-        required=True, validate=ma.validate.OneOf([status.value for status in OperationStatus])
+    instanceId = answers.text(fields.INSTANCE_ID, of="instance_id")
+    nodeId = answers.text(fields.NODE_ID, of="node_id")
+    status = answers.text(
+        "pending", validate=ma.validate.OneOf([status.value for status in OperationStatus])
     )
-    steps = ma.fields.List(ma.fields.Nested(StepAnswer), required=True)
-    attempts = ma.fields.Integer(required=True)
-    nextAttemptAt = ma.fields.DateTime(
-        required=True, allow_none=True, metadata={"description": "Of a pending one; null: at once."}
+    steps = answers.many(StepAnswer, audited=False)
+    attempts = answers.integer(1)
+    nextAttemptAt = answers.time(
+        fields.WHEN,
+        of=_find_next_attempt,
+        null=True,
+        description="Of a pending one; null: at once.",
     )
-    cancelRequested = ma.fields.Boolean(required=True)
-    error = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "Why it failed or waits."}
-    )
-    leftovers = ma.fields.Nested(
+    cancelRequested = answers.flag(False, of="cancel_requested")
+    error = answers.text(_SILENT, null=True, description="Why it failed or waits.")
+    leftovers = answers.nested(
         LeftoversAnswer,
-        required=True,
-        allow_none=True,
-        metadata={"description": "Of a removal that could not delete every file; null: nothing."},
+        None,
+        of=methodcaller("get", "leftovers"),
+        null=True,
+        description="Of a removal that could not delete every file; null: nothing.",
     )
-    requestedBy = ma.fields.String(
-        required=True, allow_none=True, metadata={"description": "The key's id."}
+    requestedBy = answers.text(
+        "3f6c2b1a09d8e7f5", of="requested_by", null=True, description="The key's id."
     )
-    requestId = ma.fields.String(required=True, allow_none=True)
-    createdAt = ma.fields.DateTime(required=True)
-    updatedAt = ma.fields.DateTime(required=True)
-    endedAt = ma.fields.DateTime(required=True, allow_none=True)
+    requestId = answers.text(fields.REQUEST_ID, of="request_id", null=True)
+    createdAt = answers.time(fields.WHEN, of="created_at")
+    updatedAt = answers.time(fields.WHEN, of="updated_at", audited=False)
+    endedAt = answers.time(None, of=methodcaller("get", "ended_at"), null=True)

@@ -5,7 +5,6 @@ Plain functions, because a thousand instances through marshmallow's `dump` take 
 
 from typing import Any
 
-from service import nodes
 from service.drift import Drift, Orphan, Resolved
 from service.model.documents import (
     AuditEntry,
@@ -18,6 +17,7 @@ from service.model.documents import (
     Variable,
 )
 from service.model.lifecycle import OPEN, InstanceState, OperationStatus
+from service.model.node_warnings import list_warnings
 from service.model.ports import PortMapping, print_map
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ def instance(document: Instance, node: Node | None) -> Json:
         "StopCommand": document["stop_command"],
         "Memory": document["memory_mib"],
         "Cpu": cores(document["cpu_milli"]),
-        "Ports": print_map(tuple(ports)),
+        "Ports": print_map(document["port_map"]),
         "Primary": document["primary"],
         "ExposedPorts": {port: {} for port in bindings},
         "PortBindings": bindings,
@@ -225,7 +225,7 @@ def node(document: Node) -> Json:
         "cpu": None if cpu_milli is None else cores(cpu_milli),
         "cpuOverallocate": document["cpu_overallocate"],
         "allocatedCpu": cores(document["allocated"]["cpu_milli"]),
-        "warnings": nodes.list_warnings(document),
+        "warnings": list_warnings(document),
         "lastSeenAt": document["last_seen_at"],
         "createdAt": document["created_at"],
     }

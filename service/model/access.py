@@ -27,6 +27,9 @@ SCOPES = (
 GRANTS = ("*", *dict.fromkeys(f"{scope.partition(':')[0]}:*" for scope in SCOPES), *SCOPES)
 """What a key can be given: scopes, all those of a resource, all there are."""
 
+COMPATIBILITIES = ("0.3.0",)
+"""Versions of the older panel that a key's answers can be like."""
+
 BEYOND_LIMITS = frozenset(
     {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
 )

@@ -74,6 +74,14 @@ class OperationStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Outcome(StrEnum):
+    """How a change ended, for the audit log."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
 INSTANCE_MOVES: Mapping[InstanceState, frozenset[InstanceState]] = {
     InstanceState.INSTALLING: frozenset(
         {InstanceState.READY, InstanceState.FAILED, InstanceState.DELETING}

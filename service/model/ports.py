@@ -1,7 +1,10 @@
 """Port maps as clients write them: ``container:host[,container:host...]``, each for TCP and UDP."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from service.model.documents import PortPair
 
 MAX_MAPPINGS = 100
 """How many mappings one instance may have."""
@@ -54,9 +57,9 @@ def parse_primary(primary: str | int, mappings: tuple[PortMapping, ...]) -> Port
     return found[0]
 
 
-def print_map(mappings: tuple[PortMapping, ...]) -> str:
-    """Write the mappings as `parse` reads them."""
-    return ",".join(map(str, mappings))
+def print_map(pairs: Iterable[PortPair]) -> str:
+    """Write stored port mappings as `parse` reads them."""
+    return ",".join([f"{pair['container']}:{pair['host']}" for pair in pairs])
 
 
 def _parse_mapping(text: str) -> PortMapping:

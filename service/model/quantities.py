@@ -79,3 +79,8 @@ def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:
     if match is None or factor is None:
         raise ValueError(f"{amount!r} is not an amount of memory, like 512 or 512M or 2G.")
     return Decimal(match[1]) * factor
+
+
+def print_cores(milli: int) -> int | float:
+    """Print thousandths of a core as cores, whole where they are."""
+    return milli // 1000 if milli % 1000 == 0 else milli / 1000

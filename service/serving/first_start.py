@@ -15,7 +15,7 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.errors import InvalidInput
 from service.model.documents import Image, Node
-from service.nodes import NodeOrder
+from service.model.orders import NodeOrder
 from service.security import key_files
 from service.store import Store
 

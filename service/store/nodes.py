@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
+from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
 
@@ -30,15 +31,7 @@ INDEXES: Indexes = [
     {"keys": [("deploying.until", 1)], "sparse": True},
 ]
 
-TRIAL_AFTER = 3
-"""How many operations in a row a node leaves without an answer before it gets one at a time."""
-
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def is_on_trial(node: Mapping[str, Any]) -> bool:
-    """Return whether the node gets one operation at a time, until one of them comes to an end."""
-    return bool(node.get("unanswered", 0) >= TRIAL_AFTER)
 
 
 class Nodes(Collection[Node]):

@@ -22,7 +22,7 @@ from service.config import Config, describe_settings
 from service.drivers.memory import MemoryNodes
 from service.drivers.process.runner import ProcessRunner
 from service.errors import Unauthorized
-from service.nodes import NodeOrder
+from service.model.orders import NodeOrder
 from service.security.vault import Vault
 from service.serving import first_start
 from service.serving.embedded_mongod import find_running

@@ -18,6 +18,7 @@ from service.drivers.process.runner import ProcessRunner
 from service.drivers.skyportd.daemon import Skyportd
 from service.errors import CapacityExceeded, NodeExists
 from service.model.lifecycle import NodeStatus
+from service.model.node_warnings import list_warnings
 from service.model.ports import parse
 from service.serving import first_start
 from service.store.admin import migrations
@@ -179,7 +180,7 @@ def test_of_two_whose_engines_become_one_at_once_one_warns(store, memory_nodes):
         )
 
     assert [NodeStatus.ONLINE] * 2 == [node["status"] for node in found]
-    assert [False, True] == sorted(bool(nodes.list_warnings(node)[1:]) for node in found)
+    assert [False, True] == sorted(bool(list_warnings(node)[1:]) for node in found)
 
 
 def test_it_comes_online_when_the_other_is_gone(store, add, engine):
@@ -208,7 +209,7 @@ def test_the_warning_goes_with_the_other_node(store, add, engine):
     second = add("second", allowSameEngine=True).json["id"]
     nodes.delete(store, first, now=NOON)
 
-    assert [] == nodes.list_warnings(probe(store, engine, second))
+    assert [] == list_warnings(probe(store, engine, second))
 
 
 @pytest.fixture
@@ -390,7 +391,7 @@ def test_what_runs_already_is_adopted_beyond_the_limit(store, engine, add):
         now=NOON,
     )
 
-    [warning] = nodes.list_warnings(store.nodes.get(node_id))
+    [warning] = list_warnings(store.nodes.get(node_id))
     assert f"{MEMORY_MIB + 1} MiB of {MEMORY_MIB} MiB" in warning
     with pytest.raises(CapacityExceeded):
         store.transaction(
@@ -405,7 +406,7 @@ def test_cores_that_are_promised_beyond_the_limit_are_told(store, memory_nodes):
     node = a_node(store, memory_nodes, ram="1", processor="4", cpu_overallocate=0)
     node["allocated"]["cpu_milli"] = 4500
 
-    assert ["More cores are promised than it may give away: 4.5 of 4."] == nodes.list_warnings(node)
+    assert ["More cores are promised than it may give away: 4.5 of 4."] == list_warnings(node)
 
 
 def test_an_engine_that_does_not_say_how_much_it_has_is_not_limited(store, memory_nodes):
@@ -414,5 +415,5 @@ def test_an_engine_that_does_not_say_how_much_it_has_is_not_limited(store, memor
     node["capacity"]["memory_mib"] = None
 
     assert ["Its memory is not limited: its engine does not say how much it has."] == (
-        nodes.list_warnings(node)
+        list_warnings(node)
     )

@@ -1,5 +1,7 @@
 """Port maps: what is read, what is refused, and the laws between reading and printing."""
 
+from dataclasses import asdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_what_is_printed_is_read_back(mappings):
     """
     Printing a port map and reading it gives the same mappings in the same order.
     """
-    printed = ports.print_map(mappings)
+    printed = ports.print_map(map(asdict, mappings))
 
     assert mappings == ports.parse(printed)
 
@@ -73,7 +75,7 @@ def test_no_text_breaks_parse(text):
     except ValueError:
         return
 
-    assert mappings == ports.parse(ports.print_map(mappings))
+    assert mappings == ports.parse(ports.print_map(map(asdict, mappings)))
 
 
 @given(primary=st.one_of(st.text(), ALMOST_MAPS, st.integers()), mappings=MAPS)
@@ -107,7 +109,7 @@ def test_a_host_port_given_twice_is_refused(mappings, twice):
     """
     A node has each of its ports once, so a map that names one twice is refused.
     """
-    text = ports.print_map((*mappings, PortMapping(container=twice, host=mappings[0].host)))
+    text = ports.print_map(map(asdict, (*mappings, PortMapping(twice, mappings[0].host))))
 
     with pytest.raises(ValueError, match="is given twice"):
         ports.parse(text)
@@ -134,7 +136,7 @@ def test_zeros_before_a_port_are_ignored():
     """
     A padded number is the number, and printing shows it without padding.
     """
-    assert "80:8080" == ports.print_map(ports.parse("00080:08080"))
+    assert "80:8080" == ports.print_map(map(asdict, ports.parse("00080:08080")))
 
 
 @pytest.mark.parametrize(

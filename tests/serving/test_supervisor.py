@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import nodes
 from service.config import Config
 from service.drivers.memory import MemoryNodes
-from service.nodes import NodeOrder
+from service.model.orders import NodeOrder
 from service.security.vault import Vault
 from service.serving.supervisor import MAX_DELAY_S, Supervisor, count_cores, restart_delay_s
 from tests.support import DEPLOY, NOON, a_deploy, a_node, a_user, an_image, eventually, free_port

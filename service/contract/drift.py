@@ -1,0 +1,127 @@
+"""How a node differs from the documents, on the wire."""
+
+from operator import attrgetter
+from typing import Any
+
+import marshmallow as ma
+
+from service.contract import answers, fields
+from service.contract.answers import Answer
+from service.contract.base import Request
+from service.contract.operations import LeftoversAnswer
+from service.model import orders
+from service.model.documents import Instance
+
+ORPHAN_ID = "izzy4qk2mhw7d"
+_MISSING_ID = "ib5c6d7efgh2j"
+
+
+class UnknownContainer(Answer[Any]):
+    """A container of ours that no instance knows."""
+
+    id = answers.text(ORPHAN_ID, of=attrgetter("instance_id"))
+    containerId = answers.text(fields.CONTAINER_ID, of=attrgetter("status.container_id"))
+    power = answers.text("running", of=attrgetter("status.power"))
+
+
+class MissingContainer(Answer[Instance]):
+    """An instance whose container is gone."""
+
+    id = answers.text(_MISSING_ID, of="_id")
+    name = answers.text("lost")
+
+
+class PowerDifference(Answer[Any]):
+    """An instance that runs although it should not, or was last seen otherwise."""
+
+    id = answers.text(fields.INSTANCE_ID, of=lambda changed: changed.instance["_id"])
+    name = answers.text("my first", of=lambda changed: changed.instance["name"])
+    suspended = answers.flag(False, of=lambda changed: changed.instance["suspended"])
+    recorded = answers.text("running", of=lambda changed: changed.instance["power"])
+    seen = answers.text("stopped", of=attrgetter("status.power"))
+
+
+class LeftoverAnswer(LeftoversAnswer):
+    """Files of an instance that is gone, which the node could not delete."""
+
+    id = answers.text("ik3l4m5nopq6r", of="_id", description="The instance's.")
+    since = answers.time(fields.WHEN, of="created_at")
+
+
+class DriftAnswer(Answer[Any]):
+    """How a node differs from the documents."""
+
+    orphans = answers.many(UnknownContainer, of=attrgetter("unknown"), data_key="unknown")
+    unclaimed = answers.many(
+        UnknownContainer,
+        [],
+        of=attrgetter("unclaimed"),
+        description="Containers from before installations had ids: they may be another's. They can "
+        "be adopted, not removed.",
+    )
+    missing = answers.many(MissingContainer, of=attrgetter("missing"))
+    power = answers.many(PowerDifference, of=attrgetter("changed"))
+    leftovers = answers.many(
+        LeftoverAnswer,
+        of=lambda found: found.leftovers or None,
+        optional=True,
+        description="Files that removed instances left; absent where there are none.",
+    )
+
+
+class Adoption(Request[orders.Adoption]):
+    """A container that is to become an instance."""
+
+    id = fields.text(
+        longest=128, description="Its id in the list of differences.", sample=ORPHAN_ID
+    )
+    user = fields.text(longest=64, description="The owner's `userId`.", sample=fields.USER_ID)
+    name = fields.text(
+        required=False,
+        load_default=None,
+        description="What the owner calls it.",
+        sample="found again",
+    )
+
+
+class ResolveDrift(Request[orders.Resolution]):
+    """What is to become of differences."""
+
+    adopt = ma.fields.List(
+        ma.fields.Nested(Adoption),
+        load_default=list,
+        metadata={
+            "description": "Orphan or unclaimed containers that become instances.",
+            "sample": [fields.make_example(Adoption)],
+        },
+    )
+    remove = ma.fields.List(
+        fields.text(longest=128, description="An id."),
+        load_default=list,
+        metadata={"description": "Orphan containers, missing instances and leftovers that go."},
+    )
+    recreate = ma.fields.List(
+        fields.text(longest=128, description="An id."),
+        load_default=list,
+        metadata={
+            "description": "Missing instances whose containers are made anew.",
+            "sample": [_MISSING_ID],
+        },
+    )
+
+
+class ResolvedAnswer(Answer[Any]):
+    """What became of one difference."""
+
+    id = answers.text(_MISSING_ID, of=attrgetter("instance_id"))
+    action = answers.text(
+        "recreate",
+        of=attrgetter("action"),
+        validate=ma.validate.OneOf(["adopt", "remove", "recreate"]),
+    )
+    operationId = answers.text(
+        fields.OPERATION_ID,
+        of=attrgetter("operation_id"),
+        null=True,
+        description="What does it on the node.",
+    )

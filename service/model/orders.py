@@ -1,0 +1,133 @@
+"""What the use cases are asked for. Requests of the API and commands are loaded into these."""
+
+from datetime import datetime
+from typing import Literal, NotRequired, TypedDict
+
+from service.model.ports import PortMapping
+
+UserKey = Literal["id", "email", "username"]
+"""What a user can be looked up by."""
+
+
+class UserLookup(TypedDict):
+    """Which user is meant."""
+
+    key: UserKey
+    value: str
+
+
+class Credentials(UserLookup):
+    """Which user is meant, and what may be the user's password."""
+
+    password: str
+
+
+class NewUser(TypedDict):
+    """A user as somebody asks for one."""
+
+    username: str
+    email: str
+    password: str
+    user_id: str | None  # kept as it is; None: made up
+    admin: bool
+
+
+class Order(TypedDict):
+    """An instance as somebody asks for it."""
+
+    name: str
+    user_id: str
+    node_id: str
+    image: str  # an image's id, its name, or its container image
+    image_name: str | None
+    memory_mib: int
+    cpu_milli: int
+    disk_gb: float | None
+    ports: tuple[PortMapping, ...]
+    primary: str | int
+    variables: dict[str, str]
+    queue: NotRequired[bool]  # take it on even when the node is down
+
+
+class Deletion(TypedDict):
+    """Which instance goes, and whether it is forgotten without waiting for its node."""
+
+    id: str  # its own, or its container's
+    force: bool
+
+
+class NodeOrder(TypedDict):
+    """A node as somebody asks for it."""
+
+    name: str
+    driver: str
+    tags: NotRequired[str | list[str]]
+    ram: NotRequired[str]
+    disk: NotRequired[str]
+    processor: NotRequired[str]
+    address: NotRequired[str]
+    port: NotRequired[int | None]
+    memory_overallocate: NotRequired[int]
+    cpu_overallocate: NotRequired[int]
+    api_key: NotRequired[str]  # of a skyportd node that is enrolled already
+    allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
+    tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
+
+
+class Enrolment(TypedDict):
+    """The one-time key of a node, and the key that its daemon made for itself."""
+
+    configure_key: str
+    access_key: str
+
+
+class Adoption(TypedDict):
+    """A container that is to become an instance."""
+
+    id: str
+    user: str
+    name: str | None
+
+
+class Resolution(TypedDict):
+    """What is to become of differences, by the ids of their instances."""
+
+    adopt: list[Adoption]
+    remove: list[str]
+    recreate: list[str]
+
+
+class Grant(TypedDict, total=False):
+    """What a new key may do; what is absent is not limited. The fields are those of Key."""
+
+    scopes: list[str]
+    user_id: str | None
+    instance_ids: list[str] | None
+    node_ids: list[str] | None
+    networks: list[str] | None
+    expires_at: datetime | None
+
+
+class KeyOrder(TypedDict):
+    """A key as somebody asks for it."""
+
+    name: str
+    compatibility: str | None
+    grant: Grant
+
+
+class OperationSearch(TypedDict):
+    """Which operations are listed: those with all the values of `wanted`."""
+
+    wanted: dict[str, str]
+    limit: int
+
+
+class AuditSearch(TypedDict):
+    """Which entries of the audit log are listed: those with all the values of `wanted`."""
+
+    wanted: dict[str, str]
+    since: datetime | None
+    until: datetime | None
+    before: str | None  # an entry's id
+    limit: int
