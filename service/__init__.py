@@ -2,8 +2,8 @@
 
 A request enters through a **blueprint**, is loaded by a **schema**, becomes one call to a **use
 case**, which reads and writes documents in the **store**; whatever a node must do becomes an
-**operation**, which a **worker** carries out through a **driver**. The answer is shaped in one
-place, ``service/contract/wire.py``.
+**operation**, which a **worker** carries out through a **driver**. The answer is shaped by the
+schema that documents it.
 
 Imports go one way only: ``api`` -> use cases -> ``store``, and ``worker`` -> ``drivers``. Only
 ``store`` knows pymongo, only ``api`` knows Flask, only ``contract`` the wire, only a driver its

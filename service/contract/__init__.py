@@ -1,6 +1,6 @@
 """The wire contract, in and out.
 
-What comes in is loaded by a `Request`, which ignores unknown fields, because real clients send
-some. What goes out is documented here and shaped in `service/contract/wire.py`; a test proves that
-the two agree.
+What comes in is loaded by a `Request` as what the use case takes. Unknown fields are ignored,
+because real clients send some. What goes out is shaped by an `Answer`, whose fields are declared
+once: what is documented, where the value comes from, and a sample. Nothing here knows Flask.
 """

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from marshmallow import class_registry
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service import instances
 from service.app import create_app
 from service.cli.openapi import print_openapi
 from service.config import Config
-from service.contract import instances as instance_schemas
-from service.contract import keys as key_schemas
-from service.contract import nodes as node_schemas
-from service.contract import users as user_schemas
-from service.contract import wire
+from service.contract.images import ImageAnswer
+from service.contract.instances import DeletedAnswer, DeployedAnswer, InstanceAnswer
+from service.contract.nodes import CreatedNodeAnswer, NodeAnswer
+from service.contract.users import CreatedUserAnswer, UserAnswer
 from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
 
 CHECKED_IN = Path(__file__).resolve().parent.parent.parent / "openapi" / "openapi.json"
@@ -48,7 +48,6 @@ REQUIRED = {
     "UserRef": {"userId"},
     "NodeRef": {"nodeId"},
 }
-REQUEST_SCHEMAS = (instance_schemas, key_schemas, node_schemas, user_schemas)
 OPEN = {("GET", "/"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/nodes/configure")}
 
 
@@ -116,6 +115,11 @@ def an_instance(store, memory_nodes, **over):
     order = an_order(a_user(store), a_node(store, memory_nodes), an_image(store), **over)
     instance, operation = instances.deploy(store, order, now=NOON)
     return instance, store.nodes.get(instance["node_id"]), operation
+
+
+def new(node, key):
+    """Make what is answered of a node that was just added."""
+    return {**node, "one_time_key": key, "panel_url": "https://skyquay.example.org"}
 
 
 # The document
@@ -253,10 +257,10 @@ def test_every_request_has_a_good_example(name, content):
     A request's example matches its schema in the document, and is loaded by the schema itself.
     """
     name = content["schema"]["$ref"].rpartition("/")[2]
-    [schema] = [vars(module)[name] for module in REQUEST_SCHEMAS if name in vars(module)]
+
+    class_registry.get_class(name)().load(content["example"])  # which raises if it is wrong
 
     assert [] == find_problems(content["schema"], content["example"])
-    assert schema().load(content["example"]) is not None
 
 
 @pytest.mark.parametrize(("name", "content"), ANSWERS, ids=[name for name, _ in ANSWERS])
@@ -333,12 +337,12 @@ def test_every_accepted_type_of_a_node_is_documented(field, values):
 
 def test_users_are_shaped_as_documented(store):
     """
-    wire.user and wire.created_user agree with their schemas.
+    Users that are stored, and were just added, are answered as documented.
     """
     user = a_user(store)
 
-    assert [] == compare("UserAnswer", wire.user(user))
-    assert [] == compare("CreatedUserAnswer", wire.created_user(user))
+    assert [] == compare("UserAnswer", UserAnswer.shape(user))
+    assert [] == compare("CreatedUserAnswer", CreatedUserAnswer.shape(user))
 
 
 @pytest.mark.parametrize(
@@ -346,9 +350,9 @@ def test_users_are_shaped_as_documented(store):
 )
 def test_images_are_shaped_as_documented(store, over):
     """
-    wire.image agrees with its schema.
+    Images are answered as documented, whatever kind of command they have.
     """
-    assert [] == compare("ImageAnswer", wire.image(an_image(store, **over)))
+    assert [] == compare("ImageAnswer", ImageAnswer.shape(an_image(store, **over)))
 
 
 @pytest.mark.parametrize(
@@ -356,12 +360,13 @@ def test_images_are_shaped_as_documented(store, over):
 )
 def test_nodes_are_shaped_as_documented(store, memory_nodes, over):
     """
-    wire.node and wire.created_node agree with their schemas, whether the node was seen or not.
+    Nodes are answered as documented, whether they were seen or not, and enrol a daemon or not.
     """
     node = a_node(store, memory_nodes, **over)
 
-    assert [] == compare("NodeAnswer", wire.node(node))
-    assert [] == compare("CreatedNodeAnswer", wire.created_node(node))
+    assert [] == compare("NodeAnswer", NodeAnswer.shape(node))
+    for key in (None, "sesame"):
+        assert [] == compare("CreatedNodeAnswer", CreatedNodeAnswer.shape(new(node, key)))
 
 
 @pytest.mark.parametrize(
@@ -369,17 +374,18 @@ def test_nodes_are_shaped_as_documented(store, memory_nodes, over):
 )
 def test_instances_are_shaped_as_documented(store, memory_nodes, over):
     """
-    wire.instance and wire.deployed agree with their schemas, before and after the deployment.
+    Instances are answered as documented, before and after the deployment, with a node or without.
     """
     instance, node, operation = an_instance(store, memory_nodes, **over)
     run_due(store, memory_nodes)
     ready = store.instances.get(instance["_id"])
+    taken_on, settled = {"operation_id": operation["_id"]}, {"operation_id": None}
 
     problems = [
-        *compare("DeployedAnswer", wire.deployed(instance, operation)),
-        *compare("InstanceAnswer", wire.instance(instance, node)),
-        *compare("InstanceAnswer", wire.instance(ready, node)),
-        *compare("InstanceAnswer", wire.instance(ready, None)),
+        *compare("DeployedAnswer", DeployedAnswer.shape({**instance, **taken_on})),
+        *compare("InstanceAnswer", InstanceAnswer.shape({**instance, "node": node, **taken_on})),
+        *compare("InstanceAnswer", InstanceAnswer.shape({**ready, "node": node, **settled})),
+        *compare("InstanceAnswer", InstanceAnswer.shape({**ready, "node": None, **settled})),
     ]
 
     assert [] == problems
@@ -387,14 +393,14 @@ def test_instances_are_shaped_as_documented(store, memory_nodes, over):
 
 def test_a_deletion_is_shaped_as_documented(store, memory_nodes):
     """
-    wire.deleted agrees with its schema, whether the instance is gone or goes.
+    A deletion is answered as documented, whether the instance is gone or goes.
     """
     instance, _, _ = an_instance(store, memory_nodes)
     operation = instances.delete(store, instance["_id"], now=NOON)
-    before = wire.deleted(operation)
+    before = DeletedAnswer.shape(operation)
     run_due(store, memory_nodes)
 
-    after = wire.deleted(store.operations.get(operation["_id"]))
+    after = DeletedAnswer.shape(store.operations.get(operation["_id"]))
 
     assert [] == compare("DeletedAnswer", before) + compare("DeletedAnswer", after)
     assert ["DELETING", "DELETED"] == [before["state"], after["state"]]
@@ -432,6 +438,8 @@ def test_no_key_of_a_node_is_shaped(store, memory_nodes):
     """
     node = a_node(store, memory_nodes)
 
-    told = str(wire.created_node({**node, "secret": "sesame", "configure_key_hash": "sesame"}))
+    with_secrets = {**node, "secret": "sesame", "configure_key_hash": "sesame"}
+
+    told = str(CreatedNodeAnswer.shape(new(with_secrets, None)))
 
     assert "sesame" not in told

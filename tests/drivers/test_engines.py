@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from service import cli, drift, nodes
 from service.app import create_app
-from service.contract import wire
+from service.contract.nodes import NodeAnswer
 from service.drivers import ContainerSpec
 from service.drivers.docker.engine import DockerEngine
 from service.drivers.memory import REPORT, Container, MemoryNode
@@ -242,7 +242,7 @@ def test_nodes_that_there_are_stay_unlimited(store, engine, of_before):
     found = probe(store, engine, of_before[0])
 
     assert found["capacity"]["memory_mib"] is None
-    assert "not limited" in wire.node(found)["warnings"][0]
+    assert "not limited" in NodeAnswer.shape(found)["warnings"][0]
 
 
 def test_a_new_node_of_an_engine_that_several_are_of_is_refused(store, engine, add, of_before):

@@ -7,7 +7,12 @@ from click.testing import CliRunner
 from pymongo import MongoClient
 
 from service import cli, instances, keys
-from service.contract import wire
+from service.contract.images import ImageAnswer
+from service.contract.instances import InstanceAnswer
+from service.contract.keys import KeyAnswer
+from service.contract.nodes import NodeAnswer
+from service.contract.operations import OperationAnswer
+from service.contract.users import UserAnswer
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import Store
 from service.store.admin import migrations
@@ -87,12 +92,12 @@ def test_old_documents_are_read_by_the_program(old, store):
     [node] = store.nodes.all()
     [instance] = mine.instances.all()
     shown = [
-        wire.user(mine.users.all()[0]),
-        wire.image(store.images.all()[0]),
-        wire.node(node),
-        wire.instance(instance, node),
-        wire.operation(mine.operations.all()[0]),
-        wire.key(store.keys.all()[0]),
+        UserAnswer.shape(mine.users.all()[0]),
+        ImageAnswer.shape(store.images.all()[0]),
+        NodeAnswer.shape(node),
+        InstanceAnswer.shape({**instance, "node": node, "operation_id": None}),
+        OperationAnswer.shape(mine.operations.all()[0]),
+        KeyAnswer.shape(store.keys.all()[0]),
     ]
     assert all(shown)
 
