@@ -84,8 +84,8 @@ WIRE_NAMES = {"ContainerId", "VolumeId", "volumeId", "imagename", "imageData", "
               "ExposedPorts", "PortBindings", "AltImages", "StopCommand", "AuthorName",
               "accessTo"}  # fmt: skip
 MAY_SPELL_THE_WIRE = {
+    "service.contract.deploys",
     "service.contract.image_files",
-    "service.contract.instances",
     "service.admin.skyport_records",
     "service.drivers.skyportd.daemon",
 }
@@ -393,7 +393,7 @@ def test_each_row_can_fail():
         ("service.api.users", "import flask\nfrom service.api import auth"),
         ("service.api.context", "from service.store import Store"),
         ("service.serving.server", "import flask\nfrom service.worker.loop import Worker"),
-        ("service.contract.instances", "{'ContainerId': 1}"),
+        ("service.contract.deploys", "{'ContainerId': 1}"),
         ("service.app", "import flask\nfrom service.drivers.docker import client"),
         ("service.cli.context", "import os\nConfig.from_env(os.environ, data_dir=path)"),
         ("service.cli", '"""Clients that send imagename are served."""'),

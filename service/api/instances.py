@@ -7,12 +7,11 @@ from service.api.call import caller, origin, store
 from service.api.context import app_context
 from service.api.waiting import calling_a_node, wait_for
 from service.contract.base import WaitQuery
+from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
 from service.contract.fields import OPERATION_ID
 from service.contract.instances import (
     Delete,
     DeletedAnswer,
-    Deploy,
-    DeployedAnswer,
     InstanceAnswer,
     InstanceOnNode,
     InstancePathRef,
@@ -20,7 +19,6 @@ from service.contract.instances import (
     LogsAnswer,
     LogsQuery,
     PrintedLines,
-    TakenOn,
     UserRef,
 )
 from service.errors import InvalidInput

@@ -12,8 +12,9 @@ from service import instances
 from service.app import create_app
 from service.cli.openapi import print_openapi
 from service.config import Config
+from service.contract.deploys import DeployedAnswer
 from service.contract.images import ImageAnswer
-from service.contract.instances import DeletedAnswer, DeployedAnswer, InstanceAnswer
+from service.contract.instances import DeletedAnswer, InstanceAnswer
 from service.contract.nodes import CreatedNodeAnswer, NodeAnswer
 from service.contract.users import CreatedUserAnswer, UserAnswer
 from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due

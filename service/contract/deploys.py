@@ -1,0 +1,123 @@
+"""Deployments on the wire."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from service.contract import answers, fields, images
+from service.contract.answers import Answer
+from service.contract.base import Request
+from service.model.documents import Instance
+from service.model.lifecycle import InstanceState
+from service.model.orders import Order
+
+
+class Deploy(Request[Order]):
+    """An instance to deploy."""
+
+    image = fields.text(
+        longest=512,
+        description="An image's `Id`, its `Name`, or the container image it runs.",
+        sample=images.NAME,
+    )
+    image_name = fields.text(
+        data_key="imagename",
+        required=False,
+        load_default=None,
+        shortest=0,
+        description="Tells images apart that run one container image.",
+    )
+    memory_mib = fields.memory(
+        data_key="memory",
+        required=True,
+        metadata={"description": 'MiB, or with a unit: 512, "512", "512M", "2G".', "sample": 128},
+    )
+    cpu_milli = fields.cpu(
+        data_key="cpu",
+        required=True,
+        metadata={"description": 'Cores: 1, "1", "0.5".', "sample": "0.5"},
+    )
+    disk_gb = fields.Disk(
+        data_key="disk",
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "GB, as a number or text. Shown, not enforced."},
+    )
+    ports = fields.port_map(
+        required=True,
+        metadata={
+            "description": "`container:host[,container:host...]`, each for TCP and UDP.",
+            "sample": "8080:25565",
+        },
+    )
+    primary = fields.primary(
+        required=True,
+        metadata={
+            "description": "One of the host ports, or one of the pairs, of `ports`.",
+            "sample": "25565",
+        },
+    )
+    node_id = fields.text(
+        data_key="nodeId", longest=64, description="The node to deploy on.", sample=fields.NODE_ID
+    )
+    name = fields.text(description="What the owner calls it.", sample="my first")
+    user_id = fields.text(
+        data_key="user",
+        longest=64,
+        description="The owner's `userId`.",
+        sample="admin",  # whom `skyquay up` makes
+    )
+    variables = fields.Variables(
+        load_default=dict,
+        allow_none=True,
+        metadata={
+            "type": ["object", "string", "array"],
+            "description": "Values for the image's variables: an object, or JSON text of one.",
+        },
+    )
+    queue = ma.fields.Boolean(
+        load_default=False,
+        allow_none=True,
+        metadata={"description": "Take it on even when the node is Offline, and do it later."},
+    )
+
+    @ma.post_load
+    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no variables, and for no."""
+        return {
+            **loaded,
+            "variables": loaded["variables"] or {},
+            "queue": bool(loaded["queue"]),
+        }
+
+
+class TakenOn(Instance):
+    """An instance with the operation that deploys it."""
+
+    operation_id: str
+
+
+_DEPLOYING = "The instance is being deployed."
+
+
+def _explain_deployment(instance: TakenOn) -> str:
+    match instance["state"]:
+        case InstanceState.READY:
+            return "The instance is deployed."
+        case InstanceState.FAILED:
+            return "The deployment failed."
+    return _DEPLOYING
+
+
+class DeployedAnswer(Answer[TakenOn]):
+    """The instance is taken on, and durable. Its container follows."""
+
+    message = answers.text(_DEPLOYING, of=_explain_deployment)
+    Message = answers.text(_DEPLOYING, of=_explain_deployment)
+    Id = answers.text(fields.INSTANCE_ID, of="_id")
+    volumeId = answers.text(fields.INSTANCE_ID, of="_id")
+    VolumeId = answers.text(fields.INSTANCE_ID, of="_id")
+    ContainerId = answers.text(None, of="container_id", null=True)
+    state = answers.text("INSTALLING")
+    error = answers.text(None, null=True, description="Why it failed or waits.")
+    operationId = answers.text(fields.OPERATION_ID, of="operation_id")
