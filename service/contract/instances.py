@@ -14,14 +14,18 @@ from service.model.ports import print_map
 from service.model.quantities import print_cores
 
 
-class InstanceRef(SingleField[str]):
-    """Which instance is meant."""
-
-    id = fields.text(
+def _reference() -> ma.fields.String:
+    return fields.text(
         longest=128,
         description="The instance's id, or its container's.",
         sample=fields.INSTANCE_ID,
     )
+
+
+class InstanceRef(SingleField[str]):
+    """Which instance is meant."""
+
+    id = _reference()
 
 
 class InstancePathRef(SingleField[str | None]):
@@ -35,11 +39,7 @@ class InstancePathRef(SingleField[str | None]):
 class Delete(Request[Deletion]):
     """Which instance goes."""
 
-    id = fields.text(
-        longest=128,
-        description="The instance's id, or its container's.",
-        sample=fields.INSTANCE_ID,
-    )
+    id = _reference()
     force = ma.fields.Boolean(
         load_default=False,
         allow_none=True,
@@ -96,8 +96,13 @@ class NodeSummary(Answer[Node]):
 
 
 def _find_node(instance: InstanceOnNode) -> Node | Json:
-    missing = {"_id": instance["node_id"], "name": "", "address": "", "port": None}
-    return instance["node"] or {**missing, "status": NodeStatus.OFFLINE}
+    return instance["node"] or {
+        "_id": instance["node_id"],
+        "name": "",
+        "address": "",
+        "port": None,
+        "status": NodeStatus.OFFLINE,
+    }
 
 
 def _expose_ports(instance: Instance) -> Json:
@@ -115,8 +120,6 @@ def _bind_ports(instance: Instance) -> dict[str, list[dict[str, str]]]:
 
 def _list_env(instance: Instance) -> list[str]:
     secret = instance["secret_variables"]
-    if not secret:
-        return instance["env"]
     return [entry for entry in instance["env"] if entry.partition("=")[0] not in secret]
 
 
@@ -205,17 +208,15 @@ class LogsAnswer(Answer[PrintedLines]):
     lines = answers.texts(["Serving HTTP on 0.0.0.0 port 8080 ..."])
 
 
-_FORGOTTEN = "The instance is forgotten. What is left on the node goes when it answers."
-
-
 def _is_gone(operation: Operation) -> bool:
+    # What is left of a forgotten instance is removed when its node answers.
     forgotten = operation["kind"] == OperationKind.REMOVE
     return forgotten or operation["status"] == OperationStatus.SUCCEEDED
 
 
 def _explain_deletion(operation: Operation) -> str:
     if operation["kind"] == OperationKind.REMOVE:
-        return _FORGOTTEN
+        return "The instance is forgotten. What is left on the node goes when it answers."
     return "The instance is deleted." if _is_gone(operation) else "The instance is being deleted."
 
 

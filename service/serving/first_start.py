@@ -138,7 +138,7 @@ def _docker_answers() -> bool:
 
 
 def _read_image(path: Path) -> Any:
-    from service.contract.image_files import ImageFile  # brings Flask, which a worker does without
+    from service.contract.image_files import ImageFile  # a worker does without marshmallow
 
     try:
         document = orjson.loads(path.read_bytes())
