@@ -161,40 +161,27 @@ def delete_by_force(store: Store, reference: str, **origin: Unpack[Origin]) -> O
     return store.transaction(write)
 
 
-def set_suspended(
-    store: Store,
-    reference: str,
-    suspended: bool,
-    **origin: Unpack[Origin],
+def suspend(
+    store: Store, reference: str, **origin: Unpack[Origin]
 ) -> tuple[Instance, Operation | None]:
-    """Write down whether the instance may run; answer the operation that makes it so.
+    """Write down that the instance may not run; answer the operation that stops it.
 
-    There is none while a deployment is open, which applies what is wanted at its end, and none
-    that starts an instance that FAILED: a retry does. What FAILED may have a container that runs,
-    so that suspending it stops that. Repeating it is harmless. Raises NotFound, also for an
-    instance that is being deleted.
+    There is none while a deployment is open, which applies what is wanted at its end. What FAILED
+    may have a container that runs, which is stopped too. Repeating it is harmless. Raises NotFound,
+    also for an instance that is being deleted.
     """
-    instance = store.instances.get_by_reference(reference)
-    kind = OperationKind.SUSPEND if suspended else OperationKind.UNSUSPEND
-    operation = operations.draft(kind, instance, **origin)
+    return _change_suspension(store, reference, OperationKind.SUSPEND, **origin)
 
-    def write(session: Session) -> tuple[Instance, Operation | None]:
-        changed = store.instances.set_suspended(
-            instance["_id"], suspended, now=origin["now"], session=session
-        )
-        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
-            instance["_id"], OperationKind.DEPLOY, session=session
-        ):
-            return changed, None
-        store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
-        )
-        if not suspended and changed["state"] != InstanceState.READY:
-            return changed, None
-        store.operations.add(operation, session=session)
-        return changed, operation
 
-    return store.transaction(write)
+def unsuspend(
+    store: Store, reference: str, **origin: Unpack[Origin]
+) -> tuple[Instance, Operation | None]:
+    """Write down that the instance may run; answer the operation that starts it.
+
+    There is none while a deployment is open, like in `suspend`, nor for an instance that FAILED: a
+    retry starts it. Repeating it is harmless. Raises like `suspend`.
+    """
+    return _change_suspension(store, reference, OperationKind.UNSUSPEND, **origin)
 
 
 def change_power(
@@ -354,6 +341,32 @@ def specify(instance: Instance) -> ContainerSpec:
             for script in instance["scripts"].get("Install") or ()
         ),
     )
+
+
+def _change_suspension(
+    store: Store, reference: str, kind: OperationKind, **origin: Unpack[Origin]
+) -> tuple[Instance, Operation | None]:
+    instance = store.instances.get_by_reference(reference)
+    suspended = kind == OperationKind.SUSPEND
+    operation = operations.draft(kind, instance, **origin)
+
+    def write(session: Session) -> tuple[Instance, Operation | None]:
+        changed = store.instances.set_suspended(
+            instance["_id"], suspended, now=origin["now"], session=session
+        )
+        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
+            instance["_id"], OperationKind.DEPLOY, session=session
+        ):
+            return changed, None
+        store.operations.supersede_waiting(
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
+        )
+        if not suspended and changed["state"] != InstanceState.READY:
+            return changed, None
+        store.operations.add(operation, session=session)
+        return changed, operation
+
+    return store.transaction(write)
 
 
 def _choose_image(store: Store, order: Order, *, allow_any_image: bool) -> Image:

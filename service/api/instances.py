@@ -137,7 +137,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
 def suspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.set_suspended(store(), instance_id, True, **origin()), wait)
+    return _outcome(*instances.suspend(store(), instance_id, **origin()), wait)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
@@ -155,7 +155,7 @@ def suspend(same_id: str | None, wait: float | None, instance_id: str) -> Instan
 def unsuspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Let an instance run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.set_suspended(store(), instance_id, False, **origin()), wait)
+    return _outcome(*instances.unsuspend(store(), instance_id, **origin()), wait)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:

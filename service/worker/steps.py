@@ -171,21 +171,22 @@ def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> 
 
 
 def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:
-    job.check_lease()
     action = PowerAction.STOP if instance["suspended"] else PowerAction.START
-    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
+    return _set_power(job, driver, instance, action)
 
 
 def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
     instance = job.read_instance()
     if instance["suspended"] and action == PowerAction.START:
         raise OperationSuperseded("The instance was suspended.")
+    _store_status(job, driver, _set_power(job, driver, instance, action))
+
+
+def _set_power(
+    job: Job, driver: NodeDriver, instance: Instance, action: PowerAction
+) -> ContainerStatus:
     job.check_lease()
-    _store_status(
-        job,
-        driver,
-        driver.power(instance["_id"], action, stop_command=instance["stop_command"]),
-    )
+    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
 
 
 def _store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:

@@ -93,7 +93,7 @@ def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
     """Deploys that fill their lane leave the other to what is short."""
     ready, here = pulling
 
-    instances.set_suspended(store, ready["_id"], True, now=NOON)
+    instances.suspend(store, ready["_id"], now=NOON)
 
     assert eventually(lambda: here.containers[ready["_id"]].power == Power.STOPPED)
 
@@ -151,7 +151,7 @@ def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node
     run_due(store, memory_nodes)
     for _ in range(2):
         take_on(store, owner, node)
-    instances.set_suspended(store, ready["_id"], True, now=NOON)
+    instances.suspend(store, ready["_id"], now=NOON)
 
     claimed = claim_all(store, on_trial=[node["_id"]])
 

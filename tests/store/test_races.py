@@ -21,6 +21,7 @@ from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, 
 
 RACERS = 50
 NEVER = NOON.replace(year=2999)
+SUSPENSIONS = (instances.unsuspend, instances.suspend)
 
 
 def race(work, *, racers=RACERS):
@@ -139,7 +140,7 @@ def test_suspend_unsuspend_and_delete_at_once_agree(store, memory_nodes, order, 
     def act(number):
         if number == 7:
             return instances.delete(store, instance["_id"], now=NOON)
-        return instances.set_suspended(store, instance["_id"], bool(number % 2), now=NOON)
+        return SUSPENSIONS[number % 2](store, instance["_id"], now=NOON)
 
     outcomes = race(act, racers=12)
     run_due(store, memory_nodes)
@@ -193,10 +194,7 @@ def test_suspend_unsuspend_and_delete_converge(store, memory_nodes, order, worke
     here = memory_nodes[order["node_id"]]
 
     def act(number):
-        wish = acts[number]
-        if wish == "delete":
-            return instances.delete(store, instance["_id"], now=NOON)
-        return instances.set_suspended(store, instance["_id"], wish == "suspend", now=NOON)
+        return getattr(instances, acts[number])(store, instance["_id"], now=NOON)
 
     outcomes = race(act, racers=3)
 
@@ -213,9 +211,7 @@ def test_suspensions_at_once_agree_with_the_container(store, memory_nodes, order
     instance, _ = instances.deploy(store, order, now=NOON)
     container = memory_nodes[order["node_id"]].containers
 
-    race(
-        lambda n: instances.set_suspended(store, instance["_id"], bool(n % 2), now=NOON), racers=10
-    )
+    race(lambda n: SUSPENSIONS[n % 2](store, instance["_id"], now=NOON), racers=10)
 
     assert eventually(lambda: not store.operations.list_touched(order["node_id"], NEVER))
     after = store.instances.get(instance["_id"])

@@ -90,8 +90,10 @@ def do_to(store, instance_id, operation_id, act):
             instances.delete(store, instance_id, now=NOON)
         case "forget":
             instances.delete_by_force(store, instance_id, now=NOON)
-        case "suspend" | "unsuspend":
-            instances.set_suspended(store, instance_id, act == "suspend", now=NOON)
+        case "suspend":
+            instances.suspend(store, instance_id, now=NOON)
+        case "unsuspend":
+            instances.unsuspend(store, instance_id, now=NOON)
         case "cancel":
             operations.cancel(store, operation_id, now=NOON)
         case "retry":

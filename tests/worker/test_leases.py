@@ -135,7 +135,7 @@ def test_what_was_handed_over_is_not_gone_on_with(store, deployed):
 
 def test_a_late_worker_does_not_stop_anything(store, memory_nodes, here, ready):
     """The node is not touched by who lost the lease, also where nobody has taken it over."""
-    instances.set_suspended(store, ready, True, now=NOON)
+    instances.suspend(store, ready, now=NOON)
 
     carry_out_late(store, memory_nodes, here)
 

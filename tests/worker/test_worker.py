@@ -147,7 +147,7 @@ def test_attempts_scatter():
 def test_suspended_while_installing_stays_stopped(store, memory_nodes, node, deployed):
     """Who suspends an instance that is INSTALLING finds it READY and stopped."""
     instance, _ = deployed
-    instances.set_suspended(store, instance["_id"], True, now=NOON)
+    instances.suspend(store, instance["_id"], now=NOON)
 
     run_due(store, memory_nodes)
 
@@ -165,7 +165,7 @@ def test_suspended_in_the_last_moment_stays_stopped(store, memory_nodes, node, d
     here = memory_nodes[node["_id"]]
     here.stall()
     assert here.await_stalled()
-    instances.set_suspended(store, instance["_id"], True, now=NOON)
+    instances.suspend(store, instance["_id"], now=NOON)
 
     here.release()
 
@@ -351,8 +351,8 @@ def test_unsuspending_while_a_suspension_waits_supersedes_it(store, memory_nodes
     """Of suspend and unsuspend only the last that is wanted is carried out."""
     instance, _ = deployed
     run_due(store, memory_nodes)
-    _, suspension = instances.set_suspended(store, instance["_id"], True, now=NOON)
-    instances.set_suspended(store, instance["_id"], False, now=NOON)
+    _, suspension = instances.suspend(store, instance["_id"], now=NOON)
+    instances.unsuspend(store, instance["_id"], now=NOON)
 
     run_due(store, memory_nodes)
 
