@@ -28,6 +28,7 @@ from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
 from service.store import Store
@@ -114,7 +115,7 @@ def add_dead_nodes(store: Store, ports: list[int], place: tuple[str, str]) -> li
                     "disk_gb": None, "ports": parse(f"80:{8000 + number}"),
                     "primary": 8000 + number, "variables": {},
                 },
-                now=utc_now(),
+                origin=Origin(utc_now()),
             )  # fmt: skip
         ids.append(node["_id"])
     return ids

@@ -26,6 +26,7 @@ import requests
 from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
 from service.serving.supervisor import count_cores
@@ -82,7 +83,7 @@ def fill(store: Store, count: int) -> None:
                 "disk_gb": None,
                 "ports": parse(f"80:{8000 + number}"), "primary": 8000 + number, "variables": {},
             },
-            now=now,
+            origin=Origin(now),
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import OperationStatus
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
 from service.store import Store
@@ -129,7 +130,7 @@ def deploy(store: Store, place: tuple[str, str], node_id: str) -> str:
         "image_name": None, "memory_mib": 6, "cpu_milli": 10, "disk_gb": None,
         "ports": parse(f"80:{port}"), "primary": port, "variables": {},
     }  # fmt: skip
-    return instances.deploy(store, order, now=utc_now())[1]["_id"]
+    return instances.deploy(store, order, origin=Origin(utc_now()))[1]["_id"]
 
 
 def measure(store: Store, place: tuple[str, str], node_ids: list[str], times: int) -> list[float]:

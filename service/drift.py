@@ -14,7 +14,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Unpack
 
 from service import instances, operations
 from service.drivers import ContainerStatus, DriverFactory, NodeDriver
@@ -36,7 +35,7 @@ from service.model.lifecycle import (
     Power,
 )
 from service.model.orders import Adoption, Resolution
-from service.operations import Origin
+from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
 
@@ -133,7 +132,8 @@ def resolve(
     open_driver: DriverFactory,
     node_id: str,
     resolution: Resolution,
-    **origin: Unpack[Origin],
+    *,
+    origin: Origin,
 ) -> list[Resolved]:
     """Do with differences what the resolution says.
 
@@ -159,7 +159,7 @@ def resolve(
     _require("recreate", resolution["recreate"], missing)
     adopted = [
         _draft_adopted(
-            store, open_driver, node, adoption, adoptable[adoption["id"]].status, now=origin["now"]
+            store, open_driver, node, adoption, adoptable[adoption["id"]].status, now=origin.now
         )
         for adoption in resolution["adopt"]
     ]
@@ -170,15 +170,17 @@ def resolve(
         done.append(Resolved(instance["_id"], "adopt", None))
     for instance_id in resolution["remove"]:
         if instance_id in missing:
-            operation = instances.delete(store, instance_id, **origin)
+            operation = instances.delete(store, instance_id, origin=origin)
         else:
-            operation = operations.draft_for(OperationKind.REMOVE, instance_id, node_id, **origin)
+            operation = operations.draft_for(
+                OperationKind.REMOVE, instance_id, node_id, origin=origin
+            )
             if instance_id in unknown:  # of files that were left no container is known
                 operation["container_id"] = unknown[instance_id].status.container_id
             store.operations.add(operation)
         done.append(Resolved(instance_id, "remove", operation["_id"]))
     for instance_id in resolution["recreate"]:
-        operation = _recreate(store, missing[instance_id], **origin)
+        operation = _recreate(store, missing[instance_id], origin=origin)
         done.append(Resolved(instance_id, "recreate", operation["_id"]))
     return done
 
@@ -258,7 +260,9 @@ def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datet
         # The write keeps anybody from changing what is wanted before this is done.
         noted = {"updated_at": now}
         if store.instances.update(instance["_id"], noted, only_if=wanted, session=session):
-            store.operations.add(operations.draft(kind, instance, now=now), session=session)
+            store.operations.add(
+                operations.draft(kind, instance, origin=Origin(now)), session=session
+            )
 
     with suppress(Conflict):  # another operation of the instance waits already
         store.transaction(write)
@@ -327,20 +331,20 @@ def _adopt(store: Store, instance: Instance) -> None:
     store.transaction(write)
 
 
-def _recreate(store: Store, instance: Instance, **origin: Unpack[Origin]) -> Operation:
-    operation = operations.draft(OperationKind.DEPLOY, instance, **origin)
+def _recreate(store: Store, instance: Instance, *, origin: Origin) -> Operation:
+    operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
 
     def write(session: Session) -> None:
         moved = store.instances.move(
             instance["_id"],
             InstanceState.INSTALLING,
-            now=origin["now"],
+            now=origin.now,
             changes={"error": None},
             session=session,
         )
         if not moved:
             raise InstanceNotReady("The instance changed meanwhile.")
-        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
+        store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)
 
     store.transaction(write)

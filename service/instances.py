@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import Unpack
 
 from service import images, operations
 from service.drivers import ContainerSpec, ContainerStatus, DriverFactory, NodeDriver
@@ -18,8 +17,8 @@ from service.errors import (
 from service.model.documents import Image, Instance, Node, Operation, PortPair
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
 from service.model.orders import Order
+from service.model.origin import Origin
 from service.model.ports import PortMapping, parse_primary
-from service.operations import Origin
 from service.security.masking import mask
 from service.store import Store
 from service.store.collection import Session
@@ -49,7 +48,7 @@ def deploy(
     *,
     allow_any_image: bool = False,
     new_id: Callable[[], str] = make_id,
-    **origin: Unpack[Origin],
+    origin: Origin,
 ) -> tuple[Instance, Operation]:
     """Take on an instance: reserve its ports and memory, and write down that it must be deployed.
 
@@ -93,15 +92,15 @@ def deploy(
         power=Power.UNKNOWN,
         container_id=None,
         error=None,
-        created_at=origin["now"],
-        updated_at=origin["now"],
+        created_at=origin.now,
+        updated_at=origin.now,
     )
-    operation = operations.draft(OperationKind.DEPLOY, instance, **origin)
+    operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
 
     def write(session: Session) -> None:
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
-        store.users.record_deploy(user["_id"], now=origin["now"], session=session)
+        store.users.record_deploy(user["_id"], now=origin.now, session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -113,18 +112,18 @@ def deploy(
     return instance, operation
 
 
-def delete(store: Store, reference: str, **origin: Unpack[Origin]) -> Operation:
+def delete(store: Store, reference: str, *, origin: Origin) -> Operation:
     """Let the instance go, whatever its state; answer the operation that removes it.
 
     Afterwards it is DELETING until its container and volume are gone, and then unknown. Deleting
     what is being deleted answers the same operation. Raises NotFound.
     """
     instance = store.instances.get_by_reference(reference)
-    operation = operations.draft(OperationKind.DELETE, instance, **origin)
+    operation = operations.draft(OperationKind.DELETE, instance, origin=origin)
 
     def write(session: Session) -> Operation:
         moved = store.instances.move(
-            instance["_id"], InstanceState.DELETING, now=origin["now"], session=session
+            instance["_id"], InstanceState.DELETING, now=origin.now, session=session
         )
         if not moved:
             store.instances.get(instance["_id"], session=session)
@@ -133,62 +132,59 @@ def delete(store: Store, reference: str, **origin: Unpack[Origin]) -> Operation:
             )
             if underway is not None:
                 return underway
-        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
+        store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)
         return operation
 
     return store.transaction(write)
 
 
-def delete_by_force(store: Store, reference: str, **origin: Unpack[Origin]) -> Operation:
+def delete_by_force(store: Store, reference: str, *, origin: Origin) -> Operation:
     """Forget the instance at once, for a node that may never return. Raises NotFound.
 
     Its ports and memory are free at once. The operation that is answered removes what is left on
     the node, if that ever answers again.
     """
     instance = store.instances.get_by_reference(reference)
-    operation = operations.draft(OperationKind.REMOVE, instance, **origin)
+    operation = operations.draft(OperationKind.REMOVE, instance, origin=origin)
     operation["container_id"] = store.instances.list_containers([instance["_id"]]).get(
         instance["_id"]
     )
 
     def write(session: Session) -> Operation:
         forget(store, store.instances.get(instance["_id"], session=session), session=session)
-        store.operations.supersede_waiting(instance["_id"], now=origin["now"], session=session)
+        store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)
         return operation
 
     return store.transaction(write)
 
 
-def suspend(
-    store: Store, reference: str, **origin: Unpack[Origin]
-) -> tuple[Instance, Operation | None]:
+def suspend(store: Store, reference: str, *, origin: Origin) -> tuple[Instance, Operation | None]:
     """Write down that the instance may not run; answer the operation that stops it.
 
     There is none while a deployment is open, which applies what is wanted at its end. What FAILED
     may have a container that runs, which is stopped too. Repeating it is harmless. Raises NotFound,
     also for an instance that is being deleted.
     """
-    return _change_suspension(store, reference, OperationKind.SUSPEND, **origin)
+    return _change_suspension(store, reference, OperationKind.SUSPEND, origin=origin)
 
 
-def unsuspend(
-    store: Store, reference: str, **origin: Unpack[Origin]
-) -> tuple[Instance, Operation | None]:
+def unsuspend(store: Store, reference: str, *, origin: Origin) -> tuple[Instance, Operation | None]:
     """Write down that the instance may run; answer the operation that starts it.
 
     There is none while a deployment is open, like in `suspend`, nor for an instance that FAILED: a
     retry starts it. Repeating it is harmless. Raises like `suspend`.
     """
-    return _change_suspension(store, reference, OperationKind.UNSUSPEND, **origin)
+    return _change_suspension(store, reference, OperationKind.UNSUSPEND, origin=origin)
 
 
 def change_power(
     store: Store,
     reference: str,
     kind: OperationKind,
-    **origin: Unpack[Origin],
+    *,
+    origin: Origin,
 ) -> tuple[Instance, Operation]:
     """Have the instance started, stopped, restarted or killed; answer the operation that does it.
 
@@ -197,16 +193,16 @@ def change_power(
     """
     instance = store.instances.get_by_reference(reference)
     _check_online(store.nodes.get(instance["node_id"]))
-    operation = operations.draft(kind, instance, **origin)
+    operation = operations.draft(kind, instance, origin=origin)
 
     def write(session: Session) -> tuple[Instance, Operation]:
-        touched = store.instances.touch(instance["_id"], now=origin["now"], session=session)
+        touched = store.instances.touch(instance["_id"], now=origin.now, session=session)
         if touched["state"] != InstanceState.READY:
             raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
         if touched["suspended"] and kind in (OperationKind.START, OperationKind.RESTART):
             raise InstanceSuspended("The instance is suspended, so it may not run.")
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
         )
         store.operations.add(operation, session=session)
         return touched, operation
@@ -344,22 +340,22 @@ def specify(instance: Instance) -> ContainerSpec:
 
 
 def _change_suspension(
-    store: Store, reference: str, kind: OperationKind, **origin: Unpack[Origin]
+    store: Store, reference: str, kind: OperationKind, *, origin: Origin
 ) -> tuple[Instance, Operation | None]:
     instance = store.instances.get_by_reference(reference)
     suspended = kind == OperationKind.SUSPEND
-    operation = operations.draft(kind, instance, **origin)
+    operation = operations.draft(kind, instance, origin=origin)
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
         changed = store.instances.set_suspended(
-            instance["_id"], suspended, now=origin["now"], session=session
+            instance["_id"], suspended, now=origin.now, session=session
         )
         if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
             instance["_id"], OperationKind.DEPLOY, session=session
         ):
             return changed, None
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin["now"], session=session
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
         )
         if not suspended and changed["state"] != InstanceState.READY:
             return changed, None

@@ -4,11 +4,11 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import NotRequired, TypedDict, Unpack
 
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
+from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
 
@@ -30,18 +30,10 @@ _WHY_PURSUED = {
 }
 
 
-class Origin(TypedDict):
-    """When a change is asked for, by which key and in which request."""
-
-    now: datetime
-    requested_by: NotRequired[str | None]
-    request_id: NotRequired[str | None]
-
-
-def draft(kind: OperationKind, instance: Instance, **origin: Unpack[Origin]) -> Operation:
+def draft(kind: OperationKind, instance: Instance, *, origin: Origin) -> Operation:
     """Make the document of an operation that is to be done at once."""
     return draft_for(
-        kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], **origin
+        kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], origin=origin
     )
 
 
@@ -51,7 +43,7 @@ def draft_for(
     node_id: str,
     *,
     user_id: str | None = None,
-    **origin: Unpack[Origin],
+    origin: Origin,
 ) -> Operation:
     """Make the document of an operation on what may be no instance any more."""
     return Operation(
@@ -67,10 +59,10 @@ def draft_for(
         lease=None,
         cancel_requested=False,
         error=None,
-        requested_by=origin.get("requested_by"),
-        request_id=origin.get("request_id"),
-        created_at=origin["now"],
-        updated_at=origin["now"],
+        requested_by=origin.requested_by,
+        request_id=origin.request_id,
+        created_at=origin.now,
+        updated_at=origin.now,
     )
 
 
@@ -133,7 +125,7 @@ def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
     return store.operations.get(operation_id)
 
 
-def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operation:
+def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
     """Have a waiting operation tried at once, or one that failed or was cancelled done again.
 
     Answers the operation that does it: what has ended stays as it ended, and a new one follows it.
@@ -147,9 +139,9 @@ def retry(store: Store, operation_id: str, **origin: Unpack[Origin]) -> Operatio
         operation["instance_id"],
         operation["node_id"],
         user_id=operation["user_id"],
-        **origin,
+        origin=origin,
     )
-    now = origin["now"]
+    now = origin.now
 
     def write(session: Session) -> None:
         before = store.operations.get(operation_id, session=session)
@@ -177,7 +169,9 @@ def fail_deploy(
     )
     instance = store.instances.find(instance_id, session=session)
     if moved and instance is not None and instance["suspended"]:
-        store.operations.add(draft(OperationKind.SUSPEND, instance, now=now), session=session)
+        store.operations.add(
+            draft(OperationKind.SUSPEND, instance, origin=Origin(now)), session=session
+        )
 
 
 def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Session) -> bool:

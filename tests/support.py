@@ -21,6 +21,7 @@ from service import images, keys, nodes, users
 from service.drivers import DriverFactory
 from service.model.documents import Image, Node, User
 from service.model.orders import Order
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.store import Store
 from service.worker.carry_out import carry_out
@@ -32,6 +33,7 @@ OBJECTS = ({"$gt": ""}, {"$ne": None}, {}, ["x"], [], True)
 NO_TEXT = (ABSENT, None, "", *OBJECTS)
 BAD_TEXT = (*NO_TEXT, 7, "a\0b", "x" * 600)
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+AT_NOON = Origin(NOON)
 
 
 def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:

@@ -21,6 +21,7 @@ from service.drivers import ContainerStatus, DriverFactory
 from service.errors import Conflict, NodeFailure, NotFound, ServiceError, StoreFailure
 from service.model.documents import Image, Instance, Node, Operation, User
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
+from service.model.origin import Origin
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
@@ -273,7 +274,7 @@ class SkyportImport:
         if instance["state"] != InstanceState.FAILED:
             return None
         return {
-            **operations.draft(OperationKind.DEPLOY, instance, now=self._now),
+            **operations.draft(OperationKind.DEPLOY, instance, origin=Origin(self._now)),
             "status": OperationStatus.FAILED,
             "error": instance["error"],
             "ended_at": self._now,

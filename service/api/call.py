@@ -11,7 +11,7 @@ from service.api.context import now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
 from service.model.documents import AuditEntry, Key
-from service.operations import Origin
+from service.model.origin import Origin
 from service.store import CALL_TIMEOUT_S, Store
 
 REST_S = 3.0

@@ -89,7 +89,7 @@ def deploy(order: Order, wait: float | None) -> TakenOn:
     it is READY or FAILED, or `wait` for it: a deployment that failed is a 201 with its `error`.
     """
     instance, operation = instances.deploy(
-        store(), order, allow_any_image=app_context().config.allow_any_image, **origin()
+        store(), order, allow_any_image=app_context().config.allow_any_image, origin=origin()
     )
     record_change(instance)
     ended = wait_for(operation, wait or 0)
@@ -113,10 +113,10 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     With the node down it goes as soon as that answers again; `force` forgets it at once.
     """
     if ref["force"]:
-        operation = instances.delete_by_force(store(), ref["id"], **origin())
+        operation = instances.delete_by_force(store(), ref["id"], origin=origin())
         record_change(None)
         return operation
-    operation = instances.delete(store(), ref["id"], **origin())
+    operation = instances.delete(store(), ref["id"], origin=origin())
     ended = wait_for(operation, wait)
     record_change(store().instances.find(operation["instance_id"]))
     return operations.require_success(ended)
@@ -137,7 +137,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
 def suspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.suspend(store(), instance_id, **origin()), wait)
+    return _outcome(*instances.suspend(store(), instance_id, origin=origin()), wait)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
@@ -155,7 +155,7 @@ def suspend(same_id: str | None, wait: float | None, instance_id: str) -> Instan
 def unsuspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Let an instance run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.unsuspend(store(), instance_id, **origin()), wait)
+    return _outcome(*instances.unsuspend(store(), instance_id, origin=origin()), wait)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
@@ -175,7 +175,7 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
     )
     def change_power(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
         _check_same(same_id, instance_id)
-        return _outcome(*instances.change_power(store(), instance_id, kind, **origin()), wait)
+        return _outcome(*instances.change_power(store(), instance_id, kind, origin=origin()), wait)
 
 
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500

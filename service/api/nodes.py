@@ -174,7 +174,7 @@ def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
     once, and then nothing is done.
     """
     with calling_a_node() as open_driver:
-        done = drift.resolve(store(), open_driver, node_id, resolution, **origin())
+        done = drift.resolve(store(), open_driver, node_id, resolution, origin=origin())
     add_facts(resolved=[ResolvedAnswer.shape_audited(one) for one in done])
     record_change(store().nodes.get(node_id))
     return done

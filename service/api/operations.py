@@ -57,7 +57,7 @@ def retry(operation_id: str) -> Operation:
 
     409 when it runs, succeeded, or is no longer wanted.
     """
-    operation = operations.retry(store(), operation_id, **origin())
+    operation = operations.retry(store(), operation_id, origin=origin())
     add_facts(retriedBy=operation["_id"])
     return operation
 

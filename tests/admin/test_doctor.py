@@ -15,6 +15,7 @@ from service.admin.doctor import Finding, Level
 from service.app import make_drivers, utc_now
 from service.drivers import ContainerSpec
 from service.model.lifecycle import NodeStatus, PowerAction
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.security.vault import Vault
 from service.store import Store
@@ -325,7 +326,9 @@ def waiting(store, memory_nodes):
     """An operation that a worker should have taken long ago."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     _, operation = instances.deploy(
-        store, an_order(user, node, image), now=store.server_time() - timedelta(minutes=5)
+        store,
+        an_order(user, node, image),
+        origin=Origin(store.server_time() - timedelta(minutes=5)),
     )
     return operation
 
@@ -350,7 +353,9 @@ def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, da
 def test_an_operation_under_way_is_fine(examine, waiting, store):
     """However long it takes, and what waits behind it too."""
     store.operations.claim("alive", lease_s=30)
-    instances.delete(store, waiting["instance_id"], now=store.server_time() - timedelta(minutes=4))
+    instances.delete(
+        store, waiting["instance_id"], origin=Origin(store.server_time() - timedelta(minutes=4))
+    )
 
     assert Finding(Level.OK, "queue", "1 operations wait, 1 run.") == examine("queue")
 
@@ -365,9 +370,9 @@ def test_what_waits_for_a_node_that_is_down_is_fine(examine, waiting, store):
 def test_what_a_node_does_not_remove_is_warned_of(examine, store, memory_nodes):
     """An instance that stays DELETING, with the node's reason."""
     place = a_user(store), a_node(store, memory_nodes), an_image(store)
-    instance_id = instances.deploy(store, an_order(*place), now=utc_now())[0]["_id"]
+    instance_id = instances.deploy(store, an_order(*place), origin=Origin(utc_now()))[0]["_id"]
     memory_nodes[place[1]["_id"]].refuse("device or resource busy")
-    instances.delete(store, instance_id, now=utc_now())
+    instances.delete(store, instance_id, origin=Origin(utc_now()))
     run_due(store, memory_nodes)
 
     found = examine(f"instance {instance_id}")

@@ -19,7 +19,7 @@ from service.app import make_drivers
 from service.drivers.memory import MemoryNode, MemoryNodes
 from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import NOON, a_node, a_user, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, run_due
 
 SECRET_KEY = "a secret key of the tests"
 KEY = "panel-api-key-0123456789"
@@ -468,7 +468,7 @@ def test_what_has_no_container_can_be_retried(move_in, orphaned, store, config):
     move_in(orphaned, "--apply")
     [failed] = store.operations.list_newest({"instance_id": "5e5e5e5e"}, limit=2)
 
-    operations.retry(store, failed["_id"], now=NOON)
+    operations.retry(store, failed["_id"], origin=AT_NOON)
     bring_online(store, config)
 
     after = store.instances.get("5e5e5e5e")
@@ -485,7 +485,7 @@ def test_what_an_offline_node_runs_is_taken_over_by_a_retry(
     daemon.docker_down = False
     [failed] = store.operations.list_newest({"instance_id": "1f0c9a2e"}, limit=2)
 
-    operations.retry(store, failed["_id"], now=NOON)
+    operations.retry(store, failed["_id"], origin=AT_NOON)
     bring_online(store, config)
 
     after = store.instances.get("1f0c9a2e")

@@ -17,7 +17,7 @@ from service.contract.images import ImageAnswer
 from service.contract.instances import DeletedAnswer, InstanceAnswer
 from service.contract.nodes import CreatedNodeAnswer, NodeAnswer
 from service.contract.users import CreatedUserAnswer, UserAnswer
-from tests.support import NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
+from tests.support import AT_NOON, a_deploy, a_node, a_user, an_image, an_order, run_due
 
 CHECKED_IN = Path(__file__).resolve().parent.parent.parent / "openapi" / "openapi.json"
 TEXT = print_openapi(create_app(Config()))
@@ -114,7 +114,7 @@ def walk(value):
 def an_instance(store, memory_nodes, **over):
     """Add an instance, and find its node."""
     order = an_order(a_user(store), a_node(store, memory_nodes), an_image(store), **over)
-    instance, operation = instances.deploy(store, order, now=NOON)
+    instance, operation = instances.deploy(store, order, origin=AT_NOON)
     return instance, store.nodes.get(instance["node_id"]), operation
 
 
@@ -397,7 +397,7 @@ def test_a_deletion_is_shaped_as_documented(store, memory_nodes):
     A deletion is answered as documented, whether the instance is gone or goes.
     """
     instance, _, _ = an_instance(store, memory_nodes)
-    operation = instances.delete(store, instance["_id"], now=NOON)
+    operation = instances.delete(store, instance["_id"], origin=AT_NOON)
     before = DeletedAnswer.shape(operation)
     run_due(store, memory_nodes)
 

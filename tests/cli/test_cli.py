@@ -28,6 +28,7 @@ from service.serving import first_start
 from service.serving.embedded_mongod import find_running
 from service.users import create as create_user
 from tests.support import (
+    AT_NOON,
     DEPLOY,
     NOON,
     a_deploy,
@@ -189,7 +190,7 @@ def test_a_user_with_instances_stays(skyquay, store, memory_nodes):
     """Who owns instances cannot be deleted."""
     user = a_user(store)
     node = a_node(store, memory_nodes)
-    instances.deploy(store, an_order(user, node, an_image(store)), now=NOON)
+    instances.deploy(store, an_order(user, node, an_image(store)), origin=AT_NOON)
 
     outcome = skyquay("users", "delete", user["_id"])
 

@@ -25,6 +25,7 @@ from service.store.admin import migrations
 from tests.docker_images import SOCKET, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (
+    AT_NOON,
     DEPLOY,
     NOON,
     ApiClient,
@@ -388,7 +389,7 @@ def test_what_runs_already_is_adopted_beyond_the_limit(store, engine, add):
         lambda _: engine,
         node_id,
         {"adopt": [adopt], "remove": [], "recreate": []},
-        now=NOON,
+        origin=AT_NOON,
     )
 
     [warning] = list_warnings(store.nodes.get(node_id))

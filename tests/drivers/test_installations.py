@@ -18,7 +18,7 @@ from service.model.lifecycle import InstanceState, OperationKind, Power, PowerAc
 from service.model.ports import parse
 from service.store.settings import INSTALLATION
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import NOON, an_image, an_order, free_port, run_due
+from tests.support import AT_NOON, NOON, an_image, an_order, free_port, run_due
 
 pytestmark = [pytest.mark.docker, pytest.mark.fresh_database]
 
@@ -312,7 +312,7 @@ def another(config, mongo_client):
 
 def deploy(store, place, **over):
     """Take on an instance at the place."""
-    return instances.deploy(store, an_order(*place, **over), now=NOON)[0]
+    return instances.deploy(store, an_order(*place, **over), origin=AT_NOON)[0]
 
 
 def test_an_installation_s_id_is_made_once(config, store):
@@ -373,7 +373,7 @@ def test_what_is_removed_by_force_is_claimed_until_it_is_gone(store, place):
         instance["_id"], InstanceState.READY, now=NOON, changes={"container_id": "c1"}
     )
 
-    removal = instances.delete_by_force(store, instance["_id"], now=NOON)
+    removal = instances.delete_by_force(store, instance["_id"], origin=AT_NOON)
     before = make_owner(store).find_claims([instance["_id"]])
     store.operations._collection.update_one(
         {"_id": removal["_id"]}, {"$set": {"status": "succeeded"}}
@@ -387,7 +387,9 @@ def test_what_is_removed_by_force_is_claimed_until_it_is_gone(store, place):
 
 def test_a_removal_of_an_earlier_version_claims_nothing(store, place):
     """It may be of another installation's container."""
-    removal = operations.draft_for(OperationKind.REMOVE, "istray2345ab", place[1]["_id"], now=NOON)
+    removal = operations.draft_for(
+        OperationKind.REMOVE, "istray2345ab", place[1]["_id"], origin=AT_NOON
+    )
     store.operations.add(removal)
 
     assert {} == make_owner(store).find_claims(["istray2345ab"])
@@ -415,7 +417,7 @@ def test_two_databases_on_one_engine_do_not_see_each_other(
     )
     image = an_image(store, image=spec.image, cmd=["sleep", "300"])
     order = an_order(place[0], mine, image, ports=spec.ports, primary=str(spec.primary.host))
-    instances.deploy(store, order, new_id=lambda: spec.instance_id, now=NOON)
+    instances.deploy(store, order, new_id=lambda: spec.instance_id, origin=AT_NOON)
     run_due(store, make_drivers(config, store))
 
     seen = drift.find(another, make_drivers(config, another), other["_id"])
@@ -425,7 +427,7 @@ def test_two_databases_on_one_engine_do_not_see_each_other(
             make_drivers(config, another),
             other["_id"],
             {"adopt": [], "remove": [spec.instance_id], "recreate": []},
-            now=NOON,
+            origin=AT_NOON,
         )
 
     ids = {item.instance_id for item in [*seen.unknown, *seen.unclaimed]}
@@ -448,10 +450,10 @@ def test_an_instance_of_before_is_deleted_by_force(config, store, client, spec, 
     )
     image = an_image(store, image=spec.image)
     order = an_order(place[0], node, image, ports=spec.ports, primary=str(spec.primary.host))
-    instances.deploy(store, order, new_id=lambda: spec.instance_id, now=NOON)
+    instances.deploy(store, order, new_id=lambda: spec.instance_id, origin=AT_NOON)
     store.instances.update(spec.instance_id, {"container_id": old.id})
 
-    instances.delete_by_force(store, spec.instance_id, now=NOON)
+    instances.delete_by_force(store, spec.instance_id, origin=AT_NOON)
     run_due(store, open_driver)
 
     with pytest.raises(NotFound):

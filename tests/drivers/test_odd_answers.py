@@ -21,7 +21,7 @@ from service.errors import NodeFailure
 from service.model.lifecycle import NodeStatus, Power, PowerAction
 from service.model.ports import parse
 from service.worker.loop import Worker
-from tests.support import NOON, a_node, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
 
 PORTS = parse("80:8080")
 SPEC = ContainerSpec(
@@ -319,7 +319,7 @@ def test_one_odd_container_does_not_hide_the_others(store, memory_nodes, place):
     deployed = []
     for port in (8080, 8081):
         order = an_order(user, node, image, ports=parse(f"80:{port}"), primary=str(port))
-        deployed.append(instances.deploy(store, order, now=NOON)[0]["_id"])
+        deployed.append(instances.deploy(store, order, origin=AT_NOON)[0]["_id"])
     run_due(store, memory_nodes)
     for instance_id in deployed:
         here.power(instance_id, PowerAction.STOP)

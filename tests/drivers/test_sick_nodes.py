@@ -14,7 +14,7 @@ from service.store.nodes import TRIAL_AFTER
 from service.worker.job import claim
 from service.worker.slots import HELD, Begun, find_room, is_held
 from tests.sick_engines import SickEngines
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 ALL = frozenset(Lane)
 PORTS = count(10_000)
@@ -31,7 +31,7 @@ def take_on(store, owner, node):
     user, image = owner
     port = next(PORTS)
     order = an_order(user, node, image, ports=parse(f"80:{port}"), primary=port)
-    return instances.deploy(store, order, now=NOON)
+    return instances.deploy(store, order, origin=AT_NOON)
 
 
 def state(store, instance):
@@ -93,7 +93,7 @@ def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
     """Deploys that fill their lane leave the other to what is short."""
     ready, here = pulling
 
-    instances.suspend(store, ready["_id"], now=NOON)
+    instances.suspend(store, ready["_id"], origin=AT_NOON)
 
     assert eventually(lambda: here.containers[ready["_id"]].power == Power.STOPPED)
 
@@ -102,7 +102,7 @@ def test_a_deletion_does_not_wait_for_pulls_of_its_node(store, pulling):
     """The same for a deletion."""
     ready, _ = pulling
 
-    instances.delete(store, ready["_id"], now=NOON)
+    instances.delete(store, ready["_id"], origin=AT_NOON)
 
     assert eventually(lambda: store.instances.find(ready["_id"]) is None)
 
@@ -151,7 +151,7 @@ def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node
     run_due(store, memory_nodes)
     for _ in range(2):
         take_on(store, owner, node)
-    instances.suspend(store, ready["_id"], now=NOON)
+    instances.suspend(store, ready["_id"], origin=AT_NOON)
 
     claimed = claim_all(store, on_trial=[node["_id"]])
 

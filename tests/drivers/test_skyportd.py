@@ -20,7 +20,7 @@ from service.model.ports import parse
 from service.security.vault import Vault
 from service.worker.loop import Worker
 from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 SECRET_KEY = "a secret key of the tests"
 
@@ -543,7 +543,7 @@ def take_on(store, place, count):
     """Take on some instances."""
     return [
         instances.deploy(
-            store, an_order(*place, ports=parse(f"80:{port}"), primary=port), now=NOON
+            store, an_order(*place, ports=parse(f"80:{port}"), primary=port), origin=AT_NOON
         )[0]["_id"]
         for port in range(8080, 8080 + count)
     ]
@@ -594,7 +594,7 @@ def test_a_creation_is_not_in_the_way_of_another_s_deletion(store, settled, daem
     store.nodes.lock_deploy(
         place[1]["_id"], operation_id="another", instance_id="another", hold_s=60
     )
-    instances.delete(store, first, now=NOON)
+    instances.delete(store, first, origin=AT_NOON)
 
     claimed = store.operations.claim("t", lease_s=30, deploying={place[1]["_id"]: "another"})
 
@@ -608,7 +608,7 @@ def test_a_deletion_waits_for_its_own_creation(store, settled, daemon):
     store.nodes.lock_deploy(
         place[1]["_id"], operation_id="dead", instance_id=instance_id, hold_s=60
     )
-    deletion = instances.delete(store, instance_id, now=NOON)
+    deletion = instances.delete(store, instance_id, origin=AT_NOON)
 
     run_due(store, open_driver)
 
@@ -624,7 +624,7 @@ def test_what_is_no_longer_wanted_is_made_to_its_end(store, settled, daemon):
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(run_due, store, open_driver)
         assert eventually(lambda: daemon.creations)
-        instances.delete(store, instance_id, now=NOON)
+        instances.delete(store, instance_id, origin=AT_NOON)
         working.result()
     run_due(store, open_driver)
 

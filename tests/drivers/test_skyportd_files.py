@@ -12,9 +12,10 @@ from service.drivers.skyportd import files as skyportd_files
 from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeUnreachable
 from service.model.lifecycle import OperationStatus
+from service.model.origin import Origin
 from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 ID = "iaaaabbbbccc"
 PATH = f"/daemon/volumes/{ID}"
@@ -195,7 +196,7 @@ def settled(store, config, daemon):
         api_key=daemon.key, vault=Vault(config.secret_key),
     )  # fmt: skip
     order = an_order(a_user(store), node, an_image(store))
-    instance_id = instances.deploy(store, order, now=NOON)[0]["_id"]
+    instance_id = instances.deploy(store, order, origin=AT_NOON)[0]["_id"]
     run_due(store, open_driver)
     daemon.volumes[instance_id] = {"logs": "immutable", "it's": "link to itself"}
     return open_driver, node["_id"], instance_id
@@ -205,7 +206,7 @@ def remove(store, settled):
     """Delete the instance, and answer the operation as it is afterwards."""
     open_driver, _, instance_id = settled
     deletion = instances.delete(
-        store, instance_id, now=NOON, requested_by="key-1", request_id="request-1"
+        store, instance_id, origin=Origin(NOON, requested_by="key-1", request_id="request-1")
     )
     run_due(store, open_driver)
     return store.operations.get(deletion["_id"])
@@ -284,7 +285,7 @@ def clear(store, settled):
     """Ask for what is left to be removed once more, as a difference of the node."""
     open_driver, node_id, instance_id = settled
     resolution = {"adopt": [], "remove": [instance_id], "recreate": []}
-    [done] = drift.resolve(store, open_driver, node_id, resolution, now=NOON)
+    [done] = drift.resolve(store, open_driver, node_id, resolution, origin=AT_NOON)
     run_due(store, open_driver)
     return store.operations.get(done.operation_id)
 

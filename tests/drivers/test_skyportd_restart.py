@@ -19,7 +19,7 @@ from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.model.ports import parse
 from service.security.vault import Vault
 from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +220,7 @@ def stuck(store, config, daemon):
         api_key=daemon.key, vault=Vault(config.secret_key),
     )  # fmt: skip
     order = an_order(a_user(store), node, an_image(store))
-    instance, deploy = instances.deploy(store, order, now=NOON)
+    instance, deploy = instances.deploy(store, order, origin=AT_NOON)
     daemon.die_before_start = True
     run_due(store, open_driver)
     daemon.age(5)
@@ -275,7 +275,7 @@ def test_it_can_be_deleted_at_once(store, stuck, daemon):
     open_driver, instance_id, _ = stuck
     node_id = store.instances.get(instance_id)["node_id"]
     began = time.monotonic()
-    instances.delete(store, instance_id, now=NOON)
+    instances.delete(store, instance_id, origin=AT_NOON)
 
     run_due(store, open_driver)
 

@@ -13,7 +13,7 @@ from service.drivers.process.runner import ProcessRunner
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
 from service.serving.first_start import STARTER_IMAGES, import_images
-from tests.support import NOON, a_node, a_user, an_order, eventually, free_port, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_order, eventually, free_port, run_due
 
 pytestmark = pytest.mark.spawns
 
@@ -89,7 +89,7 @@ def test_the_web_server_serves(store, memory_nodes, tmp_path):
     node = a_node(store, memory_nodes)
     port = free_port()
     order = an_order(a_user(store), node, image, ports=parse(f"{port}:{port}"), primary=port)
-    instance, _ = instances.deploy(store, order, now=NOON)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
     runner = ProcessRunner(node["_id"], root=tmp_path / "instances")
     run_due(store, lambda _, **__: runner)
 

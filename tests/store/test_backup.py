@@ -20,7 +20,7 @@ from service.serving import embedded_mongod
 from service.store import Store
 from service.store.admin import backup, migrations, validators
 from service.store.admin.backup import BackupError
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 pytestmark = pytest.mark.fresh_database
 
@@ -46,7 +46,7 @@ def full(store, memory_nodes):
     a_node(store, memory_nodes, driver="skyportd", api_key="k" * 20, port=1, vault=VAULT)
     for port in (8080, 8081):
         order = an_order(user, node, image, ports=parse(f"80:{port}"), primary=port)
-        instances.deploy(store, order, now=NOON)
+        instances.deploy(store, order, origin=AT_NOON)
         if port == 8080:
             run_due(store, memory_nodes)
     left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
@@ -296,7 +296,7 @@ def test_what_was_running_is_taken_over_at_once(full, other, file):
 def test_a_running_operation_may_have_one_behind_it(full, other, file):
     """Both come back, since an instance may have one of each."""
     running = full.operations.claim("a-worker", lease_s=3600)
-    instances.delete(full, running["instance_id"], now=NOON)
+    instances.delete(full, running["instance_id"], origin=AT_NOON)
     full.back_up(file)
 
     other.restore(file)
@@ -349,7 +349,7 @@ def test_a_backup_is_of_one_moment(store, config, memory_nodes, other, tmp_path)
         while not stop.is_set():
             order = an_order(user, node, image, ports=parse(f"80:{next(ports)}"), primary=None)
             order["primary"] = str(order["ports"][0].host)
-            instances.deploy(store, order, now=NOON)
+            instances.deploy(store, order, origin=AT_NOON)
 
     thread = threading.Thread(target=deploy)
     thread.start()

@@ -16,7 +16,7 @@ from service.contract.users import UserAnswer
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import Store
 from service.store.admin import migrations
-from tests.support import NOON, a_node, a_user, an_image, an_order
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order
 
 pytestmark = pytest.mark.fresh_database
 
@@ -34,7 +34,7 @@ def database(mongo_client, config):
 def old(store, database, memory_nodes):
     """A database that an earlier version left: one document of each kind, without newer fields."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
-    instances.deploy(store, an_order(user, node, image), now=NOON)
+    instances.deploy(store, an_order(user, node, image), origin=AT_NOON)
     keys.create(store, name="old", now=NOON)
     database["meta"].drop()
     for name, fields in migrations._ADDED.items():

@@ -17,7 +17,7 @@ from service.errors import (
 )
 from service.model.lifecycle import Power
 from service.model.ports import parse
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 RACERS = 50
 NEVER = NOON.replace(year=2999)
@@ -76,7 +76,7 @@ def test_one_email_is_added_once(store):
 
 def test_one_port_is_given_once(store, memory_nodes, order):
     """Of many deploys for one host port one wins, and one container runs."""
-    outcomes = race(lambda _: instances.deploy(store, order, now=NOON))
+    outcomes = race(lambda _: instances.deploy(store, order, origin=AT_NOON))
     run_due(store, memory_nodes)
 
     assert {"done": 1, PortTaken.__name__: RACERS - 1} == kinds(outcomes)
@@ -89,7 +89,7 @@ def test_memory_is_not_given_twice(store, order):
         lambda n: instances.deploy(
             store,
             {**order, "ports": parse(f"80:{9000 + n}"), "primary": 9000 + n},
-            now=NOON,
+            origin=AT_NOON,
         )
     )
 
@@ -109,7 +109,7 @@ def test_a_node_is_not_deleted_under_a_deploy(store, order):
         return instances.deploy(
             store,
             {**order, "ports": parse(f"80:{9000 + number}"), "primary": 9000 + number},
-            now=NOON,
+            origin=AT_NOON,
         )
 
     outcomes = race(deploy_or_delete, racers=10)
@@ -125,22 +125,22 @@ def test_a_node_is_not_deleted_under_a_deploy(store, order):
 
 def test_deletes_of_one_instance_agree(store, memory_nodes, order):
     """Whoever deletes an instance at the same time gets the same operation."""
-    instance, _ = instances.deploy(store, order, now=NOON)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
     run_due(store, memory_nodes)
 
-    outcomes = race(lambda _: instances.delete(store, instance["_id"], now=NOON), racers=10)
+    outcomes = race(lambda _: instances.delete(store, instance["_id"], origin=AT_NOON), racers=10)
 
     assert 1 == len({operation["_id"] for operation in outcomes})
 
 
 def test_suspend_unsuspend_and_delete_at_once_agree(store, memory_nodes, order, worker):
     """Whatever order they arrive in, nobody sees an error that is not about the deletion."""
-    instance, _ = instances.deploy(store, order, now=NOON)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
 
     def act(number):
         if number == 7:
-            return instances.delete(store, instance["_id"], now=NOON)
-        return SUSPENSIONS[number % 2](store, instance["_id"], now=NOON)
+            return instances.delete(store, instance["_id"], origin=AT_NOON)
+        return SUSPENSIONS[number % 2](store, instance["_id"], origin=AT_NOON)
 
     outcomes = race(act, racers=12)
     run_due(store, memory_nodes)
@@ -160,7 +160,7 @@ def test_a_user_is_not_deleted_under_a_deploy(store, order):
         return instances.deploy(
             store,
             {**order, "ports": parse(f"80:{9000 + number}"), "primary": 9000 + number},
-            now=NOON,
+            origin=AT_NOON,
         )
 
     outcomes = race(deploy_or_delete, racers=10)
@@ -179,7 +179,7 @@ def test_cores_are_not_given_twice(store, memory_nodes):
 
     outcomes = race(
         lambda n: instances.deploy(
-            store, {**order, "ports": parse(f"80:{9000 + n}"), "primary": 9000 + n}, now=NOON
+            store, {**order, "ports": parse(f"80:{9000 + n}"), "primary": 9000 + n}, origin=AT_NOON
         ),
         racers=20,
     )
@@ -190,11 +190,11 @@ def test_cores_are_not_given_twice(store, memory_nodes):
 @pytest.mark.parametrize("acts", [*itertools.permutations(["suspend", "unsuspend", "delete"])])
 def test_suspend_unsuspend_and_delete_converge(store, memory_nodes, order, worker, acts):
     """Begun in any order and done at once, they leave neither a document nor a container."""
-    instance, _ = instances.deploy(store, order, now=NOON)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
     here = memory_nodes[order["node_id"]]
 
     def act(number):
-        return getattr(instances, acts[number])(store, instance["_id"], now=NOON)
+        return getattr(instances, acts[number])(store, instance["_id"], origin=AT_NOON)
 
     outcomes = race(act, racers=3)
 
@@ -208,10 +208,10 @@ def test_suspend_unsuspend_and_delete_converge(store, memory_nodes, order, worke
 
 def test_suspensions_at_once_agree_with_the_container(store, memory_nodes, order, worker):
     """Of many who suspend and unsuspend, the last that was written down is what happens."""
-    instance, _ = instances.deploy(store, order, now=NOON)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
     container = memory_nodes[order["node_id"]].containers
 
-    race(lambda n: SUSPENSIONS[n % 2](store, instance["_id"], now=NOON), racers=10)
+    race(lambda n: SUSPENSIONS[n % 2](store, instance["_id"], origin=AT_NOON), racers=10)
 
     assert eventually(lambda: not store.operations.list_touched(order["node_id"], NEVER))
     after = store.instances.get(instance["_id"])
@@ -221,7 +221,7 @@ def test_suspensions_at_once_agree_with_the_container(store, memory_nodes, order
 
 def test_one_operation_has_one_worker(store, order):
     """Of many who claim at the same moment one gets it."""
-    instances.deploy(store, order, now=NOON)
+    instances.deploy(store, order, origin=AT_NOON)
 
     claimed = race(lambda n: store.operations.claim(f"worker-{n}", lease_s=30), racers=20)
 

@@ -24,7 +24,7 @@ from service.serving.embedded_mongod import find_mongod
 from service.store import Store
 from service.store.collection import translate
 from service.store.users import Users
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, free_port
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, free_port
 
 
 def every_error():
@@ -134,7 +134,7 @@ def test_what_does_not_exist_cannot_be_got(store):
 def deployed(store, memory_nodes):
     """An instance that was taken on."""
     node = a_node(store, memory_nodes)
-    return instances.deploy(store, an_order(a_user(store), node, an_image(store)), now=NOON)
+    return instances.deploy(store, an_order(a_user(store), node, an_image(store)), origin=AT_NOON)
 
 
 def test_an_instance_moves_only_as_allowed(store, deployed):
@@ -199,7 +199,7 @@ def test_an_operation_moves_only_as_allowed(store, mongo_client, config, before)
     its end, and what runs can be taken over, put off and ended.
     """
     lease = HELD if before == OperationStatus.RUNNING else None
-    document = {**draft_for(OperationKind.DEPLOY, "i", "n", now=NOON), "_id": "o",
+    document = {**draft_for(OperationKind.DEPLOY, "i", "n", origin=AT_NOON), "_id": "o",
                 "status": before, "lease": lease}  # fmt: skip
     after = set()
     for write in WRITES:
@@ -214,7 +214,7 @@ def test_an_operation_moves_only_as_allowed(store, mongo_client, config, before)
 def test_one_operation_of_an_instance_waits(store, deployed):
     """A second waiting operation of an instance is refused by the database itself."""
     instance, _ = deployed
-    second = draft(OperationKind.SUSPEND, instance, now=NOON, requested_by=None, request_id=None)
+    second = draft(OperationKind.SUSPEND, instance, origin=AT_NOON)
 
     with pytest.raises(Conflict):
         store.operations.add(second)
@@ -311,7 +311,7 @@ def waiting(store, memory_nodes):
         an_order(a_user(store), node, image, ports=parse(f"80:{port}"), primary=str(port))
         for port in (8080, 8081)
     ]
-    return [instances.deploy(store, order, now=NOON)[1]["_id"] for order in orders]
+    return [instances.deploy(store, order, origin=AT_NOON)[1]["_id"] for order in orders]
 
 
 def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, config, waiting):

@@ -16,7 +16,7 @@ from service.model.lifecycle import Power
 from service.store import Store
 from service.store.admin import migrations, validators
 from service.store.admin.validators import make_schema
-from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 pytestmark = pytest.mark.fresh_database
 
@@ -34,7 +34,7 @@ def database(mongo_client, config):
 def full(store, memory_nodes):
     """One document of each kind at least, as the program makes them and changes them."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
-    instances.deploy(store, an_order(user, node, image, disk_gb=1.5), now=NOON)
+    instances.deploy(store, an_order(user, node, image, disk_gb=1.5), origin=AT_NOON)
     run_due(store, memory_nodes)
     left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
     gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)

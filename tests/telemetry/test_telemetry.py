@@ -28,6 +28,7 @@ from service.store import Store
 from service.telemetry import logs
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (
+    AT_NOON,
     DEPLOY,
     NOON,
     ApiClient,
@@ -142,7 +143,7 @@ def test_what_is_undone_is_no_line(store, memory_nodes, place, lines):
     """
     Of a transaction that is tried again each move is told once, and of one that fails none.
     """
-    instance, _ = instances.deploy(store, an_order(*place), now=NOON)
+    instance, _ = instances.deploy(store, an_order(*place), origin=AT_NOON)
     attempts = []
 
     def delete(session):

@@ -8,8 +8,10 @@ from service import drift, instances, operations
 from service.drivers import ContainerSpec
 from service.drivers.memory import Container
 from service.model.lifecycle import OperationKind, OperationStatus, Power
+from service.model.origin import Origin
 from service.model.ports import parse
 from tests.support import (
+    AT_NOON,
     DEPLOY,
     NOON,
     a_body,
@@ -254,7 +256,7 @@ def test_a_stray_container_is_left_alone(here, orphan, settle):
 def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, here, ready, settle):
     """Some minutes after a node refused a deletion it is asked again."""
     here.refuse("no")
-    instances.delete(store, ready, now=NOON - drift.PURSUE_AGAIN_AFTER)
+    instances.delete(store, ready, origin=Origin(NOON - drift.PURSUE_AGAIN_AFTER))
     operation = store.operations.claim("a-token", lease_s=30)
     store.operations.finish(
         operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - drift.PURSUE_AGAIN_AFTER
@@ -440,7 +442,7 @@ def test_who_adopts_names_an_owner(api, node, orphan):
 
 def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, here, ready):
     """Should an instance of that id exist when the removal runs, its container stays."""
-    removal = operations.draft_for(OperationKind.REMOVE, ready, node["_id"], now=NOON)
+    removal = operations.draft_for(OperationKind.REMOVE, ready, node["_id"], origin=AT_NOON)
     store.operations.add(removal)
 
     run_due(store, memory_nodes)

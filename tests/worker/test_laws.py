@@ -8,7 +8,7 @@ from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
 from service.model.ports import parse
-from tests.support import NOON, a_node, a_user, an_image, an_order, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(
     st.sampled_from(
@@ -64,7 +64,7 @@ def do(store, nodes, here, order, known, act):
     """Do one act, to the newest instance there is."""
     match act:
         case "deploy":
-            known.append(instances.deploy(store, order, now=NOON))
+            known.append(instances.deploy(store, order, origin=AT_NOON))
         case "work":
             run_due(store, nodes)
         case "die":
@@ -87,19 +87,19 @@ def do_to(store, instance_id, operation_id, act):
     """Do one act to this instance, or to the operation that deploys it."""
     match act:
         case "delete":
-            instances.delete(store, instance_id, now=NOON)
+            instances.delete(store, instance_id, origin=AT_NOON)
         case "forget":
-            instances.delete_by_force(store, instance_id, now=NOON)
+            instances.delete_by_force(store, instance_id, origin=AT_NOON)
         case "suspend":
-            instances.suspend(store, instance_id, now=NOON)
+            instances.suspend(store, instance_id, origin=AT_NOON)
         case "unsuspend":
-            instances.unsuspend(store, instance_id, now=NOON)
+            instances.unsuspend(store, instance_id, origin=AT_NOON)
         case "cancel":
             operations.cancel(store, operation_id, now=NOON)
         case "retry":
-            operations.retry(store, operation_id, now=NOON)
+            operations.retry(store, operation_id, origin=AT_NOON)
         case kind:
-            instances.change_power(store, instance_id, OperationKind(kind), now=NOON)
+            instances.change_power(store, instance_id, OperationKind(kind), origin=AT_NOON)
 
 
 def settle(store, nodes, here):

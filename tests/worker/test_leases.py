@@ -13,7 +13,7 @@ from service.errors import LeaseLost
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.worker.carry_out import Job, carry_out
 from tests.sick_engines import SickEngines
-from tests.support import NOON, a_node, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
 
 SKYQUAY = Path(sys.executable).with_name("skyquay")
 
@@ -30,7 +30,7 @@ def here(memory_nodes, place):
 @pytest.fixture
 def deployed(store, place):
     """An instance that was taken on, and its operation."""
-    return instances.deploy(store, an_order(*place), now=NOON)
+    return instances.deploy(store, an_order(*place), origin=AT_NOON)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_what_was_handed_over_is_not_gone_on_with(store, deployed):
 
 def test_a_late_worker_does_not_stop_anything(store, memory_nodes, here, ready):
     """The node is not touched by who lost the lease, also where nobody has taken it over."""
-    instances.suspend(store, ready, now=NOON)
+    instances.suspend(store, ready, origin=AT_NOON)
 
     carry_out_late(store, memory_nodes, here)
 
@@ -144,7 +144,7 @@ def test_a_late_worker_does_not_stop_anything(store, memory_nodes, here, ready):
 
 def test_a_late_worker_does_not_remove_anything(store, memory_nodes, here, ready):
     """A deletion that was held up is done by whoever takes it over."""
-    instances.delete(store, ready, now=NOON)
+    instances.delete(store, ready, origin=AT_NOON)
 
     carry_out_late(store, memory_nodes, here)
 
@@ -159,7 +159,7 @@ def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, plac
         node = a_node(
             store, memory_nodes, driver="docker", address="127.0.0.1", port=engines.ports[0]
         )
-        instance, operation = instances.deploy(store, an_order(user, node, image), now=NOON)
+        instance, operation = instances.deploy(store, an_order(user, node, image), origin=AT_NOON)
         worker = programs(SKYQUAY, "worker", SKYQUAY_LEASE_S="1", SKYQUAY_ALLOW_LOOPBACK_NODES="1")
         assert eventually(lambda: engines.holding, timeout_s=60)
         worker.send_signal(signal.SIGSTOP)

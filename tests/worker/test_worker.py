@@ -11,7 +11,7 @@ from service.app import make_worker
 from service.errors import NodeFailure, OperationSuperseded
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.worker.carry_out import MAX_ATTEMPTS, Job, backoff_s, carry_out
-from tests.support import NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def node(store, memory_nodes):
 def deployed(store, node):
     """An instance that was taken on, and not yet deployed."""
     order = an_order(a_user(store), node, an_image(store))
-    return instances.deploy(store, order, now=NOON)
+    return instances.deploy(store, order, origin=AT_NOON)
 
 
 def claim(store, *, lease_s=30.0):
@@ -147,7 +147,7 @@ def test_attempts_scatter():
 def test_suspended_while_installing_stays_stopped(store, memory_nodes, node, deployed):
     """Who suspends an instance that is INSTALLING finds it READY and stopped."""
     instance, _ = deployed
-    instances.suspend(store, instance["_id"], now=NOON)
+    instances.suspend(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
 
@@ -165,7 +165,7 @@ def test_suspended_in_the_last_moment_stays_stopped(store, memory_nodes, node, d
     here = memory_nodes[node["_id"]]
     here.stall()
     assert here.await_stalled()
-    instances.suspend(store, instance["_id"], now=NOON)
+    instances.suspend(store, instance["_id"], origin=AT_NOON)
 
     here.release()
 
@@ -177,7 +177,7 @@ def test_suspended_in_the_last_moment_stays_stopped(store, memory_nodes, node, d
 def test_delete_supersedes_a_deploy_that_waits(store, memory_nodes, deployed):
     """Deleting what is not yet deployed ends the deployment before it begins."""
     instance, operation = deployed
-    instances.delete(store, instance["_id"], now=NOON)
+    instances.delete(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
 
@@ -190,7 +190,7 @@ def test_delete_overtakes_a_deploy_that_runs(store, memory_nodes, node, deployed
     here = memory_nodes[node["_id"]]
     here.stall()
     assert here.await_stalled()
-    instances.delete(store, instance["_id"], now=NOON)
+    instances.delete(store, instance["_id"], origin=AT_NOON)
 
     here.release()
 
@@ -202,7 +202,7 @@ def test_delete_gives_everything_back(store, memory_nodes, node, deployed):
     """After a delete the node has promised nothing, and the port is free."""
     instance, _ = deployed
     run_due(store, memory_nodes)
-    instances.delete(store, instance["_id"], now=NOON)
+    instances.delete(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
 
@@ -217,7 +217,7 @@ def test_a_failed_instance_can_be_deleted(store, memory_nodes, node, deployed):
     memory_nodes[node["_id"]].refuse()
     run_due(store, memory_nodes)
     memory_nodes[node["_id"]].behave()
-    instances.delete(store, instance["_id"], now=NOON)
+    instances.delete(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
 
@@ -229,11 +229,11 @@ def test_a_delete_that_a_node_refused_can_be_repeated(store, memory_nodes, node,
     instance, _ = deployed
     run_due(store, memory_nodes)
     memory_nodes[node["_id"]].refuse()
-    first = instances.delete(store, instance["_id"], now=NOON)
+    first = instances.delete(store, instance["_id"], origin=AT_NOON)
     run_due(store, memory_nodes)
     memory_nodes[node["_id"]].behave()
 
-    second = instances.delete(store, instance["_id"], now=NOON)
+    second = instances.delete(store, instance["_id"], origin=AT_NOON)
     run_due(store, memory_nodes)
 
     assert first["_id"] != second["_id"]
@@ -311,7 +311,7 @@ def test_operations_of_one_instance_run_one_at_a_time(store, memory_nodes, deplo
     """While an operation of an instance runs, no other of it is claimed."""
     instance, _ = deployed
     claim(store)
-    instances.delete(store, instance["_id"], now=NOON)
+    instances.delete(store, instance["_id"], origin=AT_NOON)
 
     second = store.operations.claim("another", lease_s=30)
 
@@ -351,8 +351,8 @@ def test_unsuspending_while_a_suspension_waits_supersedes_it(store, memory_nodes
     """Of suspend and unsuspend only the last that is wanted is carried out."""
     instance, _ = deployed
     run_due(store, memory_nodes)
-    _, suspension = instances.suspend(store, instance["_id"], now=NOON)
-    instances.unsuspend(store, instance["_id"], now=NOON)
+    _, suspension = instances.suspend(store, instance["_id"], origin=AT_NOON)
+    instances.unsuspend(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
 
