@@ -1,4 +1,4 @@
-"""Everything that can go wrong on purpose, drawn once.
+"""Everything that can go over the wire as an error, drawn once.
 
     ServiceError                500 internal_error
     ├── InvalidInput            400 invalid_input         the request is wrong; names the field
@@ -19,9 +19,6 @@
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
     │   └── NodeRefused         500 node_refused          it answered no, and will do so again
-    ├── OperationSuperseded     500 operation_superseded  no longer wanted; never on the wire
-    │   └── LeaseLost           500 lease_lost            no longer ours to do; never on the wire
-    ├── OperationCancelled      500 operation_cancelled   somebody asked to stop; never on the wire
     ├── Busy                    503 busy                  too many others wait already; ask again
     ├── Unready                 503 not_ready             something that it needs is not there
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
@@ -185,27 +182,6 @@ class NodeRefused(NodeFailure):
     """The node answered no, for a reason that trying again does not change."""
 
     code = "node_refused"
-
-
-class OperationSuperseded(ServiceError):
-    """The operation is no longer wanted: stop, and leave the rest undone."""
-
-    code = "operation_superseded"
-
-
-class LeaseLost(OperationSuperseded):
-    """The operation is perhaps somebody else's by now: touch nothing more, and write nothing."""
-
-    code = "lease_lost"
-
-    def __init__(self, message: str = "The lease was lost.", /, **details: object) -> None:
-        super().__init__(message, **details)
-
-
-class OperationCancelled(ServiceError):
-    """Somebody asked to stop the operation: leave the rest undone."""
-
-    code = "operation_cancelled"
 
 
 class Busy(ServiceError):

@@ -23,6 +23,13 @@ CALLS = (
 Driver = TypeVar("Driver", bound=type)
 
 
+class Interruption(Exception):
+    """Raised by `authorize`, `checkpoint` or `report`: the rest of the call is not wanted.
+
+    It goes through every driver as it is.
+    """
+
+
 def raises_only_ours(translate: Callable[[str, Exception], NodeFailure]) -> Callable[..., Any]:
     """Make a decorator of driver classes. Every error that a call raises is translated.
 
@@ -56,7 +63,7 @@ def _translated(
             options["checkpoint"] = checkpoint
         try:
             return call(driver, *args, **options)
-        except ServiceError:
+        except (ServiceError, Interruption):
             raise
         except Exception as exc:
             if any(exc is each for each in theirs):

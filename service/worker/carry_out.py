@@ -8,18 +8,16 @@ from contextlib import closing
 
 from service import instances, operations
 from service.drivers import DriverFactory, NodeDriver
-from service.errors import (
-    LeaseLost,
-    NodeFailure,
-    NodeRefused,
-    NodeUnreachable,
-    OperationCancelled,
-    OperationSuperseded,
-    ServiceError,
-)
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
 from service.store.collection import Session
-from service.worker.job import UNEXPECTED, Job, NodeBusy, backoff_s
+from service.worker.interruptions import (
+    LeaseLost,
+    NodeBusy,
+    OperationCancelled,
+    OperationSuperseded,
+)
+from service.worker.job import UNEXPECTED, Job, backoff_s
 from service.worker.steps import CARRY_OUT
 
 log = logging.getLogger(__name__)
@@ -49,11 +47,11 @@ def _end(job: Job, open_driver: DriverFactory) -> None:
     except LeaseLost:
         raise
     except OperationSuperseded as exc:
-        job.finish(OperationStatus.SUPERSEDED, error=exc.message)
+        job.finish(OperationStatus.SUPERSEDED, error=str(exc))
     except OperationCancelled as exc:
-        _give_up(job, OperationStatus.CANCELLED, exc.message)
+        _give_up(job, OperationStatus.CANCELLED, str(exc))
     except NodeBusy as exc:
-        job.reschedule(delay_s=NODE_BUSY_S, error=exc.message)
+        job.reschedule(delay_s=NODE_BUSY_S, error=str(exc))
     except NodeFailure as failure:
         _settle_failure(job, failure)
     except ServiceError:
@@ -77,8 +75,6 @@ def _carry_out(job: Job, open_driver: DriverFactory) -> None:
         try:
             CARRY_OUT[job.operation["kind"]](job, driver)
             _reset_unanswered(job)
-        except LeaseLost:
-            raise
         except OperationSuperseded:
             _clean_up(job, driver)
             raise

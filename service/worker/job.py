@@ -7,12 +7,19 @@ from collections.abc import Callable
 from datetime import datetime
 
 from service import operations
-from service.errors import LeaseLost, OperationCancelled, OperationSuperseded, ServiceError
+from service.drivers.boundary import Interruption
+from service.errors import ServiceError
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
 from service.store.due import ANY_ROOM, Room
+from service.worker.interruptions import (
+    LeaseLost,
+    NodeBusy,
+    OperationCancelled,
+    OperationSuperseded,
+)
 
 CHECKPOINT_EVERY_S = 1.0
 """How often a step under way asks the database whether it is still wanted."""
@@ -21,10 +28,6 @@ UNEXPECTED = "Unexpected error; see Skyquay's log."
 
 
 MAX_DELAY_S = 60.0
-
-
-class NodeBusy(ServiceError):
-    """Something else must end first. Nothing was tried."""
 
 
 def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> float:
@@ -177,7 +180,8 @@ class Job:
         try:
             work()
         except Exception as exc:
-            self._end_step(exc.message if isinstance(exc, ServiceError) else UNEXPECTED)
+            expected = isinstance(exc, (ServiceError, Interruption))
+            self._end_step(str(exc) if expected else UNEXPECTED)
             raise
         self._end_step(None)
 

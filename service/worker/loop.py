@@ -16,6 +16,7 @@ import structlog
 
 from service import drift, nodes
 from service.drivers import DriverFactory, NodeDriver
+from service.drivers.boundary import Interruption
 from service.errors import ServiceError
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus, lane_of
@@ -216,11 +217,11 @@ class Worker:
     def _guarded(self, work: Callable[..., object], *args: object, **kwargs: object) -> object:
         try:
             return work(*args, **kwargs)
-        except ServiceError as exc:
+        except (ServiceError, Interruption) as exc:
             # Not the arguments of what was to be done: a node's document is among them.
             function = work.func if isinstance(work, partial) else work
             facts = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
-            log.warning(exc.message, extra=facts)
+            log.warning(str(exc), extra=facts)
         except Exception:
             # A bug must not end the worker: the lease runs out, and the operation is tried again.
             log.exception("worker.crashed")

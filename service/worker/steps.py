@@ -10,7 +10,7 @@ from functools import partial
 
 from service import instances, leftovers
 from service.drivers import ContainerStatus, Leftovers, NodeDriver
-from service.errors import NodeRefused, NodeUnreachable, OperationSuperseded
+from service.errors import NodeRefused, NodeUnreachable
 from service.model.documents import Deploying, Instance
 from service.model.lifecycle import (
     InstanceState,
@@ -20,7 +20,8 @@ from service.model.lifecycle import (
     PowerAction,
 )
 from service.store.collection import Session
-from service.worker.job import Job, NodeBusy, backoff_s
+from service.worker.interruptions import NodeBusy, OperationSuperseded
+from service.worker.job import Job, backoff_s
 
 
 def deploy(job: Job, driver: NodeDriver) -> None:

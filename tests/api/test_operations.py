@@ -4,8 +4,8 @@ import pytest
 
 from service.api.call import current_call
 from service.api.context import EXTENSION
-from service.errors import OperationCancelled
 from service.worker.carry_out import Job
+from service.worker.interruptions import OperationCancelled
 from tests.support import DEPLOY, NOON, a_body, eventually, get, run_due, told
 
 

@@ -20,11 +20,12 @@ from service.drivers.docker.engine import DockerEngine
 from service.drivers.memory import MemoryNode, OpenedNode
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.skyportd.daemon import Skyportd
-from service.errors import LeaseLost, NodeRefused, OperationSuperseded
+from service.errors import NodeRefused
 from service.instances import make_id
 from service.model.lifecycle import Power, PowerAction
 from service.model.ports import parse
 from service.security.certificates import make_context
+from service.worker.interruptions import LeaseLost, OperationSuperseded
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import eventually, free_port

@@ -21,10 +21,11 @@ from docker.errors import APIError, DockerException
 from service.drivers import ContainerSpec
 from service.drivers.docker.client import find_taken_port, translate
 from service.drivers.docker.engine import LABEL, DockerEngine
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
+from service.worker.interruptions import OperationSuperseded
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.support import eventually, free_port
 

@@ -13,11 +13,12 @@ from service.drivers import ContainerSpec
 from service.drivers.skyportd import console as skyportd_console
 from service.drivers.skyportd import daemon as driver_module
 from service.drivers.skyportd.daemon import Skyportd
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable, OperationSuperseded
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
 from service.model.ports import parse
 from service.security.vault import Vault
+from service.worker.interruptions import OperationSuperseded
 from service.worker.loop import Worker
 from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from service import instances
-from service.errors import LeaseLost
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.worker.carry_out import Job, carry_out
+from service.worker.interruptions import LeaseLost
 from tests.sick_engines import SickEngines
 from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
 

@@ -8,9 +8,10 @@ import pytest
 
 from service import instances, operations
 from service.app import make_worker
-from service.errors import NodeFailure, OperationSuperseded
+from service.errors import NodeFailure
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.worker.carry_out import MAX_ATTEMPTS, Job, backoff_s, carry_out
+from service.worker.interruptions import OperationSuperseded
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 

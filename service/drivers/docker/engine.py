@@ -34,7 +34,7 @@ from service.drivers import (
     split_grace,
 )
 from service.drivers.answers import read_text
-from service.drivers.boundary import raises_only_ours
+from service.drivers.boundary import Interruption, raises_only_ours
 from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, BoundedSocket, Bounds
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, explain, find_taken_port, translate
@@ -502,7 +502,7 @@ class DockerEngine:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except ServiceError:  # also the database's, which the owner asks
+        except (ServiceError, Interruption):  # also the database's, which the owner asks
             raise
         except Exception as exc:
             raise translate(self._node_id, exc) from exc
