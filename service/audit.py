@@ -6,10 +6,10 @@ ever changed without an entry. Rejected requests are counted, an entry an hour.
 
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from service.model.addresses import find_caller
-from service.model.documents import AuditEntry
+from service.model.documents import AuditEntry, new_audit_entry
 from service.model.lifecycle import Outcome
 from service.store import Store
 from service.store.audit import REJECTION_WINDOW_S, first_id
@@ -28,21 +28,16 @@ def begin(
     now: datetime,
 ) -> AuditEntry:
     """Write down who tries what. It is forgotten after `keep_s` seconds."""
-    entry = AuditEntry(
-        _id=f"{first_id(now)}{secrets.token_hex(6)}",
-        at=now,
+    entry = new_audit_entry(
+        f"{first_id(now)}{secrets.token_hex(6)}",
         action=action,
         target_kind=target_kind,
         target_id=target_id,
         key_id=key_id,
         address=address,
         request_id=request_id,
-        before=None,
-        after=None,
-        outcome=None,
-        status=None,
-        code=None,
-        expires_at=now + timedelta(seconds=keep_s),
+        keep_s=keep_s,
+        now=now,
     )
     store.audit.add(entry)
     return entry
@@ -95,22 +90,17 @@ def count_rejection(
     forgotten `keep_s` seconds after the last.
     """
     hour = int(now.timestamp()) // REJECTION_WINDOW_S
-    first = AuditEntry(
-        _id=f"{first_id(now)}{secrets.token_hex(6)}",
-        at=now,
+    first = new_audit_entry(
+        f"{first_id(now)}{secrets.token_hex(6)}",
         action=action,
         target_kind=target_kind,
-        target_id=None,
         key_id=key_id,
         address=address,
         request_id=request_id,
-        before=None,
-        after=None,
-        outcome=Outcome.REFUSED,
-        status=status,
-        code=code,
-        expires_at=now + timedelta(seconds=keep_s),
+        keep_s=keep_s,
+        now=now,
     )
+    first |= {"outcome": Outcome.REFUSED, "status": status, "code": code}
     latest = {name: first[name] for name in ("status", "code", "expires_at")}
     store.audit.count_rejection(
         f"{key_id or ''} {find_caller(address)} {action} {hour}",

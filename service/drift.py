@@ -25,7 +25,7 @@ from service.errors import (
     NodeOffline,
     NodeUnreachable,
 )
-from service.model.documents import Instance, Leftover, Node, Operation
+from service.model.documents import Instance, Leftover, Node, Operation, new_operation
 from service.model.lifecycle import (
     OPEN,
     InstanceState,
@@ -172,9 +172,7 @@ def resolve(
         if instance_id in missing:
             operation = instances.delete(store, instance_id, origin=origin)
         else:
-            operation = operations.draft_for(
-                OperationKind.REMOVE, instance_id, node_id, origin=origin
-            )
+            operation = new_operation(OperationKind.REMOVE, instance_id, node_id, origin=origin)
             if instance_id in unknown:  # of files that were left no container is known
                 operation["container_id"] = unknown[instance_id].status.container_id
             store.operations.add(operation)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.errors import InvalidInput, NotFound
-from service.model.documents import Image
+from service.model.documents import Image, new_image
 from service.store import Store
 
 
@@ -24,10 +24,9 @@ def put(
 ) -> Image:
     """Add an image, or replace the one of the same name, whose id stays.
 
-    `fields` is an image as `service.model.documents.Image` has it, but for the id and the times.
+    `fields` are those of `new_image`.
     """
-    image = {**fields, "_id": new_id(), "created_at": now, "updated_at": now}
-    return store.images.put(image)  # type: ignore[arg-type]
+    return store.images.put(new_image(new_id(), **fields, now=now))
 
 
 def resolve(store: Store, reference: str, name: str | None) -> Image:
@@ -83,23 +82,4 @@ def list_secret(image: Image, names: Iterable[str]) -> list[str]:
 
 def outside_catalogue(reference: str) -> Image:
     """Describe a container image that the catalogue does not have: it runs as it was built."""
-    epoch = datetime.fromtimestamp(0, tz=UTC)
-    return Image(
-        _id="",
-        name=reference,
-        image=reference,
-        alt_images=[],
-        env=[],
-        cmd=None,
-        scripts={},
-        variables={},
-        stop_command=None,
-        description="",
-        author="",
-        author_name="",
-        meta={},
-        features=[],
-        process=False,
-        created_at=epoch,
-        updated_at=epoch,
-    )
+    return new_image("", name=reference, image=reference, now=datetime.fromtimestamp(0, tz=UTC))

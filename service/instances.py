@@ -14,8 +14,8 @@ from service.errors import (
     NodeFailure,
     NodeOffline,
 )
-from service.model.documents import Image, Instance, Node, Operation, PortPair
-from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
+from service.model.documents import Image, Instance, Node, Operation, new_instance
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.ports import PortMapping, parse_primary
@@ -65,8 +65,8 @@ def deploy(
     _check_node(node, image, variables)
     _check_online(node, queue=order.get("queue", False))
 
-    instance = Instance(
-        _id=new_id(),
+    instance = new_instance(
+        new_id(),
         name=order["name"],
         user_id=user["_id"],
         node_id=node["_id"],
@@ -76,8 +76,7 @@ def deploy(
         memory_mib=order["memory_mib"],
         cpu_milli=order["cpu_milli"],
         disk_gb=order["disk_gb"],
-        ports=[mapping.host for mapping in order["ports"]],
-        port_map=[PortPair(container=m.container, host=m.host) for m in order["ports"]],
+        ports=order["ports"],
         primary=order["primary"],
         primary_port=primary.host,
         variables=variables,
@@ -87,13 +86,7 @@ def deploy(
         alt_images=image["alt_images"],
         stop_command=image["stop_command"],
         scripts=image["scripts"],
-        state=InstanceState.INSTALLING,
-        suspended=False,
-        power=Power.UNKNOWN,
-        container_id=None,
-        error=None,
-        created_at=origin.now,
-        updated_at=origin.now,
+        now=origin.now,
     )
     operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
 
@@ -252,8 +245,8 @@ def adopt(
     """
     secret = {name for each in candidates for name in images.list_secret(each, spec.env)}
     image = candidates[0] if len(candidates) == 1 else None
-    return Instance(
-        _id=spec.instance_id,
+    return new_instance(
+        spec.instance_id,
         name=name,
         user_id=user_id,
         node_id=node_id,
@@ -262,25 +255,18 @@ def adopt(
         image_name=image["name"] if image else spec.image,
         memory_mib=spec.memory_mib,
         cpu_milli=spec.cpu_milli,
-        disk_gb=None,
-        ports=[mapping.host for mapping in spec.ports],
-        port_map=[PortPair(container=m.container, host=m.host) for m in spec.ports],
+        ports=spec.ports,
         primary=str(spec.primary.host),
         primary_port=spec.primary.host,
-        variables={},
         secret_variables=sorted(secret),
         env=[f"{name}={value}" for name, value in spec.env.items()],
         cmd=list(spec.cmd) if isinstance(spec.cmd, tuple) else spec.cmd,
         alt_images=image["alt_images"] if image else [],
         stop_command=spec.stop_command,
-        scripts={},
         state=InstanceState.READY,
-        suspended=False,
         power=status.power,
         container_id=status.container_id,
-        error=None,
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
 
 

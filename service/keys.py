@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.model.access import SCOPES, Access, expand, parse_network
-from service.model.documents import Key, RetiringKey
+from service.model.documents import Key, RetiringKey, new_key
 from service.model.orders import Grant
 from service.store import Store
 from service.store.collection import Session
@@ -53,7 +53,7 @@ def create(
     created_by: str | None = None,
     family: str | None = None,
     most: int | None = None,
-    new_key: Callable[[], str] = make_key,
+    new_value: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
@@ -62,13 +62,12 @@ def create(
     that it is given by name, NotFound when the user whom it is limited to does not exist, Conflict
     when there is a key of this value already, and TooManyKeys when its `family` has `most` keys.
     """
-    key = key or new_key()
+    key = key or new_value()
     granted = grant or {}
-    document = Key(
-        _id=secrets.token_hex(6),
+    document = new_key(
+        secrets.token_hex(6),
         digest=digest(key),
         prefix=_find_prefix(key),
-        retiring=None,
         name=name,
         scopes=granted.get("scopes", ["*"]),
         user_id=granted.get("user_id"),
@@ -77,17 +76,15 @@ def create(
         networks=granted.get("networks"),
         compatibility=compatibility,
         expires_at=granted.get("expires_at"),
-        last_used_at=None,
         created_by=created_by,
-        created_at=now,
+        family=family,
+        now=now,
     )
     if useless := access_of(document).list_useless(document["scopes"]):
         raise InvalidInput(
             "The key would be limited, and so not have all scopes that are named.",
             scopes=[f"A key with these limits never has {scope!r}." for scope in useless],
         )
-    if family is not None:
-        document["family"] = family
 
     def write(session: Session) -> None:
         if document["user_id"] is not None:
@@ -236,13 +233,13 @@ def rotate(
     *,
     overlap_s: float,
     now: datetime,
-    new_key: Callable[[], str] = make_key,
+    new_value: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Give a key a new value; the one before works `overlap_s` seconds more.
 
     One that is older still is worthless at once. Raises Conflict when somebody else rotates it now.
     """
-    value, old = new_key(), key["retiring"]
+    value, old = new_value(), key["retiring"]
     before = key.get("spent", [old["digest"]] if old else [])
     changes = {
         "digest": digest(value),

@@ -22,7 +22,7 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.model.addresses import LOOPBACK, is_loopback, refusal
-from service.model.documents import Allocated, Capacity, ConfigureKey, Node, Report
+from service.model.documents import Capacity, ConfigureKey, Node, Report, new_node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import UNLIMITED
 from service.model.orders import NodeOrder
@@ -106,8 +106,8 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
     memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
     from_engine = not ram and order["driver"] in REPORTS_MEMORY
     memory_mib = 0 if from_engine else find_capacity_mib(ram)
-    return Node(
-        _id=node_id,
+    return new_node(
+        node_id,
         name=order["name"],
         tags=order.get("tags", ""),
         ram=ram,
@@ -118,28 +118,13 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         driver=order["driver"],
         memory_overallocate=memory_over,
         cpu_overallocate=cpu_over,
-        status=NodeStatus.UNCONFIGURED,
-        last_seen_at=None,
-        probed_at=now,
-        probing=None,
-        probe_error=None,
-        report=None,
-        secret=None,
-        pending_secret=None,
-        tls=None,
         allow_same_engine=order.get("allow_same_engine", False),
-        same_engine_as=None,
         memory_from_engine=from_engine,
-        trusted_address=False,
-        configure_key=None,
-        deploying=None,
         capacity=Capacity(
             memory_mib=_stretch(memory_mib, memory_over or 0),
             cpu_milli=_stretch(find_capacity_milli(processor), cpu_over),
         ),
-        allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
 
 

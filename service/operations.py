@@ -1,12 +1,11 @@
 """Operations: what must be done on a node, written down before it is done."""
 
-import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
 
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
-from service.model.documents import Instance, Operation
+from service.model.documents import Instance, Operation, new_operation
 from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
 from service.model.origin import Origin
 from service.store import Store
@@ -32,37 +31,8 @@ _WHY_PURSUED = {
 
 def draft(kind: OperationKind, instance: Instance, *, origin: Origin) -> Operation:
     """Make the document of an operation that is to be done at once."""
-    return draft_for(
+    return new_operation(
         kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], origin=origin
-    )
-
-
-def draft_for(
-    kind: OperationKind,
-    instance_id: str,
-    node_id: str,
-    *,
-    user_id: str | None = None,
-    origin: Origin,
-) -> Operation:
-    """Make the document of an operation on what may be no instance any more."""
-    return Operation(
-        _id=secrets.token_hex(10),
-        kind=kind,
-        instance_id=instance_id,
-        node_id=node_id,
-        user_id=user_id,
-        status=OperationStatus.PENDING,
-        steps=[],
-        attempts=0,
-        next_attempt_at=None,
-        lease=None,
-        cancel_requested=False,
-        error=None,
-        requested_by=origin.requested_by,
-        request_id=origin.request_id,
-        created_at=origin.now,
-        updated_at=origin.now,
     )
 
 
@@ -134,7 +104,7 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
     operation = store.operations.get(operation_id)
     if store.operations.retry_now(operation_id):
         return store.operations.get(operation_id)
-    again = draft_for(
+    again = new_operation(
         operation["kind"],
         operation["instance_id"],
         operation["node_id"],

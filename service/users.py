@@ -10,7 +10,7 @@ import argon2
 import bcrypt
 
 from service.errors import InvalidInput, NotFound
-from service.model.documents import User
+from service.model.documents import User, new_user
 from service.model.orders import UserKey
 from service.store import Store
 from service.store.collection import Session
@@ -51,17 +51,13 @@ def create(
     InvalidInput for a password of fewer characters than `min_password_length`.
     """
     _check_length(password, min_password_length)
-    user = User(
-        _id=user_id or new_id(),
+    user = new_user(
+        user_id or new_id(),
         username=username,
-        username_key=username.casefold(),
         email=email,
-        email_key=email.casefold(),
         password_hash=_hash(password),
         admin=admin,
-        access_to=[],
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
     store.users.add(user)
     return user

@@ -90,19 +90,11 @@ def an_image(store: Store, **over: Any) -> Image:
         "name": name,
         "image": reference,
         "alt_images": [reference],
-        "env": [],
-        "cmd": None,
         "scripts": {"Install": []},
-        "variables": {},
-        "stop_command": None,
-        "description": "",
-        "author": "",
-        "author_name": "",
-        "meta": {},
-        "features": [],
         "process": True,
     }
-    return images.put(store, {**fields, **over}, now=NOON)
+    now = over.pop("now", NOON)
+    return images.put(store, {**fields, **over}, now=now)
 
 
 def a_node(store: Store, open_driver: DriverFactory, **over: Any) -> Node:

@@ -4,11 +4,19 @@ Nothing is read or written here.
 """
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from service import images, nodes
 from service.drivers import ContainerStatus
-from service.model.documents import Image, Instance, Node, PortPair, User
+from service.model.documents import (
+    Image,
+    Instance,
+    Node,
+    User,
+    new_image,
+    new_instance,
+    new_user,
+)
 from service.model.lifecycle import InstanceState, NodeStatus, Power
 from service.model.orders import NodeOrder
 from service.model.ports import PortMapping, parse_primary
@@ -18,18 +26,7 @@ Fields = dict[str, Any]
 
 def make_user(fields: Fields, *, now: datetime) -> User:
     """Make the document of a user, who keeps his password."""
-    return User(
-        _id=fields["user_id"],
-        username=fields["username"],
-        username_key=fields["username"].casefold(),
-        email=fields["email"],
-        email_key=fields["email"].casefold(),
-        password_hash=fields["password_hash"],
-        admin=fields["admin"],
-        access_to=fields["access_to"],
-        created_at=now,
-        updated_at=now,
-    )
+    return new_user(**fields, now=now)
 
 
 def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
@@ -57,9 +54,7 @@ def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
 
 def make_image(fields: Fields, *, now: datetime) -> Image:
     """Make the document of an image, which never runs as a process of ours."""
-    taken = {name: value for name, value in fields.items() if name != "image_id"}
-    made = {"_id": fields["image_id"], "process": False, "created_at": now, "updated_at": now}
-    return cast("Image", {**taken, **made})
+    return new_image(**{**fields, "process": False}, now=now)
 
 
 def make_instance(
@@ -78,8 +73,8 @@ def make_instance(
     primary = _find_primary(fields["primary"], mappings)
     values = dict(line.partition("=")[::2] for line in fields["env"])
     declared = image["variables"] if image else {}
-    return Instance(
-        _id=fields["instance_id"],
+    instance = new_instance(
+        fields["instance_id"],
         name=fields["name"] or fields["instance_id"],
         user_id=fields["user_id"],
         node_id=fields["node_id"],
@@ -88,9 +83,7 @@ def make_instance(
         image_name=image["name"] if image else fields["image"] or "",
         memory_mib=fields["memory_mib"],
         cpu_milli=fields["cpu_milli"],
-        disk_gb=None,
-        ports=[mapping.host for mapping in mappings],
-        port_map=[PortPair(container=m.container, host=m.host) for m in mappings],
+        ports=mappings,
         primary=fields["primary"] or str(primary.host),
         primary_port=primary.host,
         variables={name: values[name] for name in declared if name in values},
@@ -105,11 +98,11 @@ def make_instance(
         suspended=fields["suspended"],
         power=container.power if container else Power.UNKNOWN,
         container_id=container.container_id if container else None,
-        node_env=fields["env"],
         error=missing,
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
+    instance["node_env"] = fields["env"]
+    return instance
 
 
 def _find_primary(primary: str | int | None, mappings: tuple[PortMapping, ...]) -> PortMapping:

@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 import requests
 
-from service import images
 from tests.support import NOON, a_node, an_image, eventually
 
 JAVA = "quay.io/skyport/java:21"
@@ -77,9 +76,9 @@ def node(store, memory_nodes):
 def paper(store):
     """One of two images that run the same container image."""
     version = {"Version": {"type": "text", "default": "1.21", "required": True}}
-    paper = an_image(store, name="Paper", image=JAVA, variables=version, author_name="Ada")
-    images.put(store, {**paper, "name": "Spigot"}, now=NOON + timedelta(hours=1))
-    return paper
+    fields = {"image": JAVA, "variables": version, "author_name": "Ada"}
+    an_image(store, **fields, name="Spigot", now=NOON + timedelta(hours=1))
+    return an_image(store, **fields, name="Paper")
 
 
 @pytest.fixture

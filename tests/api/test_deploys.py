@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import images, nodes
+from service import nodes
 from service.app import create_app
 from tests.support import (
     ABSENT,
@@ -324,8 +324,8 @@ def test_imagename_tells_images_apart(api, store, place, sent, name):
     """
     Where several images run one container image, `imagename` picks; without it, the oldest is it.
     """
-    spigot = an_image(store, name="Spigot", image=JAVA)
-    images.put(store, {**spigot, "name": "Paper"}, now=NOON + timedelta(hours=1))
+    an_image(store, name="Spigot", image=JAVA)
+    an_image(store, name="Paper", image=JAVA, now=NOON + timedelta(hours=1))
 
     deployed = api.post(DEPLOY, a_body(place, image=JAVA, **sent))
 

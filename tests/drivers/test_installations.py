@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from docker.errors import NotFound
 
-from service import drift, instances, nodes, operations
+from service import drift, instances, nodes
 from service.app import make_drivers, make_store
 from service.drivers import ContainerSpec, Owner
 from service.drivers.docker.engine import LABEL, DockerEngine
@@ -14,6 +14,7 @@ from service.drivers.docker.labels import INSTALLATION_LABEL
 from service.errors import InvalidInput, NodeRefused, StoreFailure
 from service.installation import make_owner
 from service.instances import make_id
+from service.model.documents import new_operation
 from service.model.lifecycle import InstanceState, OperationKind, Power, PowerAction
 from service.model.ports import parse
 from service.store.settings import INSTALLATION
@@ -387,9 +388,7 @@ def test_what_is_removed_by_force_is_claimed_until_it_is_gone(store, place):
 
 def test_a_removal_of_an_earlier_version_claims_nothing(store, place):
     """It may be of another installation's container."""
-    removal = operations.draft_for(
-        OperationKind.REMOVE, "istray2345ab", place[1]["_id"], origin=AT_NOON
-    )
+    removal = new_operation(OperationKind.REMOVE, "istray2345ab", place[1]["_id"], origin=AT_NOON)
     store.operations.add(removal)
 
     assert {} == make_owner(store).find_claims(["istray2345ab"])

@@ -116,11 +116,7 @@ def prepare(config):
     store.prepare()
     order = {"name": "here", "driver": "process", "ram": "64"}
     node = nodes.create(store, make_drivers(config), order, allow_process=True, now=utc_now())
-    image = {
-        "name": "sleeper", "image": "sleeper:1", "alt_images": [], "env": [], "cmd": SLEEP,
-        "scripts": {}, "variables": {}, "stop_command": None, "description": "", "author": "",
-        "author_name": "", "meta": {}, "features": [], "process": True,
-    }  # fmt: skip
+    image = {"name": "sleeper", "image": "sleeper:1", "cmd": SLEEP, "process": True}
     images.put(store, image, now=utc_now())
     store.close()
     return node["_id"]

@@ -113,11 +113,7 @@ class Arena:
             trusted_address=True,
             now=now,
         )
-        image: dict[str, Any] = {
-            "name": "sleeper", "image": IMAGE, "alt_images": [IMAGE], "env": [], "cmd": SLEEP,
-            "scripts": {}, "variables": {}, "stop_command": None, "description": "", "author": "",
-            "author_name": "", "meta": {}, "features": [], "process": True,
-        }  # fmt: skip
+        image = {"name": "sleeper", "image": IMAGE, "cmd": SLEEP, "process": True}
         return user, node, images.put(self.store, image, now=now)
 
     def serve(self) -> "Served":

@@ -10,6 +10,7 @@ import pytest
 
 from service import instances
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
+from service.model.documents import new_operation
 from service.model.lifecycle import (
     ENDED,
     OPERATION_MOVES,
@@ -18,7 +19,7 @@ from service.model.lifecycle import (
     OperationStatus,
 )
 from service.model.ports import parse
-from service.operations import draft, draft_for
+from service.operations import draft
 from service.serving import embedded_mongod
 from service.serving.embedded_mongod import find_mongod
 from service.store import Store
@@ -199,7 +200,7 @@ def test_an_operation_moves_only_as_allowed(store, mongo_client, config, before)
     its end, and what runs can be taken over, put off and ended.
     """
     lease = HELD if before == OperationStatus.RUNNING else None
-    document = {**draft_for(OperationKind.DEPLOY, "i", "n", origin=AT_NOON), "_id": "o",
+    document = {**new_operation(OperationKind.DEPLOY, "i", "n", origin=AT_NOON), "_id": "o",
                 "status": before, "lease": lease}  # fmt: skip
     after = set()
     for write in WRITES:

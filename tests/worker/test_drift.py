@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from service import drift, instances, operations
+from service import drift, instances
 from service.drivers import ContainerSpec
 from service.drivers.memory import Container
+from service.model.documents import new_operation
 from service.model.lifecycle import OperationKind, OperationStatus, Power
 from service.model.origin import Origin
 from service.model.ports import parse
@@ -442,7 +443,7 @@ def test_who_adopts_names_an_owner(api, node, orphan):
 
 def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, here, ready):
     """Should an instance of that id exist when the removal runs, its container stays."""
-    removal = operations.draft_for(OperationKind.REMOVE, ready, node["_id"], origin=AT_NOON)
+    removal = new_operation(OperationKind.REMOVE, ready, node["_id"], origin=AT_NOON)
     store.operations.add(removal)
 
     run_due(store, memory_nodes)

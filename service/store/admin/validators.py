@@ -1,4 +1,4 @@
-"""The shape of documents, kept by the database: each `$jsonSchema` is made from documents.py.
+"""The shape of documents, kept by the database: each `$jsonSchema` is made from model/documents.
 
 Fields that a schema does not know are let through, so that a newer process may run beside an older
 one. Whoever changes a shape adds a migration, so that of two versions only the newer one sets it.
@@ -103,7 +103,7 @@ def list_missing(database: Database[dict[str, Any]]) -> list[str]:
 
 
 def list_stale(database: Database[dict[str, Any]]) -> list[str]:
-    """List the collections whose validator is not the one that documents.py asks for.
+    """List the collections whose validator is not the one that model/documents asks for.
 
     Such a one may refuse what this version writes. None at all refuses nothing.
     """

@@ -1,0 +1,53 @@
+"""What is stored, a module a document: its fields, and the one factory that makes a new one.
+
+`_id` is the public id everywhere; times are UTC datetimes. A new optional field is a line in its
+class and one in its factory. Whoever changes a shape adds a migration too: store/admin/validators.
+"""
+
+from service.model.documents.audit import AuditEntry, new_audit_entry
+from service.model.documents.image import Image, Variable, new_image
+from service.model.documents.instance import Instance, PortPair, new_instance
+from service.model.documents.key import Key, RetiringKey, new_key
+from service.model.documents.leftover import LeftBehind, Leftover
+from service.model.documents.node import (
+    Allocated,
+    Capacity,
+    ConfigureKey,
+    Deploying,
+    Node,
+    Report,
+    new_node,
+)
+from service.model.documents.operation import Lease, Operation, Step, new_operation
+from service.model.documents.setting import Setting
+from service.model.documents.user import User, new_user
+
+__all__ = [
+    "Allocated",
+    "AuditEntry",
+    "Capacity",
+    "ConfigureKey",
+    "Deploying",
+    "Image",
+    "Instance",
+    "Key",
+    "Lease",
+    "LeftBehind",
+    "Leftover",
+    "Node",
+    "Operation",
+    "PortPair",
+    "Report",
+    "RetiringKey",
+    "Setting",
+    "Step",
+    "User",
+    "Variable",
+    "new_audit_entry",
+    "new_image",
+    "new_instance",
+    "new_key",
+    "new_node",
+    "new_operation",
+    "new_user",
+]

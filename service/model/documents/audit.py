@@ -1,0 +1,58 @@
+"""The document of an entry of the audit log."""
+
+from datetime import datetime, timedelta
+from typing import Any, NotRequired, TypedDict
+
+
+class AuditEntry(TypedDict):
+    """One change that was tried, or the rejected requests of one kind within an hour."""
+
+    _id: str  # grows with the time
+    at: datetime
+    action: str  # the endpoint's name, like "instances.deploy", or "cli.keys.create"
+    target_kind: str | None  # user, instance, node, operation, key, database
+    target_id: str | None
+    key_id: str | None  # None: no key, or the command line
+    address: str | None
+    request_id: str | None
+    before: dict[str, Any] | None  # what changed, as it was; without secrets, like the next
+    after: dict[str, Any] | None
+    outcome: str | None  # done, refused, failed; None: under way, or cut off
+    status: int | None  # HTTP's
+    code: str | None  # of the error
+    expires_at: datetime
+    rejection: NotRequired[str]  # which key, address, action and hour are counted here; unique
+    count: NotRequired[int]  # how many were rejected; 1 where it is absent
+    last_request_id: NotRequired[str]  # `request_id` is the first's
+    last_at: NotRequired[datetime]
+
+
+def new_audit_entry(
+    entry_id: str,
+    *,
+    action: str,
+    target_kind: str | None,
+    target_id: str | None = None,
+    key_id: str | None,
+    address: str | None,
+    request_id: str | None,
+    keep_s: float,
+    now: datetime,
+) -> AuditEntry:
+    """Make an entry of what is under way. It is forgotten after `keep_s` seconds."""
+    return AuditEntry(
+        _id=entry_id,
+        at=now,
+        action=action,
+        target_kind=target_kind,
+        target_id=target_id,
+        key_id=key_id,
+        address=address,
+        request_id=request_id,
+        before=None,
+        after=None,
+        outcome=None,
+        status=None,
+        code=None,
+        expires_at=now + timedelta(seconds=keep_s),
+    )

@@ -1,0 +1,77 @@
+"""The document of an image."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+
+class Variable(TypedDict):
+    """What an image asks of those who deploy it."""
+
+    type: str  # "text" and whatever else a form may show
+    default: str | None
+    required: bool
+    secret: NotRequired[bool]  # its values are never answered
+
+
+class Image(TypedDict):
+    """One entry of the catalogue: a container image and how to run it."""
+
+    _id: str
+    name: str  # unique
+    image: str  # the container image's reference
+    alt_images: list[str]
+    env: list[str]  # "KEY=value"
+    cmd: list[str] | str | None  # a list is executed as it is, a string through sh -c
+    scripts: dict[str, Any]
+    variables: dict[str, Variable]
+    stop_command: str | None
+    description: str
+    author: str
+    author_name: str
+    meta: dict[str, Any]
+    features: list[str]
+    process: bool  # may run as a plain process; set by an operator's import only
+    created_at: datetime
+    updated_at: datetime
+
+
+def new_image(
+    image_id: str,
+    *,
+    name: str,
+    image: str,
+    alt_images: Iterable[str] = (),
+    env: Iterable[str] = (),
+    cmd: list[str] | str | None = None,
+    scripts: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Variable] | None = None,
+    stop_command: str | None = None,
+    description: str = "",
+    author: str = "",
+    author_name: str = "",
+    meta: Mapping[str, Any] | None = None,
+    features: Iterable[str] = (),
+    process: bool = False,
+    now: datetime,
+) -> Image:
+    """Make the document of an image: where nothing else is said, it runs as it was built."""
+    return Image(
+        _id=image_id,
+        name=name,
+        image=image,
+        alt_images=list(alt_images),
+        env=list(env),
+        cmd=cmd,
+        scripts=dict(scripts or {}),
+        variables=dict(variables or {}),
+        stop_command=stop_command,
+        description=description,
+        author=author,
+        author_name=author_name,
+        meta=dict(meta or {}),
+        features=list(features),
+        process=process,
+        created_at=now,
+        updated_at=now,
+    )

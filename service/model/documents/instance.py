@@ -1,0 +1,112 @@
+"""The document of an instance."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+from service.model.lifecycle import InstanceState, Power
+from service.model.ports import PortMapping
+
+
+class PortPair(TypedDict):
+    """One published port, TCP and UDP."""
+
+    container: int
+    host: int
+
+
+class Instance(TypedDict):
+    """A container that somebody wants, and what became of it."""
+
+    _id: str  # also the container's name and its volume's
+    name: str
+    user_id: str
+    node_id: str
+    image: str  # the container image's reference
+    image_id: str | None  # None: an image outside the catalogue
+    image_name: str
+    memory_mib: int
+    cpu_milli: int
+    disk_gb: float | None  # not enforced
+    ports: list[int]  # host ports; unique for a node
+    port_map: list[PortPair]
+    primary: str | int  # as it was sent
+    primary_port: int  # host side
+    variables: dict[str, str]
+    secret_variables: list[str]  # names of variables whose values are never answered
+    env: list[str]  # "KEY=value": the image's, then the variables
+    cmd: list[str] | str | None  # the image's when the instance was deployed, like the next two
+    alt_images: list[str]
+    stop_command: str | None
+    scripts: dict[str, Any]
+    state: InstanceState
+    suspended: bool  # what is wanted
+    power: Power  # what was last seen
+    container_id: str | None
+    node_env: NotRequired[list[str]]  # the environment that the node says it made
+    error: str | None  # why it failed, in plain words
+    created_at: datetime
+    updated_at: datetime
+
+
+def new_instance(
+    instance_id: str,
+    *,
+    name: str,
+    user_id: str,
+    node_id: str,
+    image: str,
+    image_id: str | None,
+    image_name: str,
+    memory_mib: int,
+    cpu_milli: int,
+    disk_gb: float | None = None,
+    ports: Iterable[PortMapping],
+    primary: str | int,
+    primary_port: int,
+    variables: Mapping[str, str] | None = None,
+    secret_variables: Iterable[str] = (),
+    env: Iterable[str] = (),
+    cmd: list[str] | str | None = None,
+    alt_images: Iterable[str] = (),
+    stop_command: str | None = None,
+    scripts: Mapping[str, Any] | None = None,
+    state: InstanceState = InstanceState.INSTALLING,
+    suspended: bool = False,
+    power: Power = Power.UNKNOWN,
+    container_id: str | None = None,
+    error: str | None = None,
+    now: datetime,
+) -> Instance:
+    """Make the document of an instance: where nothing else is said, it is to be deployed."""
+    mappings = list(ports)
+    return Instance(
+        _id=instance_id,
+        name=name,
+        user_id=user_id,
+        node_id=node_id,
+        image=image,
+        image_id=image_id,
+        image_name=image_name,
+        memory_mib=memory_mib,
+        cpu_milli=cpu_milli,
+        disk_gb=disk_gb,
+        ports=[mapping.host for mapping in mappings],
+        port_map=[PortPair(container=m.container, host=m.host) for m in mappings],
+        primary=primary,
+        primary_port=primary_port,
+        variables=dict(variables or {}),
+        secret_variables=list(secret_variables),
+        env=list(env),
+        cmd=cmd,
+        alt_images=list(alt_images),
+        stop_command=stop_command,
+        scripts=dict(scripts or {}),
+        state=state,
+        suspended=suspended,
+        power=power,
+        container_id=container_id,
+        error=error,
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,0 +1,136 @@
+"""The document of a node."""
+
+from datetime import datetime
+from typing import NotRequired, TypedDict
+
+from service.model.documents.operation import Lease
+from service.model.lifecycle import NodeStatus
+
+
+class Report(TypedDict):
+    """What a node said of itself when it was last probed."""
+
+    version: str
+    engine: str
+    memory_mib: int | None
+    cpu_milli: int | None
+    engine_id: NotRequired[str | None]  # what the engine is known by; None: it does not say
+
+
+class Capacity(TypedDict):
+    """What a node may give away."""
+
+    memory_mib: int | None  # None: not limited, like the next
+    cpu_milli: int | None
+
+
+class Deploying(TypedDict):
+    """Which deployment a node that bears one at a time is busy with, until when unless renewed."""
+
+    operation_id: str
+    instance_id: str
+    until: datetime
+
+
+class ConfigureKey(TypedDict):
+    """What a node's daemon enrols itself with, once."""
+
+    digest: str  # SHA-256 of the key, hex
+    expires_at: datetime
+
+
+class Allocated(TypedDict):
+    """What a node's instances were promised, counted in the transaction that adds them."""
+
+    memory_mib: int
+    cpu_milli: int
+    instances: int
+
+
+class Node(TypedDict):
+    """A machine that runs instances, and how to talk to it."""
+
+    _id: str
+    name: str
+    tags: str | list[str]  # as sent, like the next four
+    ram: str
+    disk: str
+    processor: str
+    address: str
+    port: int | None
+    driver: str  # skyportd, docker, process or memory
+    memory_overallocate: int | None  # percent above what it has; -1: not limited
+    cpu_overallocate: int | None  # the same; None: not limited
+    status: NodeStatus
+    last_seen_at: datetime | None
+    probed_at: datetime | None
+    probing: Lease | None  # the probe that is under way
+    probe_error: str | None
+    report: Report | None
+    secret: str | None  # the node's key, encrypted, like the next
+    pending_secret: str | None  # not yet seen in use
+    tls: str | None  # JSON with ca, cert and key, as far as it has them; encrypted. None: plain
+    allow_same_engine: bool  # its engine may be another node's as well
+    same_engine_as: str | None  # the id of another node of its engine, found by the last probe
+    memory_from_engine: bool  # its memory is what its engine reports, 0 before the first report
+    trusted_address: bool  # the operator said it on the machine: it may be anything
+    configure_key: ConfigureKey | None
+    deploying: Deploying | None
+    unanswered: NotRequired[int]  # operations in a row that it left without an answer
+    capacity: Capacity
+    allocated: Allocated
+    created_at: datetime
+    updated_at: datetime
+
+
+def new_node(
+    node_id: str,
+    *,
+    name: str,
+    driver: str,
+    capacity: Capacity,
+    tags: str | list[str] = "",
+    ram: str = "",
+    disk: str = "",
+    processor: str = "",
+    address: str = "",
+    port: int | None = None,
+    memory_overallocate: int | None = None,
+    cpu_overallocate: int | None = None,
+    allow_same_engine: bool = False,
+    memory_from_engine: bool = False,
+    now: datetime,
+) -> Node:
+    """Make the document of a node that nobody has talked to, and that has no instances."""
+    return Node(
+        _id=node_id,
+        name=name,
+        tags=tags,
+        ram=ram,
+        disk=disk,
+        processor=processor,
+        address=address,
+        port=port,
+        driver=driver,
+        memory_overallocate=memory_overallocate,
+        cpu_overallocate=cpu_overallocate,
+        status=NodeStatus.UNCONFIGURED,
+        last_seen_at=None,
+        probed_at=now,
+        probing=None,
+        probe_error=None,
+        report=None,
+        secret=None,
+        pending_secret=None,
+        tls=None,
+        allow_same_engine=allow_same_engine,
+        same_engine_as=None,
+        memory_from_engine=memory_from_engine,
+        trusted_address=False,
+        configure_key=None,
+        deploying=None,
+        capacity=capacity,
+        allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
+        created_at=now,
+        updated_at=now,
+    )

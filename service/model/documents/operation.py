@@ -1,0 +1,84 @@
+"""The document of an operation."""
+
+import secrets
+from datetime import datetime
+from typing import NotRequired, TypedDict
+
+from service.model.documents.leftover import LeftBehind
+from service.model.lifecycle import OperationKind, OperationStatus
+from service.model.origin import Origin
+
+
+class Lease(TypedDict):
+    """Who carries out an operation or probes a node, until when unless it is renewed."""
+
+    token: str
+    until: datetime
+
+
+class Step(TypedDict):
+    """One thing that an operation did."""
+
+    name: str
+    started_at: datetime
+    ended_at: datetime | None
+    error: str | None
+    progress: NotRequired[str]  # in plain words, of what takes long
+
+
+class Operation(TypedDict):
+    """Something that must be done on a node, and how far it is."""
+
+    _id: str
+    kind: OperationKind
+    instance_id: str
+    node_id: str
+    user_id: str | None  # the instance's owner; None: it was no instance
+    status: OperationStatus
+    steps: list[Step]
+    attempts: int
+    next_attempt_at: datetime | None  # None: at once
+    lease: Lease | None
+    claimed_at: NotRequired[datetime]  # when a worker took it the last time, by the server's clock
+    cancel_requested: bool  # while it runs
+    error: str | None
+    requested_by: str | None  # key id
+    request_id: str | None
+    container_id: NotRequired[str | None]  # which is to be removed, when no instance knows it
+    created_at: datetime
+    updated_at: datetime
+    leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
+    ended_at: NotRequired[datetime]
+    expires_at: NotRequired[datetime]  # when it is forgotten
+
+
+def new_operation(
+    kind: OperationKind,
+    instance_id: str,
+    node_id: str,
+    *,
+    user_id: str | None = None,
+    origin: Origin,
+) -> Operation:
+    """Make the document of an operation that is to be done at once.
+
+    `user_id` is the instance's owner; None: it is no instance any more.
+    """
+    return Operation(
+        _id=secrets.token_hex(10),
+        kind=kind,
+        instance_id=instance_id,
+        node_id=node_id,
+        user_id=user_id,
+        status=OperationStatus.PENDING,
+        steps=[],
+        attempts=0,
+        next_attempt_at=None,
+        lease=None,
+        cancel_requested=False,
+        error=None,
+        requested_by=origin.requested_by,
+        request_id=origin.request_id,
+        created_at=origin.now,
+        updated_at=origin.now,
+    )

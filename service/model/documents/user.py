@@ -1,0 +1,47 @@
+"""The document of a user."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NotRequired, TypedDict
+
+
+class User(TypedDict):
+    """Somebody who owns instances."""
+
+    _id: str  # the API's userId: kept as it was sent, else 8 bytes of hex
+    username: str
+    username_key: str  # case-folded; unique
+    email: str
+    email_key: str  # case-folded; unique
+    password_hash: str  # argon2id, or bcrypt from elsewhere
+    admin: bool
+    access_to: list[str]  # ids of instances of others
+    deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
+    keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
+    created_at: datetime
+    updated_at: datetime
+
+
+def new_user(
+    user_id: str,
+    *,
+    username: str,
+    email: str,
+    password_hash: str,
+    admin: bool = False,
+    access_to: Iterable[str] = (),
+    now: datetime,
+) -> User:
+    """Make the document of a user."""
+    return User(
+        _id=user_id,
+        username=username,
+        username_key=username.casefold(),
+        email=email,
+        email_key=email.casefold(),
+        password_hash=password_hash,
+        admin=admin,
+        access_to=list(access_to),
+        created_at=now,
+        updated_at=now,
+    )
