@@ -1,53 +1,36 @@
 """What a node really runs, against what the documents say.
 
-A worker compares the two after each probe, and writes down what it sees; what the documents want
-and nobody pursues becomes an operation again. Containers that no document knows, and documents
-without a container, are only listed: what becomes of them somebody has to say. Containers that may
-be another installation's, which the node shares, are never removed unless they were adopted.
+A worker compares the two after each probe, and brings in line what it may: worker/reconcile.py.
+Containers that no document knows, and documents without a container, are only listed: what becomes
+of them somebody has to say. Containers that may be another installation's, which the node shares,
+are never removed unless they were adopted.
 """
 
-import logging
-import time
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from itertools import chain
 
-from service import instances, operations
-from service.drivers import ContainerStatus, DriverFactory, NodeDriver
+from service import adoption, instances, operations
+from service.drivers import DriverFactory, NodeDriver
 from service.errors import (
-    Conflict,
     InstanceNotReady,
     InvalidInput,
-    NodeFailure,
     NodeOffline,
-    NodeUnreachable,
 )
-from service.model.documents import Instance, Leftover, Node, Operation, new_operation
+from service.model.container import ContainerStatus
+from service.model.documents import Instance, Leftover, Operation, new_operation
 from service.model.lifecycle import (
-    OPEN,
     InstanceState,
     NodeStatus,
     OperationKind,
-    OperationStatus,
     Power,
 )
-from service.model.orders import Adoption, Resolution
+from service.model.orders import Resolution
 from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
-
-log = logging.getLogger(__name__)
-
-NOTE_CHANGES_S = 10.0
-"""How long a worker looks at containers that changed; the rest waits for the next probe."""
-
-PURSUE_AGAIN_AFTER = timedelta(minutes=5)
-"""How long after a deletion or a suspension failed it is tried once more."""
-
-GONE = "Its container is gone from the node."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,38 +78,6 @@ def find(store: Store, open_driver: DriverFactory, node_id: str) -> Drift:
         return compare(store, driver, node_id)
 
 
-def settle(
-    store: Store,
-    open_driver: DriverFactory,
-    node: Node,
-    *,
-    drift: Drift | None = None,
-    now: datetime,
-) -> None:
-    """Write down what the node's containers do, and pursue what is wanted of them.
-
-    `drift` is what `compare` just found; the node is asked unless it is given. A container of which
-    the node does not say how it is stays as it is until the next time.
-    """
-    end = time.monotonic() + NOTE_CHANGES_S
-    with closing(open_driver(node)) as driver:
-        drift = drift or compare(store, driver, node["_id"])
-        for changed in drift.changed:
-            if time.monotonic() > end:
-                break
-            try:
-                _store_change(store, driver, changed, now=now)
-            except NodeUnreachable:
-                raise
-            except NodeFailure as failure:
-                facts = {"instance_id": changed.instance["_id"], "error": failure.reason}
-                log.warning("instance.unobserved", extra=facts)
-    for instance in drift.missing:
-        _store_missing(store, instance)
-    for instance in store.instances.list_deleting(node["_id"]):
-        _pursue(store, instance, OperationKind.DELETE, now=now)
-
-
 def resolve(
     store: Store,
     open_driver: DriverFactory,
@@ -145,7 +96,7 @@ def resolve(
     """
     node = store.nodes.get(node_id)
     _require_once(
-        adopt=[adoption["id"] for adoption in resolution["adopt"]],
+        adopt=[wish["id"] for wish in resolution["adopt"]],
         remove=resolution["remove"],
         recreate=resolution["recreate"],
     )
@@ -154,19 +105,17 @@ def resolve(
     adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.unknown]}
     missing = {instance["_id"]: instance for instance in drift.missing}
     left = {leftover["_id"] for leftover in drift.leftovers}
-    _require("adopt", [adoption["id"] for adoption in resolution["adopt"]], adoptable)
+    _require("adopt", [wish["id"] for wish in resolution["adopt"]], adoptable)
     _require("remove", resolution["remove"], {*unknown, *missing, *left})
     _require("recreate", resolution["recreate"], missing)
     adopted = [
-        _draft_adopted(
-            store, open_driver, node, adoption, adoptable[adoption["id"]].status, now=origin.now
-        )
-        for adoption in resolution["adopt"]
+        adoption.draft(store, open_driver, node, wish, adoptable[wish["id"]].status, now=origin.now)
+        for wish in resolution["adopt"]
     ]
 
     done = []
     for instance in adopted:
-        _adopt(store, instance)
+        adoption.add(store, instance)
         done.append(Resolved(instance["_id"], "adopt", None))
     for instance_id in resolution["remove"]:
         if instance_id in missing:
@@ -223,49 +172,6 @@ def _differs(instance: Instance, status: ContainerStatus) -> bool:
     return runs_suspended or status.power != instance["power"]
 
 
-def _store_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
-    instance = changed.instance
-    status = driver.status(instance["_id"]) or changed.status
-    if instance["suspended"] and status.power == Power.RUNNING:
-        facts = {"instance_id": instance["_id"]}
-        log.info("instance.ran_suspended", extra=facts)
-        _pursue(store, instance, OperationKind.SUSPEND, now=now)
-    store.instances.update(
-        instance["_id"],
-        instances.observe(driver, instance, status),
-        only_if={"state": instance["state"], "power": instance["power"]},
-    )
-
-
-def _store_missing(store: Store, instance: Instance) -> None:
-    store.instances.update(
-        instance["_id"],
-        {"power": Power.STOPPED, "error": GONE},
-        only_if={"state": instance["state"], "power": instance["power"]},
-    )
-
-
-def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datetime) -> None:
-    """Add the operation that the document wants, unless there is one, or was a moment ago."""
-    latest = store.operations.find_latest(instance["_id"])
-    if latest is not None and latest["kind"] == kind:
-        failed = latest["status"] == OperationStatus.FAILED
-        if latest["status"] in OPEN or (failed and now - latest["ended_at"] < PURSUE_AGAIN_AFTER):
-            return
-    wanted = {"state": instance["state"], "suspended": instance["suspended"]}
-
-    def write(session: Session) -> None:
-        # The write keeps anybody from changing what is wanted before this is done.
-        noted = {"updated_at": now}
-        if store.instances.update(instance["_id"], noted, only_if=wanted, session=session):
-            store.operations.add(
-                operations.draft(kind, instance, origin=Origin(now)), session=session
-            )
-
-    with suppress(Conflict):  # another operation of the instance waits already
-        store.transaction(write)
-
-
 def _require(what: str, named: Iterable[str], there: Container[str]) -> None:
     wrong = [name for name in named if name not in there]
     if wrong:
@@ -285,48 +191,6 @@ def _require_once(**named: list[str]) -> None:
     }
     if wrong:
         raise InvalidInput("An id may be named once in a request.", **wrong)
-
-
-def _draft_adopted(
-    store: Store,
-    open_driver: DriverFactory,
-    node: Node,
-    adoption: Adoption,
-    status: ContainerStatus,
-    *,
-    now: datetime,
-) -> Instance:
-    user = store.users.get(adoption["user"], field="adopt")
-    with closing(open_driver(node)) as driver:
-        spec = driver.describe(adoption["id"])
-    if spec is None:
-        raise InvalidInput(
-            "The node does not know what the container was made from.",
-            adopt=[f"{adoption['id']} cannot be adopted."],
-        )
-    return instances.adopt(
-        spec,
-        status,
-        user_id=user["_id"],
-        node_id=node["_id"],
-        name=adoption["name"] or spec.instance_id,
-        candidates=store.images.list_matching(spec.image),
-        now=now,
-    )
-
-
-def _adopt(store: Store, instance: Instance) -> None:
-    def write(session: Session) -> None:
-        store.instances.add(instance, session=session)
-        store.nodes.reserve(
-            instance["node_id"],
-            memory_mib=instance["memory_mib"],
-            cpu_milli=instance["cpu_milli"],
-            even_if_full=True,  # it has the memory already
-            session=session,
-        )
-
-    store.transaction(write)
 
 
 def _recreate(store: Store, instance: Instance, *, origin: Origin) -> Operation:

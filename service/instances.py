@@ -1,19 +1,18 @@
 """What can happen to an instance. What its node must do for it becomes an operation."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import datetime
 
 from service import images, operations
-from service.drivers import ContainerSpec, ContainerStatus, DriverFactory, NodeDriver
+from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
     InstanceSuspended,
     InvalidInput,
-    NodeFailure,
     NodeOffline,
 )
+from service.model.container import parse_env
 from service.model.documents import Image, Instance, Node, Operation, new_instance
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
@@ -28,9 +27,6 @@ _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _WITHOUT_SCRIPTS = frozenset({"docker", "process"})
 
 _WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
-
-LAST_LINES = 10
-"""How many lines of its output tell why a container ended."""
 
 
 def make_id() -> str:
@@ -214,7 +210,7 @@ def read_logs(
     node = store.nodes.get(instance["node_id"])
     _check_online(node)
     with closing(open_driver(node)) as driver:
-        return instance, _hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
+        return instance, hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
 
 
 def forget(store: Store, instance: Instance, *, session: Session) -> None:
@@ -228,101 +224,11 @@ def forget(store: Store, instance: Instance, *, session: Session) -> None:
         )
 
 
-def adopt(
-    spec: ContainerSpec,
-    status: ContainerStatus,
-    *,
-    user_id: str,
-    node_id: str,
-    name: str,
-    candidates: Sequence[Image],
-    now: datetime,
-) -> Instance:
-    """Make the document of an instance whose container is there already.
-
-    `candidates` are the images of the catalogue that run its container image; only one of them
-    is certain.
-    """
-    secret = {name for each in candidates for name in images.list_secret(each, spec.env)}
-    image = candidates[0] if len(candidates) == 1 else None
-    return new_instance(
-        spec.instance_id,
-        name=name,
-        user_id=user_id,
-        node_id=node_id,
-        image=spec.image,
-        image_id=image["_id"] if image else None,
-        image_name=image["name"] if image else spec.image,
-        memory_mib=spec.memory_mib,
-        cpu_milli=spec.cpu_milli,
-        ports=spec.ports,
-        primary=str(spec.primary.host),
-        primary_port=spec.primary.host,
-        secret_variables=sorted(secret),
-        env=[f"{name}={value}" for name, value in spec.env.items()],
-        cmd=list(spec.cmd) if isinstance(spec.cmd, tuple) else spec.cmd,
-        alt_images=image["alt_images"] if image else [],
-        stop_command=spec.stop_command,
-        state=InstanceState.READY,
-        power=status.power,
-        container_id=status.container_id,
-        now=now,
-    )
-
-
-def observe(driver: NodeDriver, instance: Instance, status: ContainerStatus) -> dict[str, object]:
-    """Put what a driver says of a container into the fields of its instance.
-
-    Where it tells why the container does not run, the last lines that it printed follow. What
-    FAILED keeps the reason why it did.
-    """
-    error = explain(driver, instance, status.reason) if status.reason else None
-    if instance["state"] == InstanceState.FAILED:
-        error = instance["error"]
-    seen: dict[str, object] = {
-        "container_id": status.container_id,
-        "power": status.power,
-        "error": error,
-    }
-    return seen if status.env is None else {**seen, "node_env": list(status.env)}
-
-
-def explain(driver: NodeDriver, instance: Instance, reason: str) -> str:
-    """Add the last lines that the container printed, where there are any, to a reason."""
-    try:
-        printed = driver.logs(instance["_id"], tail=LAST_LINES)
-    except NodeFailure:
-        return reason
-    lines = _hide_secrets(instance, printed).strip()
-    return f"{reason}\nIts last lines:\n{lines}" if lines else reason
-
-
-def _hide_secrets(instance: Instance, printed: str) -> str:
+def hide_secrets(instance: Instance, printed: str) -> str:
+    """Mask the values of the instance's secret variables in what its program printed."""
     # What was adopted has its variables in its environment alone.
-    values = {**_parse_env(instance["env"]), **instance["variables"]}
+    values = {**parse_env(instance["env"]), **instance["variables"]}
     return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
-
-
-def specify(instance: Instance) -> ContainerSpec:
-    """Return a driver what should run."""
-    ports = tuple(PortMapping(**pair) for pair in instance["port_map"])
-    cmd = instance["cmd"]
-    return ContainerSpec(
-        instance_id=instance["_id"],
-        image=instance["image"],
-        cmd=tuple(cmd) if isinstance(cmd, list) else cmd,
-        env=_parse_env(instance["env"]),
-        memory_mib=instance["memory_mib"],
-        cpu_milli=instance["cpu_milli"],
-        ports=ports,
-        primary=next(mapping for mapping in ports if mapping.host == instance["primary_port"]),
-        stop_command=instance["stop_command"],
-        variables=instance["variables"],
-        install=tuple(
-            (str(script["Uri"]), str(script["Path"]))
-            for script in instance["scripts"].get("Install") or ()
-        ),
-    )
 
 
 def _change_suspension(
@@ -396,7 +302,3 @@ def _check_online(node: Node, *, queue: bool = False) -> None:
     waiting = queue and node["status"] == NodeStatus.OFFLINE
     if node["status"] != NodeStatus.ONLINE and not waiting:
         raise NodeOffline(node["_id"], f"The node is {node['status']}.")
-
-
-def _parse_env(env: list[str]) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in env)

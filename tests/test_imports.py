@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift",
+USE_CASES = {"users", "images", "nodes", "instances", "keys", "operations", "drift", "adoption",
              "audit", "installation", "leftovers"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.

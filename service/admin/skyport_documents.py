@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from service import images, nodes
-from service.drivers import ContainerStatus
+from service.model.container import ContainerStatus
 from service.model.documents import (
     Image,
     Instance,

@@ -14,13 +14,15 @@ lease in the middle of a call. What `authorize` and checkpoints raise goes throu
 import codecs
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from service.drivers.answers import is_text, is_whole
+from service.model.container import ContainerSpec as ContainerSpec
+from service.model.container import ContainerStatus as ContainerStatus
 from service.model.documents import Node
-from service.model.lifecycle import Power, PowerAction
+from service.model.lifecycle import PowerAction
 from service.model.ports import PortMapping
+from service.model.storable import is_text, is_whole, require
 
 DRIVER_NAMES = ("skyportd", "docker", "process")
 """The drivers that a node may be created with."""
@@ -57,32 +59,6 @@ def always() -> None:
     """Allow every change: nobody else works on the same instance."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """What should run: everything that a node needs to know of an instance."""
-
-    instance_id: str
-    image: str
-    cmd: tuple[str, ...] | str | None
-    env: Mapping[str, str]
-    memory_mib: int
-    cpu_milli: int
-    ports: tuple[PortMapping, ...]
-    primary: PortMapping
-    stop_command: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Those of `env` that were chosen for the instance; install scripts may name them."""
-    install: tuple[tuple[str, str], ...] = ()
-    """Files to fetch before the first start: where from, and what they are called."""
-
-    def __post_init__(self) -> None:
-        words = (self.cmd,) if isinstance(self.cmd, str) else self.cmd or ()
-        texts = (self.instance_id, self.image, *words, *self.env, *self.env.values())
-        _require(*map(is_text, texts), is_whole(self.memory_mib), is_whole(self.cpu_milli))
-        for mapping in (*self.ports, self.primary):
-            _require(*(is_whole(port, 1, 65535) for port in (mapping.container, mapping.host)))
-
-
 def split_grace(grace_s: float, stop_command: str | None) -> tuple[float, float]:
     """Share out the time that a program has to end: for its stop command, and for SIGTERM."""
     command_s = grace_s * COMMAND_SHARE if stop_command else 0
@@ -107,30 +83,6 @@ def parse_spec(text: str) -> ContainerSpec:
             "install": tuple(tuple(script) for script in kept.get("install", ())),
         }
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
-    """What a node says of one container."""
-
-    container_id: str
-    power: Power
-    exit_code: int | None = None
-    """Of a container that ran and stopped."""
-    reason: str | None = None
-    """Why it is not running, in plain words, where the node knows."""
-    env: tuple[str, ...] | None = None
-    """The environment that the node made of what it was told, where it says so."""
-    is_ours: bool = True
-    """False: it may be another installation's, so it is only listed, and described."""
-
-    def __post_init__(self) -> None:
-        _require(
-            is_text(self.container_id),
-            self.exit_code is None or is_whole(self.exit_code, -(2**31), 2**32),
-            self.reason is None or is_text(self.reason),
-            all(map(is_text, self.env or ())),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +127,7 @@ class NodeReport:
     """What the engine is known by, at whatever address; None where it does not say."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             is_text(self.version),
             is_text(self.engine),
             self.memory_mib is None or is_whole(self.memory_mib),
@@ -292,9 +244,3 @@ class DriverFactory(Protocol):
 
     def __call__(self, node: Node, /, *, authorize: Authorize = always) -> NodeDriver:
         """Make a driver that calls `authorize` before each change. Raises NodeUnreachable."""
-
-
-def _require(*holds: bool) -> None:
-    """Raise ValueError for a value that a node cannot have meant, and nobody could store."""
-    if not all(holds):
-        raise ValueError("A value of the node's is not what it should be.")

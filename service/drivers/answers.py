@@ -22,19 +22,3 @@ def read_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("A text is expected.")
     return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}..."
-
-
-def is_text(value: object) -> bool:
-    """Return whether it is a text that can be stored."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half a character
-        return False
-    return True
-
-
-def is_whole(value: object, lowest: int = 0, highest: int = 2**53) -> bool:
-    """Return whether it is a whole number that can be stored and sent to anybody."""
-    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest

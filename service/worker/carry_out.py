@@ -6,7 +6,7 @@ An operation that fails is tried again, later and later; one that nobody wants a
 import logging
 from contextlib import closing
 
-from service import instances, operations
+from service import operations
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
@@ -18,6 +18,7 @@ from service.worker.interruptions import (
     OperationSuperseded,
 )
 from service.worker.job import UNEXPECTED, Job, backoff_s
+from service.worker.observation import explain
 from service.worker.steps import CARRY_OUT
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _carry_out(job: Job, open_driver: DriverFactory) -> None:
             instance = job.store.instances.find(job.operation["instance_id"])
             reason = failure.reason
             if instance is not None:
-                reason = instances.explain(driver, instance, reason)
+                reason = explain(driver, instance, reason)
             raise type(failure)(node["_id"], reason) from failure
 
 

@@ -24,6 +24,7 @@ from service.store import Store
 from service.store.due import Room
 from service.worker.carry_out import carry_out
 from service.worker.job import Job, claim
+from service.worker.reconcile import reconcile
 from service.worker.slots import Begun, find_room, is_held
 
 log = logging.getLogger(__name__)
@@ -179,9 +180,7 @@ class Worker:
                 self._store, self._open_driver, node, now=self._now(), more=compare_too
             )
             if after["status"] == NodeStatus.ONLINE:
-                drift.settle(
-                    self._store, self._open_driver, after, drift=found[-1], now=self._now()
-                )
+                reconcile(self._store, self._open_driver, after, drift=found[-1], now=self._now())
         finally:
             with self._changed:
                 self._probing.remove(node["_id"])

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from service import instances, leftovers
-from service.drivers import ContainerStatus, Leftovers, NodeDriver
+from service.drivers import Leftovers, NodeDriver
 from service.errors import NodeRefused, NodeUnreachable
+from service.model.container import ContainerStatus, make_spec
 from service.model.documents import Deploying, Instance
 from service.model.lifecycle import (
     InstanceState,
@@ -22,6 +23,7 @@ from service.model.lifecycle import (
 from service.store.collection import Session
 from service.worker.interruptions import NodeBusy, OperationSuperseded
 from service.worker.job import Job, backoff_s
+from service.worker.observation import observe
 
 
 def deploy(job: Job, driver: NodeDriver) -> None:
@@ -34,14 +36,14 @@ def deploy(job: Job, driver: NodeDriver) -> None:
     def create() -> None:
         # A creation that may not be left half-way goes on when it is no longer wanted.
         checkpoint = job.check_lease if driver.exclusive else job.checkpoint
-        status = driver.create(instances.specify(job.read_instance()), checkpoint=checkpoint)
+        status = driver.create(make_spec(job.read_instance()), checkpoint=checkpoint)
         _store_status(job, driver, status)
 
     def settle() -> None:
         while True:
             instance = job.read_instance()
             status = _align(job, driver, instance)
-            changes = instances.observe(driver, instance, status)
+            changes = observe(driver, instance, status)
             job.check_lease()
             if job.store.instances.move(
                 instance["_id"],
@@ -193,7 +195,7 @@ def _set_power(
 def _store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
     instance = job.store.instances.find(job.operation["instance_id"])
     if instance is not None:
-        seen = instances.observe(driver, instance, status)
+        seen = observe(driver, instance, status)
         job.check_lease()
         job.store.instances.update(instance["_id"], seen)
 

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service import cli, drift, keys, nodes, operations, users
+from service import cli, keys, nodes, operations, users
 from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers
 from service.drivers.memory import MemoryNode, MemoryNodes
 from service.security.vault import Vault
+from service.worker.reconcile import reconcile
 from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import AT_NOON, NOON, a_node, a_user, run_due
 
@@ -185,7 +186,7 @@ def test_containers_run_on(move_in, panel_file, store, config, daemon):
     open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
     node = nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
 
-    drift.settle(store, open_driver, node, now=NOON)
+    reconcile(store, open_driver, node, now=NOON)
 
     after = store.instances.get("1f0c9a2e")
     assert ("Online", "READY", "running", CID, [25565], ["START=java"]) == (
@@ -507,7 +508,7 @@ def test_what_is_suspended_is_reported(move_in, panel_file, store, config, daemo
     bring_online(store, config)
     open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
 
-    drift.settle(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    reconcile(store, open_driver, store.nodes.get("node-1"), now=NOON)
     run_due(store, open_driver)
 
     assert (["1f0c9a2e"], "exited") == (

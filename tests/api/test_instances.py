@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from service import instances
 from service.app import create_app
 from service.drivers.memory import Container
+from service.model.container import make_spec
 from service.model.lifecycle import Power
 from service.worker.carry_out import Job, carry_out
 from tests.support import (
@@ -375,7 +375,7 @@ def failed(api, store, memory_nodes, place):
 @pytest.fixture
 def failed_and_runs(store, memory_nodes, place, failed):
     """The id of one that FAILED and has a container that runs."""
-    spec = instances.specify(store.instances.get(failed))
+    spec = make_spec(store.instances.get(failed))
     memory_nodes[place[1]["_id"]].containers[failed] = Container(spec, power=Power.RUNNING)
     return failed
 
@@ -461,7 +461,7 @@ def test_what_was_suspended_and_then_fails_is_stopped(api, store, memory_nodes, 
     here = memory_nodes[place[1]["_id"]]
     deployed = api.post(DEPLOY, a_body(place)).json
     api.post(f"/api/instances/suspend/{deployed['Id']}")
-    spec = instances.specify(store.instances.get(deployed["Id"]))
+    spec = make_spec(store.instances.get(deployed["Id"]))
     here.containers[deployed["Id"]] = Container(spec, power=Power.RUNNING)
 
     api.post(f"/api/operations/{deployed['operationId']}/cancel")
@@ -482,7 +482,7 @@ def test_suspending_what_nothing_deploys_stops_it(api, store, memory_nodes, plac
     store.transaction(
         lambda session: store.operations.supersede_waiting(instance_id, now=NOON, session=session)
     )
-    spec = instances.specify(store.instances.get(instance_id))
+    spec = make_spec(store.instances.get(instance_id))
     here.containers[instance_id] = Container(spec, power=Power.RUNNING)
 
     api.post(f"/api/instances/suspend/{instance_id}")

@@ -21,6 +21,7 @@ from service.errors import NodeFailure
 from service.model.lifecycle import NodeStatus, Power, PowerAction
 from service.model.ports import parse
 from service.worker.loop import Worker
+from service.worker.reconcile import reconcile
 from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
 
 PORTS = parse("80:8080")
@@ -326,7 +327,7 @@ def test_one_odd_container_does_not_hide_the_others(store, memory_nodes, place):
     found = drift.compare(store, here, node["_id"])
 
     here.fail_times(1, "not understood")
-    drift.settle(store, memory_nodes, node, drift=found, now=NOON)
+    reconcile(store, memory_nodes, node, drift=found, now=NOON)
 
     seen = sorted(store.instances.get(instance_id)["power"] for instance_id in deployed)
     assert [Power.RUNNING, Power.STOPPED] == seen

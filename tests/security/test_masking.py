@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import instances
 from service.drivers import MAX_LOG_BYTES
 from service.security.masking import MASK, SHORTEST_SECRET, mask
+from service.worker.observation import explain
 from tests.support import DEPLOY, a_deploy, an_image, run_due
 
 SECRET = "correct-horse-battery-staple" * 3
@@ -151,8 +151,6 @@ def test_why_a_container_ended_shows_no_secret(store, printing, memory_nodes):
     instance["variables"]["PASSWORD"] = "  padded  secret  "
     container.log = "it is   padded  secret  "
 
-    reason = instances.explain(
-        memory_nodes(store.nodes.get(instance["node_id"])), instance, "It ended."
-    )
+    reason = explain(memory_nodes(store.nodes.get(instance["node_id"])), instance, "It ended.")
 
     assert f"It ended.\nIts last lines:\nit is {MASK}" == reason

@@ -11,6 +11,7 @@ from service.model.documents import new_operation
 from service.model.lifecycle import OperationKind, OperationStatus, Power
 from service.model.origin import Origin
 from service.model.ports import parse
+from service.worker.reconcile import GONE, PURSUE_AGAIN_AFTER, reconcile
 from tests.support import (
     AT_NOON,
     DEPLOY,
@@ -68,7 +69,7 @@ def orphan(here):
 @pytest.fixture
 def settle(store, memory_nodes, node):
     """Compare the node with the documents, as a worker does after each probe."""
-    return lambda: drift.settle(store, memory_nodes, node, now=NOON)
+    return lambda: reconcile(store, memory_nodes, node, now=NOON)
 
 
 def find(api, node):
@@ -208,7 +209,7 @@ def test_a_container_that_is_gone_shows_as_stopped(api, here, ready, settle):
     settle()
 
     after = get(api, ready)
-    assert ("READY", "stopped", drift.GONE) == (
+    assert ("READY", "stopped", GONE) == (
         after["InternalState"],
         after["power"],
         after["error"],
@@ -257,10 +258,10 @@ def test_a_stray_container_is_left_alone(here, orphan, settle):
 def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, here, ready, settle):
     """Some minutes after a node refused a deletion it is asked again."""
     here.refuse("no")
-    instances.delete(store, ready, origin=Origin(NOON - drift.PURSUE_AGAIN_AFTER))
+    instances.delete(store, ready, origin=Origin(NOON - PURSUE_AGAIN_AFTER))
     operation = store.operations.claim("a-token", lease_s=30)
     store.operations.finish(
-        operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - drift.PURSUE_AGAIN_AFTER
+        operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - PURSUE_AGAIN_AFTER
     )
     here.behave()
 

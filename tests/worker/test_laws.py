@@ -3,11 +3,12 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import drift, instances, operations
+from service import instances, operations
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
 from service.model.ports import parse
+from service.worker.reconcile import PURSUE_AGAIN_AFTER, reconcile
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(
@@ -110,4 +111,4 @@ def settle(store, nodes, here):
         store.nodes.update(node["_id"], {"status": NodeStatus.ONLINE})
         store.operations.retry_now_on_node(node["_id"])
         run_due(store, nodes)
-        drift.settle(store, nodes, node, now=NOON + 2 * drift.PURSUE_AGAIN_AFTER)
+        reconcile(store, nodes, node, now=NOON + 2 * PURSUE_AGAIN_AFTER)

@@ -1,0 +1,105 @@
+"""What of an instance reaches its node, and what of a container is written down.
+
+A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from service.model.documents import Instance
+from service.model.lifecycle import InstanceState, Power
+from service.model.ports import PortMapping
+from service.model.storable import is_text, is_whole, require
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What should run: everything that a node needs to know of an instance."""
+
+    instance_id: str
+    image: str
+    cmd: tuple[str, ...] | str | None
+    env: Mapping[str, str]
+    memory_mib: int
+    cpu_milli: int
+    ports: tuple[PortMapping, ...]
+    primary: PortMapping
+    stop_command: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those of `env` that were chosen for the instance; install scripts may name them."""
+    install: tuple[tuple[str, str], ...] = ()
+    """Files to fetch before the first start: where from, and what they are called."""
+
+    def __post_init__(self) -> None:
+        words = (self.cmd,) if isinstance(self.cmd, str) else self.cmd or ()
+        texts = (self.instance_id, self.image, *words, *self.env, *self.env.values())
+        require(*map(is_text, texts), is_whole(self.memory_mib), is_whole(self.cpu_milli))
+        for mapping in (*self.ports, self.primary):
+            require(*(is_whole(port, 1, 65535) for port in (mapping.container, mapping.host)))
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """What a node says of one container."""
+
+    container_id: str
+    power: Power
+    exit_code: int | None = None
+    """Of a container that ran and stopped."""
+    reason: str | None = None
+    """Why it is not running, in plain words, where the node knows."""
+    env: tuple[str, ...] | None = None
+    """The environment that the node made of what it was told, where it says so."""
+    is_ours: bool = True
+    """False: it may be another installation's, so it is only listed, and described."""
+
+    def __post_init__(self) -> None:
+        require(
+            is_text(self.container_id),
+            self.exit_code is None or is_whole(self.exit_code, -(2**31), 2**32),
+            self.reason is None or is_text(self.reason),
+            all(map(is_text, self.env or ())),
+        )
+
+
+def make_spec(instance: Instance) -> ContainerSpec:
+    """Say what should run for the instance."""
+    ports = tuple(PortMapping(**pair) for pair in instance["port_map"])
+    cmd = instance["cmd"]
+    return ContainerSpec(
+        instance_id=instance["_id"],
+        image=instance["image"],
+        cmd=tuple(cmd) if isinstance(cmd, list) else cmd,
+        env=parse_env(instance["env"]),
+        memory_mib=instance["memory_mib"],
+        cpu_milli=instance["cpu_milli"],
+        ports=ports,
+        primary=next(mapping for mapping in ports if mapping.host == instance["primary_port"]),
+        stop_command=instance["stop_command"],
+        variables=instance["variables"],
+        install=tuple(
+            (str(script["Uri"]), str(script["Path"]))
+            for script in instance["scripts"].get("Install") or ()
+        ),
+    )
+
+
+def to_fields(
+    instance: Instance, status: ContainerStatus, *, error: str | None
+) -> dict[str, object]:
+    """Put what a node says of a container, with the `error` found in it, into fields.
+
+    What FAILED keeps the reason why it did.
+    """
+    failed = instance["state"] == InstanceState.FAILED
+    seen: dict[str, object] = {
+        "container_id": status.container_id,
+        "power": status.power,
+        "error": instance["error"] if failed else error,
+    }
+    return seen if status.env is None else {**seen, "node_env": list(status.env)}
+
+
+def parse_env(env: Iterable[str]) -> dict[str, str]:
+    """Read an environment: lines of "KEY=value"."""
+    return dict(entry.partition("=")[::2] for entry in env)

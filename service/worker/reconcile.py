@@ -1,0 +1,106 @@
+"""What a worker does after a probe: it brings the documents and the node in line.
+
+It writes down what the node's containers do, and what the documents want and nobody pursues
+becomes an operation again. What is only found, and waits for somebody to decide, is in drift.py.
+"""
+
+import logging
+import time
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
+
+from service import operations
+from service.drift import Changed, Drift, compare
+from service.drivers import DriverFactory, NodeDriver
+from service.errors import Conflict, NodeFailure, NodeUnreachable
+from service.model.documents import Instance, Node
+from service.model.lifecycle import OPEN, OperationKind, OperationStatus, Power
+from service.model.origin import Origin
+from service.store import Store
+from service.store.collection import Session
+from service.worker.observation import observe
+
+log = logging.getLogger(__name__)
+
+NOTE_CHANGES_S = 10.0
+"""How long a worker looks at containers that changed; the rest waits for the next probe."""
+
+PURSUE_AGAIN_AFTER = timedelta(minutes=5)
+"""How long after a deletion or a suspension failed it is tried once more."""
+
+GONE = "Its container is gone from the node."
+
+
+def reconcile(
+    store: Store,
+    open_driver: DriverFactory,
+    node: Node,
+    *,
+    drift: Drift | None = None,
+    now: datetime,
+) -> None:
+    """Write down what the node's containers do, and pursue what is wanted of them.
+
+    `drift` is what `compare` just found; the node is asked unless it is given. A container of which
+    the node does not say how it is stays as it is until the next time.
+    """
+    end = time.monotonic() + NOTE_CHANGES_S
+    with closing(open_driver(node)) as driver:
+        drift = drift or compare(store, driver, node["_id"])
+        for changed in drift.changed:
+            if time.monotonic() > end:
+                break
+            try:
+                _store_change(store, driver, changed, now=now)
+            except NodeUnreachable:
+                raise
+            except NodeFailure as failure:
+                facts = {"instance_id": changed.instance["_id"], "error": failure.reason}
+                log.warning("instance.unobserved", extra=facts)
+    for instance in drift.missing:
+        _store_missing(store, instance)
+    for instance in store.instances.list_deleting(node["_id"]):
+        _pursue(store, instance, OperationKind.DELETE, now=now)
+
+
+def _store_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
+    instance = changed.instance
+    status = driver.status(instance["_id"]) or changed.status
+    if instance["suspended"] and status.power == Power.RUNNING:
+        facts = {"instance_id": instance["_id"]}
+        log.info("instance.ran_suspended", extra=facts)
+        _pursue(store, instance, OperationKind.SUSPEND, now=now)
+    store.instances.update(
+        instance["_id"],
+        observe(driver, instance, status),
+        only_if={"state": instance["state"], "power": instance["power"]},
+    )
+
+
+def _store_missing(store: Store, instance: Instance) -> None:
+    store.instances.update(
+        instance["_id"],
+        {"power": Power.STOPPED, "error": GONE},
+        only_if={"state": instance["state"], "power": instance["power"]},
+    )
+
+
+def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datetime) -> None:
+    """Add the operation that the document wants, unless there is one, or was a moment ago."""
+    latest = store.operations.find_latest(instance["_id"])
+    if latest is not None and latest["kind"] == kind:
+        failed = latest["status"] == OperationStatus.FAILED
+        if latest["status"] in OPEN or (failed and now - latest["ended_at"] < PURSUE_AGAIN_AFTER):
+            return
+    wanted = {"state": instance["state"], "suspended": instance["suspended"]}
+
+    def write(session: Session) -> None:
+        # The write keeps anybody from changing what is wanted before this is done.
+        noted = {"updated_at": now}
+        if store.instances.update(instance["_id"], noted, only_if=wanted, session=session):
+            store.operations.add(
+                operations.draft(kind, instance, origin=Origin(now)), session=session
+            )
+
+    with suppress(Conflict):  # another operation of the instance waits already
+        store.transaction(write)
