@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.model.lifecycle import Lane, OperationKind, OperationStatus, lane_of
+from service.store.lease import Lease
+
+CLAIM = Lease("lease")
+"""Held by the worker that carries the operation out."""
 
 SLOW_S = 1.0
 """How long an operation runs before its node counts as one that keeps us waiting."""
@@ -26,7 +30,7 @@ RUNNING_FIELDS = {
     "instance_id": 1,
     "kind": 1,
     "is_slow": {"$lt": ["$claimed_at", {"$subtract": ["$$NOW", int(SLOW_S * 1000)]}]},
-    "is_orphan": {"$lt": ["$lease.until", "$$NOW"]},
+    "is_orphan": CLAIM.is_free,
 }
 """What is to be read of each running operation."""
 

@@ -13,6 +13,7 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
+from service.store.lease import Lease
 
 INDEXES: Indexes = [
     {"keys": [("probed_at", 1)]},
@@ -30,6 +31,12 @@ INDEXES: Indexes = [
     {"keys": [("unanswered", 1)], "sparse": True},
     {"keys": [("deploying.until", 1)], "sparse": True},
 ]
+
+PROBING = Lease("probing")
+"""Held by the worker that probes the node."""
+
+DEPLOYING = Lease("deploying", token="operation_id")  # noqa: S106
+"""Held by the one deployment of a node that bears no two at once."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -104,8 +111,7 @@ class Nodes(Collection[Node]):
                 {"deploying.until": {"$gt": _LONG_AGO}},
             ]
         }
-        is_deploying = {"$gt": ["$deploying.until", "$$NOW"]}
-        fields = {"status": 1, "unanswered": 1, "deploying": 1, "is_deploying": is_deploying}
+        fields = {"status": 1, "unanswered": 1, "deploying": 1, "is_deploying": DEPLOYING.is_taken}
         found = list(self._collection.find(limited, fields))
         return Limits(
             offline=[node["_id"] for node in found if node["status"] == NodeStatus.OFFLINE],
@@ -142,29 +148,19 @@ class Nodes(Collection[Node]):
 
         Whoever has it extends it by asking again.
         """
-        lock = {
-            "operation_id": operation_id,
-            "instance_id": instance_id,
-            "until": {"$add": ["$$NOW", int(hold_s * 1000)]},
-        }
-        free = {"$lt": [{"$ifNull": ["$deploying.until", _LONG_AGO]}, "$$NOW"]}
-        ours = {"$eq": ["$deploying.operation_id", operation_id]}
-        locked = self._collection.update_one(
-            {"_id": node_id, "$expr": {"$or": [free, ours]}}, [{"$set": {"deploying": lock}}]
+        return DEPLOYING.take(
+            self._collection, {"_id": node_id}, operation_id, hold_s, instance_id=instance_id
         )
-        return locked.matched_count == 1
 
     @translated
     def unlock_deploy(self, node_id: str, *, operation_id: str) -> None:
         """Let the next deployment begin."""
-        self._collection.update_one(
-            {"_id": node_id, "deploying.operation_id": operation_id}, {"$set": {"deploying": None}}
-        )
+        DEPLOYING.release(self._collection, {"_id": node_id}, operation_id)
 
     @translated
     def list_deploying(self) -> list[Node]:
         """Read the nodes on which only one deployment, which is under way, may run."""
-        return self._read_all({"$expr": {"$gt": ["$deploying.until", "$$NOW"]}})
+        return self._read_all({"$expr": DEPLOYING.is_taken})
 
     @translated
     def take_configure_key(
@@ -186,10 +182,9 @@ class Nodes(Collection[Node]):
         """
         long_ago = {"$subtract": ["$$NOW", int(interval_s * 1000)]}
         due = {"$lte": [{"$ifNull": ["$probed_at", _LONG_AGO]}, long_ago]}
-        free = {"$lt": [{"$ifNull": ["$probing.until", _LONG_AGO]}, "$$NOW"]}
         claimed = self._collection.find_one_and_update(
-            {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, free]}},
-            [{"$set": {"probed_at": "$$NOW", "probing": _lease(token, lease_s)}}],
+            {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, PROBING.is_free]}},
+            [{"$set": {"probed_at": "$$NOW", **PROBING.grant(token, lease_s)}}],
             sort=[("probed_at", 1)],
             return_document=ReturnDocument.AFTER,
         )
@@ -199,16 +194,14 @@ class Nodes(Collection[Node]):
     def renew_probes(self, node_ids: list[str], token: str, *, lease_s: float) -> None:
         """Keep others from probing the nodes that are still being probed under this token."""
         self._collection.update_many(
-            {"_id": {"$in": node_ids}, "probing.token": token},
-            [{"$set": {"probing": _lease(token, lease_s)}}],
+            {"_id": {"$in": node_ids}, **PROBING.held_by(token)},
+            [{"$set": PROBING.grant(token, lease_s)}],
         )
 
     @translated
     def end_probe(self, node_id: str, token: str) -> None:
         """Let the node be probed when it is due again."""
-        self._collection.update_one(
-            {"_id": node_id, "probing.token": token}, {"$set": {"probing": None}}
-        )
+        PROBING.release(self._collection, {"_id": node_id}, token)
 
     @translated
     def oldest_probe_age_s(self) -> float:
@@ -277,10 +270,6 @@ def engine_taken(by: Node) -> NodeExists:
         "are counted for each node, so one engine should be one node.",
         nodeId=[by["_id"]],
     )
-
-
-def _lease(token: str, lease_s: float) -> dict[str, object]:
-    return {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
 
 
 def _has_room(what: str, amount: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OPEN, OperationKind, OperationStatus
 from service.store.collection import Collection, Indexes, Session, translated
-from service.store.due import ANY_ROOM, RUNNING_FIELDS, Limits, Queue, Room
+from service.store.due import ANY_ROOM, CLAIM, RUNNING_FIELDS, Limits, Queue, Room
 from service.store.transitions import TransitionLog
 
 _IS_OPEN = {"$in": sorted(OPEN)}
@@ -243,10 +243,8 @@ class Operations(Collection[Operation]):
     @translated
     def renew(self, operation_id: str, token: str, *, lease_s: float) -> bool:
         """Extend the lease by `lease_s` from now. False when it is no longer ours."""
-        renewed = self._collection.update_one(
-            _held(operation_id, token), [{"$set": {"lease": _lease(token, lease_s)}}]
-        )
-        return renewed.matched_count == 1
+        running = {"_id": operation_id, "status": OperationStatus.RUNNING}
+        return CLAIM.renew(self._collection, running, token, lease_s)
 
     @translated
     def begin_step(self, operation_id: str, token: str, name: str, *, now: datetime) -> bool:
@@ -383,9 +381,8 @@ class Operations(Collection[Operation]):
             limits=limits,
             room=room,
         )
-        expired = {"$expr": {"$lt": ["$lease.until", "$$NOW"]}}
         for operation_id in queue.list_orphans()[:_CANDIDATES]:
-            yield {"_id": operation_id, **running, **expired}
+            yield {"_id": operation_id, **running, "$expr": CLAIM.is_free}
         for query in queue.make_queries():
             due = self._collection.find(
                 query, {"_id": 1}, sort=[("created_at", 1)], limit=_CANDIDATES
@@ -396,7 +393,7 @@ class Operations(Collection[Operation]):
     def _take(self, candidate: Mapping[str, Any], token: str, lease_s: float) -> Operation | None:
         changes = {
             "status": OperationStatus.RUNNING.value,
-            "lease": _lease(token, lease_s),
+            **CLAIM.grant(token, lease_s),
             "claimed_at": "$$NOW",
             "attempts": {"$add": ["$attempts", 1]},
             "steps": _CLOSED_STEPS,
@@ -413,8 +410,4 @@ class Operations(Collection[Operation]):
 
 
 def _held(operation_id: str, token: str) -> dict[str, object]:
-    return {"_id": operation_id, "status": OperationStatus.RUNNING, "lease.token": token}
-
-
-def _lease(token: str, lease_s: float) -> dict[str, object]:
-    return {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
+    return {"_id": operation_id, "status": OperationStatus.RUNNING, **CLAIM.held_by(token)}

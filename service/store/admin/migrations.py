@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
+from service.store.lease import Lease
 from service.store.settings import INSTALLATION, make_installation_id
 
 LEASE_S = 30.0
@@ -34,7 +34,9 @@ SCHEMA = {"_id": "schema"}
 RESTORING = {"_id": "restoring"}
 """The document of `meta` that is there while a backup is being restored."""
 
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+LOCK = Lease("lock")
+"""Held by the process that migrates."""
+
 _POLL_S = 0.1
 _BATCH = 1000
 
@@ -253,21 +255,18 @@ def _apply(database: Database[dict[str, Any]], migration: Migration) -> Change:
 def _lock(meta: Collection[dict[str, Any]], lease_s: float) -> Iterator[bool]:
     """Try to be the only one; return whether we are. The lease is renewed until the end."""
     token = secrets.token_hex(8)
-    lock = {"token": token, "until": {"$add": ["$$NOW", int(lease_s * 1000)]}}
-    free = {"$expr": {"$lt": [{"$ifNull": ["$lock.until", _LONG_AGO]}, "$$NOW"]}}
     fresh = {"version": 0, "migrated_at": None, "lock": None}
     with suppress(DuplicateKeyError):  # Another process made it a moment ago.
         meta.update_one(SCHEMA, {"$setOnInsert": fresh}, upsert=True)
-    if not meta.update_one({**SCHEMA, **free}, [{"$set": {"lock": lock}}]).matched_count:
+    if not LOCK.take(meta, SCHEMA, token, lease_s):
         yield False
         return
-    ours = {**SCHEMA, "lock.token": token}
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(lease_s / 3):
             with suppress(PyMongoError):
-                meta.update_one(ours, [{"$set": {"lock": lock}}])
+                LOCK.renew(meta, SCHEMA, token, lease_s)
 
     renewer = threading.Thread(target=renew, name="migration-lease", daemon=True)
     renewer.start()
@@ -276,4 +275,4 @@ def _lock(meta: Collection[dict[str, Any]], lease_s: float) -> Iterator[bool]:
     finally:
         done.set()
         renewer.join()
-        meta.update_one(ours, {"$set": {"lock": None}})
+        LOCK.release(meta, SCHEMA, token)
