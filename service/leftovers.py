@@ -30,7 +30,7 @@ def attach(
         store.leftovers.remove(operation["instance_id"], session=session)
         return
     left = LeftBehind(path=found.path, names=list(found.names), reason=found.reason)
-    store.operations.set_leftovers(operation["_id"], token, left, session=session)
+    store.claims.set_leftovers(operation["_id"], token, left, session=session)
     store.leftovers.put(
         Leftover(
             _id=operation["instance_id"], node_id=operation["node_id"], created_at=now, **left

@@ -37,6 +37,7 @@ from service.store.admin.backup import Contents
 from service.store.admin.inspection import Inspection, Queue
 from service.store.admin.migrations import Change
 from service.store.audit import Audit
+from service.store.claims import Claims
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failed_attempts import FailedAttempts
 from service.store.images import Images
@@ -146,6 +147,9 @@ class Store:
         self._keep_operations_s = keep_operations_s
         self.operations = Operations(
             self._database["operations"], keep_ended_s=keep_operations_s, moves=self._moves
+        )
+        self.claims = Claims(
+            self._database["operations"], operations=self.operations, moves=self._moves
         )
 
     def within(

@@ -54,7 +54,7 @@ def claim(
     """
     limits = store.nodes.find_limits()
     asked_at = time.monotonic()
-    operation = store.operations.claim(
+    operation = store.claims.take(
         secrets.token_hex(8),
         lease_s=lease_s,
         node_limit=node_operations,
@@ -112,7 +112,7 @@ class Job:
         asked_at = time.monotonic()
         if self._lost:
             return
-        if self.store.operations.renew(self.operation["_id"], self.token, lease_s=self._lease_s):
+        if self.store.claims.renew(self.operation["_id"], self.token, lease_s=self._lease_s):
             self._renewed_at = asked_at
             if self._has_node:
                 self.hold_node()
@@ -173,7 +173,7 @@ class Job:
         """Do one step and write down how it went. Nothing is written when the lease was lost."""
         self.check_lease()
         self.check_cancelled()
-        if not self.store.operations.begin_step(
+        if not self.store.claims.begin_step(
             self.operation["_id"], self.token, name, now=self.now()
         ):
             raise LeaseLost
@@ -190,7 +190,7 @@ class Job:
         if progress == self._progress:
             return
         self.check_lease()
-        if not self.store.operations.set_progress(self.operation["_id"], self.token, progress):
+        if not self.store.claims.set_progress(self.operation["_id"], self.token, progress):
             raise LeaseLost
         self._progress = progress
 
@@ -210,7 +210,7 @@ class Job:
     ) -> None:
         """End the operation. Raises LeaseLost when it is no longer ours."""
         self.check_lease()
-        if not self.store.operations.finish(
+        if not self.store.claims.finish(
             self.operation["_id"],
             self.token,
             status,
@@ -227,7 +227,7 @@ class Job:
         """
         self.check_lease()
         self._lost = True
-        self.store.operations.postpone(
+        self.store.claims.postpone(
             self.operation["_id"],
             self.token,
             delay_s=delay_s,
@@ -238,6 +238,4 @@ class Job:
 
     def _end_step(self, error: str | None) -> None:
         self.check_lease()
-        self.store.operations.end_step(
-            self.operation["_id"], self.token, error=error, now=self.now()
-        )
+        self.store.claims.end_step(self.operation["_id"], self.token, error=error, now=self.now())

@@ -343,7 +343,7 @@ def test_an_operation_that_nobody_takes_is_warned_of(examine, waiting):
 
 def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, database):
     """Nobody takes it over."""
-    store.operations.claim("dead", lease_s=30)
+    store.claims.take("dead", lease_s=30)
     long_ago = store.server_time() - timedelta(minutes=2)
     database["operations"].update_one({}, {"$set": {"lease.until": long_ago}})
 
@@ -352,7 +352,7 @@ def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, da
 
 def test_an_operation_under_way_is_fine(examine, waiting, store):
     """However long it takes, and what waits behind it too."""
-    store.operations.claim("alive", lease_s=30)
+    store.claims.take("alive", lease_s=30)
     instances.delete(
         store, waiting["instance_id"], origin=Origin(store.server_time() - timedelta(minutes=4))
     )

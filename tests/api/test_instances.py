@@ -443,7 +443,7 @@ def test_unsuspending_overtakes_the_suspension_of_what_failed(
     here = memory_nodes[place[1]["_id"]]
     here.containers[failed_and_runs].power = Power.STOPPED
     api.post(f"/api/instances/suspend/{failed_and_runs}")
-    claimed = store.operations.claim("a-token", lease_s=30)
+    claimed = store.claims.take("a-token", lease_s=30)
     api.post(f"/api/instances/unsuspend/{failed_and_runs}")
 
     carry_out(Job(store, claimed, lease_s=30, now=lambda: NOON), memory_nodes)

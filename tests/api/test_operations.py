@@ -199,7 +199,7 @@ def test_a_running_deploy_is_cancelled(api, memory_nodes, place, deployed, reque
 def test_a_running_restart_is_cancelled(api, store, ready):
     """It is said what is true of every kind. Each time it is another error, with no past."""
     asked = api.post(f"/api/instances/{ready['Id']}/restart").json["operationId"]
-    job = Job(store, store.operations.claim("worker", lease_s=30), lease_s=30, now=lambda: NOON)
+    job = Job(store, store.claims.take("worker", lease_s=30), lease_s=30, now=lambda: NOON)
     api.post(f"/api/operations/{asked}/cancel")
 
     raised = []

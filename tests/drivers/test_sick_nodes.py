@@ -119,7 +119,7 @@ def node(store, memory_nodes):
 def claim_all(store, **options):
     """Claim until nothing is given any more; answer what was claimed."""
     claimed = []
-    while operation := store.operations.claim(f"{len(claimed)}", lease_s=30, **options):
+    while operation := store.claims.take(f"{len(claimed)}", lease_s=30, **options):
         claimed.append(operation)
     return claimed
 
@@ -203,12 +203,12 @@ def test_a_node_that_keeps_us_waiting_gets_no_thread_of_the_others(store, owner,
     """Where there is room only for nodes that are prompt, nothing more of it is taken."""
     take_on(store, owner, node)
     take_on(store, owner, node)
-    running = store.operations.claim("slow", lease_s=30)
+    running = store.claims.take("slow", lease_s=30)
     long_ago = {"$set": {"claimed_at": NOON.replace(year=2000)}}
     store.operations._collection.update_one({"_id": running["_id"]}, long_ago)
 
-    prompt = store.operations.claim("a", lease_s=30, room=Room(slow=frozenset()))
-    slow = store.operations.claim("b", lease_s=30, room=Room(prompt=frozenset()))
+    prompt = store.claims.take("a", lease_s=30, room=Room(slow=frozenset()))
+    slow = store.claims.take("b", lease_s=30, room=Room(prompt=frozenset()))
 
     assert (None, OperationStatus.RUNNING) == (prompt, slow["status"])
 

@@ -597,7 +597,7 @@ def test_a_creation_is_not_in_the_way_of_another_s_deletion(store, settled, daem
     )
     instances.delete(store, first, origin=AT_NOON)
 
-    claimed = store.operations.claim("t", lease_s=30, deploying={place[1]["_id"]: "another"})
+    claimed = store.claims.take("t", lease_s=30, deploying={place[1]["_id"]: "another"})
 
     assert ("delete", first) == (claimed["kind"], claimed["instance_id"])
 

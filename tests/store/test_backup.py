@@ -283,19 +283,19 @@ def test_a_restoration_that_was_cut_off_is_known(full, other, file, there, monke
 
 def test_what_was_running_is_taken_over_at_once(full, other, file):
     """The worker that had it is not there; its lease does not count."""
-    running = full.operations.claim("a-worker", lease_s=3600)
+    running = full.claims.take("a-worker", lease_s=3600)
     full.back_up(file)
     other.restore(file)
 
-    taken = eventually(lambda: other.operations.claim("another", lease_s=30))
+    taken = eventually(lambda: other.claims.take("another", lease_s=30))
 
     assert (running["_id"], OperationStatus.RUNNING) == (taken["_id"], taken["status"])
-    assert not other.operations.renew(running["_id"], "a-worker", lease_s=30)
+    assert not other.claims.renew(running["_id"], "a-worker", lease_s=30)
 
 
 def test_a_running_operation_may_have_one_behind_it(full, other, file):
     """Both come back, since an instance may have one of each."""
-    running = full.operations.claim("a-worker", lease_s=3600)
+    running = full.claims.take("a-worker", lease_s=3600)
     instances.delete(full, running["instance_id"], origin=AT_NOON)
     full.back_up(file)
 

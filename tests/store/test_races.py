@@ -223,6 +223,6 @@ def test_one_operation_has_one_worker(store, order):
     """Of many who claim at the same moment one gets it."""
     instances.deploy(store, order, origin=AT_NOON)
 
-    claimed = race(lambda n: store.operations.claim(f"worker-{n}", lease_s=30), racers=20)
+    claimed = race(lambda n: store.claims.take(f"worker-{n}", lease_s=30), racers=20)
 
     assert 1 == len([operation for operation in claimed if operation])

@@ -169,15 +169,12 @@ HELD = {"token": "t", "until": NOON}
 """A lease that has run out, so that another may claim what is under it."""
 
 WRITES = [
-    lambda store: store.operations.claim("another", lease_s=30),
-    lambda store: store.operations.renew("o", "t", lease_s=30),
-    lambda store: store.operations.begin_step("o", "t", "create", now=NOON),
-    lambda store: store.operations.end_step("o", "t", now=NOON),
-    *(
-        lambda store, end=end: store.operations.finish("o", "t", end, now=NOON)
-        for end in sorted(ENDED)
-    ),
-    lambda store: store.operations.postpone("o", "t", delay_s=0, now=NOON),
+    lambda store: store.claims.take("another", lease_s=30),
+    lambda store: store.claims.renew("o", "t", lease_s=30),
+    lambda store: store.claims.begin_step("o", "t", "create", now=NOON),
+    lambda store: store.claims.end_step("o", "t", now=NOON),
+    *(lambda store, end=end: store.claims.finish("o", "t", end, now=NOON) for end in sorted(ENDED)),
+    lambda store: store.claims.postpone("o", "t", delay_s=0, now=NOON),
     lambda store: store.operations.retry_now("o"),
     lambda store: store.operations.retry_now_on_node("n"),
     *(
@@ -223,19 +220,19 @@ def test_one_operation_of_an_instance_waits(store, deployed):
 
 def test_an_operation_is_claimed_once(store, deployed):
     """What one worker has, another does not get."""
-    store.operations.claim("one", lease_s=30)
+    store.claims.take("one", lease_s=30)
 
-    assert store.operations.claim("two", lease_s=30) is None
+    assert store.claims.take("two", lease_s=30) is None
 
 
 def test_what_was_put_off_is_not_due(store, deployed):
     """An operation that waits for its next attempt is not claimed before its time."""
     _, operation = deployed
-    store.operations.claim("one", lease_s=30)
-    store.operations.postpone(operation["_id"], "one", delay_s=3600, error="$later", now=NOON)
+    store.claims.take("one", lease_s=30)
+    store.claims.postpone(operation["_id"], "one", delay_s=3600, error="$later", now=NOON)
 
     after = store.operations.get(operation["_id"])
-    assert store.operations.claim("two", lease_s=30) is None
+    assert store.claims.take("two", lease_s=30) is None
     assert (OperationStatus.PENDING, "$later") == (after["status"], after["error"])
 
 
@@ -322,19 +319,19 @@ def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, con
         dead.start_transaction()
         collection.update_one({"_id": waiting[0]}, {"$set": {"error": "locked"}}, session=dead)
 
-        claimed = store.operations.claim("a-token", lease_s=30)
+        claimed = store.claims.take("a-token", lease_s=30)
 
         dead.abort_transaction()
     assert waiting[1] == claimed["_id"]
-    assert waiting[0] == store.operations.claim("a-token", lease_s=30)["_id"]
+    assert waiting[0] == store.claims.take("a-token", lease_s=30)["_id"]
 
 
 def test_a_step_of_a_dead_worker_has_an_end(store, waiting):
     """Who takes over ends the step that somebody began and never ended."""
-    store.operations.claim("dead", lease_s=0.001)
-    store.operations.begin_step(waiting[0], "dead", "create", now=NOON)
+    store.claims.take("dead", lease_s=0.001)
+    store.claims.begin_step(waiting[0], "dead", "create", now=NOON)
 
-    taken = eventually(lambda: store.operations.claim("alive", lease_s=30))
+    taken = eventually(lambda: store.claims.take("alive", lease_s=30))
 
     [step] = taken["steps"]
     assert ("create", "The worker that did it went away.", True) == (
@@ -349,8 +346,8 @@ def test_operations_that_ended_expire(store, mongo_client, config, waiting, end)
     """They are forgotten after a month, by the database itself."""
     match end:
         case "finish":
-            store.operations.claim("a-token", lease_s=30)
-            store.operations.finish(waiting[0], "a-token", OperationStatus.SUCCEEDED, now=NOON)
+            store.claims.take("a-token", lease_s=30)
+            store.claims.finish(waiting[0], "a-token", OperationStatus.SUCCEEDED, now=NOON)
         case "supersede":
             instance_id = store.operations.get(waiting[0])["instance_id"]
             store.transaction(

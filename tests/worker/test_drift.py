@@ -259,8 +259,8 @@ def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, h
     """Some minutes after a node refused a deletion it is asked again."""
     here.refuse("no")
     instances.delete(store, ready, origin=Origin(NOON - PURSUE_AGAIN_AFTER))
-    operation = store.operations.claim("a-token", lease_s=30)
-    store.operations.finish(
+    operation = store.claims.take("a-token", lease_s=30)
+    store.claims.finish(
         operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - PURSUE_AGAIN_AFTER
     )
     here.behave()

@@ -70,7 +70,7 @@ def do(store, nodes, here, order, known, act):
             run_due(store, nodes)
         case "die":
             # A worker claims something, and is never heard of again.
-            store.operations.claim("the dead", lease_s=0.001)
+            store.claims.take("the dead", lease_s=0.001)
         case "fail":
             here.fail_times(1)
         case "refuse":

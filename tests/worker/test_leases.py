@@ -42,7 +42,7 @@ def ready(store, memory_nodes, deployed):
 
 def claim(store, lease_s=SHORT_S):
     """Claim the operation that is due, and renew nothing."""
-    operation = store.operations.claim("late", lease_s=lease_s)
+    operation = store.claims.take("late", lease_s=lease_s)
     return Job(store, operation, lease_s=lease_s, now=lambda: NOON)
 
 
@@ -169,7 +169,7 @@ def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, plac
         worker.send_signal(signal.SIGCONT)
 
         assert eventually(
-            lambda: store.instances.get(instance["_id"])["state"] == InstanceState.READY,
+            lambda: store.operations.get(operation["_id"])["status"] == OperationStatus.SUCCEEDED,
             timeout_s=60,
         )
-        assert OperationStatus.SUCCEEDED == store.operations.get(operation["_id"])["status"]
+        assert InstanceState.READY == store.instances.get(instance["_id"])["state"]

@@ -231,7 +231,7 @@ def test_a_node_goes_by_force_with_its_instances(api, node, ready, down):
 def test_what_a_dead_worker_held_for_a_deleted_node_ends(api, store, memory_nodes, place, node):
     """An operation whose node is gone is not tried for ever."""
     operation = api.post(DEPLOY, a_body(place)).json["operationId"]
-    store.operations.claim("a dead worker", lease_s=0.001)
+    store.claims.take("a dead worker", lease_s=0.001)
     api.delete("/api/nodes/delete?force=true", {"nodeId": node["_id"]})
 
     assert eventually(lambda: run_due(store, memory_nodes))
@@ -286,7 +286,7 @@ def test_few_operations_run_on_one_node_at_a_time(api, store, place):
     for port in range(8080, 8085):
         api.post(DEPLOY, a_body(place, ports=f"80:{port}", primary=port))
 
-    claimed = [store.operations.claim(f"{n}", lease_s=30, node_limit=2) for n in range(3)]
+    claimed = [store.claims.take(f"{n}", lease_s=30, node_limit=2) for n in range(3)]
 
     assert [True, True, False] == [operation is not None for operation in claimed]
 

@@ -30,7 +30,7 @@ def deployed(store, node):
 
 def claim(store, *, lease_s=30.0):
     """Claim the operation that is due, as another worker would."""
-    operation = store.operations.claim("a-token", lease_s=lease_s)
+    operation = store.claims.take("a-token", lease_s=lease_s)
     return Job(store, operation, lease_s=lease_s, now=lambda: NOON)
 
 
@@ -255,7 +255,7 @@ def test_a_worker_that_comes_back_late_changes_nothing(store, memory_nodes, depl
     """Who lost the lease cannot end the operation that somebody else carries out now."""
     _, operation = deployed
     late = claim(store, lease_s=0.001)
-    taken = eventually(lambda: store.operations.claim("another", lease_s=30))
+    taken = eventually(lambda: store.claims.take("another", lease_s=30))
     assert taken["_id"] == operation["_id"]
 
     with pytest.raises(OperationSuperseded):
@@ -314,7 +314,7 @@ def test_operations_of_one_instance_run_one_at_a_time(store, memory_nodes, deplo
     claim(store)
     instances.delete(store, instance["_id"], origin=AT_NOON)
 
-    second = store.operations.claim("another", lease_s=30)
+    second = store.claims.take("another", lease_s=30)
 
     assert second is None
 
