@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.model.lifecycle import Lane, OperationKind, OperationStatus, lane_of
-from service.store.lease import Lease
+from service.store.lease import LeaseField
 
-CLAIM = Lease("lease")
+CLAIM = LeaseField("lease")
 """Held by the worker that carries the operation out."""
 
 SLOW_S = 1.0

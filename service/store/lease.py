@@ -16,8 +16,8 @@ Query = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The lease that a field of documents holds, None while nobody has it."""
+class LeaseField:
+    """A field of documents that holds a lease, or None while nobody has it."""
 
     field: str
     token: str = "token"  # noqa: S105 - the name of the token within the field

@@ -13,7 +13,7 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
-from service.store.lease import Lease
+from service.store.lease import LeaseField
 
 INDEXES: Indexes = [
     {"keys": [("probed_at", 1)]},
@@ -32,10 +32,10 @@ INDEXES: Indexes = [
     {"keys": [("deploying.until", 1)], "sparse": True},
 ]
 
-PROBING = Lease("probing")
+PROBING = LeaseField("probing")
 """Held by the worker that probes the node."""
 
-DEPLOYING = Lease("deploying", token="operation_id")  # noqa: S106
+DEPLOYING = LeaseField("deploying", token="operation_id")  # noqa: S106
 """Held by the one deployment of a node that bears no two at once."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,4 +1,11 @@
-"""Work on nodes: the loop that claims operations, and the steps that carry one out.
+"""Work on nodes, which operations ask for. Nothing here answers a request or imports Flask.
 
-Nothing here answers a request, and no worker imports Flask.
+- `loop`: the threads of one worker, which claim operations, renew leases and probe nodes
+- `slots`: how those threads are shared out
+- `job`: one claimed operation: its lease, its steps, its end
+- `steps`: what is done for each kind of operation
+- `carry_out`: how an operation ends, or when it is tried again, whatever its node does
+- `interruptions`: what stops an operation half-way although nothing failed
+- `observation`: what is written down of a container that was seen
+- `reconcile`: what is done after a probe, where a node differs from the documents
 """

@@ -21,7 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
-from service.store.lease import Lease
+from service.store.lease import LeaseField
 from service.store.settings import INSTALLATION, make_installation_id
 
 LEASE_S = 30.0
@@ -34,7 +34,7 @@ SCHEMA = {"_id": "schema"}
 RESTORING = {"_id": "restoring"}
 """The document of `meta` that is there while a backup is being restored."""
 
-LOCK = Lease("lock")
+LOCK = LeaseField("lock")
 """Held by the process that migrates."""
 
 _POLL_S = 0.1
