@@ -287,11 +287,12 @@ def test_an_old_look_does_not_undo_what_was_done_since(store, memory_nodes, node
     """A change that an operation made while the node was compared is not overwritten."""
     stale = store.instances.get(ready)
     here.containers[ready].power = Power.STOPPED
-    [changed] = drift.find(store, memory_nodes, node["_id"]).changed
+    found = drift.find(store, memory_nodes, node["_id"])
     store.instances.update(ready, {"power": Power.UNKNOWN})
 
-    drift._store_change(store, here, changed, now=NOON)
+    reconcile(store, memory_nodes, node, drift=found, now=NOON)
 
+    assert [stale] == [changed.instance for changed in found.changed]
     assert stale["power"] == Power.RUNNING
     assert Power.UNKNOWN == store.instances.get(ready)["power"]
 

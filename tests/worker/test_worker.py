@@ -11,7 +11,7 @@ from service.app import make_worker
 from service.errors import NodeFailure
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.worker.carry_out import MAX_ATTEMPTS, Job, backoff_s, carry_out
-from service.worker.interruptions import OperationSuperseded
+from service.worker.interruptions import LeaseLost
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
@@ -258,7 +258,7 @@ def test_a_worker_that_comes_back_late_changes_nothing(store, memory_nodes, depl
     taken = eventually(lambda: store.claims.take("another", lease_s=30))
     assert taken["_id"] == operation["_id"]
 
-    with pytest.raises(OperationSuperseded):
+    with pytest.raises(LeaseLost):
         late.finish(OperationStatus.FAILED, error="late")
 
     after = store.operations.get(operation["_id"])
