@@ -40,8 +40,7 @@ class LeaseField:
 
     def grant(self, token: str, lease_s: float, **facts: object) -> dict[str, Any]:
         """Return what a pipeline sets: the lease from now on, with `facts` about its holder."""
-        until = {"$add": ["$$NOW", int(lease_s * 1000)]}
-        return {self.field: {self.token: token, **facts, "until": until}}
+        return {self.field: {self.token: token, **facts, "until": _in(lease_s)}}
 
     def take(
         self,
@@ -71,7 +70,7 @@ class LeaseField:
     ) -> bool:
         """Extend the lease by `lease_s` from now. False when it is no longer ours."""
         renewed = collection.update_one(
-            {**query, **self.held_by(token)}, [{"$set": self.grant(token, lease_s)}]
+            {**query, **self.held_by(token)}, [{"$set": {f"{self.field}.until": _in(lease_s)}}]
         )
         return renewed.matched_count == 1
 
@@ -80,3 +79,7 @@ class LeaseField:
     ) -> None:
         """Let others take it at once, if it is still ours."""
         collection.update_one({**query, **self.held_by(token)}, {"$set": {self.field: None}})
+
+
+def _in(lease_s: float) -> dict[str, Any]:
+    return {"$add": ["$$NOW", int(lease_s * 1000)]}
