@@ -4,7 +4,7 @@ Every write to one is conditional on the lease's token: a worker that comes back
 has taken over, changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OperationStatus
 from service.store.collection import Session, translated
-from service.store.due import ANY_ROOM, CLAIM, RUNNING_FIELDS, Limits, Queue, Room
+from service.store.due import ANY_ROOM, CLAIM, NO_LIMITS, RUNNING_FIELDS, Limits, Queue, Room
 from service.store.operations import Operations
 from service.store.transitions import TransitionLog
 
@@ -68,18 +68,15 @@ class Claims:
         *,
         lease_s: float,
         node_limit: int = 1000,
-        without_nodes: Iterable[str] = (),
-        on_trial: Iterable[str] = (),
-        deploying: Mapping[str, str] | None = None,
+        limits: Limits = NO_LIMITS,
         room: Room = ANY_ROOM,
     ) -> Operation | None:
         """Take an operation that is due, under a lease of `lease_s` seconds; see due.py for which.
 
         One whose worker let its lease run out comes first. An operation waits while another of its
         instance runs, while `node_limit` others of its lane run on its node, and while its node is
-        one of `without_nodes`. For the others see Limits and Room.
+        offline. For the others see Limits and Room.
         """
-        limits = Limits(offline=without_nodes, on_trial=on_trial, deploying=deploying)
         for candidate in self._list_candidates(node_limit, limits, room):
             try:
                 taken = self._take(candidate, token, lease_s)

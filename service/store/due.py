@@ -60,6 +60,9 @@ class Limits:
     """Nodes that bear one deployment at a time, each with the operation that it is busy with."""
 
 
+NO_LIMITS = Limits()
+
+
 class Queue:
     """The running operations, and what may join them."""
 

@@ -26,15 +26,13 @@ CHECKPOINT_EVERY_S = 1.0
 
 UNEXPECTED = "Unexpected error; see Skyquay's log."
 
-
 MAX_DELAY_S = 60.0
 
 
 def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> float:
     """Return how long to wait before the next attempt: 1, 2, 4 ... seconds, a minute at the most.
 
-    Up to half of it is left out by chance, so that those who failed together do not return
-    together.
+    With random jitter of up to 50 %, so that those who failed together do not return together.
     """
     longest: float = min(MAX_DELAY_S, 2.0 ** min(attempts - 1, 10))
     return longest * (1 - chance() / 2)
@@ -58,9 +56,7 @@ def claim(
         secrets.token_hex(8),
         lease_s=lease_s,
         node_limit=node_operations,
-        without_nodes=limits.offline,
-        on_trial=limits.on_trial,
-        deploying=limits.deploying,
+        limits=limits,
         room=room,
     )
     if operation is None:

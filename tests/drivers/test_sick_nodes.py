@@ -9,7 +9,7 @@ from service import instances
 from service.app import make_drivers, make_worker
 from service.model.lifecycle import InstanceState, Lane, OperationKind, OperationStatus, Power
 from service.model.ports import parse
-from service.store.due import SLOW_S, Room
+from service.store.due import SLOW_S, Limits, Room
 from service.store.nodes import TRIAL_AFTER
 from service.worker.job import claim
 from service.worker.slots import HELD, Begun, find_room, is_held
@@ -142,7 +142,9 @@ def test_a_node_that_answers_nothing_is_on_trial(store, memory_nodes, owner, nod
     on_trial = store.nodes.find_limits().on_trial
 
     assert [node["_id"]] == on_trial
-    assert [operation["_id"]] == [one["_id"] for one in claim_all(store, on_trial=on_trial)]
+    assert [operation["_id"]] == [
+        one["_id"] for one in claim_all(store, limits=Limits(on_trial=on_trial))
+    ]
 
 
 def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node):
@@ -153,7 +155,7 @@ def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node
         take_on(store, owner, node)
     instances.suspend(store, ready["_id"], origin=AT_NOON)
 
-    claimed = claim_all(store, on_trial=[node["_id"]])
+    claimed = claim_all(store, limits=Limits(on_trial=[node["_id"]]))
 
     assert [OperationKind.DEPLOY, OperationKind.SUSPEND] == [one["kind"] for one in claimed]
 

@@ -18,6 +18,7 @@ from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
 from service.model.ports import parse
 from service.security.vault import Vault
+from service.store.due import Limits
 from service.worker.interruptions import OperationSuperseded
 from service.worker.loop import Worker
 from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
@@ -597,7 +598,8 @@ def test_a_creation_is_not_in_the_way_of_another_s_deletion(store, settled, daem
     )
     instances.delete(store, first, origin=AT_NOON)
 
-    claimed = store.claims.take("t", lease_s=30, deploying={place[1]["_id"]: "another"})
+    busy = Limits(deploying={place[1]["_id"]: "another"})
+    claimed = store.claims.take("t", lease_s=30, limits=busy)
 
     assert ("delete", first) == (claimed["kind"], claimed["instance_id"])
 
