@@ -609,6 +609,20 @@ def test_an_engine_that_is_gone_in_a_pull_is_unreachable():
         pull(server.driver(pull_timeout_s=600, read_timeout_s=1))
 
 
+def test_a_pull_ends_with_what_report_raises():
+    """It is no word about the node, so it goes through as it is."""
+
+    def unwanted(_):
+        raise OperationSuperseded("deleted meanwhile")
+
+    layers = [{"status": "Pulling fs layer", "id": "aaa"}]
+    with (
+        a_fake_engine(**{"images/create": [(200, layers)]}) as server,
+        pytest.raises(OperationSuperseded),
+    ):
+        pull(server.driver(), report=unwanted)
+
+
 def test_a_pull_that_is_left_is_hung_up():
     """The engine sees its client go at once, also while the registry says nothing."""
 
