@@ -17,9 +17,8 @@ from service.admin import skyport_documents, skyport_records
 from service.admin.skyport_documents import Fields
 from service.admin.skyport_panel import Panel, Record
 from service.admin.skyport_records import Unusable, load
-from service.drivers import DriverFactory
+from service.drivers import ContainerStatus, DriverFactory
 from service.errors import Conflict, NodeFailure, NotFound, ServiceError, StoreFailure
-from service.model.container import ContainerStatus
 from service.model.documents import Image, Instance, Node, Operation, User
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.model.origin import Origin
