@@ -38,7 +38,6 @@ BETWEEN = "--- the next block ---"
 TIMEOUT_S = 100.0
 """How long a shell may take to run the README's blocks. It would be for ever if one did not end."""
 
-NEVER_ON_THE_WIRE = {"lease_lost", "operation_cancelled", "operation_superseded"}
 OF_THE_FRAMEWORK = {
     (404, "not_found"),
     (405, "method_not_allowed"),
@@ -423,11 +422,7 @@ def test_the_page_on_errors_lists_the_codes():
     """
     The table of errors has every code that a client can get, with its status, and no other.
     """
-    known = {
-        (error.status, error.code)
-        for error in list_errors(errors.ServiceError)
-        if error.code not in NEVER_ON_THE_WIRE
-    }
+    known = {(error.status, error.code) for error in list_errors(errors.ServiceError)}
     unknown = {
         (errors.NotFound.status, errors.NotFound(what, "").code) for what in WHAT_IS_NOT_FOUND
     }
