@@ -28,6 +28,7 @@ from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
+from service.model.node_policy import NodePolicy
 from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
@@ -105,7 +106,7 @@ def add_dead_nodes(store: Store, ports: list[int], place: tuple[str, str]) -> li
         order: nodes.NodeOrder = {
             "name": "dead", "driver": "docker", "address": "127.0.0.1", "port": port,
         }  # fmt: skip
-        node = nodes.create(store, MemoryNodes(), order, allow_process=False, now=utc_now())
+        node = nodes.create(store, MemoryNodes(), order, policy=NodePolicy(), now=utc_now())
         for number in range(WAITING):
             instances.deploy(
                 store,

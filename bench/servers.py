@@ -26,6 +26,7 @@ import requests
 from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
+from service.model.node_policy import NodePolicy
 from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
@@ -73,7 +74,7 @@ def fill(store: Store, count: int) -> None:
         now=now,
     )  # fmt: skip
     order: nodes.NodeOrder = {"name": "n", "driver": "memory"}
-    node = nodes.create(store, MemoryNodes(), order, allow_process=False, now=now)
+    node = nodes.create(store, MemoryNodes(), order, policy=NodePolicy(), now=now)
     for number in range(count):
         instances.deploy(
             store,

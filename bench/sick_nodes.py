@@ -26,6 +26,7 @@ from service import images, instances, nodes, users
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import OperationStatus
+from service.model.node_policy import NodePolicy
 from service.model.origin import Origin
 from service.model.ports import parse
 from service.serving import embedded_mongod
@@ -116,7 +117,7 @@ def add_nodes(store: Store, ports: list[int]) -> list[str]:
     # Online from the beginning: no worker has to probe it first.
     return [
         nodes.create(
-            store, MemoryNodes(), order, allow_process=False, allow_loopback=True, now=utc_now()
+            store, MemoryNodes(), order, policy=NodePolicy(allow_loopback=True), now=utc_now()
         )["_id"]
         for order in orders
     ]

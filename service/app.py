@@ -1,24 +1,19 @@
 """The only place that wires things: settings, store, drivers and endpoints become an app."""
 
-import json
 import logging
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from service import audit, installation, keys
 from service.config import Config
-from service.drivers import Authorize, DriverFactory, NodeDriver, always
-from service.drivers.docker.engine import DockerEngine
-from service.drivers.process.runner import ProcessRunner
-from service.drivers.skyportd.daemon import Skyportd
-from service.errors import NodeUnreachable, StoreFailure, StoreUnavailable
-from service.model.addresses import LOOPBACK, refusal, refuse_plain, trust
-from service.model.documents import Key, Node
+from service.drivers import DriverFactory
+from service.drivers.registry import Drivers
+from service.errors import StoreFailure, StoreUnavailable
+from service.model.documents import Key
+from service.model.node_policy import NodePolicy
 from service.security import certificates
 from service.security.lockout import Lockout
 from service.security.vault import Vault
@@ -67,6 +62,7 @@ def create_app(
         config=config,
         store=store,
         open_driver=open_driver or make_drivers(config, store),
+        node_policy=make_node_policy(config),
         now=now,
         wait_slots=WaitSlots(config.threads),
         vault=Vault(config.secret_key),
@@ -162,64 +158,30 @@ def make_store(config: Config) -> Store:
     )
 
 
+def make_node_policy(config: Config) -> NodePolicy:
+    """Make the policy of these settings."""
+    return NodePolicy(
+        allow_process=config.allow_process,
+        allow_plain_docker=config.allow_plain_docker,
+        allow_loopback=config.allow_loopback_nodes,
+    )
+
+
 def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
-    """Make the function that finds a node's driver.
+    """Make what opens the drivers of nodes.
 
     Drivers touch only what is the installation's whose documents are in the store.
     """
-
-    owner = installation.make_owner(store or make_store(config))
-    vault = Vault(config.secret_key)
-    address_rule = partial(refusal, allow_loopback=config.allow_loopback_nodes)
-
-    def find(node: Node, /, *, authorize: Authorize = always) -> NodeDriver:
-        is_plain = node["driver"] == "docker" and node["tls"] is None
-        if node["trusted_address"]:
-            refuse = trust
-        elif is_plain and not config.allow_plain_docker:
-            # It was on loopback when it was added. A name may come to mean another machine.
-            refuse = partial(refuse_plain, also=address_rule)
-        else:
-            refuse = address_rule
-        match node["driver"]:
-            case "docker" if node["address"].startswith("unix://") and refuse("127.0.0.1"):
-                raise NodeUnreachable(node["_id"], f"The node's address is refused. {LOOPBACK}")
-            case "docker":
-                return DockerEngine(
-                    node["_id"],
-                    base_url=_docker_url(node),
-                    connect_timeout_s=config.connect_timeout_s,
-                    read_timeout_s=config.read_timeout_s,
-                    refuse=refuse,
-                    tls=_open_tls(vault, node),
-                    owner=owner,
-                    authorize=authorize,
-                    pull_timeout_s=config.pull_s,
-                )
-            case "skyportd" if node["secret"] is not None:
-                return Skyportd(
-                    node["_id"],
-                    base_url=_skyportd_url(node),
-                    key=vault.open(node["secret"]),
-                    connect_timeout_s=config.connect_timeout_s,
-                    read_timeout_s=config.read_timeout_s,
-                    refuse=refuse,
-                    tls=_open_tls(vault, node),
-                    authorize=authorize,
-                )
-            case "skyportd":
-                raise NodeUnreachable(node["_id"], "The node's daemon has not enrolled itself.")
-            case "process" if config.allow_process:
-                return ProcessRunner(
-                    node["_id"], root=config.data_dir / "instances", authorize=authorize
-                )
-            case other:
-                # Another worker may serve them, so this is no refusal by the node.
-                raise NodeUnreachable(
-                    node["_id"], f"This worker serves no nodes of the driver {other!r}."
-                )
-
-    return find
+    return Drivers(
+        policy=make_node_policy(config),
+        owner=installation.make_owner(store or make_store(config)),
+        instances_dir=config.data_dir / "instances",
+        connect_timeout_s=config.connect_timeout_s,
+        read_timeout_s=config.read_timeout_s,
+        pull_timeout_s=config.pull_s,
+        open_secret=Vault(config.secret_key).open,
+        make_tls=certificates.make_context,
+    )
 
 
 def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Worker:
@@ -233,28 +195,6 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
         probe_interval_s=config.probe_interval_s,
         now=utc_now,
     )
-
-
-def _docker_url(node: Node) -> str:
-    address = node["address"]
-    if address.startswith("unix://"):
-        return address
-    return f"tcp://{_bracket(address)}:{node['port'] or (2376 if node['tls'] else 2375)}"
-
-
-def _skyportd_url(node: Node) -> str:
-    scheme = "https" if node["tls"] else "http"
-    return f"{scheme}://{_bracket(node['address'])}:{node['port'] or 3002}"
-
-
-def _open_tls(vault: Vault, node: Node) -> ssl.SSLContext | None:
-    if node["tls"] is None:
-        return None
-    return certificates.make_context(**json.loads(vault.open(node["tls"])))
-
-
-def _bracket(address: str) -> str:
-    return f"[{address}]" if address.count(":") > 1 and "[" not in address else address
 
 
 _DESCRIPTION = """One API for users, instances (containers), images and nodes.

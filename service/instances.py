@@ -14,6 +14,7 @@ from service.errors import (
 )
 from service.model.container import parse_env
 from service.model.documents import Image, Instance, Node, Operation, new_instance
+from service.model.driver_traits import traits_of
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
@@ -23,8 +24,6 @@ from service.store import Store
 from service.store.collection import Session
 
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-
-_WITHOUT_SCRIPTS = frozenset({"docker", "process"})
 
 _WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
 
@@ -278,12 +277,13 @@ def _find_primary(order: Order) -> PortMapping:
 
 
 def _check_node(node: Node, image: Image, variables: Mapping[str, str]) -> None:
-    if image["scripts"].get("Install") and node["driver"] in _WITHOUT_SCRIPTS:
+    driver = traits_of(node["driver"])
+    if image["scripts"].get("Install") and not driver.runs_install_scripts:
         raise InvalidInput(
             "This image has install scripts, which this node cannot run.",
             image=[f"Nodes of the driver {node['driver']!r} run no install scripts."],
         )
-    if node["driver"] == "process":
+    if driver.is_this_machine:
         if not image["process"]:
             raise InvalidInput(
                 "This image cannot run as a process.",

@@ -20,6 +20,7 @@ from pymongo.database import Database
 from service import images, keys, nodes, users
 from service.drivers import DriverFactory
 from service.model.documents import Image, Node, User
+from service.model.node_policy import NodePolicy
 from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.ports import parse
@@ -101,9 +102,8 @@ def a_node(store: Store, open_driver: DriverFactory, **over: Any) -> Node:
     """Add a node that is Online when its driver answers."""
     vault = over.pop("vault", None)
     order = {"name": "node", "driver": "memory", **over}
-    return nodes.create(
-        store, open_driver, order, allow_process=True, allow_loopback=True, vault=vault, now=NOON
-    )
+    policy = NodePolicy(allow_process=True, allow_loopback=True)
+    return nodes.create(store, open_driver, order, policy=policy, vault=vault, now=NOON)
 
 
 def a_key(store: Store) -> str:

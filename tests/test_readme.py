@@ -20,7 +20,7 @@ from service import errors
 from service.app import create_app
 from service.cli import main
 from service.config import Config, describe_settings
-from service.drivers import DRIVER_NAMES
+from service.model.driver_traits import OFFERED
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
 from tests.test_imports import MAY_IMPORT
@@ -361,7 +361,7 @@ def test_the_page_on_nodes_lists_the_drivers():
     """
     table = {quoted(driver)[0] for driver, _, _ in read_table(NODES, "# Nodes")}
 
-    assert {*DRIVER_NAMES, "memory"} == table
+    assert {*OFFERED, "memory"} == table
 
 
 def test_the_readme_lists_what_make_run_looks_for():

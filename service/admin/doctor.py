@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from service import leftovers, nodes
+from service import enrolment, leftovers, node_secrets, probing
 from service.drivers import DriverFactory
 from service.errors import NodeFailure, ServiceError
 from service.model.documents import Node
+from service.model.driver_traits import traits_of
 from service.model.lifecycle import NodeStatus, OperationKind, OperationStatus
 from service.security.vault import Vault
 from service.store import Store
@@ -34,10 +35,6 @@ WARN_FREE = 0.1
 FAIL_FREE = 0.02
 RUN_WORKER = "See that a worker runs: `skyquay worker`, or `skyquay serve` without --no-worker."
 _PROBES_AT_ONCE = 16
-_REMEDY = "Start its engine, or correct its address; delete the node if it is gone for good."
-_REMEDIES = {
-    "process": "Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine."
-}
 
 
 class Level(StrEnum):
@@ -239,7 +236,7 @@ def _compare_clocks(store: Store, now: Callable[[], datetime]) -> Finding:
 
 def _try_secrets(store: Store, vault: Vault, known: list[Node]) -> Finding:
     subject = "secret key"
-    unreadable = [node["name"] for node in nodes.list_unreadable(store, vault)]
+    unreadable = [node["name"] for node in node_secrets.list_unreadable(store, vault)]
     if unreadable:
         return Finding(
             Level.FAIL,
@@ -254,7 +251,7 @@ def _try_secrets(store: Store, vault: Vault, known: list[Node]) -> Finding:
             "SKYQUAY_SECRET_KEY is not set, and without it nothing is done on nodes.",
             "Make one with `openssl rand -base64 32`, set it everywhere, and keep a copy.",
         )
-    sealed = any(node[field] for node in known for field in nodes.SEALED)  # type: ignore[literal-required]
+    sealed = any(node[field] for node in known for field in node_secrets.SEALED)  # type: ignore[literal-required]
     found = "It opens the secrets of all nodes that have any." if sealed else "No node has secrets."
     return Finding(Level.OK, subject, found)
 
@@ -269,17 +266,17 @@ def _examine_node(open_driver: DriverFactory, node: Node) -> Finding:
             "Run the command that `POST /api/nodes/{id}/configure-key` answers, on the node.",
         )
     began = time.monotonic()
-    keyed = nodes.use_new_key(node) if node["secret"] is None else node
+    keyed = enrolment.use_new_key(node) if node["secret"] is None else node
     try:
         with closing(open_driver(keyed)) as driver:
             report = driver.probe()
     except ServiceError as exc:
-        reason = nodes.explain(keyed, exc) if isinstance(exc, NodeFailure) else exc.message
+        reason = probing.explain(keyed, exc) if isinstance(exc, NodeFailure) else exc.message
         return Finding(
             Level.FAIL,
             subject,
             _end(f"It is {node['status']}, and does not answer from here: {reason}"),
-            _REMEDIES.get(node["driver"], _REMEDY),
+            traits_of(node["driver"]).remedy,
         )
     answers = f"{report.engine} answers in {(time.monotonic() - began) * 1000:.0f} ms"
     if node["status"] != NodeStatus.ONLINE:

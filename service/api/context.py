@@ -11,6 +11,7 @@ from flask import current_app
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
+from service.model.node_policy import NodePolicy
 from service.security.lockout import Lockout
 from service.security.vault import Vault
 from service.store import Store
@@ -25,6 +26,7 @@ class Context:
     config: Config
     store: Store
     open_driver: DriverFactory
+    node_policy: NodePolicy
     now: Callable[[], datetime]
     wait_slots: WaitSlots
     vault: Vault

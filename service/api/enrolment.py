@@ -1,6 +1,6 @@
 """The enrolment endpoint for node daemons: a one-time key, no API key."""
 
-from service import nodes
+from service import enrolment
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import OPEN, Blueprint
 from service.api.call import current_call, store
@@ -29,7 +29,7 @@ def configure(keys: Enrolment) -> str:
     """
     ctx = app_context()
     try:
-        node = nodes.enroll(store(), ctx.vault, **keys, now=now())
+        node = enrolment.enroll(store(), ctx.vault, **keys, now=now())
     except InvalidInput:
         mark_rejected()
         ctx.lockout.fail(current_call().network, now=now())

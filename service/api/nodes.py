@@ -2,7 +2,7 @@
 
 from flask import request
 
-from service import drift, nodes
+from service import drift, enrolment, nodes
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import origin, store
@@ -65,9 +65,7 @@ def create_node(order: NodeOrder) -> NewNode:
             store(),
             open_driver,
             order,
-            allow_process=ctx.config.allow_process,
-            allow_plain_docker=ctx.config.allow_plain_docker,
-            allow_loopback=ctx.config.allow_loopback_nodes,
+            policy=ctx.node_policy,
             vault=ctx.vault,
             now=now(),
         )
@@ -181,7 +179,7 @@ def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
 
 
 def _issue_key(node_id: str) -> str:
-    node, key = nodes.issue_configure_key(
+    node, key = enrolment.issue_configure_key(
         store(), node_id, lifetime_s=app_context().config.configure_key_s, now=now()
     )
     record_change(node)

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 import marshmallow as ma
 
-from service import audit, nodes
+from service import audit, node_secrets
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError, no_color
 from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
@@ -170,7 +170,7 @@ def name_target(target_id: str) -> None:
 def _check_secrets(config: Config, store: Store) -> None:
     """Raise ConfigError when there is a secret key that is not the database's."""
     vault = Vault(config.secret_key)
-    if config.secret_key and (unreadable := nodes.list_unreadable(store, vault)):
+    if config.secret_key and (unreadable := node_secrets.list_unreadable(store, vault)):
         raise ConfigError(
             "SKYQUAY_SECRET_KEY does not open the secrets of the nodes "
             f"{', '.join(node['name'] for node in unreadable)}: set the key that encrypted them, "

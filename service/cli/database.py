@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from service import nodes
+from service import node_secrets
 from service.app import prepare
 from service.cli.context import find_secret_key, raw_store, read_config, recorded, report_errors
 from service.security.vault import Vault
@@ -67,7 +67,7 @@ def restore(file: Path, anew: bool) -> None:
         contents = store.restore(file, replace=anew)
         with recorded(config, store, "database", None):
             click.echo(f"Restored {_describe_counts(contents.counts)}.")
-        if nodes.list_unreadable(store, Vault(find_secret_key(config))):
+        if node_secrets.list_unreadable(store, Vault(find_secret_key(config))):
             click.echo(
                 "The secret key of this Skyquay does not open the secrets of its nodes: set "
                 "SKYQUAY_SECRET_KEY to the one that belongs to the backup, or put its file "

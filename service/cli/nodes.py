@@ -6,8 +6,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from service import nodes
-from service.app import make_drivers, utc_now
+from service import enrolment, node_secrets, nodes
+from service.app import make_drivers, make_node_policy, utc_now
 from service.cli.context import (
     command_store,
     find_secret_key,
@@ -17,10 +17,9 @@ from service.cli.context import (
 )
 from service.contract.nodes import CreateNode
 from service.contract.tls import NodeTls
-from service.drivers import DRIVER_NAMES
+from service.model.driver_traits import DOCKER, OFFERED, traits_of
 from service.model.lifecycle import NodeStatus
 from service.security.vault import Vault
-from service.serving import first_start
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -55,8 +54,8 @@ def _read_tls(options: dict[str, Any]) -> dict[str, str]:
 @click.argument("name")
 @click.option(
     "--driver",
-    type=click.Choice(DRIVER_NAMES),
-    default="docker",
+    type=click.Choice(OFFERED),
+    default=DOCKER.name,
     show_default=True,
     help="How it is talked to.",
 )
@@ -91,8 +90,8 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
     given = _read_tls(options)
     if tls or given:
         options["tls"] = given
-    if options["driver"] == "docker" and options["address"] is None:
-        options["address"] = f"unix://{first_start.DOCKER_SOCKET}"
+    if options["address"] is None:
+        options["address"] = traits_of(options["driver"]).local_address or None
     order = CreateNode().load({"name": name, **options})
     config = read_config()
     with command_store("node") as store:
@@ -100,8 +99,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
             store,
             make_drivers(config, store),
             order,
-            allow_process=config.allow_process,
-            allow_plain_docker=config.allow_plain_docker,
+            policy=make_node_policy(config),
             trusted_address=True,
             vault=Vault(find_secret_key(config)),
             now=utc_now(),
@@ -109,7 +107,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
         name_target(node["_id"])
         click.echo(f"{node['_id']}  {node['status']}")
         if node["status"] == NodeStatus.UNCONFIGURED:
-            _, key = nodes.issue_configure_key(
+            _, key = enrolment.issue_configure_key(
                 store, node["_id"], lifetime_s=config.configure_key_s, now=utc_now()
             )
             panel = panel or f"http://{config.listen}"
@@ -151,5 +149,5 @@ def rotate_secrets() -> None:
     """
     config = read_config()
     with command_store("secrets") as store:
-        count = nodes.reseal(store, Vault(find_secret_key(config)))
+        count = node_secrets.reseal(store, Vault(find_secret_key(config)))
         click.echo(f"{count} secrets are encrypted with the first key now.")

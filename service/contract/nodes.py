@@ -11,12 +11,12 @@ from service.contract.answers import Answer, Json
 from service.contract.base import Request, SingleField
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.tls import MISSING, NodeTls
-from service.drivers import DRIVER_NAMES
+from service.model.addresses import is_socket
 from service.model.documents import Node
+from service.model.driver_traits import OFFERED, SKYPORTD, Traits, traits_of
 from service.model.node_warnings import list_warnings
 from service.model.orders import NodeOrder
 from service.model.quantities import print_cores
-from service.nodes import TLS_PARTS
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
 
@@ -95,8 +95,8 @@ class CreateNode(Request[NodeOrder]):
         metadata={"description": "Add it although another node is of the same engine."},
     )
     driver = ma.fields.String(
-        load_default="skyportd",
-        validate=ma.validate.OneOf(DRIVER_NAMES),
+        load_default=SKYPORTD.name,
+        validate=ma.validate.OneOf(OFFERED),
         metadata={"description": "How the node is talked to."},
     )
 
@@ -116,25 +116,21 @@ class CreateNode(Request[NodeOrder]):
     @ma.validates_schema
     def check_complete(self, loaded: dict[str, Any], **kwargs: Any) -> None:
         """Raise for a field that this driver cannot do without."""
-        needed = {
-            "skyportd": ("tags", "ram", "disk", "processor", "address", "port"),
-            "docker": ("address",),
-        }.get(loaded["driver"], ())
-        if loaded.get("api_key") is not None and loaded["driver"] != "skyportd":
+        driver = traits_of(loaded["driver"])
+        if loaded.get("api_key") is not None and not driver.enrols:
             raise ma.ValidationError({"apiKey": ["Only skyportd nodes have one."]})
-        missing = [name for name in needed if loaded.get(name) in (None, "")]
+        missing = [name for name in driver.required if loaded.get(name) in (None, "")]
         if missing:
             raise ma.ValidationError({name: [MISSING] for name in missing})
-        self._check_tls(loaded)
+        self._check_tls(driver, loaded)
 
-    def _check_tls(self, loaded: dict[str, Any]) -> None:
+    def _check_tls(self, driver: Traits, loaded: dict[str, Any]) -> None:
         """Raise for certificates that would not be used, and for too few."""
         if loaded.get("tls") is None:
             return
-        parts = TLS_PARTS.get(loaded["driver"])
-        if parts is None or loaded["address"].startswith("unix://"):
+        if driver.tls is None or is_socket(loaded["address"]):
             raise ma.ValidationError({"tls": ["Only nodes that are called by address have it."]})
-        missing = [name for name in parts if name not in loaded["tls"]]
+        missing = [name for name in driver.tls if name not in loaded["tls"]]
         if missing:
             raise ma.ValidationError({"tls": {name: [MISSING] for name in missing}})
 

@@ -24,10 +24,6 @@ from service.model.lifecycle import PowerAction
 from service.model.ports import PortMapping
 from service.model.storable import is_text, is_whole, require
 
-DRIVER_NAMES = ("skyportd", "docker", "process")
-"""The drivers that a node may be created with."""
-
-
 MAX_LOG_BYTES = 256 * 1024
 """How much of a program's output one call reads."""
 

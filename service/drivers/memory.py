@@ -19,9 +19,10 @@ from service.drivers import (
 )
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.documents import Node
+from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
 
-REPORT = NodeReport(version="1.0", engine="memory", memory_mib=65536, cpu_milli=64000)
+REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
 STALL_LIMIT_S = 30.0
 """How long a stalled call waits to be released before it counts as silence."""
 
@@ -43,8 +44,8 @@ class MemoryNode:
     """One node. Its containers can be looked at, and its manners changed at any time."""
 
     node_id: str
-    exclusive: bool = False
-    pulls: bool = False
+    exclusive: bool = MEMORY.exclusive
+    pulls: bool = MEMORY.pulls
     containers: dict[str, Container] = field(default_factory=dict)
     engine_id: str = ""
     """What its engine is known by; its own unless two nodes are to be of one engine."""

@@ -47,6 +47,11 @@ def is_loopback(ip: str) -> bool:
     return all(_is_this_machine(each) for each in _unwrap(ip_address(ip)))
 
 
+def is_socket(address: str) -> bool:
+    """Return whether a node's address is a path: a socket of this machine."""
+    return address.startswith("unix://")
+
+
 def refuse_plain(ip: str, *, also: Refuse) -> str | None:
     """Say in a sentence why nothing is sent there without TLS; None where it may be."""
     return also(ip) or (None if is_loopback(ip) else "Only loopback is called without TLS.")

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.model.documents import Node
-
-UNLIMITED = -1
-"""The overallocation that says that nothing is refused."""
+from service.model.quantities import UNLIMITED
 
 TRIAL_AFTER = 3
 """How many operations in a row a node leaves without an answer before it gets one at a time."""

@@ -12,6 +12,9 @@ MAX_MEMORY_MIB = 64 * 1024 * 1024
 MIN_CPU_MILLI = 10
 MAX_CPU_MILLI = 1024 * 1000
 
+UNLIMITED = -1
+"""The overallocation that says that nothing is refused."""
+
 _AMOUNT = re.compile(r"(\d{1,12}(?:\.\d{1,30})?)\s*([a-zA-Z]*)", re.ASCII)
 _CORES = re.compile(r"(\d{1,5}(?:\.\d{1,30})?)\s*(?:v?cpus?|cores?)?", re.ASCII | re.IGNORECASE)
 _MIB_PER_UNIT = {
@@ -84,3 +87,10 @@ def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:
 def print_cores(milli: int) -> int | float:
     """Print thousandths of a core as cores, whole where they are."""
     return milli // 1000 if milli % 1000 == 0 else milli / 1000
+
+
+def stretch(amount: int | None, overallocate: int | None) -> int | None:
+    """Add to an amount the percentage that may be given away above it. None: not limited."""
+    if amount is None or overallocate is None or overallocate == UNLIMITED:
+        return None
+    return amount * (100 + overallocate) // 100

@@ -15,12 +15,13 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.errors import InvalidInput
 from service.model.documents import Image, Node
+from service.model.driver_traits import DOCKER, PROCESS, traits_of
+from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
 from service.security import key_files
 from service.store import Store
 
 STARTER_IMAGES = Path(__file__).parent.parent / "starter_images"
-DOCKER_SOCKET = Path("/var/run/docker.sock")
 FIRST_PORT = 8080
 FIRST_USER = "admin"
 
@@ -89,17 +90,15 @@ def find_or_make_node(
     found = store.nodes.all()
     if found or config.local_node == "none":
         return found[0] if found else None
-    kind = config.local_node
-    if kind == "auto":
-        kind = "docker" if _docker_answers() else "process"
-    order = NodeOrder(name="local", driver=kind)
-    if kind == "docker":
-        order["address"] = f"unix://{DOCKER_SOCKET}"
+    driver = traits_of(config.local_node)
+    if config.local_node == "auto":
+        driver = DOCKER if _docker_answers() else PROCESS
+    order = NodeOrder(name="local", driver=driver.name, address=driver.local_address)
     return nodes.create(
         store,
         open_driver,
         order,
-        allow_process=config.allow_process,
+        policy=NodePolicy(allow_process=config.allow_process),
         trusted_address=True,
         now=now,
     )
@@ -131,7 +130,7 @@ def _docker_answers() -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(3)
         try:
-            probe.connect(str(DOCKER_SOCKET))
+            probe.connect(DOCKER.local_address.removeprefix("unix://"))
         except OSError:
             return False
     return True

@@ -14,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from service import drift, nodes
+from service import drift, probing
 from service.drivers import DriverFactory, NodeDriver
 from service.drivers.boundary import Interruption
 from service.errors import ServiceError
@@ -176,7 +176,7 @@ class Worker:
             found.append(drift.compare(self._store, driver, node["_id"]))
 
         try:
-            after = nodes.probe(
+            after = probing.probe(
                 self._store, self._open_driver, node, now=self._now(), more=compare_too
             )
             if after["status"] == NodeStatus.ONLINE:

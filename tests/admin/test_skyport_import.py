@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service import cli, keys, nodes, operations, users
+from service import cli, keys, operations, probing, users
 from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers
 from service.drivers.memory import MemoryNode, MemoryNodes
@@ -184,7 +184,7 @@ def test_containers_run_on(move_in, panel_file, store, config, daemon):
     """The instance is READY, and nothing but looks was sent to its node."""
     move_in(panel_file(), "--apply")
     open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
-    node = nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    node = probing.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
 
     reconcile(store, open_driver, node, now=NOON)
 
@@ -208,7 +208,7 @@ def test_a_node_of_an_engine_that_is_there_already_goes_on(
     move_in(panel_file(), "--apply")
     open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
 
-    node = nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    node = probing.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
 
     assert ("Online", there["_id"]) == (node["status"], node["same_engine_as"])
 
@@ -497,7 +497,7 @@ def test_what_an_offline_node_runs_is_taken_over_by_a_retry(
 def bring_online(store, config):
     """Probe the panel's node, and carry out what is due there."""
     open_driver = make_drivers(replace(config, secret_key=SECRET_KEY))
-    nodes.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
+    probing.probe(store, open_driver, store.nodes.get("node-1"), now=NOON)
     run_due(store, open_driver)
 
 

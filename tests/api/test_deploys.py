@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import nodes
+from service import probing
 from service.app import create_app
 from tests.support import (
     ABSENT,
@@ -451,7 +451,7 @@ def test_a_node_that_is_down_takes_nothing_on(api, store, memory_nodes, place, l
     """
     node = place[1]
     memory_nodes[node["_id"]].silence("Connection refused.")
-    nodes.probe(store, memory_nodes, node, now=NOON)
+    probing.probe(store, memory_nodes, node, now=NOON)
     before, calls = look(), memory_nodes[node["_id"]].calls
 
     answer = api.post(DEPLOY, a_body(place))
@@ -497,7 +497,7 @@ def test_a_wrong_field_counts_before_a_node_that_is_down(api, store, memory_node
     A deploy that could never succeed is a 400, even while the node is down.
     """
     memory_nodes[place[1]["_id"]].silence()
-    nodes.probe(store, memory_nodes, place[1], now=NOON)
+    probing.probe(store, memory_nodes, place[1], now=NOON)
 
     answer = api.post(DEPLOY, a_body(place, primary="9999"))
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import nodes
+from service import probing
 from service.admin import doctor
 from service.app import create_app, make_drivers, make_store
 from service.security.vault import Vault
@@ -62,7 +62,7 @@ def configure(api, key, access_key, **over):
 
 def probe(store, settings, node_id):
     """Probe the node, as a worker does."""
-    return nodes.probe(store, make_drivers(settings), store.nodes.get(node_id), now=NOON)
+    return probing.probe(store, make_drivers(settings), store.nodes.get(node_id), now=NOON)
 
 
 def test_a_new_node_answers_with_the_command_to_run(created):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from service import cli, drift, nodes
+from service import cli, drift, nodes, probing
 from service.app import create_app
 from service.contract.nodes import NodeAnswer
 from service.drivers import ContainerSpec
@@ -62,7 +62,7 @@ def add(config, store, engine):
 
 def probe(store, engine, node_id):
     """Probe a node of the engine; answer it as it is then."""
-    return nodes.probe(store, lambda _: engine, store.nodes.get(node_id), now=NOON)
+    return probing.probe(store, lambda _: engine, store.nodes.get(node_id), now=NOON)
 
 
 # An engine is known by its id
@@ -176,7 +176,8 @@ def test_of_two_whose_engines_become_one_at_once_one_warns(store, memory_nodes):
     with ThreadPoolExecutor(2) as pool:
         found = list(
             pool.map(
-                lambda node: nodes.probe(store, lambda _: Together("engine"), node, now=NOON), seen
+                lambda node: probing.probe(store, lambda _: Together("engine"), node, now=NOON),
+                seen,
             )
         )
 
@@ -199,7 +200,7 @@ def test_a_node_whose_engine_becomes_another_s_goes_on(store, memory_nodes):
     first, second = (a_node(store, memory_nodes, name=name) for name in ("first", "second"))
     memory_nodes[second["_id"]].engine_id = memory_nodes[first["_id"]].engine_id
 
-    found = nodes.probe(store, memory_nodes, second, now=NOON)
+    found = probing.probe(store, memory_nodes, second, now=NOON)
 
     assert (NodeStatus.ONLINE, first["_id"]) == (found["status"], found["same_engine_as"])
 

@@ -16,6 +16,7 @@ from service.installation import make_owner
 from service.instances import make_id
 from service.model.documents import new_operation
 from service.model.lifecycle import InstanceState, OperationKind, Power, PowerAction
+from service.model.node_policy import NodePolicy
 from service.model.ports import parse
 from service.store.settings import INSTALLATION
 from tests.docker_images import SOCKET, ensure_image, require_engine
@@ -408,7 +409,7 @@ def test_two_databases_on_one_engine_do_not_see_each_other(
             each,
             make_drivers(config, each),
             {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
-            allow_process=False,
+            policy=NodePolicy(),
             trusted_address=True,
             now=NOON,
         )
@@ -443,7 +444,7 @@ def test_an_instance_of_before_is_deleted_by_force(config, store, client, spec, 
         store,
         open_driver,
         {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
-        allow_process=False,
+        policy=NodePolicy(),
         trusted_address=True,
         now=NOON,
     )

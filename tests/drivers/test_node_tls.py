@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from service import cli, nodes
+from service import cli, probing
 from service.app import create_app, make_drivers
 from service.drivers.dialing import Dialer
 from service.drivers.docker.engine import DockerEngine
@@ -467,7 +467,7 @@ def test_a_node_whose_certificates_are_no_good_is_reached_again(real_api, store,
     node_id = create(real_api, **order).json["id"]
 
     set_tls(real_api, node_id, TLS)
-    nodes.probe(store, make_drivers(settings), store.nodes.get(node_id), now=NOON)
+    probing.probe(store, make_drivers(settings), store.nodes.get(node_id), now=NOON)
 
     assert "Online" == store.nodes.get(node_id)["status"]
 

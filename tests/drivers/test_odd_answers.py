@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from service import drift, instances, nodes
+from service import drift, instances, probing
 from service.drivers import ContainerSpec
 from service.drivers.boundary import CALLS
 from service.drivers.docker.engine import LABEL, SPEC_LABEL, DockerEngine
@@ -306,9 +306,9 @@ def test_a_bug_in_a_probe_leaves_no_node_online(store, memory_nodes):
     """
     node = a_node(store, memory_nodes)
 
-    after = nodes.probe(store, lambda _: Broken(), node, now=NOON)
+    after = probing.probe(store, lambda _: Broken(), node, now=NOON)
 
-    assert (NodeStatus.OFFLINE, nodes.UNEXPECTED) == (after["status"], after["probe_error"])
+    assert (NodeStatus.OFFLINE, probing.UNEXPECTED) == (after["status"], after["probe_error"])
 
 
 def test_one_odd_container_does_not_hide_the_others(store, memory_nodes, place):

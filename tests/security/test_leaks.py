@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from service import keys, nodes
+from service import keys, probing
 from service.app import create_app, make_drivers
 from service.config import Config
 from service.telemetry import logs
@@ -81,9 +81,9 @@ class Scenario:
         self.send(
             "POST", f"/nodes/configure?configureKey={configure_key}&accessKey={self.node_key}"
         )
-        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
+        probing.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         self.daemon.key = self.node_key
-        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
+        probing.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         local = self.send("POST", "/api/nodes/create", {"name": "local", "driver": "process"})
         made = self.send_for("key", "POST", "/api/keys", {"name": "bot", "scopes": ["users:read"]})
         self.send_for("key", "POST", f"/api/keys/{made['id']}/rotate")
@@ -116,7 +116,7 @@ class Scenario:
             self.send("POST", "/api/getInstance", {"id": instance_id})
             self.send("GET", f"/api/instances/{instance_id}/logs")
         self.daemon.die()
-        nodes.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
+        probing.probe(self.store, self.open_driver, self.store.nodes.get(node["id"]), now=NOON)
         for instance_id in ids:
             self.send("DELETE", "/api/instance/delete", {"id": instance_id})
             run_due(self.store, self.open_driver)
@@ -194,7 +194,7 @@ def test_what_is_secret_reaches_the_program(config, store):
         key, access = order["configureKey"], scenario.node_key
         scenario.send("POST", f"/nodes/configure?configureKey={key}&accessKey={access}")
         daemon.key = access
-        nodes.probe(store, scenario.open_driver, store.nodes.get(order["id"]), now=NOON)
+        probing.probe(store, scenario.open_driver, store.nodes.get(order["id"]), now=NOON)
         image = an_image(
             store,
             variables={"PASSWORD": {"type": "text", "default": "", "required": True,

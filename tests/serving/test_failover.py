@@ -18,6 +18,7 @@ from service import images, nodes
 from service.app import make_drivers, utc_now
 from service.config import Config
 from service.drivers.process.runner import ProcessRunner
+from service.model.node_policy import NodePolicy
 from service.store import Store
 from tests.replica_set import run_replica_set
 from tests.soak.crash import SKYQUAY, SLEEP
@@ -115,7 +116,9 @@ def prepare(config):
     store = Store(config.mongodb_uri, config.database)
     store.prepare()
     order = {"name": "here", "driver": "process", "ram": "64"}
-    node = nodes.create(store, make_drivers(config), order, allow_process=True, now=utc_now())
+    node = nodes.create(
+        store, make_drivers(config), order, policy=NodePolicy(allow_process=True), now=utc_now()
+    )
     image = {"name": "sleeper", "image": "sleeper:1", "cmd": SLEEP, "process": True}
     images.put(store, image, now=utc_now())
     store.close()

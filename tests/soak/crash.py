@@ -33,6 +33,7 @@ from service.config import Config
 from service.drivers import NodeDriver
 from service.model.documents import Image, Node, User
 from service.model.lifecycle import OPEN
+from service.model.node_policy import NodePolicy
 from service.serving import embedded_mongod
 from service.store import Store
 from tests.docker_images import SOCKET, ensure_image, require_engine
@@ -109,7 +110,7 @@ class Arena:
             self.store,
             make_drivers(self.config, self.store),
             order,
-            allow_process=True,
+            policy=NodePolicy(allow_process=True),
             trusted_address=True,
             now=now,
         )

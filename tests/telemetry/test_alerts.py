@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import keys, nodes
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
+from service.model.node_policy import NodePolicy
 from tests.cli.test_cli import FAR, SKYQUAY, answer_of
 from tests.support import DEPLOY, NOON, a_deploy, a_user, an_image, free_port
 
@@ -67,7 +68,9 @@ def test_the_rules_name_what_there_is(programs, store):
     """
     _, key = keys.create(store, name="test", now=NOON)
     order = {"name": "n", "driver": "process"}
-    node = nodes.create(store, MemoryNodes(), order, allow_process=True, now=NOON)
+    node = nodes.create(
+        store, MemoryNodes(), order, policy=NodePolicy(allow_process=True), now=NOON
+    )
     served, worked = (f"127.0.0.1:{free_port()}" for _ in range(2))
     programs(
         SKYQUAY, "serve", "--no-worker", "--processes", "1",

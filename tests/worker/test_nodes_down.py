@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service import keys, nodes
+from service import keys, probing
 from service.api.wait_slots import WaitSlots
 from service.app import create_app
 from service.errors import Busy
@@ -278,7 +278,7 @@ def test_a_node_that_returns_is_not_kept_waiting(api, store, memory_nodes, place
 
 def run_a_probe(store, open_driver, node):
     """Probe the node as a worker does."""
-    nodes.probe(store, open_driver, store.nodes.get(node["_id"]), now=NOON)
+    probing.probe(store, open_driver, store.nodes.get(node["_id"]), now=NOON)
 
 
 def test_few_operations_run_on_one_node_at_a_time(api, store, place):

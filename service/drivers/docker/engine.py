@@ -42,6 +42,7 @@ from service.drivers.docker.labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labell
 from service.drivers.docker.pull import Pull, PullFailed
 from service.errors import NodeFailure, NodeRefused, ServiceError
 from service.model.addresses import Refuse, trust
+from service.model.driver_traits import DOCKER
 from service.model.lifecycle import Power, PowerAction
 
 PIDS_LIMIT = 512
@@ -69,8 +70,8 @@ _POLL_S = 0.1
 class DockerEngine:
     """One Docker Engine. See NodeDriver."""
 
-    exclusive = False
-    pulls = True
+    exclusive = DOCKER.exclusive
+    pulls = DOCKER.pulls
 
     def __init__(
         self,

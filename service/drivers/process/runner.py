@@ -68,6 +68,7 @@ from service.drivers.process.tree import (
     spawn,
 )
 from service.errors import NodeFailure, NodeRefused
+from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
 
 Params = ParamSpec("Params")
@@ -97,8 +98,8 @@ def _explain_damage(node_id: str, _exc: Exception) -> NodeFailure:
 class ProcessRunner:
     """This machine. See NodeDriver."""
 
-    exclusive = False
-    pulls = False
+    exclusive = PROCESS.exclusive
+    pulls = PROCESS.pulls
 
     def __init__(self, node_id: str, *, root: Path, authorize: Authorize = always) -> None:
         """Keep the instances' folders in `root`, which is made when it is needed.

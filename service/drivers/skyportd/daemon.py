@@ -44,6 +44,7 @@ from service.drivers.skyportd.files import ERASE_TIMEOUT_S, Said, erase
 from service.drivers.skyportd.uptime import find_start, parse_time
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.addresses import Refuse, trust
+from service.model.driver_traits import SKYPORTD
 from service.model.lifecycle import Power, PowerAction
 from service.model.ports import PortMapping
 
@@ -91,8 +92,8 @@ def translate(node_id: str, exc: Exception) -> NodeFailure:
 class Skyportd:
     """One daemon. See NodeDriver."""
 
-    exclusive = True
-    pulls = False
+    exclusive = SKYPORTD.exclusive
+    pulls = SKYPORTD.pulls
 
     def __init__(
         self,

@@ -1,0 +1,93 @@
+"""What each driver is like: all that is decided by which driver a node has (pure).
+
+A driver has one row here, and one in `drivers/registry.py`, which makes it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a driver is like. The defaults hold for one that this version does not know."""
+
+    name: str
+    offered: bool = False
+    """Whether nodes of it may be added, by the API and the command line."""
+    required: tuple[str, ...] = ()
+    """What must be said of a node besides its name, by the names of NodeOrder."""
+    tls: tuple[str, ...] | None = None
+    """The parts of TLS (`ca`, `cert`, `key`) that it cannot do without where it uses TLS. None: its
+    nodes are not called by address."""
+    port: int = 0
+    """Where a node is called that names no port."""
+    tls_port: int = 0
+    """The same over TLS."""
+    needs_tls: bool = False
+    """Whether anyone who can reach its port without TLS has root on the host."""
+    local_address: str = ""
+    """Where it is on this machine, when nobody says otherwise."""
+    is_this_machine: bool = False
+    """Whether instances run here as our own user. Only marked images do, with variables that these
+    declare."""
+    enrols: bool = False
+    """Whether a node must first send us the key that it is called with. Others are probed as soon
+    as they are added."""
+    reports_memory: bool = False
+    """Whether a node has as much memory as its engine reports, where nobody says how much."""
+    runs_install_scripts: bool = False
+    exclusive: bool = False
+    """See NodeDriver."""
+    pulls: bool = False
+    """See NodeDriver."""
+    remedy: str = (
+        "Start its engine, or correct its address; delete the node if it is gone for good."
+    )
+    """What to do about a node that does not answer."""
+
+    @property
+    def by_address(self) -> bool:
+        """Return whether its nodes are called by address."""
+        return self.tls is not None
+
+
+SKYPORTD = Traits(
+    "skyportd",
+    offered=True,
+    required=("tags", "ram", "disk", "processor", "address", "port"),
+    tls=(),
+    port=3002,
+    tls_port=3002,
+    enrols=True,
+    runs_install_scripts=True,
+    exclusive=True,
+)
+DOCKER = Traits(
+    "docker",
+    offered=True,
+    required=("address",),
+    tls=("ca", "cert", "key"),
+    port=2375,
+    tls_port=2376,
+    needs_tls=True,
+    local_address="unix:///var/run/docker.sock",
+    reports_memory=True,
+    pulls=True,
+)
+PROCESS = Traits(
+    "process",
+    offered=True,
+    is_this_machine=True,
+    reports_memory=True,
+    remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
+)
+MEMORY = Traits("memory", runs_install_scripts=True)
+
+_BY_NAME = {traits.name: traits for traits in (SKYPORTD, DOCKER, PROCESS, MEMORY)}
+
+OFFERED = tuple(traits.name for traits in _BY_NAME.values() if traits.offered)
+"""The drivers that a node may be added with."""
+
+
+def traits_of(driver: str) -> Traits:
+    """Return what the driver of this name is like. One of another version is like the defaults."""
+    return _BY_NAME.get(driver) or Traits(driver)
