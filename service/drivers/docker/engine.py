@@ -34,13 +34,13 @@ from service.drivers import (
     split_grace,
 )
 from service.drivers.answers import read_text
-from service.drivers.boundary import Interruption, raises_only_ours
+from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, BoundedSocket, Bounds
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, explain, find_taken_port, translate
 from service.drivers.docker.labels import DATA_FOLDER, LABEL, SPEC_LABEL, Labelled, Labels
 from service.drivers.docker.pull import Pull, PullFailed
-from service.errors import NodeFailure, NodeRefused, ServiceError
+from service.errors import NodeFailure, NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
 from service.model.lifecycle import Power, PowerAction
@@ -103,7 +103,7 @@ class DockerEngine:
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
-        with self._translated(), self._within(0.5) as client:
+        with self._within(0.5) as client:
             info = client.info()
             return NodeReport(
                 version=str(info["ServerVersion"]),
@@ -124,8 +124,7 @@ class DockerEngine:
             report("The image is there already.")
             return
         began = asked_at = time.monotonic()
-        with self._translated():
-            pull = self._begin_pull(image)
+        pull = self._begin_pull(image)
         try:
             ended = False
             while not ended:
@@ -144,8 +143,7 @@ class DockerEngine:
                     asked_at = time.monotonic()
         finally:
             pull.hang_up()
-        with self._translated():
-            self._require_pulled(pull, image)
+        self._require_pulled(pull, image)
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the volume and the container. See NodeDriver."""
@@ -153,22 +151,20 @@ class DockerEngine:
         if found is not None:
             return found
         checkpoint()
-        with self._translated():
-            volume = self._engine.create_volume(
-                spec.instance_id, labels=self._labels.make(spec.instance_id)
-            )
-            self._require_our_volume(spec.instance_id, volume)
+        volume = self._engine.create_volume(
+            spec.instance_id, labels=self._labels.make(spec.instance_id)
+        )
+        self._require_our_volume(spec.instance_id, volume)
         return self._until_there(spec, checkpoint)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Return how the container is. See NodeDriver."""
-        with self._translated():
-            found = self._find(instance_id)
-            return _to_status(found[1]) if found else None
+        found = self._find(instance_id)
+        return _to_status(found[1]) if found else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
         """Return how all containers with our label are. See NodeDriver."""
-        with self._translated(), self._within(LIST_TIMEOUT_S, MAX_LIST_BYTES) as client:
+        with self._within(LIST_TIMEOUT_S, MAX_LIST_BYTES) as client:
             found = self._labels.find(client.containers(all=True, filters={"label": LABEL}))
             return {
                 each.instance_id: ContainerStatus(
@@ -181,22 +177,20 @@ class DockerEngine:
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
         """Return what the container was made from. See NodeDriver."""
-        with self._translated():
-            for each in self._list_labelled(instance_id):
-                labels = each.container["Labels"]
-                return parse_spec(labels[SPEC_LABEL]) if SPEC_LABEL in labels else None
+        for each in self._list_labelled(instance_id):
+            labels = each.container["Labels"]
+            return parse_spec(labels[SPEC_LABEL]) if SPEC_LABEL in labels else None
         return None
 
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read the last lines that the program printed. See NodeDriver."""
-        with self._translated():
-            found = self._find(instance_id)
-            if found is None:
-                return ""
-            # The first of the engine's lines may be the rest of one. With so many more it is not
-            # among the last `tail` lines, unless those are longer than MAX_LOG_BYTES.
-            more = MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
-            return read_last_lines(self._engine.logs(found[0], tail=tail + more), tail)
+        found = self._find(instance_id)
+        if found is None:
+            return ""
+        # The first of the engine's lines may be the rest of one. With so many more it is not
+        # among the last `tail` lines, unless those are longer than MAX_LOG_BYTES.
+        more = MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
+        return read_last_lines(self._engine.logs(found[0], tail=tail + more), tail)
 
     def power(
         self,
@@ -207,20 +201,17 @@ class DockerEngine:
         stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the container. See NodeDriver."""
-        with self._translated():
-            found = self._find(instance_id)
-            if found is None:
-                raise NodeRefused(
-                    self._node_id, f"There is no container {instance_id} on the node."
-                )
-            match action:
-                case PowerAction.START:
-                    self._start(found[0])
-                case PowerAction.STOP:
-                    self._stop(found[0], stop_command, stop_timeout_s)
-                case PowerAction.KILL:
-                    # Unlike a kill, a stop without a grace also keeps the restart policy still.
-                    self._engine.stop(found[0], timeout=0)
+        found = self._find(instance_id)
+        if found is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        match action:
+            case PowerAction.START:
+                self._start(found[0])
+            case PowerAction.STOP:
+                self._stop(found[0], stop_command, stop_timeout_s)
+            case PowerAction.KILL:
+                # Unlike a kill, a stop without a grace also keeps the restart policy still.
+                self._engine.stop(found[0], timeout=0)
         after = self.status(instance_id)
         if after is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
@@ -228,19 +219,18 @@ class DockerEngine:
 
     def remove(self, instance_id: str) -> None:
         """Kill and remove the container and its volume. See NodeDriver."""
-        with self._translated():
-            found = self._find(instance_id)
-            if found is not None:
-                self._remove_container(found[0])
-            for other in self._list_labelled(instance_id):
-                if other.is_ours:
-                    self._remove_container(other.container["Id"])
-            try:
-                volume = self._engine.inspect_volume(instance_id)
-            except NotFound:
-                return
-            self._require_our_volume(instance_id, volume)
-            self._until_gone(lambda: self._engine.remove_volume(instance_id, force=True))
+        found = self._find(instance_id)
+        if found is not None:
+            self._remove_container(found[0])
+        for other in self._list_labelled(instance_id):
+            if other.is_ours:
+                self._remove_container(other.container["Id"])
+        try:
+            volume = self._engine.inspect_volume(instance_id)
+        except NotFound:
+            return
+        self._require_our_volume(instance_id, volume)
+        self._until_gone(lambda: self._engine.remove_volume(instance_id, force=True))
 
     def close(self) -> None:
         """Close the connections. See NodeDriver."""
@@ -357,12 +347,11 @@ class DockerEngine:
             raise NodeFailure(self._node_id, f"The pull of {image} ended without the image.")
 
     def _has_image(self, image: str) -> bool:
-        with self._translated():
-            try:
-                self._engine.inspect_image(image)
-            except NotFound:
-                return False
-            return True
+        try:
+            self._engine.inspect_image(image)
+        except NotFound:
+            return False
+        return True
 
     def _describe(self, spec: ContainerSpec) -> dict[str, Any]:
         client = self._engine
@@ -452,18 +441,17 @@ class DockerEngine:
         """
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while True:
-            with self._translated():
-                try:
-                    self._engine.create_container_from_config(
-                        self._describe(spec), name=spec.instance_id
-                    )
-                except NotFound as exc:
-                    raise NodeFailure(
-                        self._node_id, f"The image {spec.image} is not on the node any more."
-                    ) from exc
-                except APIError as exc:
-                    if exc.status_code != requests.codes.conflict:
-                        raise
+            try:
+                self._engine.create_container_from_config(
+                    self._describe(spec), name=spec.instance_id
+                )
+            except NotFound as exc:
+                raise NodeFailure(
+                    self._node_id, f"The image {spec.image} is not on the node any more."
+                ) from exc
+            except APIError as exc:
+                if exc.status_code != requests.codes.conflict:
+                    raise
             made = self.status(spec.instance_id)
             if made is not None:
                 return made
@@ -498,15 +486,6 @@ class DockerEngine:
         return NodeRefused(
             self._node_id, f"The node has a {what} {instance_id} that is not {whose}."
         )
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (ServiceError, Interruption):  # also the database's, which the owner asks
-            raise
-        except Exception as exc:
-            raise translate(self._node_id, exc) from exc
 
 
 def _to_status(container: Mapping[str, Any]) -> ContainerStatus:
