@@ -104,10 +104,10 @@ class Dialer:
 class DialingAdapter(HTTPAdapter):
     """Carries the requests of a session over checked connections, within bounds."""
 
-    def __init__(self, guard: Dialer, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
+    def __init__(self, dialer: Dialer, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
         """Keep to `bounds`, for each of the requests and for all."""
         self.bounds = bounds
-        self._guard = guard
+        self._dialer = dialer
         self._plain, self._secure = _make_connections(self)
         super().__init__()
 
@@ -129,7 +129,7 @@ class DialingAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Use the node's own certificates."""
-        super().init_poolmanager(*args, ssl_context=self._guard.tls, **options)
+        super().init_poolmanager(*args, ssl_context=self._dialer.tls, **options)
 
     def cert_verify(self, *args: Any) -> None:
         """Leave out what `requests` would trust besides: the node's context says it all."""
@@ -142,16 +142,16 @@ class DialingAdapter(HTTPAdapter):
 
     def open(self, host: str, port: int, timeout_s: float | None) -> BoundedSocket:
         """Connect to the node."""
-        return self._guard.connect(host, port, timeout_s)
+        return self._dialer.connect(host, port, timeout_s)
 
 
 class SocketAdapter(DialingAdapter):
     """Carries the requests of a session over a local socket, within bounds."""
 
-    def __init__(self, guard: Dialer, path: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008
+    def __init__(self, dialer: Dialer, path: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008
         """Connect to the socket of this path."""
         self._path = path
-        super().__init__(guard, bounds)
+        super().__init__(dialer, bounds)
 
     def get_connection_with_tls_context(self, *_args: Any, **_options: Any) -> Any:
         """Find the pool of the socket, whatever the request's URL is."""

@@ -20,7 +20,8 @@ from docker.errors import APIError, DockerException
 
 from service.drivers import ContainerSpec
 from service.drivers.docker.client import find_taken_port, translate
-from service.drivers.docker.engine import LABEL, DockerEngine
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.docker.labels import LABEL
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import PowerAction

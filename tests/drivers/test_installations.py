@@ -9,8 +9,8 @@ from docker.errors import NotFound
 from service import drift, instances, nodes
 from service.app import make_drivers, make_store
 from service.drivers import ContainerSpec, Owner
-from service.drivers.docker.engine import LABEL, DockerEngine
-from service.drivers.docker.labels import INSTALLATION_LABEL
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.docker.labels import INSTALLATION_LABEL, LABEL
 from service.errors import InvalidInput, NodeRefused, StoreFailure
 from service.installation import make_owner
 from service.instances import make_id

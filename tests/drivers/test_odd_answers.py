@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from service import drift, instances, probing
 from service.drivers import ContainerSpec
 from service.drivers.boundary import CALLS
-from service.drivers.docker.engine import LABEL, SPEC_LABEL, DockerEngine
+from service.drivers.docker.engine import DockerEngine
+from service.drivers.docker.labels import LABEL, SPEC_LABEL
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure
@@ -114,7 +115,7 @@ MAKERS = {"docker": a_docker, "skyportd": a_skyportd}
 @pytest.fixture(autouse=True)
 def retry_now(monkeypatch):
     """Wait for nothing."""
-    for module in ("docker.engine", "skyportd.daemon"):
+    for module in ("docker.engine", "docker.power", "skyportd.daemon"):
         for name in ("_POLL_S", "SETTLE_TIMEOUT_S", "STEADY_S", "APPEAR_TIMEOUT_S", "GLITCH_S",
                      "INSTALL_TIMEOUT_S", "CHECKPOINT_EVERY_S", "_MAX_POLL_S"):  # fmt: skip
             monkeypatch.setattr(f"service.drivers.{module}.{name}", 0.01, raising=False)

@@ -2,10 +2,12 @@
 
 import math
 import re
+import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import requests
@@ -15,9 +17,10 @@ from docker.utils.decorators import check_resource
 
 from service.drivers import MAX_LOG_BYTES, Authorize, always, reasons
 from service.drivers.answers import read_json, read_text
-from service.drivers.bounds import Bounds
+from service.drivers.bounds import BoundedSocket, Bounds
 from service.drivers.dialing import Dialer, DialingAdapter, SocketAdapter
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.model.addresses import is_socket
 
 READING = ("GET", "HEAD")
 """The methods that change nothing on an engine."""
@@ -45,7 +48,7 @@ def translate(node_id: str, exc: Exception) -> NodeFailure:
 
 
 class Client(docker.APIClient):
-    """docker-py's client with what it has no arguments for: bounds, a guard, no proxy.
+    """docker-py's client with what it has no arguments for: bounds, a dialer, no proxy.
 
     The API's version is what the engine speaks, which has to be asked after the proxy is off.
     """
@@ -53,27 +56,31 @@ class Client(docker.APIClient):
     def __init__(
         self,
         base_url: str,
-        guard: Dialer,
+        dialer: Dialer,
         connect_timeout_s: float,
         read_timeout_s: float,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
         authorize: Authorize = always,
     ) -> None:
         """Connect. What `read_timeout_s` is for each call, `bounds` may be for all together."""
-        self._authorize = authorize
+        self.node_id = dialer.node_id
+        self.authorize = authorize
+        self._dialer = dialer
+        self._engine_url = base_url
+        self._socket_path = base_url.removeprefix("unix://") if is_socket(base_url) else None
         self._connect_timeout_s = connect_timeout_s
         super().__init__(
             base_url,
             version="1.41",
             timeout=math.ceil(read_timeout_s),
-            tls=guard.tls is not None,
+            tls=dialer.tls is not None,
         )
-        path = base_url.removeprefix("unix://")
-        is_socket = path != base_url
         self._bounded = (
-            SocketAdapter(guard, path, bounds) if is_socket else DialingAdapter(guard, bounds)
+            SocketAdapter(dialer, self._socket_path, bounds)
+            if self._socket_path
+            else DialingAdapter(dialer, bounds)
         )
-        for scheme in ("http+docker://",) if is_socket else ("http://", "https://"):
+        for scheme in ("http+docker://",) if self._socket_path else ("http://", "https://"):
             self.mount(scheme, self._bounded)
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
         try:
@@ -100,10 +107,24 @@ class Client(docker.APIClient):
                 printed = (printed + part)[-MAX_LOG_BYTES:]
         return printed
 
+    def dial(self, timeout_s: float, max_bytes: int) -> BoundedSocket:
+        """Connect to the engine, for a single exchange of these bounds. Raises OSError."""
+        if self._socket_path:
+            connection = BoundedSocket(socket.AF_UNIX)
+            connection.limit(self._connect_timeout_s)
+            connection.connect(self._socket_path)
+        else:
+            address = urlsplit(self._engine_url)
+            host = address.hostname or ""
+            plain = self._dialer.connect(host, address.port or 0, self._connect_timeout_s)
+            connection = self._dialer.secure(plain, host)
+        connection.limit(timeout_s, max_bytes)
+        return connection
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request; one that may change something only if that is authorized."""
         if request.method not in READING:
-            self._authorize()
+            self.authorize()
         return super().send(request, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> None:

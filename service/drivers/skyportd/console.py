@@ -30,18 +30,18 @@ class ConsoleError(Exception):
     """There is no console to be had."""
 
 
-def read_last(guard: Dialer, url: str, key: str, *, timeout_s: float) -> str:
+def read_last(dialer: Dialer, url: str, key: str, *, timeout_s: float) -> str:
     """Read what the program printed last: the daemon shows 25 lines. Raises ConsoleError."""
-    with closing(_open(guard, url, key, timeout_s)) as console:
+    with closing(_open(dialer, url, key, timeout_s)) as console:
         return "".join(_read_until_quiet(console)).replace("\r\n", "\n")
 
 
-def write_line(guard: Dialer, url: str, key: str, line: str, *, timeout_s: float) -> None:
+def write_line(dialer: Dialer, url: str, key: str, line: str, *, timeout_s: float) -> None:
     """Have the program read a line. Raises ConsoleError.
 
     The daemon listens for lines only once it has sent what was printed before.
     """
-    with closing(_open(guard, url, key, timeout_s)) as console:
+    with closing(_open(dialer, url, key, timeout_s)) as console:
         for _ in _read_until_quiet(console):
             pass
         console.send(json.dumps({"event": "cmd", "command": line}))
@@ -49,11 +49,11 @@ def write_line(guard: Dialer, url: str, key: str, line: str, *, timeout_s: float
             pass  # it is on its way as long as the connection stands
 
 
-def _open(guard: Dialer, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
+def _open(dialer: Dialer, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
     where = urlsplit(url)
     host, port = where.hostname or "", where.port or 0
     try:
-        connection = guard.secure(guard.connect(host, port, timeout_s), host)
+        connection = dialer.secure(dialer.connect(host, port, timeout_s), host)
         connection.limit(timeout_s + 2 * MAX_READ_S, MAX_CONSOLE_BYTES)
         connection.settimeout(timeout_s)
         console = websocket.create_connection(

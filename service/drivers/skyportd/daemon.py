@@ -123,8 +123,8 @@ class Skyportd:
         request_id = structlog.contextvars.get_contextvars().get("request_id")
         if request_id:  # who asked for the operation that this is a part of
             self._session.headers["X-Request-Id"] = request_id
-        self._guard = Dialer(node_id, refuse, tls)
-        self._bounded = DialingAdapter(self._guard, Bounds(max_bytes=MAX_LIST_BYTES))
+        self._dialer = Dialer(node_id, refuse, tls)
+        self._bounded = DialingAdapter(self._dialer, Bounds(max_bytes=MAX_LIST_BYTES))
         self._session.mount("http://", self._bounded)
         self._session.mount("https://", self._bounded)
 
@@ -221,7 +221,7 @@ class Skyportd:
             return ""
         try:
             printed = read_last(
-                self._guard,
+                self._dialer,
                 self._console_url(instance_id),
                 self._key,
                 timeout_s=self._connect_timeout_s,
@@ -295,7 +295,7 @@ class Skyportd:
         self._authorize()
         try:
             write_line(
-                self._guard,
+                self._dialer,
                 self._console_url(instance_id),
                 self._key,
                 line,

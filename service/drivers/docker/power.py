@@ -1,0 +1,71 @@
+"""How a container is started and stopped, so that it stays as it is wanted."""
+
+import math
+import time
+from contextlib import closing
+from typing import Any
+
+from docker.errors import APIError
+
+from service.drivers import INTERRUPT, split_grace
+from service.drivers.docker.client import Client, explain, find_taken_port
+from service.errors import NodeRefused
+
+RESTART_UNLESS_STOPPED = "unless-stopped"
+NO_RESTART = "no"
+
+_POLL_S = 0.1
+
+
+def start(engine: Client, reference: str) -> None:
+    """Start a container. Raises NodeRefused for a host port that another program holds."""
+    try:
+        _set_restart_policy(engine, reference, RESTART_UNLESS_STOPPED)
+        engine.start(reference)
+    except APIError as exc:
+        port = find_taken_port(explain(exc))
+        if port is None:
+            raise
+        raise NodeRefused(
+            engine.node_id, f"Host port {port} is in use on the node by another program."
+        ) from exc
+
+
+def stop(engine: Client, reference: str, stop_command: str | None, grace_s: float) -> None:
+    """Stop a container, by its own command where it has one, within `grace_s`.
+
+    A program that ends at a command ends by itself, as far as Docker can see, and would be
+    started again: so it has no restart policy from here until it is started.
+    """
+    command_s, signal_s = split_grace(grace_s, stop_command)
+    if stop_command:
+        _set_restart_policy(engine, reference, NO_RESTART)
+        if _is_running(engine, reference):
+            _command(engine, reference, stop_command)
+        deadline = time.monotonic() + command_s
+        while _is_running(engine, reference) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    engine.stop(reference, timeout=math.ceil(signal_s))
+
+
+def _command(engine: Client, reference: str, command: str) -> None:
+    if command.upper() == INTERRUPT:
+        engine.kill(reference, signal="SIGINT")
+        return
+    attached = engine.attach_socket(reference, params={"stdin": 1, "stream": 1})
+    # What docker-py hands out for plain connections is made for reading only.
+    stdin = getattr(attached, "_sock", attached)
+    # The response is closed first: over TLS its hold on the socket would leave that open.
+    with closing(stdin), closing(attached), closing(attached._response):
+        stdin.sendall(f"{command}\n".encode())
+
+
+def _is_running(engine: Client, reference: str) -> bool:
+    return bool(engine.inspect_container(reference)["State"]["Running"])
+
+
+def _set_restart_policy(engine: Client, reference: str, name: str) -> None:
+    container = engine.inspect_container(reference)
+    if container["HostConfig"]["RestartPolicy"]["Name"] != name:
+        policy: Any = {"Name": name}
+        engine.update_container(reference, restart_policy=policy)
