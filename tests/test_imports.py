@@ -88,7 +88,8 @@ MAY_SPELL_THE_WIRE = {
     "service.contract.deploys",
     "service.contract.image_files",
     "service.admin.skyport_records",
-    "service.drivers.skyportd.daemon",
+    "service.drivers.skyportd.creation",
+    "service.drivers.skyportd.inspection",
 }
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
@@ -391,7 +392,7 @@ def test_each_row_can_fail():
         ("service.drivers.memory", "from service.drivers import ContainerSpec"),
         ("service.drivers.memory", "from service.drivers import bounds"),
         ("service.drivers.memory", "from . import ContainerSpec\nfrom service.model import ports"),
-        ("service.drivers.skyportd.daemon", "import requests\nstatus['ContainerId']"),
+        ("service.drivers.skyportd.creation", "import requests\nspec['ExposedPorts']"),
         ("service.drivers.process.landlock", "from service.drivers.process.tree import find"),
         ("service.users", "from service.drivers import ContainerSpec"),
         ("service.users", "from service import instances\nfrom service.store import Store"),

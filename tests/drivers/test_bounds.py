@@ -122,7 +122,7 @@ def test_a_node_that_sends_a_byte_now_and_then_is_left(kind, beginning, name, mo
     """
     A call takes as long as it may in all, wherever in its answer the node dawdles.
     """
-    for module in ("docker.engine", "skyportd.daemon"):
+    for module in ("docker.engine", "skyportd.timing"):
         monkeypatch.setattr(f"service.drivers.{module}.LIST_TIMEOUT_S", 0.5)
     with a_node(trickle, BEGINNINGS[beginning]) as (_, port):
         failure, took_s = call(MAKERS[kind](port), name)
@@ -177,7 +177,7 @@ def test_an_endless_answer_is_left(kind, beginning, name, monkeypatch):
     """
     Of an answer only so much is read as makes sense.
     """
-    for module in ("docker.engine", "skyportd.daemon"):
+    for module in ("docker.engine", "skyportd.client"):
         monkeypatch.setattr(f"service.drivers.{module}.MAX_LIST_BYTES", 2 * MIB)
     with a_node(flood, BEGINNINGS[beginning]) as (_, port):
         failure, took_s = call(MAKERS[kind](port), name)

@@ -11,7 +11,7 @@ from service import instances
 from service.app import make_drivers
 from service.drivers import ContainerSpec
 from service.drivers.skyportd import console as skyportd_console
-from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd import timing
 from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
@@ -30,11 +30,11 @@ SECRET_KEY = "a secret key of the tests"
 @pytest.fixture(autouse=True)
 def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds, not in minutes."""
-    monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
-    monkeypatch.setattr(driver_module, "APPEAR_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(driver_module, "GLITCH_S", 0.3)
-    monkeypatch.setattr(driver_module, "CHECKPOINT_EVERY_S", 0.1)
-    monkeypatch.setattr(driver_module, "_POLL_S", 0.02)
+    monkeypatch.setattr(timing, "STEADY_S", 0.05)
+    monkeypatch.setattr(timing, "APPEAR_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(timing, "GLITCH_S", 0.3)
+    monkeypatch.setattr(timing, "CHECKPOINT_EVERY_S", 0.1)
+    monkeypatch.setattr(timing, "POLL_S", 0.02)
     monkeypatch.setattr(skyportd_console, "QUIET_S", 0.1)
 
 

@@ -7,8 +7,9 @@ import pytest
 from service import drift, instances, nodes
 from service.admin import doctor
 from service.app import make_drivers
-from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd import client as skyportd_client
 from service.drivers.skyportd import files as skyportd_files
+from service.drivers.skyportd import timing
 from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeUnreachable
 from service.model.lifecycle import OperationStatus
@@ -25,9 +26,9 @@ ODD = "x\udcff"  # a byte that is no UTF-8
 @pytest.fixture(autouse=True)
 def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds."""
-    monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
-    monkeypatch.setattr(driver_module, "SETTLE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(driver_module, "_POLL_S", 0.02)
+    monkeypatch.setattr(timing, "STEADY_S", 0.05)
+    monkeypatch.setattr(timing, "SETTLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(timing, "POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_the_calls_are_bounded(daemon, driver, monkeypatch):
 
 def test_a_daemon_that_goes_away_meanwhile_is_unreachable(daemon, driver, monkeypatch):
     """Then nothing is known of its files, and it is asked again when it is back."""
-    monkeypatch.setattr(driver_module, "ERASE_TIMEOUT_S", 1)
+    monkeypatch.setattr(skyportd_client, "ERASE_TIMEOUT_S", 1)
     daemon.volumes[ID] = {"a": "x"}
     deleted = daemon.answer
 

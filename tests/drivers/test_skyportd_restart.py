@@ -10,7 +10,7 @@ import pytest
 from service import instances, operations
 from service.app import make_drivers
 from service.drivers import ContainerSpec
-from service.drivers.skyportd import daemon as driver_module
+from service.drivers.skyportd import timing
 from service.drivers.skyportd.daemon import Skyportd
 from service.drivers.skyportd.uptime import find_start
 from service.errors import NodeFailure, NodeUnreachable
@@ -25,11 +25,11 @@ from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eve
 @pytest.fixture(autouse=True)
 def retry_now(monkeypatch):
     """Wait for the daemon in tenths of seconds, not in minutes."""
-    monkeypatch.setattr(driver_module, "STEADY_S", 0.05)
-    monkeypatch.setattr(driver_module, "APPEAR_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(driver_module, "SETTLE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(driver_module, "CHECKPOINT_EVERY_S", 0.1)
-    monkeypatch.setattr(driver_module, "_POLL_S", 0.02)
+    monkeypatch.setattr(timing, "STEADY_S", 0.05)
+    monkeypatch.setattr(timing, "APPEAR_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(timing, "SETTLE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(timing, "CHECKPOINT_EVERY_S", 0.1)
+    monkeypatch.setattr(timing, "POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_daemon_that_tells_nothing_is_believed(daemon, driver, spec, monkeypat
     """Without statistics a creation that is under way has all its time, as any other."""
     end_midway(daemon, driver, spec, ago=120)
     daemon.stats_error = True
-    monkeypatch.setattr(driver_module, "INSTALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(timing, "INSTALL_TIMEOUT_S", 0.3)
 
     with pytest.raises(NodeFailure, match="did not start"):
         create(driver, spec)
