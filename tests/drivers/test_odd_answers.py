@@ -117,7 +117,8 @@ def retry_now(monkeypatch):
     """Wait for nothing."""
     for module in ("docker.engine", "docker.power", "skyportd.timing"):
         for name in ("_POLL_S", "POLL_S", "MAX_POLL_S", "SETTLE_TIMEOUT_S", "STEADY_S",
-                     "APPEAR_TIMEOUT_S", "GLITCH_S", "INSTALL_TIMEOUT_S", "CHECKPOINT_EVERY_S"):  # fmt: skip
+                     "APPEAR_TIMEOUT_S", "GLITCH_S", "INSTALL_TIMEOUT_S",
+                     "CHECKPOINT_EVERY_S"):  # fmt: skip
             monkeypatch.setattr(f"service.drivers.{module}.{name}", 0.01, raising=False)
     monkeypatch.setattr("service.drivers.skyportd.console.QUIET_S", 0.01)
 

@@ -16,9 +16,8 @@ import pytest
 
 from service.app import make_drivers, make_worker
 from service.drivers import ContainerSpec
-from service.drivers.process import landlock
-from service.drivers.process import runner as process_module
-from service.drivers.process.runner import ROTATE_BYTES, ProcessRunner
+from service.drivers.process import landlock, logs
+from service.drivers.process.runner import ProcessRunner
 from service.drivers.process.tree import MARK
 from service.errors import NodeRefused
 from service.instances import make_id
@@ -253,7 +252,7 @@ def test_an_image_without_a_command_is_refused(runner, spec):
 def test_a_log_that_grew_long_is_put_aside(runner, root, spec):
     """A start begins a new log when the old one is too long."""
     runner.create(spec, checkpoint=lambda: None)
-    (root / spec.instance_id / "log").write_bytes(b"x" * (ROTATE_BYTES + 1))
+    (root / spec.instance_id / "log").write_bytes(b"x" * (logs.ROTATE_BYTES + 1))
 
     runner.power(spec.instance_id, PowerAction.START)
 
@@ -394,7 +393,7 @@ def test_a_folder_that_nobody_may_write_is_removed():
 
 def test_a_log_that_grows_while_it_runs_is_cut(runner, root, spec, monkeypatch):
     """A worker puts aside what was printed, and the program goes on printing."""
-    monkeypatch.setattr(process_module, "CUT_BYTES", 100)
+    monkeypatch.setattr(logs, "CUT_BYTES", 100)
     run(runner, replace(spec, cmd="while :; do echo 0123456789; sleep 0.01; done"))
     assert eventually(lambda: len(read_log(root, spec)) > 200)
 

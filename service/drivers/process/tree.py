@@ -15,37 +15,28 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple
 
 import psutil
 
+from service.drivers import INTERRUPT
 from service.drivers.process import keeper as process_keeper
+from service.drivers.process.records import POLL_S, Record
 
 MARK = "SKYQUAY_INSTANCE"
 KEEPER_MARK = "SKYQUAY_KEEPER"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # In a shell, because nothing may run between fork and exec in a process that has threads.
 _LAUNCH = 'cd "$0" && ulimit -c 0 && ulimit -d "$1" && shift && exec "$@"'
-POLL_S = 0.02
 _START_TIMEOUT_S = 20.0
+EARLY_DEATH_S = 0.3
+"""How long a start looks whether the program ends at once."""
+
 _ENDED = "ZX"
 
 _keepers: set[int] = set()
 """Those that this process started, until it has reaped them: nobody else can."""
 _keepers_lock = threading.Lock()
-
-
-class Record(TypedDict):
-    """What instance.json holds."""
-
-    container_id: str
-    cmd: list[str]
-    env: dict[str, str]
-    memory_mib: int
-    port: int
-    wanted: bool  # to run
-    process: list[int | str] | None  # pid, start in ticks since boot, boot's id
-    spec: NotRequired[str]  # what it was made from, as JSON text
 
 
 def make_console(folder: Path) -> list[Path]:
@@ -169,9 +160,27 @@ def await_end(folder: Path, record: Record | None, timeout_s: float) -> None:
         time.sleep(POLL_S)
 
 
+def await_early_death(folder: Path, record: Record) -> None:
+    """Wait a moment for a program that ends as soon as it is started."""
+    deadline = time.monotonic() + EARLY_DEATH_S
+    while time.monotonic() < deadline and find(folder, record) is not None:
+        time.sleep(POLL_S)
+
+
 def send(folder: Path, record: Record | None, number: signal.Signals) -> None:
     """Send a signal to the program, and to all that follows from it."""
     _send(find_family(folder, record).members, number)
+
+
+def command(folder: Path, record: Record, text: str) -> None:
+    """Ask the program to end in its own words."""
+    if text.upper() == INTERRUPT:
+        send(folder, record, signal.SIGINT)
+    else:
+        with suppress(OSError):  # nobody reads it, or too much of it waits to be read
+            descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "wb", buffering=0) as stdin:
+                stdin.write(f"{text}\n".encode())
 
 
 def kill(family: Family) -> None:

@@ -1,0 +1,36 @@
+"""What this machine is."""
+
+import hashlib
+import platform
+from pathlib import Path
+
+import psutil
+
+from service.drivers import NodeReport
+from service.drivers.process.landlock import find_abi
+
+MACHINE_ID = Path("/etc/machine-id")
+
+
+def describe_machine(root: Path) -> NodeReport:
+    """Report this machine, as the node whose instances have their folders in `root`."""
+    return NodeReport(
+        version=platform.release(),
+        engine="process" if find_abi() else "process (not confined)",
+        memory_mib=psutil.virtual_memory().total // 2**20,
+        cpu_milli=(psutil.cpu_count() or 1) * 1000,
+        engine_id=_identify_machine(root),
+    )
+
+
+def _identify_machine(root: Path) -> str:
+    """Make an id of this machine's and the folder's: who has both has the same instances.
+
+    A digest, because the machine's id is not to be shown.
+    """
+    try:
+        machine = MACHINE_ID.read_text().strip()
+    except OSError:
+        machine = ""
+    parts = f"{machine or platform.node()} {root.resolve()}"
+    return f"process-{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
