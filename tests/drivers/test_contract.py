@@ -1,6 +1,6 @@
 """The contract of all drivers, as the docstrings of NodeDriver promise it. One suite runs them all.
 
-A driver joins by one entry in DRIVERS: a function that yields a driver, and the image it can run.
+A driver joins by one entry in DRIVERS, or in REAL: a function that yields a driver, and the image it can run.
 """
 
 import itertools
@@ -16,10 +16,10 @@ import pytest
 import requests
 
 from service.drivers import LONG_LINE, ContainerSpec, always
-from service.drivers.docker.engine import DockerEngine
+from service.drivers.docker import DockerEngine
 from service.drivers.memory import MemoryNode, OpenedNode
-from service.drivers.process.runner import ProcessRunner
-from service.drivers.skyportd.daemon import Skyportd
+from service.drivers.process import ProcessRunner
+from service.drivers.skyportd import Skyportd
 from service.errors import NodeRefused
 from service.instances import make_id
 from service.model.lifecycle import Power, PowerAction
@@ -126,15 +126,18 @@ def on_skyportd_over_tls(tmp_path, authorize=always):
             yield driver, "any", partial(print_on, daemon)
 
 
-DRIVERS = [
-    pytest.param(in_memory, id="memory"),
-    pytest.param(on_skyportd, id="skyportd"),
-    pytest.param(on_skyportd_over_tls, id="skyportd over TLS"),
+REAL = [
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
     pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
     pytest.param(as_process, id="process", marks=pytest.mark.spawns),
 ]
-REAL = DRIVERS[3:]
+"""Those that run programs here; the nodes of the others are doubles."""
+DRIVERS = [
+    pytest.param(in_memory, id="memory"),
+    pytest.param(on_skyportd, id="skyportd"),
+    pytest.param(on_skyportd_over_tls, id="skyportd over TLS"),
+    *REAL,
+]
 
 
 def print_on(daemon, instance_id, text):
