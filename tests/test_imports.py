@@ -92,6 +92,8 @@ MAY_SPELL_THE_WIRE = {
     "service.drivers.skyportd.inspection",
 }
 
+DRIVERS = {"docker", "skyportd", "process", "memory"}
+
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
 
@@ -225,6 +227,18 @@ def check_wire_names(module: str, tree: ast.AST) -> Iterator[str]:
             yield f"{module}:{node.lineno} spells the wire's {node.value!r}"
 
 
+def check_driver_names(module: str, tree: ast.AST) -> Iterator[str]:
+    """Check that nobody decides by a driver's name: that is what its traits are for."""
+    for node in ast.walk(tree):
+        compared: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            compared = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            compared = [node.value]
+        if any(isinstance(one, ast.Constant) and one.value in DRIVERS for one in compared):
+            yield f"{module}:{node.lineno} decides by a driver's name"
+
+
 def find_violations(module: str, source: str, modules: set[str] = MODULES) -> list[str]:
     """List what a module does against the rules, as sentences with its lines."""
     tree = ast.parse(source)
@@ -233,6 +247,7 @@ def find_violations(module: str, source: str, modules: set[str] = MODULES) -> li
         *check_private_names(module, tree, modules),
         *check_environment(module, tree),
         *check_wire_names(module, tree),
+        *check_driver_names(module, tree),
     ]
 
 
@@ -358,6 +373,8 @@ VIOLATIONS = [
     ("service.instances", "instance['ContainerId']"),
     ("service.api.instances", "wanted = {'imagename': 1}"),
     ("service.drivers.memory", "'AltImages'"),
+    ("service.users", "node['driver'] == 'docker'"),
+    ("service.users", "match node['driver']:\n    case 'process': pass"),
 ]
 
 

@@ -1,6 +1,7 @@
 """The contract of all drivers, as the docstrings of NodeDriver promise it. One suite runs them all.
 
-A driver joins by one entry in DRIVERS, or in REAL: a function that yields a driver, and the image it can run.
+A driver joins by one entry in DRIVERS, or in REAL: a function that yields a driver, and the image
+it can run.
 """
 
 import itertools
