@@ -3,14 +3,20 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from service.model.documents import PortPair
+from typing import TypedDict
 
 MAX_MAPPINGS = 100
 """How many mappings one instance may have."""
 
 _MAPPING = re.compile(r"(\d{1,5}):(\d{1,5})", re.ASCII)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
+
+
+class PortPair(TypedDict):
+    """One published port, TCP and UDP."""
+
+    container: int
+    host: int
 
 
 @dataclass(frozen=True, slots=True)

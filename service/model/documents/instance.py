@@ -5,14 +5,7 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from service.model.lifecycle import InstanceState, Power
-from service.model.ports import PortMapping
-
-
-class PortPair(TypedDict):
-    """One published port, TCP and UDP."""
-
-    container: int
-    host: int
+from service.model.ports import PortMapping, PortPair
 
 
 class Instance(TypedDict):
