@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 from contextlib import ExitStack, closing, suppress
+from copy import copy
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -14,13 +15,13 @@ import hypothesis
 import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
+from werkzeug.routing import Rule
 
 from service import users
 from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
-from service.store import Store
 from tests import spawning
 from tests.support import ApiClient, a_key, a_node, a_user, an_image, empty
 
@@ -80,6 +81,23 @@ def cheap_hashes():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cheap_routes():
+    """Compile what builds the URL of a rule once: hundreds of apps have the same rules."""
+    compile_builder = Rule._compile_builder
+    compiled = {}
+
+    def look_up(rule, append_unknown=True):
+        key = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    Rule._compile_builder = look_up
+    yield
+    Rule._compile_builder = compile_builder
+
+
+@pytest.fixture(scope="session", autouse=True)
 def hanging_up():
     """Have programs that tests start end at SIGHUP, also where the tests themselves run on."""
     before = signal.getsignal(signal.SIGHUP)
@@ -90,15 +108,14 @@ def hanging_up():
 
 
 @pytest.fixture(scope="session")
-def shared_database(mongod_uri, mongo_client):
-    """The name of a database with its indexes and validators, which tests have in turn.
+def shared_store(mongod_uri, mongo_client):
+    """A store on a database with its indexes and validators, which tests have in turn.
 
     Who changes more than documents there would disturb all others: `fresh_database` is for that.
     """
-    name = "shared"
-    with closing(Store(mongod_uri, name)) as store:
+    with closing(make_store(Config(mongodb_uri=mongod_uri, database="shared"))) as store:
         store.prepare()
-        yield name
+        yield store
         assert [] == store.list_missing_indexes() + store.list_stale_validators()
 
 
@@ -110,7 +127,7 @@ def database_name(request, mongo_client):
     database of its own, which does not exist yet, and is dropped afterwards.
     """
     if request.node.get_closest_marker("fresh_database") is None:
-        name = request.getfixturevalue("shared_database")
+        name = request.getfixturevalue("shared_store")._database.name
         empty(mongo_client[name])
         yield name
     else:
@@ -139,11 +156,19 @@ def config(mongod_uri, database_name, tmp_path):
 
 @pytest.fixture
 def store(request, config):
-    """A store on an empty database, with its indexes."""
-    with closing(make_store(config)) as store:
-        if request.node.get_closest_marker("fresh_database") is not None:
-            store.prepare()
+    """A store on an empty database, with its indexes.
+
+    Tests of one worker share its connections, and none closes them. Their database is prepared
+    already, so that no app prepares it again.
+    """
+    if request.node.get_closest_marker("fresh_database") is None:
+        store = copy(request.getfixturevalue("shared_store"))
+        store.check_server = store.prepare = store.close = lambda: None
         yield store
+    else:
+        with closing(make_store(config)) as store:
+            store.prepare()
+            yield store
 
 
 @pytest.fixture

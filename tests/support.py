@@ -47,9 +47,14 @@ def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
 
 def empty(database: Database[Any]) -> None:
     """Delete all documents, but for those of the database itself: its schema, its installation."""
-    for name in database.list_collection_names():
-        if name not in ("meta", "settings"):
-            database[name].delete_many({})
+    names = set(database.list_collection_names()) - {"meta", "settings"}
+    # One look at all is faster than ten deletions that find nothing.
+    looks = [
+        {"$unionWith": {"coll": name, "pipeline": [{"$limit": 1}, {"$project": {"_id": name}}]}}
+        for name in names
+    ]
+    for used in database["none"].aggregate(looks):
+        database[used["_id"]].delete_many({})
 
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

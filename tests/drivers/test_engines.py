@@ -227,6 +227,7 @@ def of_before(mongo_client, config, store, add, engine):
     return made
 
 
+@pytest.mark.fresh_database
 def test_nodes_of_one_engine_that_there_are_go_on(store, engine, of_before):
     """The index is made, both stay Online, and each warns of the other, once it was probed."""
     store.prepare()
@@ -237,6 +238,7 @@ def test_nodes_of_one_engine_that_there_are_go_on(store, engine, of_before):
     assert of_before[::-1] == [node["same_engine_as"] for node in found]
 
 
+@pytest.mark.fresh_database
 def test_nodes_that_there_are_stay_unlimited(store, engine, of_before):
     """With a warning."""
     store.prepare()
@@ -247,6 +249,7 @@ def test_nodes_that_there_are_stay_unlimited(store, engine, of_before):
     assert "not limited" in NodeAnswer.shape(found)["warnings"][0]
 
 
+@pytest.mark.fresh_database
 def test_a_new_node_of_an_engine_that_several_are_of_is_refused(store, engine, add, of_before):
     """They go on; that does not let others in."""
     store.prepare()

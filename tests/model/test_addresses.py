@@ -351,6 +351,7 @@ def test_the_local_node_is_trusted(store, memory_nodes, config):
     assert ("unix:///var/run/docker.sock", True) == (node["address"], node["trusted_address"])
 
 
+@pytest.mark.fresh_database
 def test_nodes_of_earlier_versions_are_trusted(store, memory_nodes, mongo_client, config):
     """
     A node that has no word of it yet is called as before, in plain.

@@ -98,6 +98,7 @@ def test_a_server_without_a_replica_set_is_named(tmp_path):
     assert "replica set" in problem
 
 
+@pytest.mark.fresh_database
 def test_preparing_twice_is_harmless(store):
     """The indexes may be asked for by every process at its start."""
     store.prepare()
