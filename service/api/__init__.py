@@ -50,6 +50,7 @@ class Api(flask_smorest.Api):
     def _openapi_json(self) -> Response:
         with self._document_lock:
             if self._document is None:
+                super()._register_responses()
                 for blp in self._documented:
                     blp.register_views_in_doc(
                         self, self._app, self.spec, name=blp.name, parameters=None
@@ -57,6 +58,9 @@ class Api(flask_smorest.Api):
                     self.spec.tag({"name": blp.name, "description": blp.description})
                 self._document = orjson.dumps(self.spec.to_dict(), option=orjson.OPT_INDENT_2)
         return Response(self._document, mimetype="application/json")
+
+    def _register_responses(self) -> None:
+        """Wait until the document is asked for."""
 
     def _register_pagination_header(self) -> None:
         """Document no pages of lists; there are none."""
