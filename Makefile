@@ -19,6 +19,8 @@ run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:POR
 	@$(MAKE) -s --no-print-directory $(INSTALLED) BASE_PYTHON=$(BASE_PYTHON)
 	@exec $(VENV)/bin/skyquay up $(if $(LISTEN),--listen $(LISTEN))
 
+# Every process of a run would compile the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n auto --dist worksteal
 COVERAGE_OPTIONS := $(if $(COVERAGE),--cov)
@@ -30,8 +32,9 @@ test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVER
 	$(PYTEST) -m alone $(if $(COVERAGE),--cov --cov-append --cov-fail-under=90) || status=1; \
 	exit $$status
 
-quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.
-	@$(PYTEST) $(PARALLEL) -m "not matrix and not spawns and not docker"
+quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database, and are fast.
+	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal \
+		-m "not matrix and not spawns and not docker and not slow"
 
 test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
 	@$(PYTEST) $(PARALLEL) -m matrix

@@ -7,35 +7,27 @@ dead ones refuse connections, accept them and say nothing, answer rubbish, or do
 phases.
 """
 
-import os
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from typing import Any
 
 import click
 import requests
 
-from service import images, instances, nodes, users
+from bench.installation import KEY, install, serve
+from service import instances, nodes
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.origin import Origin
 from service.model.ports import parse
-from service.serving import embedded_mongod
 from service.store import Store
 
-KEY = "bench-key-0123456789abcdef"
-SKYQUAY = Path(sys.executable).with_name("skyquay")
 CLIENTS = 4
 SETTLE_S = 4
 WAITING = 5
@@ -106,7 +98,13 @@ def add_dead_nodes(store: Store, ports: list[int], place: tuple[str, str]) -> li
         order: nodes.NodeOrder = {
             "name": "dead", "driver": "docker", "address": "127.0.0.1", "port": port,
         }  # fmt: skip
-        node = nodes.create(store, MemoryNodes(), order, policy=NodePolicy(), now=utc_now())
+        node = nodes.create(
+            store,
+            MemoryNodes(),
+            order,
+            policy=NodePolicy(allow_loopback=True),
+            now=utc_now(),
+        )
         for number in range(WAITING):
             instances.deploy(
                 store,
@@ -147,45 +145,20 @@ def tell(took: list[float]) -> tuple[float, float]:
 def main(dead: int, requests_each: int, phases: int) -> None:
     """Measure, and print the ratio."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded_mongod.start(folder))
-        store = stack.enter_context(closing(Store(mongod.uri, "bench")))
-        store.prepare()
-        user = users.create(store, username="u", email="u@example.org", password="p", now=utc_now())
-        image: dict[str, Any] = {
-            "name": "i", "image": "i:1", "alt_images": [], "env": [], "cmd": None, "scripts": {},
-            "variables": {}, "stop_command": None, "description": "", "author": "",
-            "author_name": "", "meta": {}, "features": [], "process": False,
-        }  # fmt: skip
-        place = (user["_id"], images.put(store, image, now=utc_now())["_id"])
+        installation = install(stack)
+        store, place = installation.store, installation.place
         ports = [stack.enter_context(listen(KINDS[n % len(KINDS)])) for n in range(dead)]
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            listen_on = f"127.0.0.1:{probe.getsockname()[1]}"
-        environ = {
-            **os.environ, "SKYQUAY_MONGODB_URI": mongod.uri, "SKYQUAY_DATABASE": "bench",
-            "SKYQUAY_LISTEN": listen_on, "SKYQUAY_API_KEY": KEY, "SKYQUAY_LOG_LEVEL": "ERROR",
-            "SKYQUAY_PROBE_INTERVAL_S": "5", "SKYQUAY_DATA_DIR": str(folder),
-            "SKYQUAY_SECRET_KEY": "a secret key of the bench", "SKYQUAY_PROCESSES": "1",
-        }  # fmt: skip
-        process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
-        stack.callback(process.wait, 60)
-        stack.callback(process.terminate)
-        url = f"http://{listen_on}"
-        while True:
-            try:
-                requests.get(f"{url}/readyz", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.1)
-        measure(url, user["_id"], 50)
+        settings = {"SKYQUAY_PROBE_INTERVAL_S": "5", "SKYQUAY_ALLOW_LOOPBACK_NODES": "1"}
+        url = serve(stack, installation, **settings)
+        measure(url, place[0], 50)
         alive, with_dead = [], []
         ids = add_dead_nodes(store, ports, place)
         for phase in range(phases):
             switch(store, ids, on=True)
-            with_dead += measure(url, user["_id"], requests_each)
+            with_dead += measure(url, place[0], requests_each)
             switch(store, ids, on=False)
             time.sleep(SETTLE_S)  # calls that are under way have ended by then
-            alive += measure(url, user["_id"], requests_each)
+            alive += measure(url, place[0], requests_each)
             click.echo(f"phase {phase + 1} of {phases}")
         without, within = tell(alive), tell(with_dead)
         click.echo(f"without dead nodes: median {without[0]:.1f} ms, p99 {without[1]:.1f} ms")

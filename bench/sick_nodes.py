@@ -6,30 +6,23 @@ Engines on loopback, in processes of their own; the healthy ones answer at once.
 ratio of the medians.
 """
 
-import os
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import click
-import requests
 
-from bench.dead_nodes import KEY, SKYQUAY
-from service import images, instances, nodes, users
+from bench.installation import install, serve
+from service import instances, nodes
 from service.app import utc_now
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import OperationStatus
 from service.model.node_policy import NodePolicy
 from service.model.origin import Origin
 from service.model.ports import parse
-from service.serving import embedded_mongod
 from service.store import Store
 
 ENGINES = """
@@ -165,36 +158,11 @@ def main(sick: list[int], waiting: int, times: int) -> None:
 
 def compare(stack: ExitStack, sick: int, waiting: int, times: int) -> tuple[float, float]:
     """Answer the median milliseconds of a deploy without sick nodes, and with them."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    mongod = stack.enter_context(embedded_mongod.start(folder))
-    store = stack.enter_context(closing(Store(mongod.uri, "bench")))
-    store.prepare()
-    user = users.create(store, username="u", email="u@example.org", password="p", now=utc_now())
-    image: dict[str, Any] = {
-        "name": "i", "image": "i:1", "alt_images": [], "env": [], "cmd": None, "scripts": {},
-        "variables": {}, "stop_command": None, "description": "", "author": "",
-        "author_name": "", "meta": {}, "features": [], "process": False,
-    }  # fmt: skip
-    place = (user["_id"], images.put(store, image, now=utc_now())["_id"])
+    installation = install(stack)
+    store, place = installation.store, installation.place
     healthy = add_nodes(store, start_engines(stack, "healthy", HEALTHY))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        listen_on = f"127.0.0.1:{probe.getsockname()[1]}"
-    environ = {
-        **os.environ, "SKYQUAY_MONGODB_URI": mongod.uri, "SKYQUAY_DATABASE": "bench",
-        "SKYQUAY_LISTEN": listen_on, "SKYQUAY_API_KEY": KEY, "SKYQUAY_LOG_LEVEL": "ERROR",
-        "SKYQUAY_DATA_DIR": str(folder), "SKYQUAY_READ_TIMEOUT_S": "600",
-        "SKYQUAY_SECRET_KEY": "a secret key of the bench", "SKYQUAY_PROCESSES": "1",
-        "SKYQUAY_ALLOW_LOOPBACK_NODES": "1",
-    }  # fmt: skip
-    process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
-    stack.callback(process.wait, 60)
-    stack.callback(process.terminate)
-    while True:
-        try:
-            requests.get(f"http://{listen_on}/readyz", timeout=5).raise_for_status()
-            break
-        except requests.RequestException:
-            time.sleep(0.1)
+    patient = {"SKYQUAY_READ_TIMEOUT_S": "600", "SKYQUAY_ALLOW_LOOPBACK_NODES": "1"}
+    serve(stack, installation, **patient)
     measure(store, place, healthy, 10)
     without = measure(store, place, healthy, times)
     sick_ids = add_nodes(store, start_engines(stack, "sick", sick))

@@ -1,5 +1,7 @@
 """Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -22,8 +24,9 @@ from service.app import create_app, make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
+from service.telemetry import logs
 from tests import spawning
-from tests.support import ApiClient, a_key, a_node, a_user, an_image, empty
+from tests.support import DEPLOY, ApiClient, a_body, a_key, a_node, a_user, an_image, empty, run_due
 
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -219,6 +222,45 @@ def live_server(config, store, memory_nodes, worker):
 def place(store, memory_nodes):
     """What a deploy needs: a user, a node that is Online, an image."""
     return a_user(store), a_node(store, memory_nodes), an_image(store)
+
+
+@pytest.fixture
+def node(place):
+    """The node of the place."""
+    return place[1]
+
+
+@pytest.fixture
+def here(memory_nodes, node):
+    """What the node of the place runs."""
+    return memory_nodes[node["_id"]]
+
+
+@pytest.fixture
+def ready(api, store, memory_nodes, place):
+    """The id of an instance that runs."""
+    deployed = api.post(DEPLOY, a_body(place)).json
+    run_due(store, memory_nodes)
+    return deployed["Id"]
+
+
+@pytest.fixture
+def database(mongo_client, config):
+    """The test's database, past the store."""
+    return mongo_client[config.database]
+
+
+@pytest.fixture
+def logged():
+    """All that is logged, at DEBUG, as an operator's log has it; afterwards it is as before."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.set_up(Config(log_format="json", log_level="DEBUG"))
+    written = io.StringIO()
+    root.handlers[0].setStream(written)
+    yield written
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.fixture

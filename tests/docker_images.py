@@ -73,3 +73,9 @@ def _root_file_system():
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
     return written.getvalue()
+
+
+def run_inside(container, line):
+    """Run a line in the container; answer its exit code and what it printed."""
+    done = container.exec_run(["sh", "-c", line])
+    return done.exit_code, done.output.decode()

@@ -1,19 +1,23 @@
 """Factories and helpers for tests: documents with sensible contents, and a way to wait."""
 
+import json
 import os
 import random
 import secrets
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask.testing import FlaskClient
 from pymongo.database import Database
 
@@ -28,6 +32,10 @@ from service.store import Store
 from service.worker.carry_out import carry_out
 from service.worker.job import claim
 
+OPENAPI = Path(__file__).resolve().parent.parent / "openapi" / "openapi.json"
+SPEC = json.loads(OPENAPI.read_text())
+"""The OpenAPI document as it is checked in. A test shows that it is what the app makes."""
+
 DEPLOY = "/api/instances/deploy"
 ABSENT = "left out"
 OBJECTS = ({"$gt": ""}, {"$ne": None}, {}, ["x"], [], True)
@@ -35,6 +43,13 @@ NO_TEXT = (ABSENT, None, "", *OBJECTS)
 BAD_TEXT = (*NO_TEXT, 7, "a\0b", "x" * 600)
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 AT_NOON = Origin(NOON)
+FAR = NOON.replace(year=2999)
+SKYQUAY = Path(sys.executable).with_name("skyquay")
+NODE = {
+    "name": "helsinki-1", "tags": "eu", "ram": "32", "disk": "500", "processor": "Ryzen 7",
+    "address": "127.0.0.1",
+}  # fmt: skip
+"""What a client says of a node of skyportd."""
 
 
 def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
@@ -43,6 +58,18 @@ def eventually(look: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
     while not (seen := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return seen
+
+
+def answer_of(url: str, method: str = "GET", **options: Any) -> Any:
+    """Ask until something answers."""
+
+    def ask() -> Any:
+        try:
+            return requests.request(method, url, timeout=20, **options)
+        except requests.ConnectionError:
+            return None
+
+    return eventually(ask, timeout_s=60)
 
 
 def empty(database: Database[Any]) -> None:

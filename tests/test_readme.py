@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from service import errors
-from service.app import create_app
 from service.cli import main
-from service.config import Config, describe_settings
+from service.config import describe_settings
 from service.model.driver_traits import OFFERED
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
+from tests.support import SPEC
 from tests.test_imports import MAY_IMPORT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -408,7 +408,7 @@ def test_the_guide_lists_the_paths():
     """
     The table of paths is that of the OpenAPI document.
     """
-    paths = create_app(Config()).test_client().get("/openapi.json").get_json()["paths"]
+    paths = SPEC["paths"]
     documented = {
         (method.upper(), path) for path, methods in paths.items() for method in methods
     } - {("PARAMETERS", path) for path in paths}

@@ -617,6 +617,7 @@ def put(value, path, odd):
     return copy
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @hypothesis_settings(
     max_examples=60,

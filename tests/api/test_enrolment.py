@@ -12,13 +12,9 @@ from service.admin import doctor
 from service.app import create_app, make_drivers, make_store
 from service.security.vault import Vault
 from tests.fake_skyportd import FakeSkyportd
-from tests.support import NOON, ApiClient, a_key, told
+from tests.support import NODE, NOON, ApiClient, a_key, told
 
 SECRET_KEY = "a secret key of the tests"
-NODE = {
-    "name": "helsinki-1", "tags": "eu", "ram": "32", "disk": "500", "processor": "Ryzen 7",
-    "address": "127.0.0.1",
-}  # fmt: skip
 
 
 @pytest.fixture

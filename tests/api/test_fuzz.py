@@ -16,9 +16,8 @@ from waitress.server import create_server
 
 from service import keys
 from service.app import create_app
-from service.config import Config
 from service.model.documents import Key
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image
+from tests.support import DEPLOY, NOON, SPEC, ApiClient, a_deploy, a_key, a_node, a_user, an_image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = os.environ.get("SKYQUAY_FUZZ_EXAMPLES", "10")
@@ -110,15 +109,14 @@ JSON = st.recursive(
 
 def list_endpoints():
     """List (method, path, names of its body's fields, names of its parameters in the query)."""
-    spec = create_app(Config()).test_client().get("/openapi.json").get_json()
     endpoints = []
-    for path, operations in spec["paths"].items():
+    for path, operations in SPEC["paths"].items():
         for method, operation in operations.items():
             if method == "parameters":
                 continue
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             schema = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
-            fields = sorted(spec["components"]["schemas"].get(schema, {}).get("properties", {}))
+            fields = sorted(SPEC["components"]["schemas"].get(schema, {}).get("properties", {}))
             query = sorted(p["name"] for p in operation.get("parameters", []) if p["in"] == "query")
             endpoints.append((method.upper(), path, fields, query))
     return endpoints
@@ -165,6 +163,7 @@ def send(api, method, path, body, query):
     return api.send(method, path, data=text, query_string=query, headers=headers)
 
 
+@pytest.mark.slow
 @pytest.mark.fresh_database
 def test_requests_against_the_document_are_refused(
     config, store, memory_nodes, place, mongo_client
@@ -206,6 +205,7 @@ def fuzz_deploys(api, place, taken, data):
     check(send(api, "POST", DEPLOY, {**body, **wrong}, {}))
 
 
+@pytest.mark.slow
 def test_deploys_that_are_nearly_good_leave_nothing_half_done(
     config, store, memory_nodes, place, api
 ):

@@ -13,7 +13,7 @@ from service.app import create_app
 from service.config import Config
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import CALL_TIMEOUT_S, Store
-from tests.support import NOON, ApiClient, a_deploy, a_key, a_node, a_user, an_image, told
+from tests.support import NOON, SPEC, ApiClient, a_deploy, a_key, a_node, a_user, an_image, told
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -25,10 +25,9 @@ OPEN_PATHS = ["/", "/docs", "/docs/", "/docs/swagger-ui.css", "/docs/swagger-ui-
 
 def list_operations():
     """List (method, path, whether it takes a body) of all that needs a key, as it is documented."""
-    paths = create_app(Config()).test_client().get("/openapi.json").get_json()["paths"]
     return [
         (method.upper(), path.replace("{instance_id}", "nothing"), "requestBody" in operation)
-        for path, operations in paths.items()
+        for path, operations in SPEC["paths"].items()
         for method, operation in operations.items()
         if method != "parameters" and operation.get("security") != []
     ]
@@ -532,6 +531,7 @@ def test_every_endpoint_tells_how_the_database_is(error, status, code, retry_aft
     }
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_a_503_in_time(away):
     """
     The answer comes within the limit of a call, tells when to come back and bears the request's id.

@@ -7,14 +7,6 @@ from tests.support import DEPLOY, NOON, a_body, an_image, get, run_due, told
 
 
 @pytest.fixture
-def ready(api, store, memory_nodes, place):
-    """An instance that runs."""
-    deployed = api.post(DEPLOY, a_body(place)).json
-    run_due(store, memory_nodes)
-    return deployed["Id"]
-
-
-@pytest.fixture
 def container(memory_nodes, place, ready):
     """The instance's container."""
     return memory_nodes[place[1]["_id"]].containers[ready]

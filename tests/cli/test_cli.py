@@ -30,19 +30,20 @@ from service.users import create as create_user
 from tests.support import (
     AT_NOON,
     DEPLOY,
+    FAR,
     NOON,
+    SKYQUAY,
     a_deploy,
     a_node,
     a_user,
     an_image,
     an_order,
+    answer_of,
     eventually,
     free_port,
 )
 
 KEY = "a-key-of-the-tests-own"
-FAR = NOON.replace(year=2999)
-SKYQUAY = Path(sys.executable).with_name("skyquay")
 
 
 @pytest.fixture
@@ -509,6 +510,7 @@ def test_a_command_that_fails_unforeseen_shows_where(skyquay, store, monkeypatch
     assert ("a bug", "failed") == (str(outcome.exception), entry["outcome"])
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_named(skyquay):
     """Where it should be and why it is not there are said, and not how it is entered."""
     here = f"127.0.0.1:{free_port()}"
@@ -711,18 +713,6 @@ def test_passwords_are_argon2id(store):
     user = create_user(store, username="a", email="a@example.org", password="pw", now=NOON)
 
     assert user["password_hash"].startswith("$argon2id$")
-
-
-def answer_of(url, method="GET", **options):
-    """Ask until something answers."""
-
-    def ask():
-        try:
-            return requests.request(method, url, timeout=20, **options)
-        except requests.ConnectionError:
-            return None
-
-    return eventually(ask, timeout_s=60)
 
 
 @pytest.mark.spawns

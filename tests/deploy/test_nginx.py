@@ -6,13 +6,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -31,11 +29,9 @@ from tests.nginx import (
     run_upstream,
     write_files,
 )
-from tests.support import a_key, eventually
+from tests.support import SKYQUAY, a_key, eventually
 
 pytestmark = pytest.mark.spawns
-
-SKYQUAY = Path(sys.executable).with_name("skyquay")
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from tests.fake_skyportd import FakeSkyportd
 from tests.support import eventually, free_port
 from tests.tls import Authority, TlsProxy
 
+pytestmark = pytest.mark.usefixtures("poll_soon")
+
 SERVE = (
     'echo "$GREETING from $PRIMARY_PORT" > index.html; exec python3 -m http.server $PRIMARY_PORT'
 )

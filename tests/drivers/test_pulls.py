@@ -19,7 +19,8 @@ def pulling(api, place, here, worker):
     """The answer to a deploy whose image is being fetched."""
     deployed = api.post(DEPLOY, a_body(place)).json
     assert eventually(lambda: steps(api, deployed) and steps(api, deployed)[0]["progress"])
-    return deployed
+    yield deployed
+    here.release()  # before the worker is stopped, which waits for it
 
 
 def steps(api, deployed):

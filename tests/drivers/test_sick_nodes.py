@@ -42,7 +42,14 @@ def state(store, instance):
 # The whole
 
 
-@pytest.mark.parametrize(("sick", "waiting"), [(4, 8), (20, 6), (100, 2)])
+@pytest.mark.parametrize(
+    ("sick", "waiting"),
+    [
+        (4, 8),
+        pytest.param(20, 6, marks=pytest.mark.slow),
+        pytest.param(100, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_deploy_on_a_healthy_node_does_not_wait_for_sick_ones(
     config, store, memory_nodes, owner, sick, waiting
 ):

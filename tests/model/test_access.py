@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from service import keys
 from service.app import create_app
-from service.config import Config
 from service.errors import Conflict
 from service.model.access import GRANTS, SCOPES, Access, expand, parse_network
+from tests.endpoints import ENDPOINTS, UNDOCUMENTED
 from tests.support import (
     NOON,
+    SPEC,
     ApiClient,
     a_deploy,
     a_node,
@@ -23,46 +24,6 @@ from tests.support import (
     run_due,
     told,
 )
-
-UNDOCUMENTED = {("GET", "/metrics"): "metrics:read"}  # not JSON
-ENDPOINTS = {
-    **UNDOCUMENTED,
-    ("GET", "/api/name"): None,
-    ("GET", "/api/users"): "users:read",
-    ("POST", "/api/getUser"): "users:read",
-    ("POST", "/api/auth/create-user"): "users:write",
-    ("POST", "/api/auth/verify"): "users:verify",
-    ("GET", "/api/instances"): "instances:read",
-    ("POST", "/api/getInstance"): "instances:read",
-    ("POST", "/api/getUserInstance"): "instances:read",
-    ("POST", "/api/instances/deploy"): "instances:deploy",
-    ("DELETE", "/api/instance/delete"): "instances:write",
-    ("POST", "/api/instances/suspend/{instance_id}"): "instances:write",
-    ("POST", "/api/instances/unsuspend/{instance_id}"): "instances:write",
-    ("POST", "/api/instances/{instance_id}/start"): "instances:write",
-    ("POST", "/api/instances/{instance_id}/stop"): "instances:write",
-    ("POST", "/api/instances/{instance_id}/restart"): "instances:write",
-    ("POST", "/api/instances/{instance_id}/kill"): "instances:write",
-    ("GET", "/api/instances/{instance_id}/logs"): "instances:read",
-    ("GET", "/api/images"): "images:read",
-    ("GET", "/api/nodes"): "nodes:read",
-    ("POST", "/api/nodes/create"): "nodes:write",
-    ("DELETE", "/api/nodes/delete"): "nodes:write",
-    ("POST", "/api/nodes/{node_id}/configure-key"): "nodes:write",
-    ("PUT", "/api/nodes/{node_id}/tls"): "nodes:write",
-    ("GET", "/api/nodes/{node_id}/drift"): "nodes:write",
-    ("POST", "/api/nodes/{node_id}/drift/resolve"): "nodes:write",
-    ("GET", "/api/operations"): "instances:read",
-    ("GET", "/api/operations/{operation_id}"): "instances:read",
-    ("POST", "/api/operations/{operation_id}/retry"): "instances:write",
-    ("POST", "/api/operations/{operation_id}/cancel"): "instances:write",
-    ("GET", "/api/keys"): "keys:read",
-    ("POST", "/api/keys"): "keys:write",
-    ("POST", "/api/keys/{key_id}/rotate"): "keys:write",
-    ("DELETE", "/api/keys/{key_id}"): "keys:write",
-    ("GET", "/api/audit"): "audit:read",
-}
-"""What each endpoint needs, written down once more: the spec and the app must agree with it."""
 
 WHOLE = {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
 LIMITS = {
@@ -103,11 +64,9 @@ def test_every_endpoint_is_in_the_matrix():
     """
     The spec's endpoints that need a key are those above, and it names the scopes that they need.
     """
-    paths = create_app(Config()).test_client().get("/openapi.json").get_json()["paths"]
-
     documented = {
         (method.upper(), path): (operation["security"][0]["apiKey"] or [None])[0]
-        for path, operations in paths.items()
+        for path, operations in SPEC["paths"].items()
         for method, operation in operations.items()
         if method != "parameters" and operation.get("security") != []
     }

@@ -1,7 +1,5 @@
 """Nothing leaks: a walk through all endpoints, with everything that is secret."""
 
-import io
-import logging
 import secrets
 from dataclasses import replace
 
@@ -9,30 +7,24 @@ import pytest
 
 from service import keys, probing
 from service.app import create_app, make_drivers
-from service.config import Config
-from service.telemetry import logs
-from tests.api.test_enrolment import NODE
+from tests.endpoints import ENDPOINTS
 from tests.fake_skyportd import FakeSkyportd
-from tests.model.test_access import ENDPOINTS
-from tests.support import DEPLOY, NOON, ApiClient, a_deploy, a_user, an_image, free_port, run_due
+from tests.support import (
+    DEPLOY,
+    NODE,
+    NOON,
+    ApiClient,
+    a_deploy,
+    a_user,
+    an_image,
+    free_port,
+    run_due,
+)
 
 SECRET_KEY = "a secret key of the tests"
 PASSWORD = "password-sesame"
 VARIABLE = "variable-sesame"
 PRINTS_AND_ENDS = 'echo "my password is $PASSWORD"; env; exit 3'
-
-
-@pytest.fixture
-def logged():
-    """All that is logged, at DEBUG, as an operator's log has it."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    logs.set_up(Config(log_format="json", log_level="DEBUG"))
-    written = io.StringIO()
-    root.handlers[0].setStream(written)
-    yield written
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 class Scenario:

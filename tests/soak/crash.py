@@ -37,9 +37,8 @@ from service.model.node_policy import NodePolicy
 from service.serving import embedded_mongod
 from service.store import Store
 from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import DEPLOY, a_deploy, eventually, free_port
+from tests.support import DEPLOY, SKYQUAY, a_deploy, eventually, free_port
 
-SKYQUAY = Path(sys.executable).with_name("skyquay")
 KEY = "soak-key-0123456789abcdef"
 IMAGE = "skyquay-soak/busybox:1"
 SLEEP = "trap 'exit 0' TERM; while :; do sleep 0.2; done"

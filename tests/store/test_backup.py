@@ -28,12 +28,6 @@ VAULT = Vault("a secret key for tests")
 
 
 @pytest.fixture
-def database(mongo_client, config):
-    """The database that is backed up."""
-    return mongo_client[config.database]
-
-
-@pytest.fixture
 def file(tmp_path):
     """Where the backup is written."""
     return tmp_path / "skyquay.backup"
@@ -340,6 +334,7 @@ def test_the_lock_of_a_migration_is_not_restored(full, other, file, there):
     assert (migrations.MIGRATIONS[-1].number, None) == (schema["version"], schema["lock"])
 
 
+@pytest.mark.slow
 def test_a_backup_is_of_one_moment(store, config, memory_nodes, other, tmp_path):
     """While others deploy: each instance has its operation, and is counted on its node."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
@@ -371,6 +366,7 @@ def test_a_backup_is_of_one_moment(store, config, memory_nodes, other, tmp_path)
         assert len(placed) == node["allocated"]["instances"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_database(store, other, file, database, memory_nodes):
     """Thirty megabytes pass through a few."""
     image = an_image(store)

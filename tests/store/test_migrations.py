@@ -25,12 +25,6 @@ ALL = list(range(1, LATEST + 1))
 
 
 @pytest.fixture
-def database(mongo_client, config):
-    """The database, to look at and to age."""
-    return mongo_client[config.database]
-
-
-@pytest.fixture
 def old(store, database, memory_nodes):
     """A database that an earlier version left: one document of each kind, without newer fields."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)

@@ -18,16 +18,8 @@ from service.store.admin import migrations, validators
 from service.store.admin.validators import make_schema
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
-pytestmark = pytest.mark.fresh_database
-
 SHAPES = {2: "d6573418", 8: "e50fabf5"}
 """How the validators of each migration's version begin, as a digest."""
-
-
-@pytest.fixture
-def database(mongo_client, config):
-    """The database, past the store."""
-    return mongo_client[config.database]
 
 
 @pytest.fixture
@@ -55,6 +47,7 @@ def test_the_validators_in_the_database_are_those_of_documents(store, database):
         } == options[name]
 
 
+@pytest.mark.fresh_database
 def test_a_validator_that_differs_is_set_again(store, database):
     """A start puts right what an earlier version, or a hand, left."""
     database.command("collMod", "users", validator={})
@@ -128,6 +121,7 @@ def test_a_field_that_is_not_known_is_let_through(full, database):
     assert 1 == changed.modified_count
 
 
+@pytest.mark.fresh_database
 def test_what_was_out_of_shape_before_can_be_changed(store, database):
     """So that nothing old gets stuck."""
     database.command("collMod", "users", validator={})
@@ -157,6 +151,7 @@ def small(config, database):
     database.command("dropUser", "small")
 
 
+@pytest.mark.fresh_database
 def test_who_may_not_set_validators_goes_on_without(small, database, caplog):
     """Skyquay starts, and says what lacks."""
     database.create_collection("users")
@@ -167,6 +162,7 @@ def test_who_may_not_set_validators_goes_on_without(small, database, caplog):
     assert "the validator of users cannot be set" in caplog.text
 
 
+@pytest.mark.fresh_database
 def test_a_newer_version_is_let_alone(store, database):
     """What it made of the validators is no reason for this one to serve nothing any more."""
     database.command("collMod", "users", validator={"username": "newer"})
@@ -177,6 +173,7 @@ def test_a_newer_version_is_let_alone(store, database):
     assert (["users"], []) == (before, store.list_stale_validators())
 
 
+@pytest.mark.fresh_database
 def test_who_may_not_look_at_the_set_sees_the_rest(small):
     """What the database does not tell is None, and the members are those that it names."""
     small.prepare()
@@ -186,6 +183,7 @@ def test_who_may_not_look_at_the_set_sees_the_rest(small):
     assert (1, None, None) == (seen.members, seen.members_up, seen.transaction_lifetime_s)
 
 
+@pytest.mark.fresh_database
 def test_the_smallest_role_is_enough_for_a_backup(small, store, tmp_path):
     """And for its restoration."""
     a_user(store)

@@ -16,8 +16,17 @@ from service import keys, nodes
 from service.drivers.memory import MemoryNodes
 from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
-from tests.cli.test_cli import FAR, SKYQUAY, answer_of
-from tests.support import DEPLOY, NOON, a_deploy, a_user, an_image, free_port
+from tests.support import (
+    DEPLOY,
+    FAR,
+    NOON,
+    SKYQUAY,
+    a_deploy,
+    a_user,
+    an_image,
+    answer_of,
+    free_port,
+)
 
 pytestmark = pytest.mark.spawns
 

@@ -1,6 +1,5 @@
 """What is seen from outside: log lines and metrics."""
 
-import io
 import json
 import logging
 import subprocess
@@ -42,16 +41,9 @@ from tests.support import (
 
 
 @pytest.fixture
-def lines():
-    """What is logged as JSON, line by line; the logging is as it was afterwards."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    logs.set_up(Config(log_format="json", log_level="DEBUG"))
-    written = io.StringIO()
-    root.handlers[0].setStream(written)
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
-    root.handlers[:] = before
-    root.setLevel(level)
+def lines(logged):
+    """What is logged as JSON, line by line."""
+    return lambda: [json.loads(line) for line in logged.getvalue().splitlines()]
 
 
 class Again(OperationFailure):

@@ -1,5 +1,6 @@
 """Laws: whatever happens in whatever order, documents and containers agree in the end."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ ACTS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(acts=ACTS)
 @settings(
     max_examples=60,

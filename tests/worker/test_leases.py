@@ -1,10 +1,8 @@
 """Who lost a lease writes nothing and touches no node; whoever takes over carries on."""
 
 import signal
-import sys
 import threading
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +11,10 @@ from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.worker.carry_out import Job, carry_out
 from service.worker.interruptions import LeaseLost
 from tests.sick_engines import SickEngines
-from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
-
-SKYQUAY = Path(sys.executable).with_name("skyquay")
+from tests.support import AT_NOON, NOON, SKYQUAY, a_node, an_order, eventually, run_due
 
 SHORT_S = 0.2
 """A lease that runs out while a test waits for it."""
-
-
-@pytest.fixture
-def here(memory_nodes, place):
-    """What the node runs."""
-    return memory_nodes[place[1]["_id"]]
 
 
 @pytest.fixture
@@ -168,8 +158,11 @@ def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, plac
         engines.heal()
         worker.send_signal(signal.SIGCONT)
 
-        assert eventually(
+        ended = eventually(
             lambda: store.operations.get(operation["_id"])["status"] == OperationStatus.SUCCEEDED,
             timeout_s=60,
         )
-        assert InstanceState.READY == store.instances.get(instance["_id"])["state"]
+        assert (True, InstanceState.READY) == (
+            ended,
+            store.instances.get(instance["_id"])["state"],
+        )

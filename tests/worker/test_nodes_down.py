@@ -27,26 +27,6 @@ from tests.support import (
 
 
 @pytest.fixture
-def node(place):
-    """The node of the place."""
-    return place[1]
-
-
-@pytest.fixture
-def here(memory_nodes, node):
-    """What the node runs."""
-    return memory_nodes[node["_id"]]
-
-
-@pytest.fixture
-def ready(api, store, memory_nodes, place):
-    """The id of an instance that runs."""
-    deployed = api.post(DEPLOY, a_body(place)).json
-    run_due(store, memory_nodes)
-    return deployed["Id"]
-
-
-@pytest.fixture
 def down(store, node, here):
     """Take the node down, and let that be known; a function to bring it back."""
 

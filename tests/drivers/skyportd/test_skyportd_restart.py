@@ -2,52 +2,29 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from service import instances, operations
-from service.app import make_drivers
 from service.drivers import ContainerSpec
 from service.drivers.skyportd import timing
-from service.drivers.skyportd.daemon import Skyportd
 from service.drivers.skyportd.uptime import find_start
 from service.errors import NodeFailure, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.model.ports import parse
-from service.security.vault import Vault
-from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.fake_skyportd import Container
+from tests.support import AT_NOON, NOON, eventually, run_due
 
-
-@pytest.fixture(autouse=True)
-def retry_now(monkeypatch):
-    """Wait for the daemon in tenths of seconds, not in minutes."""
-    monkeypatch.setattr(timing, "STEADY_S", 0.05)
-    monkeypatch.setattr(timing, "APPEAR_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(timing, "SETTLE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(timing, "CHECKPOINT_EVERY_S", 0.1)
-    monkeypatch.setattr(timing, "POLL_S", 0.02)
+pytestmark = pytest.mark.usefixtures("retry_now")
 
 
 @pytest.fixture
-def daemon():
+def daemon(daemon):
     """A daemon that runs for hours already, and is well."""
-    with FakeSkyportd() as daemon:
-        daemon.age(7200)
-        yield daemon
-
-
-@pytest.fixture
-def driver(daemon):
-    """Its driver."""
-    driver = Skyportd(
-        "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=1, read_timeout_s=2
-    )
-    yield driver
-    driver.close()
+    daemon.age(7200)
+    return daemon
 
 
 @pytest.fixture
@@ -212,20 +189,15 @@ def test_what_tells_no_start_is_none(stats, date):
 
 
 @pytest.fixture
-def stuck(store, config, daemon):
+def stuck(store, daemon, ordered):
     """An instance whose daemon ended midway and is back, a moment later."""
-    open_driver = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
-    node = a_node(
-        store, open_driver, driver="skyportd", address="127.0.0.1", port=daemon.port,
-        api_key=daemon.key, vault=Vault(config.secret_key),
-    )  # fmt: skip
-    order = an_order(a_user(store), node, an_image(store))
+    open_driver, order = ordered
     instance, deploy = instances.deploy(store, order, origin=AT_NOON)
     daemon.die_before_start = True
     run_due(store, open_driver)
     daemon.age(5)
     daemon.restart()
-    store.operations.retry_now_on_node(node["_id"])
+    store.operations.retry_now_on_node(order["node_id"])
     run_due(store, open_driver)
     return open_driver, instance["_id"], deploy["_id"]
 

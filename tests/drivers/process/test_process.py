@@ -15,55 +15,17 @@ import psutil
 import pytest
 
 from service.app import make_drivers, make_worker
-from service.drivers import ContainerSpec
 from service.drivers.process import landlock, logs
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.process.tree import MARK
 from service.errors import NodeRefused
-from service.instances import make_id
 from service.model.lifecycle import Power, PowerAction
-from service.model.ports import parse
-from tests.support import a_node, eventually, free_port
+from tests.drivers.process.running import WITHOUT_LANDLOCK, living, run
+from tests.support import a_node, eventually
 
 pytestmark = pytest.mark.spawns
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def root(tmp_path):
-    """The folder of all instances."""
-    return tmp_path / "instances"
-
-
-@pytest.fixture
-def runner(root):
-    """The driver."""
-    return ProcessRunner("node", root=root)
-
-
-@pytest.fixture
-def spec(runner):
-    """What should run: a process that sleeps. It is removed afterwards."""
-    ports = parse(f"80:{free_port()}")
-    spec = ContainerSpec(
-        instance_id=make_id(),
-        image="any",
-        cmd=("sleep", "300"),
-        env={"GREETING": "hello"},
-        memory_mib=64,
-        cpu_milli=1000,
-        ports=ports,
-        primary=ports[0],
-    )
-    yield spec
-    runner.remove(spec.instance_id)
-
-
-def run(runner, spec):
-    """Create and start."""
-    runner.create(spec, checkpoint=lambda: None)
-    return runner.power(spec.instance_id, PowerAction.START)
 
 
 def read_record(root, spec):
@@ -75,19 +37,6 @@ def read_log(root, spec):
     """Read what the program printed."""
     path = root / spec.instance_id / "log"
     return path.read_text() if path.exists() else ""
-
-
-def living(spec):
-    """List the living processes that bear the instance's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get(MARK) == spec.instance_id
-            if marked and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_nothing_of_our_environment_gets_in(runner, root, spec, monkeypatch):
@@ -567,24 +516,6 @@ def test_nobody_else_is_confined(runner, root, spec):
 
     assert b"secret" == subprocess.check_output(["cat", root.parent / "secret.key"])
     os.kill(os.getppid(), 0)
-
-
-WITHOUT_LANDLOCK = """
-import ctypes, struct, sys
-from pathlib import Path
-from service.drivers.process.runner import PowerAction, ProcessRunner
-
-# A seccomp filter: the system call 444 answers ENOSYS, as on an older kernel.
-steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7FFF0000))
-program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-prctl = ctypes.CDLL(None).prctl
-assert prctl(38, 1, 0, 0, 0) == 0
-assert prctl(22, 2, struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program))) == 0
-
-runner = ProcessRunner("node", root=Path(sys.argv[1]))
-print({runner.probe().engine, runner.probe().engine})
-runner.power(sys.argv[2], PowerAction.START)
-"""
 
 
 def test_a_kernel_without_landlock_is_told(runner, root, spec):

@@ -1,51 +1,23 @@
 """What a tenant leaves in a volume on skyportd: it goes, or is named, and nothing else waits."""
 
-from dataclasses import replace
-
 import pytest
 
 from service import drift, instances, nodes
 from service.admin import doctor
-from service.app import make_drivers
 from service.drivers.skyportd import client as skyportd_client
 from service.drivers.skyportd import files as skyportd_files
-from service.drivers.skyportd import timing
-from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeUnreachable
 from service.model.lifecycle import OperationStatus
 from service.model.origin import Origin
 from service.security.vault import Vault
-from tests.fake_skyportd import Container, FakeSkyportd
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
+from tests.fake_skyportd import Container
+from tests.support import AT_NOON, NOON, run_due
+
+pytestmark = pytest.mark.usefixtures("retry_now")
 
 ID = "iaaaabbbbccc"
 PATH = f"/daemon/volumes/{ID}"
 ODD = "x\udcff"  # a byte that is no UTF-8
-
-
-@pytest.fixture(autouse=True)
-def retry_now(monkeypatch):
-    """Wait for the daemon in tenths of seconds."""
-    monkeypatch.setattr(timing, "STEADY_S", 0.05)
-    monkeypatch.setattr(timing, "SETTLE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(timing, "POLL_S", 0.02)
-
-
-@pytest.fixture
-def daemon():
-    """A daemon that is well."""
-    with FakeSkyportd() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def driver(daemon):
-    """Its driver."""
-    driver = Skyportd(
-        "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=1, read_timeout_s=2
-    )
-    yield driver
-    driver.close()
 
 
 HOSTILE = [
@@ -189,18 +161,13 @@ def test_install_scripts_are_not_robbed_of_their_folder(daemon, driver):
 
 
 @pytest.fixture
-def settled(store, config, daemon):
+def settled(store, daemon, ordered):
     """The drivers, and an instance on a node whose daemon does not delete all of its files."""
-    open_driver = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
-    node = a_node(
-        store, open_driver, driver="skyportd", address="127.0.0.1", port=daemon.port,
-        api_key=daemon.key, vault=Vault(config.secret_key),
-    )  # fmt: skip
-    order = an_order(a_user(store), node, an_image(store))
+    open_driver, order = ordered
     instance_id = instances.deploy(store, order, origin=AT_NOON)[0]["_id"]
     run_due(store, open_driver)
     daemon.volumes[instance_id] = {"logs": "immutable", "it's": "link to itself"}
-    return open_driver, node["_id"], instance_id
+    return open_driver, order["node_id"], instance_id
 
 
 def remove(store, settled):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -27,69 +27,13 @@ from service.instances import make_id
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
 from service.worker.interruptions import OperationSuperseded
-from tests.docker_images import SOCKET, ensure_image, require_engine
+from tests.docker_images import run_inside
+from tests.sick_engines import STOPPED
 from tests.support import eventually, free_port
 
 SLACK_S = 1.5
 """What a busy machine may add to a bound."""
 MISSING = (404, {"message": "no such thing"})
-STOPPED = {
-    "Running": False,
-    "Restarting": False,
-    "StartedAt": "0001-01-01T00:00:00Z",
-    "ExitCode": 0,
-    "Error": "",
-    "OOMKilled": False,
-}
-
-
-@pytest.fixture
-def client():
-    """A client of the engine, to look from outside."""
-    with closing(require_engine()) as client:
-        yield client
-
-
-@pytest.fixture
-def engine():
-    """The driver."""
-    engine = DockerEngine(
-        "node", base_url=f"unix://{SOCKET}", connect_timeout_s=3, read_timeout_s=30
-    )
-    with closing(engine):
-        yield engine
-
-
-@pytest.fixture
-def spec(client, engine):
-    """What should run: a container that sleeps. It is removed afterwards."""
-    ports = parse(f"80:{free_port()}")
-    spec = ContainerSpec(
-        instance_id=make_id(),
-        image=ensure_image(client, "skyquay-test/python:1"),
-        cmd=("sleep", "300"),
-        env={},
-        memory_mib=32,
-        cpu_milli=250,
-        ports=ports,
-        primary=ports[0],
-    )
-    yield spec
-    engine.remove(spec.instance_id)
-
-
-@pytest.fixture
-def running(client, engine, spec):
-    """A container that runs."""
-    engine.create(spec, checkpoint=lambda: None)
-    engine.power(spec.instance_id, PowerAction.START)
-    return client.containers.get(spec.instance_id)
-
-
-def run_inside(container, line):
-    """Run a line in the container; answer its exit code and what it printed."""
-    done = container.exec_run(["sh", "-c", line])
-    return done.exit_code, done.output.decode()
 
 
 pytestmark = pytest.mark.docker

@@ -17,14 +17,7 @@ from service.drivers.process import tree as process_tree
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.process.tree import KEEPER_MARK, MARK
 from service.model.lifecycle import Power, PowerAction
-from tests.drivers.test_process import (  # noqa: F401 - fixtures
-    WITHOUT_LANDLOCK,
-    living,
-    root,
-    run,
-    runner,
-    spec,
-)
+from tests.drivers.process.running import WITHOUT_LANDLOCK, living, run
 from tests.support import eventually
 
 pytestmark = pytest.mark.spawns
@@ -60,7 +53,7 @@ def find_by(word):
     return found
 
 
-def find_keepers(spec):  # noqa: F811
+def find_keepers(spec):
     """Find the keepers of the instance, which are not its own programs."""
     return process_tree.find_family(Path(spec.instance_id), None).keepers
 
@@ -77,16 +70,16 @@ def hidden(word):
 
 
 ENDS = {
-    "stopped": lambda runner, spec: runner.power(  # noqa: F811
+    "stopped": lambda runner, spec: runner.power(
         spec.instance_id, PowerAction.STOP, stop_timeout_s=1
     ),
-    "killed": lambda runner, spec: runner.power(spec.instance_id, PowerAction.KILL),  # noqa: F811
-    "removed": lambda runner, spec: runner.remove(spec.instance_id),  # noqa: F811
+    "killed": lambda runner, spec: runner.power(spec.instance_id, PowerAction.KILL),
+    "removed": lambda runner, spec: runner.remove(spec.instance_id),
 }
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_what_hid_itself_ends_too(runner, spec, word, end):  # noqa: F811
+def test_what_hid_itself_ends_too(runner, spec, word, end):
     """A child without our mark, in a session of its own, whose parent has ended, is no survivor."""
     run(runner, replace(spec, cmd=f"{hidden(word)}; sleep 300"))
     assert eventually(lambda: find_by(word))
@@ -96,7 +89,7 @@ def test_what_hid_itself_ends_too(runner, spec, word, end):  # noqa: F811
     assert [] == find_by(word)
 
 
-def test_what_a_program_left_behind_is_not_doubled(runner, spec, word):  # noqa: F811
+def test_what_a_program_left_behind_is_not_doubled(runner, spec, word):
     """A start after the program ended ends what it left, hidden or not."""
     run(runner, replace(spec, cmd=f"{hidden(word)}; exit 0"))
     assert eventually(lambda: runner.status(spec.instance_id).power == Power.STOPPED)
@@ -109,7 +102,7 @@ def test_what_a_program_left_behind_is_not_doubled(runner, spec, word):  # noqa:
 
 
 @one_signal
-def test_nothing_escapes_by_forking(runner, root, spec):  # noqa: F811
+def test_nothing_escapes_by_forking(runner, root, spec):
     """A program that is another process before anybody has found it is ended all the same."""
     cmd = ("env", "-i", "setsid", sys.executable, "-c", FORK_AND_END)
     runner.create(replace(spec, cmd=cmd), checkpoint=lambda: None)
@@ -133,7 +126,7 @@ def is_held(fifo):
         return True
 
 
-def test_it_is_ended_where_signals_are_not_confined(runner, root, spec, word):  # noqa: F811
+def test_it_is_ended_where_signals_are_not_confined(runner, root, spec, word):
     """On an older kernel the keeper kills its children until none is left."""
     runner.create(replace(spec, cmd=f"{hidden(word)}; sleep 300"), checkpoint=lambda: None)
     child = [sys.executable, "-c", WITHOUT_LANDLOCK, root, spec.instance_id]
@@ -145,7 +138,7 @@ def test_it_is_ended_where_signals_are_not_confined(runner, root, spec, word):  
     assert [] == find_by(word)
 
 
-def test_what_cannot_be_started_says_why(runner, root, spec):  # noqa: F811
+def test_what_cannot_be_started_says_why(runner, root, spec):
     """In its log, as a program would, with the exit code of what could not be executed."""
     status = run(runner, replace(spec, env={"TOO_LONG": "x" * 2**18}))
 
@@ -154,7 +147,7 @@ def test_what_cannot_be_started_says_why(runner, root, spec):  # noqa: F811
     assert "The program cannot be started" in told
 
 
-def test_it_ends_when_nothing_is_left(runner, spec):  # noqa: F811
+def test_it_ends_when_nothing_is_left(runner, spec):
     """There is a keeper as long as there is something to keep."""
     run(runner, replace(spec, cmd="read word; exit 0"))
     [keeper] = find_keepers(spec)
@@ -172,7 +165,7 @@ START = (
 )
 
 
-def test_an_exit_code_outlives_who_started_it(runner, root, spec):  # noqa: F811
+def test_an_exit_code_outlives_who_started_it(runner, root, spec):
     """How a program ended is known, though the Skyquay that started it was gone by then."""
     runner.create(replace(spec, cmd="read word; exit 5"), checkpoint=lambda: None)
     subprocess.run([sys.executable, "-c", START, root, spec.instance_id], check=True)
@@ -184,14 +177,14 @@ def test_an_exit_code_outlives_who_started_it(runner, root, spec):  # noqa: F811
     assert (Power.STOPPED, 5) == (stopped.power, stopped.exit_code)
 
 
-def test_the_signal_that_ended_it_is_told(runner, spec):  # noqa: F811
+def test_the_signal_that_ended_it_is_told(runner, spec):
     """As a negative number."""
     run(runner, spec)
 
     assert -signal.SIGKILL == runner.power(spec.instance_id, PowerAction.KILL).exit_code
 
 
-def test_a_program_ends_with_its_keeper(runner, root, spec):  # noqa: F811
+def test_a_program_ends_with_its_keeper(runner, root, spec):
     """Should the keeper be killed, the program does not run on unseen; it can be started again."""
     run(runner, replace(spec, cmd="sleep 300 & sleep 301"))
     assert eventually(lambda: len(living(spec)) == 3)
@@ -206,7 +199,7 @@ def test_a_program_ends_with_its_keeper(runner, root, spec):  # noqa: F811
     assert set(left).isdisjoint(living(spec))
 
 
-def test_it_does_not_hurry_a_program(runner, spec):  # noqa: F811
+def test_it_does_not_hurry_a_program(runner, spec):
     """It ignores what a machine that shuts down asks of all, so that the program takes its time."""
     run(runner, spec)
     [keeper] = find_keepers(spec)
@@ -218,7 +211,7 @@ def test_it_does_not_hurry_a_program(runner, spec):  # noqa: F811
         assert ignored & (1 << (number - 1))
 
 
-def test_nothing_of_the_program_s_environment_gets_in(runner, spec):  # noqa: F811
+def test_nothing_of_the_program_s_environment_gets_in(runner, spec):
     """A variable of the instance does not name what the keeper, which is not confined, loads."""
     run(runner, replace(spec, env={"LD_PRELOAD": "/nothing.so", "PYTHONPATH": "/nothing"}))
     [keeper] = find_keepers(spec)
@@ -230,14 +223,14 @@ def test_nothing_of_the_program_s_environment_gets_in(runner, spec):  # noqa: F8
 
 
 @one_signal
-def test_a_program_cannot_end_its_keeper(runner, spec):  # noqa: F811
+def test_a_program_cannot_end_its_keeper(runner, spec):
     """It is outside of what the program may send signals to."""
     run(runner, replace(spec, cmd="kill -9 $PPID; exit 3"))
 
     assert eventually(lambda: runner.status(spec.instance_id).exit_code) == 3
 
 
-def test_a_program_that_says_it_is_a_keeper_is_none(runner, spec, word):  # noqa: F811
+def test_a_program_that_says_it_is_a_keeper_is_none(runner, spec, word):
     """It is ended as any other."""
     fake = f"env -i {KEEPER_MARK}={spec.instance_id} setsid {sleeper(word)}"
     run(runner, replace(spec, cmd=f"({fake} &); sleep 300"))
@@ -248,7 +241,7 @@ def test_a_program_that_says_it_is_a_keeper_is_none(runner, spec, word):  # noqa
     assert [] == find_by(word)
 
 
-def test_one_whose_start_was_not_recorded_ends_too(runner, root, spec):  # noqa: F811
+def test_one_whose_start_was_not_recorded_ends_too(runner, root, spec):
     """After a crash in the middle of a start the keeper is found, and ended with the instance."""
     run(runner, spec)
     (root / spec.instance_id / "instance.json").write_text("{")
@@ -258,7 +251,7 @@ def test_one_whose_start_was_not_recorded_ends_too(runner, root, spec):  # noqa:
     assert [] == find_keepers(spec) + living(spec)
 
 
-def start_as_earlier_versions(runner, root, spec, line):  # noqa: F811
+def start_as_earlier_versions(runner, root, spec, line):
     """Start the instance without a keeper, as its record says of one that runs since an upgrade."""
     runner.create(spec, checkpoint=lambda: None)
     program = subprocess.Popen(
@@ -273,7 +266,7 @@ def start_as_earlier_versions(runner, root, spec, line):  # noqa: F811
     return program
 
 
-def test_what_an_earlier_version_started_goes_on(runner, root, spec):  # noqa: F811
+def test_what_an_earlier_version_started_goes_on(runner, root, spec):
     """It is seen running, and is stopped with its children, those who left its session too."""
     program = start_as_earlier_versions(
         runner, root, spec, "sleep 300 & setsid sleep 301 & env -i sleep 302 & wait"

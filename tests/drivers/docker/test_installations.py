@@ -1,6 +1,6 @@
 """Several installations of Skyquay on one Docker Engine: each sees and touches only its own."""
 
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -8,28 +8,19 @@ from docker.errors import NotFound
 
 from service import drift, instances, nodes
 from service.app import make_drivers, make_store
-from service.drivers import ContainerSpec, Owner
+from service.drivers import Owner
 from service.drivers.docker.engine import DockerEngine
 from service.drivers.docker.labels import INSTALLATION_LABEL, LABEL
 from service.errors import InvalidInput, NodeRefused, StoreFailure
 from service.installation import make_owner
-from service.instances import make_id
 from service.model.documents import new_operation
 from service.model.lifecycle import InstanceState, OperationKind, Power, PowerAction
 from service.model.node_policy import NodePolicy
-from service.model.ports import parse
 from service.store.settings import INSTALLATION
-from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import AT_NOON, NOON, an_image, an_order, free_port, run_due
+from tests.docker_images import SOCKET
+from tests.support import AT_NOON, NOON, an_image, an_order, run_due
 
 pytestmark = [pytest.mark.docker, pytest.mark.fresh_database]
-
-
-@pytest.fixture
-def client():
-    """A client of the engine, to look from outside."""
-    with closing(require_engine()) as client:
-        yield client
 
 
 @pytest.fixture
@@ -56,27 +47,6 @@ def engines():
     yield make
     for engine in made:
         engine.close()
-
-
-@pytest.fixture
-def spec(client):
-    """What should run: a container that sleeps. What bears its id is removed afterwards."""
-    ports = parse(f"80:{free_port()}")
-    spec = ContainerSpec(
-        instance_id=make_id(),
-        image=ensure_image(client, "skyquay-test/python:1"),
-        cmd=("sleep", "300"),
-        env={},
-        memory_mib=32,
-        cpu_milli=250,
-        ports=ports,
-        primary=ports[0],
-    )
-    yield spec
-    for left in client.containers.list(all=True, filters={"label": f"{LABEL}={spec.instance_id}"}):
-        left.remove(force=True)
-    with suppress(NotFound):
-        client.volumes.get(spec.instance_id).remove()
 
 
 @pytest.fixture

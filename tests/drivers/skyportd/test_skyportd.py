@@ -10,9 +10,6 @@ import pytest
 from service import instances
 from service.app import make_drivers
 from service.drivers import ContainerSpec
-from service.drivers.skyportd import console as skyportd_console
-from service.drivers.skyportd import timing
-from service.drivers.skyportd.daemon import Skyportd
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
@@ -21,38 +18,12 @@ from service.security.vault import Vault
 from service.store.due import Limits
 from service.worker.interruptions import OperationSuperseded
 from service.worker.loop import Worker
-from tests.fake_skyportd import MANIFEST, Container, FakeSkyportd
+from tests.fake_skyportd import MANIFEST, Container
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 SECRET_KEY = "a secret key of the tests"
 
-
-@pytest.fixture(autouse=True)
-def retry_now(monkeypatch):
-    """Wait for the daemon in tenths of seconds, not in minutes."""
-    monkeypatch.setattr(timing, "STEADY_S", 0.05)
-    monkeypatch.setattr(timing, "APPEAR_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(timing, "GLITCH_S", 0.3)
-    monkeypatch.setattr(timing, "CHECKPOINT_EVERY_S", 0.1)
-    monkeypatch.setattr(timing, "POLL_S", 0.02)
-    monkeypatch.setattr(skyportd_console, "QUIET_S", 0.1)
-
-
-@pytest.fixture
-def daemon():
-    """A daemon that is well."""
-    with FakeSkyportd() as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def driver(daemon):
-    """Its driver."""
-    driver = Skyportd(
-        "node", base_url=daemon.url, key=daemon.key, connect_timeout_s=1, read_timeout_s=2
-    )
-    yield driver
-    driver.close()
+pytestmark = pytest.mark.usefixtures("retry_now")
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import pytest
 from service.instances import make_id
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
-from tests.docker_images import ensure_image
-from tests.drivers.test_docker_engine import client, engine, run_inside, running, spec  # noqa: F401
+from tests.docker_images import ensure_image, run_inside
 from tests.support import free_port
 
 pytestmark = pytest.mark.docker
@@ -29,7 +28,7 @@ def become_root(container):
     return done.output.decode().strip()
 
 
-def test_a_setuid_program_gains_nothing(client, running):  # noqa: F811
+def test_a_setuid_program_gains_nothing(client, running):
     """
     `su` makes nobody root in an instance; in a container without our settings it does.
     """
@@ -43,7 +42,7 @@ def test_a_setuid_program_gains_nothing(client, running):  # noqa: F811
     assert "0" != become_root(running)
 
 
-def test_the_limit_of_processes_holds(running):  # noqa: F811
+def test_the_limit_of_processes_holds(running):
     """
     A program that starts 600 others gets no further than 512.
     """
@@ -55,7 +54,7 @@ def test_the_limit_of_processes_holds(running):  # noqa: F811
     assert 100 < counted["current"] <= 512
 
 
-def test_the_network_of_the_machine_is_not_seen(running):  # noqa: F811
+def test_the_network_of_the_machine_is_not_seen(running):
     """
     What listens on the machine's loopback does not answer inside, and its interfaces are not there.
     """
@@ -73,7 +72,7 @@ def test_the_network_of_the_machine_is_not_seen(running):  # noqa: F811
     )
 
 
-def test_the_processes_of_the_machine_are_not_seen(running):  # noqa: F811
+def test_the_processes_of_the_machine_are_not_seen(running):
     """
     The first process inside is the container's own init, and there are few.
     """
@@ -83,7 +82,7 @@ def test_the_processes_of_the_machine_are_not_seen(running):  # noqa: F811
 
 
 @pytest.fixture
-def neighbour(client, engine, spec):  # noqa: F811
+def neighbour(client, engine, spec):
     """Another instance on the same node, that runs."""
     ports = parse(f"80:{free_port()}")
     other = replace(spec, instance_id=make_id(), ports=ports, primary=ports[0])
@@ -93,7 +92,7 @@ def neighbour(client, engine, spec):  # noqa: F811
     engine.remove(other.instance_id)
 
 
-def test_another_instance_s_volume_is_not_seen(running, neighbour):  # noqa: F811
+def test_another_instance_s_volume_is_not_seen(running, neighbour):
     """
     What one instance writes into its folder another does not find, nor can it mount it.
     """
@@ -108,7 +107,7 @@ def test_another_instance_s_volume_is_not_seen(running, neighbour):  # noqa: F81
     assert 0 != code
 
 
-def test_devices_of_the_machine_are_not_there(running):  # noqa: F811
+def test_devices_of_the_machine_are_not_there(running):
     """
     No disk can be opened, and none can be made by its numbers.
     """
@@ -119,7 +118,7 @@ def test_devices_of_the_machine_are_not_there(running):  # noqa: F811
     assert not {"sda", "vda", "mem", "kmsg"} & set(listed.split())
 
 
-def test_the_engine_s_socket_is_not_there(running):  # noqa: F811
+def test_the_engine_s_socket_is_not_there(running):
     """
     Nothing inside leads to the engine that runs it.
     """
@@ -128,7 +127,7 @@ def test_the_engine_s_socket_is_not_there(running):  # noqa: F811
     assert 0 != code
 
 
-def test_the_port_is_published_and_no_other(running, spec):  # noqa: F811
+def test_the_port_is_published_and_no_other(running, spec):
     """
     A program that listens on another port than was asked for is not reached by the machine's.
     """
