@@ -1,7 +1,7 @@
 # What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick test-matrix test-compose fuzz bench lint format lock openapi clean
+.PHONY: help run test quick test-matrix test-compose fuzz bench lint format lock openapi docs clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -96,6 +96,9 @@ lock: $(PYTHON) ## Pin what pyproject.toml asks for, with hashes.
 
 openapi: $(INSTALLED) ## Write openapi/openapi.json anew.
 	@$(VENV)/bin/skyquay openapi > openapi/openapi.json
+
+docs: $(INSTALLED) ## Write docs/settings.md and docs/commands.md anew.
+	@$(PYTHON) docs/generate.py
 
 clean: ## Remove what was installed and cached. The data in .skyquay stays.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

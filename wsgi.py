@@ -9,4 +9,5 @@ from service.telemetry import logs
 config = Config.from_env(os.environ)
 config.require_mongodb()
 logs.set_up(config)
+logs.report_ignored()
 app = create_app(config)

@@ -161,8 +161,7 @@ def compare(stack: ExitStack, sick: int, waiting: int, times: int) -> tuple[floa
     installation = install(stack)
     store, place = installation.store, installation.place
     healthy = add_nodes(store, start_engines(stack, "healthy", HEALTHY))
-    patient = {"SKYQUAY_READ_TIMEOUT_S": "600", "SKYQUAY_ALLOW_LOOPBACK_NODES": "1"}
-    serve(stack, installation, **patient)
+    serve(stack, installation, SKYQUAY_ALLOW_LOOPBACK_NODES="1")
     measure(store, place, healthy, 10)
     without = measure(store, place, healthy, times)
     sick_ids = add_nodes(store, start_engines(stack, "sick", sick))

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_BODY_BYTES = 1024 * 1024
+
+FAILURES_A_MINUTE = 30
+"""How many authentications may fail, of one address or one user's name."""
+
+REJECTIONS_A_MINUTE = 60
+"""How many requests may be answered 401 or 403 to one key and address."""
+
+CHILD_KEYS_A_MINUTE = 30
+"""How many keys a limited key may make, counting those made by them."""
+
 
 def utc_now() -> datetime:
     """Return the time."""
@@ -55,7 +66,7 @@ def create_app(
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
-        MAX_CONTENT_LENGTH=config.max_body_bytes,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
     store = store or make_store(config)
     app.extensions[EXTENSION] = Context(
@@ -66,11 +77,11 @@ def create_app(
         now=now,
         wait_slots=WaitSlots(config.threads),
         vault=Vault(config.secret_key),
-        lockout=Lockout(store, limit=config.failure_rate),
+        lockout=Lockout(store, limit=FAILURES_A_MINUTE),
         rejections=Lockout(
-            store, limit=config.rejection_rate, message="Too many requests were rejected."
+            store, limit=REJECTIONS_A_MINUTE, message="Too many requests were rejected."
         ),
-        delegations=Lockout(store, limit=config.child_key_rate, message="Too many keys were made."),
+        delegations=Lockout(store, limit=CHILD_KEYS_A_MINUTE, message="Too many keys were made."),
         prepare=_Once(lambda: prepare(config, store)),
     )
     if config.trusted_proxies:
@@ -151,7 +162,6 @@ def make_store(config: Config) -> Store:
     return Store(
         config.mongodb_uri or "mongodb://127.0.0.1:27017",
         config.database,
-        keep_operations_s=config.operation_days * 86400,
         keep_audit_s=config.audit_days * 86400,
         record_command=metrics.record_command,
         record_operation=metrics.record_operation,
@@ -176,9 +186,6 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
         policy=make_node_policy(config),
         owner=installation.make_owner(store or make_store(config)),
         instances_dir=config.data_dir / "instances",
-        connect_timeout_s=config.connect_timeout_s,
-        read_timeout_s=config.read_timeout_s,
-        pull_timeout_s=config.pull_s,
         open_secret=Vault(config.secret_key).open,
         make_tls=certificates.make_context,
     )
@@ -190,8 +197,6 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
         store,
         open_driver,
         threads=config.worker_threads,
-        node_operations=config.node_operations,
-        lease_s=config.lease_s,
         probe_interval_s=config.probe_interval_s,
         now=utc_now,
     )

@@ -1,5 +1,6 @@
 """Every setting, with its default and its meaning. The only reader of the environment."""
 
+import difflib
 import math
 import os
 import re
@@ -11,8 +12,33 @@ from typing import Any
 MIN_API_KEY_LENGTH = 16
 MIN_SECRET_KEY_LENGTH = 16
 
-_MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate",
-                "child_keys", "child_key_rate", "processes", "trusted_proxies"}  # fmt: skip
+REMOVED = {
+    "connect_timeout_s": "3 s",
+    "read_timeout_s": "60 s",
+    "pull_s": "1800 s",
+    "lease_s": "30 s",
+    "wait_s": "10 s",
+    "configure_key_s": "3600 s",
+    "operation_days": "30 days",
+    "node_operations": "4",
+    "failure_rate": "30 a minute",
+    "rejection_rate": "60 a minute",
+    "child_keys": "100",
+    "child_key_rate": "30 a minute",
+    "min_password_length": "8 characters",
+    "max_body_bytes": "1048576 bytes",
+}
+"""What settings of before are now, whatever the environment says."""
+
+OF_OTHERS = {
+    *("SKYQUAY_IMAGE", "SKYQUAY_PUBLISH", "SKYQUAY_PUBLISH_TLS", "SKYQUAY_SECRETS",
+      "SKYQUAY_SUBNET", "SKYQUAY_TLS"),  # docker-compose.yml
+    *("SKYQUAY_REQUIRE_DOCKER", "SKYQUAY_FUZZ_EXAMPLES", "SKYQUAY_FUZZ_SEED"),  # the tests
+    *("SKYQUAY_METRICS_NUMBER", "SKYQUAY_INSTANCE", "SKYQUAY_KEEPER"),  # our own processes
+}  # fmt: skip
+"""Variables with our prefix that are no settings, and mean something all the same."""
+
+_MAY_BE_ZERO = {"key_rate", "address_rate", "processes", "trusted_proxies"}
 
 _PREFIX = "SKYQUAY_"
 
@@ -20,7 +46,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 """Whole names only: flask-cors would take a star for a pattern, and match more than is meant."""
 
 
-_NOT_ONE = {bool: "neither 1 nor 0", int: "no whole number", float: "no number", Path: "no path"}
+_KINDS = {bool: "1 or 0", int: "an integer", float: "a number", Path: "a path"}
 
 
 class ConfigError(ValueError):
@@ -58,7 +84,7 @@ class Config:
     )
     secret_key: str = _setting(
         "",
-        "Encrypts the secrets of nodes at rest: several, apart by commas, to rotate it. "
+        "Encrypts the secrets of nodes at rest. Comma-separated; the first encrypts, all decrypt. "
         "`up` keeps one in the data folder if unset.",
         secret=True,
     )
@@ -70,7 +96,9 @@ class Config:
         False, "Allow nodes of the driver `process`, which run images marked `process`. `up`: 1."
     )
     allow_plain_docker: bool = _setting(
-        False, "Allow `docker` nodes by address without TLS: who reaches such a port is root there."
+        False,
+        "Allow `docker` nodes by address without TLS: anyone who can reach that port "
+        "has root on the host.",
     )
     allow_loopback_nodes: bool = _setting(
         False, "Allow that the API adds nodes on this machine: loopback, `unix:///`. `up`: 1."
@@ -83,36 +111,9 @@ class Config:
     worker_threads: int = _setting(
         16, "Operations that one worker carries out at a time; not those that wait for their node."
     )
-    node_operations: int = _setting(
-        4, "Deploys that are carried out on one node at a time, and as many other operations."
-    )
     probe_interval_s: float = _setting(30.0, "Seconds between two probes of a node.")
-    connect_timeout_s: float = _setting(3.0, "Seconds to wait for a node to accept a connection.")
-    read_timeout_s: float = _setting(60.0, "Seconds to wait for a node's answer.")
-    pull_s: float = _setting(1800.0, "Seconds that the pull of an image may take in all.")
-    lease_s: float = _setting(
-        30.0, "Seconds after which a silent worker's operation is taken over."
-    )
-    wait_s: float = _setting(10.0, "Seconds that delete, suspend and unsuspend wait for the node.")
-    configure_key_s: float = _setting(
-        3600.0, "Seconds for which a skyportd node may enrol itself with its configure key."
-    )
-    operation_days: float = _setting(30.0, "Days for which operations that ended are kept.")
     key_rate: int = _setting(30_000, "Requests a minute that one key may send; 0: any number.")
     address_rate: int = _setting(60_000, "The same for one address.")
-    failure_rate: int = _setting(
-        30, "Failed authentications a minute for one address, or one user's name; 0: any number."
-    )
-    rejection_rate: int = _setting(
-        60, "Requests a minute that are answered 401 or 403 to one key and address; 0: any number."
-    )
-    child_keys: int = _setting(
-        100, "Keys that a limited key may make, counting those made by them; 0: any number."
-    )
-    child_key_rate: int = _setting(30, "The same for a minute.")
-    min_password_length: int = _setting(
-        8, "Characters that a new password needs; keys with `compatibility` are exempt."
-    )
     rate_storage: str = _setting(
         "",
         "Where requests are counted, a Redis like redis://HOST:6379; "
@@ -123,10 +124,9 @@ class Config:
         0, "Proxies in front whose X-Forwarded-For and X-Forwarded-Proto are believed."
     )
     cors_origins: str = _setting(
-        "", "Origins of web pages that may call the API from browsers, apart by spaces."
+        "", "Origins of web pages that may call the API from browsers, separated by spaces."
     )
     audit_days: float = _setting(365.0, "Days for which the audit log is kept.")
-    max_body_bytes: int = _setting(1024 * 1024, "Bytes of the largest request body.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting(
         "auto", "json, text, or auto: text on a terminal, else a JSON object a line."
@@ -211,6 +211,38 @@ def variable(name: str) -> str:
     return f"{_PREFIX}{name.upper()}"
 
 
+def list_ignored(environ: Mapping[str, str]) -> dict[str, str]:
+    """List the variables that look like settings and have no effect, each with why.
+
+    They are no errors: Kubernetes puts SKYQUAY_PORT and others beside a service named `skyquay`.
+    """
+    settings = [variable(setting.name) for setting in fields(Config)]
+    files = [f"{variable(f.name)}_FILE" for f in fields(Config) if f.metadata["secret"]]
+    removed = {variable(name): value for name, value in REMOVED.items()}
+    ignored = {}
+    for name in sorted(environ):
+        if not name.startswith(_PREFIX) or name in {*settings, *files, *OF_OTHERS}:
+            continue
+        if name in removed:
+            ignored[name] = f"{name} is no longer a setting: it is {removed[name]}."
+        else:
+            alike = difflib.get_close_matches(name, [*settings, *files], n=1, cutoff=0.8)
+            hint = f"; did you mean {alike[0]}?" if alike else "."
+            ignored[name] = f"{name} is not a setting{hint}"
+    return ignored
+
+
+def pop_ignored() -> list[str]:
+    """Remove what `list_ignored` lists from the environment, and return why.
+
+    So neither a second look nor a process that this one starts finds it again.
+    """
+    ignored = list_ignored(os.environ)
+    for name in ignored:
+        del os.environ[name]
+    return list(ignored.values())
+
+
 def describe_settings() -> list[tuple[str, str, str]]:
     """List (variable, default, meaning) of every setting, for help texts and the README."""
     return [
@@ -264,7 +296,7 @@ def _read(setting: "Field[Any]", text: str) -> Any:
         return kind(text)
     except (ValueError, KeyError):
         raise ConfigError(
-            f"{variable(setting.name)} has the value {text!r}, which is {_NOT_ONE[kind]}."
+            f"{variable(setting.name)} must be {_KINDS[kind]}, not {text!r}."
         ) from None
 
 

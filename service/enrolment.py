@@ -11,13 +11,14 @@ from service.model.lifecycle import NodeStatus
 from service.security.vault import Vault
 from service.store import Store
 
+CONFIGURE_KEY_LIFETIME = timedelta(hours=1)
+"""How long a skyportd node may enrol itself with its configure key."""
+
 RESTART = "Restart the daemon."
 """What is left to do for a daemon that enrolled itself."""
 
 
-def issue_configure_key(
-    store: Store, node_id: str, *, lifetime_s: float, now: datetime
-) -> tuple[Node, str]:
+def issue_configure_key(store: Store, node_id: str, *, now: datetime) -> tuple[Node, str]:
     """Make the key that the node's daemon enrols itself with, once; the one before is worthless.
 
     Raises NotFound, and InvalidInput for a node of another driver.
@@ -28,7 +29,7 @@ def issue_configure_key(
             "Only skyportd nodes are enrolled.", nodeId=[f"Is a {node['driver']} node."]
         )
     key = secrets.token_hex(32)
-    expires_at = now + timedelta(seconds=lifetime_s)
+    expires_at = now + CONFIGURE_KEY_LIFETIME
     kept = ConfigureKey(digest=_digest(key), expires_at=expires_at)
     return store.nodes.update(node_id, {"configure_key": kept}), key
 

@@ -18,6 +18,8 @@ TOUCH_EVERY = timedelta(minutes=1)
 """How fresh `last_used_at` is kept: a write for each request would cost more than the request."""
 MOST_SPENT = 100
 """How many values that a key had before are known, so that none of them is made a key anew."""
+MAX_CHILD_KEYS = 100
+"""How many keys a limited key may make, counting those made by them."""
 
 _LENGTH = len(PREFIX) + 43
 """32 random bytes are 43 characters."""

@@ -15,6 +15,9 @@ from service.model.orders import UserKey
 from service.store import Store
 from service.store.collection import Session
 
+MIN_PASSWORD_LENGTH = 8
+"""How many characters a new password needs, but for clients of the older panel."""
+
 HASHES_AT_A_TIME = 2
 """How many passwords one process hashes at a time: each takes 64 MiB, and four threads of its own.
 

@@ -20,13 +20,24 @@ from waitress.server import create_server
 from werkzeug.routing import Rule
 
 from service import users
-from service.app import create_app, make_store, make_worker
+from service.app import make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
 from service.telemetry import logs
 from tests import spawning
-from tests.support import DEPLOY, ApiClient, a_body, a_key, a_node, a_user, an_image, empty, run_due
+from tests.support import (
+    DEPLOY,
+    ApiClient,
+    a_body,
+    a_key,
+    a_node,
+    a_user,
+    an_app,
+    an_image,
+    empty,
+    run_due,
+)
 
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -141,7 +152,7 @@ def database_name(request, mongo_client):
 
 @pytest.fixture
 def config(mongod_uri, database_name, tmp_path):
-    """Settings for tests, with which nobody waits for a node."""
+    """Settings for tests."""
     return Config(
         mongodb_uri=mongod_uri,
         database=database_name,
@@ -149,10 +160,7 @@ def config(mongod_uri, database_name, tmp_path):
         listen="127.0.0.1:0",
         allow_process=True,
         allow_loopback_nodes=True,
-        wait_s=0,
         probe_interval_s=1,
-        failure_rate=0,
-        rejection_rate=0,
         secret_key="a secret key of the tests",
     )
 
@@ -183,7 +191,7 @@ def memory_nodes():
 @pytest.fixture
 def api(config, store, memory_nodes):
     """A client with a key, of an app whose nodes are in memory. No worker runs."""
-    app = create_app(config, store, memory_nodes)
+    app = an_app(config, store, memory_nodes)
     return ApiClient(app.test_client(), a_key(store))
 
 
@@ -207,7 +215,7 @@ class LiveServer:
 @pytest.fixture
 def live_server(config, store, memory_nodes, worker):
     """The app on waitress, with a worker, on nodes in memory."""
-    app = create_app(config, store, memory_nodes)
+    app = an_app(config, store, memory_nodes)
     server = create_server(app, host="127.0.0.1", port=0, threads=4, ident=None)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

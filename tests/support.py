@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -18,16 +18,21 @@ from typing import Any
 
 import pytest
 import requests
+from flask import Flask
 from flask.testing import FlaskClient
 from pymongo.database import Database
 
 from service import images, keys, nodes, users
+from service.api.context import EXTENSION
+from service.app import create_app, utc_now
+from service.config import Config
 from service.drivers import DriverFactory
 from service.model.documents import Image, Node, User
 from service.model.node_policy import NodePolicy
 from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.ports import parse
+from service.security.lockout import Lockout
 from service.store import Store
 from service.worker.carry_out import carry_out
 from service.worker.job import claim
@@ -106,6 +111,30 @@ def need(program: str) -> str:
     if path is None:
         pytest.skip(f"{program} is not installed")
     return path
+
+
+def an_app(
+    config: Config,
+    store: Store,
+    open_driver: DriverFactory | None = None,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    failures: int = 0,
+    rejections: int = 0,
+    **over: Any,
+) -> Flask:
+    """Make an app that waits for no node, and allows as many a minute of both; 0: any number.
+
+    `over` are other collaborators of its.
+    """
+    app = create_app(config, store, open_driver, now)
+    app.extensions[EXTENSION] = replace(
+        app.extensions[EXTENSION],
+        lockout=Lockout(store, limit=failures),
+        rejections=Lockout(store, limit=rejections, message="Too many requests were rejected."),
+        **{"wait_s": 0, **over},
+    )
+    return app
 
 
 def a_user(store: Store, **over: Any) -> User:

@@ -7,12 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.config import Config, ConfigError, describe_settings, variable
+from service import app, keys, nodes, store, users
+from service.api import context
+from service.config import (
+    OF_OTHERS,
+    REMOVED,
+    Config,
+    ConfigError,
+    describe_settings,
+    list_ignored,
+    variable,
+)
+from service.drivers import bounds
+from service.drivers.docker import engine
+from service.worker import loop
 
 NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
-MAY_BE_ZERO = {"wait_s", "key_rate", "address_rate", "failure_rate", "rejection_rate",
-               "child_keys", "child_key_rate", "processes",
-               "trusted_proxies"}  # fmt: skip
+MAY_BE_ZERO = {"key_rate", "address_rate", "processes", "trusted_proxies"}
 SECRETS = [setting.name for setting in fields(Config) if setting.metadata["secret"]]
 POSITIVE = [name for name in NUMBERS if name not in MAY_BE_ZERO]
 
@@ -32,7 +43,7 @@ def test_settings_are_read_from_the_environment():
         "SKYQUAY_NAME": " The Quay ",
         "SKYQUAY_DATA_DIR": "/var/lib/skyquay",
         "SKYQUAY_THREADS": "4",
-        "SKYQUAY_WAIT_S": "0.5",
+        "SKYQUAY_PROBE_INTERVAL_S": "0.5",
         "SKYQUAY_ALLOW_PROCESS": "1",
     }
 
@@ -42,7 +53,7 @@ def test_settings_are_read_from_the_environment():
         name="The Quay",
         data_dir=Path("/var/lib/skyquay"),
         threads=4,
-        wait_s=0.5,
+        probe_interval_s=0.5,
         allow_process=True,
     )
     assert expected == config
@@ -169,6 +180,65 @@ def test_a_value_that_cannot_be_is_refused_by_name(name, text):
         Config.from_env({name: text})
 
 
+def test_what_is_no_setting_any_more_says_what_it_is():
+    """
+    Each setting that became a constant is named with the constant's value.
+    """
+    expected = {
+        "connect_timeout_s": f"{bounds.CONNECT_TIMEOUT_S:g} s",
+        "read_timeout_s": f"{bounds.READ_TIMEOUT_S:g} s",
+        "pull_s": f"{engine.PULL_TIMEOUT_S:g} s",
+        "lease_s": f"{loop.LEASE_S:g} s",
+        "wait_s": f"{context.WAIT_S:g} s",
+        "configure_key_s": f"{nodes.CONFIGURE_KEY_LIFETIME.total_seconds():g} s",
+        "operation_days": f"{store.KEEP_OPERATIONS_S / 86400:g} days",
+        "node_operations": f"{loop.NODE_OPERATIONS}",
+        "failure_rate": f"{app.FAILURES_A_MINUTE} a minute",
+        "rejection_rate": f"{app.REJECTIONS_A_MINUTE} a minute",
+        "child_keys": f"{keys.MAX_CHILD_KEYS}",
+        "child_key_rate": f"{app.CHILD_KEYS_A_MINUTE} a minute",
+        "min_password_length": f"{users.MIN_PASSWORD_LENGTH} characters",
+        "max_body_bytes": f"{app.MAX_BODY_BYTES} bytes",
+    }
+
+    assert expected == REMOVED
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("SKYQUAY_LEASE_S", "SKYQUAY_LEASE_S is no longer a setting: it is 30 s."),
+        ("SKYQUAY_THREAD", "SKYQUAY_THREAD is not a setting; did you mean SKYQUAY_THREADS?"),
+        ("SKYQUAY_PORT", "SKYQUAY_PORT is not a setting."),
+        ("SKYQUAY_NAME_FILE", "SKYQUAY_NAME_FILE is not a setting"),
+    ],
+)
+def test_what_has_no_effect_is_named(name, sentence):
+    """
+    A variable with our prefix that is no setting does not silently do nothing.
+    """
+    [(named, why)] = list_ignored({name: "x"}).items()
+
+    assert (name, sentence) == (named, why[: len(sentence)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH",
+        "SKYQUAY",
+        *[variable(setting.name) for setting in fields(Config)],
+        *[f"{variable(name)}_FILE" for name in SECRETS],
+        *sorted(OF_OTHERS),
+    ],
+)
+def test_what_has_an_effect_is_not_named(name):
+    """
+    Settings, files of secrets, and what Compose, the tests and our own processes read.
+    """
+    assert {} == list_ignored({name: "x"})
+
+
 @given(
     name=st.sampled_from([variable(setting.name) for setting in fields(Config)]),
     text=st.one_of(st.text(), st.text(alphabet="0123456789.:-+eE_ ", max_size=12)),
@@ -185,13 +255,6 @@ def test_no_text_breaks_from_env(name, text):
         named = True
 
     assert named
-
-
-def test_no_wait_is_allowed():
-    """
-    Delete, suspend and unsuspend need not wait at all.
-    """
-    assert 0.0 == Config.from_env({"SKYQUAY_WAIT_S": "0"}).wait_s
 
 
 @pytest.mark.parametrize(

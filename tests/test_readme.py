@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -18,7 +19,6 @@ import pytest
 
 from service import errors
 from service.cli import main
-from service.config import describe_settings
 from service.model.driver_traits import OFFERED
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
@@ -334,25 +334,26 @@ def test_the_first_instance_answers_on_its_port(first_deploy):
     assert b"Directory listing for /" in page
 
 
-def test_the_readme_lists_the_settings():
-    """
-    The table of settings has every setting with its default and meaning, in order.
-    """
-    table = [
-        ("".join(quoted(variable)), "".join(quoted(default)), meaning)
-        for variable, default, meaning in read_table(README, "## Settings")
-    ]
-
-    assert describe_settings() == table
+GENERATED = runpy.run_path(str(ROOT / "docs/generate.py"))["PAGES"]
 
 
-def test_the_readme_lists_the_commands():
+@pytest.mark.parametrize("page", GENERATED)
+def test_generated_pages_are_up_to_date(page):
     """
-    The table of commands has every command that there is.
+    The settings and the commands are described as the code has them; if not, run `make docs`.
     """
-    table = [quoted(command)[0] for command, _ in read_table(README, "## The command line")]
+    assert GENERATED[page]() == ROOT.joinpath("docs", page).read_text("utf-8")
 
-    assert sorted(list_commands(main, "skyquay")) == sorted(table)
+
+def test_every_command_is_described():
+    """
+    The page of the commands has each that there is, with what it does.
+    """
+    described = re.findall(
+        r"^## (.*)\n\n```text\n.*\n```\n\n\w", GENERATED["commands.md"](), re.MULTILINE
+    )
+
+    assert sorted(list_commands(main, "skyquay")) == sorted(described)
 
 
 def test_the_page_on_nodes_lists_the_drivers():

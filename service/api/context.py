@@ -11,12 +11,16 @@ from flask import current_app
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
+from service.keys import MAX_CHILD_KEYS
 from service.model.node_policy import NodePolicy
 from service.security.lockout import Lockout
 from service.security.vault import Vault
 from service.store import Store
 
 EXTENSION = "skyquay"
+
+WAIT_S = 10.0
+"""How long delete, suspend and unsuspend wait for the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Context:
     """Counts the keys that a limited key makes."""
     prepare: Callable[[], None]
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
+    wait_s: float = WAIT_S
+    """How long a request waits for its operation, unless the client asks for another time."""
+    max_child_keys: int = MAX_CHILD_KEYS
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
     away: Event = field(default_factory=Event)

@@ -53,7 +53,7 @@ def create_key(order: KeyOrder) -> KeyWithValue:
         store(),
         caller(),
         **order,
-        most=app_context().config.child_keys or None,
+        most=app_context().max_child_keys,
         now=now(),
     )
     record_change(key)

@@ -179,9 +179,7 @@ def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
 
 
 def _issue_key(node_id: str) -> str:
-    node, key = enrolment.issue_configure_key(
-        store(), node_id, lifetime_s=app_context().config.configure_key_s, now=now()
-    )
+    node, key = enrolment.issue_configure_key(store(), node_id, now=now())
     record_change(node)
     return key
 

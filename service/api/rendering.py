@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, current_app, jsonify
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -69,6 +69,6 @@ def _explain(error: HTTPException) -> str:
             methods = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
             return f"This path takes {', '.join(methods)}."
         case RequestEntityTooLarge():
-            return f"The body is larger than {app_context().config.max_body_bytes} bytes."
+            return f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
         case _:
             return error.description or error.name

@@ -54,7 +54,7 @@ def create_user(order: NewUser) -> User:
     """Add a user.
 
     409 when the e-mail address, the name (in any letter case) or the `userId` is taken. 400 for a
-    password of fewer than 8 characters, or as the settings say, unless the key has `compatibility`.
+    password of fewer than 8 characters, unless the key has `compatibility`.
     """
     user = users.create(store(), **order, min_password_length=_min_length(), now=now())
     record_change(user)
@@ -89,4 +89,4 @@ def verify_password(credentials: Credentials) -> User | None:
 
 def _min_length() -> int:
     # The older panel asked for no length, and its clients make passwords up that may be short.
-    return 1 if caller()["compatibility"] else app_context().config.min_password_length
+    return 1 if caller()["compatibility"] else users.MIN_PASSWORD_LENGTH

@@ -14,16 +14,16 @@ from service.model.lifecycle import NodeStatus
 def wait_for(operation: Operation, wait_s: float | None) -> Operation:
     """Wait for the operation's end, and answer it as it is then.
 
-    `wait_s` is what the client asked for; None is what the settings say, and nothing when the node
-    is known to be down. What the request took until now counts, so that its answer comes in time
-    also when it waited for the database. When too many others wait, or the process is to end, it
-    answers at once.
+    `wait_s` is what the client asked for; None is the app's own, and nothing when the node is known
+    to be down. What the request took until now counts, so that its answer comes in time also when
+    it waited for the database. When too many others wait, or the process is to end, it answers at
+    once.
     """
     ctx = app_context()
     if wait_s is None:
         node = store().nodes.find(operation["node_id"])
         offline = node is not None and node["status"] == NodeStatus.OFFLINE
-        wait_s = 0 if offline else ctx.config.wait_s
+        wait_s = 0 if offline else ctx.wait_s
     current_call().end_bound()
     wait_s = max(0.0, wait_s - current_call().spent_s)
     with ctx.wait_slots.try_slot(keys.family_of(caller())) as may_wait:

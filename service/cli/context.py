@@ -58,6 +58,7 @@ def read_config(listen: str | None = None, **defaults: Any) -> Config:
     """
     config = Config.from_env(os.environ, listen=listen, **defaults)
     logs.set_up(config, colors=sys.stderr.isatty() and not no_color())
+    logs.report_ignored()
     return config
 
 

@@ -107,9 +107,7 @@ def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
         name_target(node["_id"])
         click.echo(f"{node['_id']}  {node['status']}")
         if node["status"] == NodeStatus.UNCONFIGURED:
-            _, key = enrolment.issue_configure_key(
-                store, node["_id"], lifetime_s=config.configure_key_s, now=utc_now()
-            )
+            _, key = enrolment.issue_configure_key(store, node["_id"], now=utc_now())
             panel = panel or f"http://{config.listen}"
             click.echo(f"npm run configure -- --panel {panel} --key {key}")
         if node["probe_error"]:

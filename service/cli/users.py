@@ -6,7 +6,7 @@ import click
 
 from service import users
 from service.app import utc_now
-from service.cli.context import command_store, name_target, read_config, report_errors
+from service.cli.context import command_store, name_target, report_errors
 from service.contract.users import CreateUser
 
 
@@ -30,7 +30,7 @@ def create_user(username: str, email: str, password: str, **options: Any) -> Non
         user = users.create(
             store,
             **CreateUser().load(fields),
-            min_password_length=read_config().min_password_length,
+            min_password_length=users.MIN_PASSWORD_LENGTH,
             now=utc_now(),
         )
         name_target(user["_id"])
@@ -61,7 +61,7 @@ def set_password(user_id: str, password: str | None) -> None:
             store,
             user_id,
             password,
-            min_password_length=read_config().min_password_length,
+            min_password_length=users.MIN_PASSWORD_LENGTH,
             now=utc_now(),
         )
         click.echo("The password is set.")

@@ -18,6 +18,12 @@ MAX_ANSWER_BYTES = 4 * 2**20
 MAX_LIST_BYTES = 32 * 2**20
 """The same for the list of a node's containers, which are some thousand bytes each."""
 
+CONNECT_TIMEOUT_S = 3.0
+"""How long a node may take to accept a connection."""
+
+READ_TIMEOUT_S = 60.0
+"""How long a node may take to answer."""
+
 MAX_EXCHANGE_S = 60.0
 """How long one exchange takes for whoever says nothing of it."""
 

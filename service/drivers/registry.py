@@ -25,9 +25,6 @@ class Drivers:
     owner: Owner
     instances_dir: Path
     """Where the instances of this machine have their folders."""
-    connect_timeout_s: float
-    read_timeout_s: float
-    pull_timeout_s: float
     open_secret: Callable[[str], str]
     """Decrypts what of a node's document is encrypted."""
     make_tls: Callable[..., ssl.SSLContext]
@@ -54,13 +51,10 @@ def _make_docker(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDriv
     return DockerEngine(
         node["_id"],
         base_url=node["address"] if is_socket(node["address"]) else f"tcp://{_host_port(node)}",
-        connect_timeout_s=drivers.connect_timeout_s,
-        read_timeout_s=drivers.read_timeout_s,
         refuse=drivers.policy.dial_rule(node),
         tls=drivers.open_tls(node),
         owner=drivers.owner,
         authorize=authorize,
-        pull_timeout_s=drivers.pull_timeout_s,
     )
 
 
@@ -71,8 +65,6 @@ def _make_skyportd(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDr
         node["_id"],
         base_url=f"{'https' if node['tls'] else 'http'}://{_host_port(node)}",
         key=drivers.open_secret(node["secret"]),
-        connect_timeout_s=drivers.connect_timeout_s,
-        read_timeout_s=drivers.read_timeout_s,
         refuse=drivers.policy.dial_rule(node),
         tls=drivers.open_tls(node),
         authorize=authorize,

@@ -45,7 +45,7 @@ class Server:
             clear_untrusted_proxy_headers=False,
             # The app has the last word on a body that is too large, because its answer is JSON;
             # what is far too large is not even read: whoever sends it may have no key.
-            max_request_body_size=config.max_body_bytes * 4,
+            max_request_body_size=app.config["MAX_CONTENT_LENGTH"] * 4,
         )
         cast(Any, self._server).channel_class = _Channel
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping

@@ -107,16 +107,15 @@ class Store:
         uri: str,
         database: str,
         *,
-        keep_operations_s: float = KEEP_OPERATIONS_S,
         keep_audit_s: float = KEEP_AUDIT_S,
         record_command: RecordCommand | None = None,
         record_operation: RecordOperation | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
-        Operations are forgotten `keep_operations_s` seconds after their end; what a worker writes
-        into the audit log, `keep_audit_s` seconds after that. `record_command` is called with each
-        command, `record_operation` of each operation that ends.
+        What a worker writes into the audit log is forgotten `keep_audit_s` seconds after that.
+        `record_command` is called with each command, `record_operation` of each operation that
+        ends.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -144,9 +143,8 @@ class Store:
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
         self.settings = Settings(self._database["settings"])
-        self._keep_operations_s = keep_operations_s
         self.operations = Operations(
-            self._database["operations"], keep_ended_s=keep_operations_s, moves=self._moves
+            self._database["operations"], keep_ended_s=KEEP_OPERATIONS_S, moves=self._moves
         )
         self.claims = Claims(
             self._database["operations"], operations=self.operations, moves=self._moves
@@ -178,7 +176,7 @@ class Store:
         store.instances = Instances(self._database["instances"], moves=self._moves, only=only)
         store.operations = Operations(
             self._database["operations"],
-            keep_ended_s=self._keep_operations_s,
+            keep_ended_s=KEEP_OPERATIONS_S,
             moves=self._moves,
             only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
         )

@@ -10,8 +10,10 @@ import sys
 
 import structlog
 
-from service.config import Config
+from service.config import Config, pop_ignored
 from service.model.lifecycle import ENDED
+
+log = logging.getLogger(__name__)
 
 # Below this level these print what they send and get: documents, with hashes of passwords.
 NOISY_LOGGERS = ("pymongo", "urllib3", "docker", "websocket", "werkzeug")
@@ -56,6 +58,12 @@ def set_up(config: Config, *, colors: bool = False) -> None:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
     # It warns of each request that waits for a thread: hundreds of lines in a busy second.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+def report_ignored() -> None:
+    """Warn of each variable that looks like a setting and has no effect, once."""
+    for why in pop_ignored():
+        log.warning("setting.ignored", extra={"reason": why})
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:

@@ -29,6 +29,12 @@ from service.worker.slots import Begun, find_room, is_held
 
 log = logging.getLogger(__name__)
 
+LEASE_S = 30.0
+"""How long a worker may be silent before its operations are taken over."""
+
+NODE_OPERATIONS = 4
+"""How many deploys are carried out on one node at a time, and as many other operations."""
+
 IDLE_S = 0.2
 """How long a worker that found nothing to do waits before it looks again."""
 
@@ -45,8 +51,8 @@ class Worker:
         open_driver: DriverFactory,
         *,
         threads: int,
-        node_operations: int,
-        lease_s: float,
+        node_operations: int = NODE_OPERATIONS,
+        lease_s: float = LEASE_S,
         probe_interval_s: float,
         now: Callable[[], datetime],
     ) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from service import keys
-from service.app import create_app
-from tests.support import DEPLOY, NOON, ApiClient, a_body, a_key, a_node, run_due
+from tests.support import DEPLOY, NOON, ApiClient, a_body, a_key, a_node, an_app, run_due
 
 GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "compatibility.md"
 ROW = re.compile(r"^\| `(\w+) (\S+)` \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -24,7 +23,7 @@ NOTHING = {
 @pytest.fixture
 def clients(config, store, memory_nodes):
     """A client of each family."""
-    flask = create_app(config, store, memory_nodes).test_client()
+    flask = an_app(config, store, memory_nodes).test_client()
     last = keys.create(store, name="last", compatibility="0.3.0", now=NOON)[1]
     return {"reference": ApiClient(flask, a_key(store)), "0.3.0": ApiClient(flask, last)}
 

@@ -17,7 +17,18 @@ from waitress.server import create_server
 from service import keys
 from service.app import create_app
 from service.model.documents import Key
-from tests.support import DEPLOY, NOON, SPEC, ApiClient, a_deploy, a_key, a_node, a_user, an_image
+from tests.support import (
+    DEPLOY,
+    NOON,
+    SPEC,
+    ApiClient,
+    a_deploy,
+    a_key,
+    a_node,
+    a_user,
+    an_app,
+    an_image,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = os.environ.get("SKYQUAY_FUZZ_EXAMPLES", "10")
@@ -42,7 +53,7 @@ def fuzzed_server(config, store, memory_nodes, worker, mongo_client):
     an_image(store)
     document, value = keys.create(store, name="fuzz", now=NOON)
     settings = replace(config, key_rate=0, address_rate=0, secret_key="a secret key of the tests")
-    app = create_app(settings, store, memory_nodes)
+    app = an_app(settings, store, memory_nodes)
     app.before_request_funcs.setdefault(None, []).insert(
         0, lambda: put_back(mongo_client[config.database]["keys"], document)
     )

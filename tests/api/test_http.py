@@ -374,9 +374,10 @@ def test_json_is_read(api, store, headers):
 
 def test_a_body_of_exactly_the_limit_is_read(config, store):
     """
-    The largest body that the settings allow is no error.
+    The largest body that is allowed is no error.
     """
-    api = a_client(store, key=a_key(store), config=replace(config, max_body_bytes=100))
+    api = a_client(store, key=a_key(store), config=config)
+    api.flask.application.config["MAX_CONTENT_LENGTH"] = 100
 
     fits, exceeds = (
         api.send("POST", "/api/getInstance", data=b'{"id": "x"}'.ljust(size)) for size in (100, 101)

@@ -1,10 +1,7 @@
 """Instances over HTTP: look at them, suspend them, delete them."""
 
-from dataclasses import replace
-
 import pytest
 
-from service.app import create_app
 from service.drivers.memory import Container
 from service.model.container import make_spec
 from service.model.lifecycle import Power
@@ -18,6 +15,7 @@ from tests.support import (
     a_body,
     a_key,
     a_user,
+    an_app,
     eventually,
     get,
     run_due,
@@ -28,7 +26,7 @@ from tests.support import (
 @pytest.fixture
 def patient(config, store, memory_nodes, worker):
     """A client of an app that waits for its nodes, while a worker runs."""
-    app = create_app(replace(config, wait_s=5), store, memory_nodes)
+    app = an_app(config, store, memory_nodes, wait_s=5)
     return ApiClient(app.test_client(), a_key(store))
 
 

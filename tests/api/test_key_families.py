@@ -8,21 +8,21 @@ from datetime import timedelta
 import pytest
 
 from service import keys, users
-from service.app import create_app, prepare, utc_now
+from service.app import prepare, utc_now
 from service.errors import Conflict, NotFound, Unauthorized
-from tests.support import NOON, ApiClient, a_deploy, a_key, a_user, told
+from service.security.lockout import Lockout
+from tests.support import NOON, ApiClient, a_deploy, a_key, a_user, an_app, told
 
 CHILD = {"name": "child", "scopes": ["keys:*", "instances:read"]}
 
 
 @pytest.fixture
 def limited(config, store, memory_nodes):
-    """Make clients whose keys are limited, of an app with these settings."""
+    """Make clients whose keys are limited, of an app with these limits."""
 
-    def make(*, clock=None, grant=None, **settings):
-        app = create_app(
-            replace(config, **settings), store, memory_nodes, now=lambda: (clock or [NOON])[0]
-        )
+    def make(*, clock=None, grant=None, child_keys_a_minute=30, **over):
+        over["delegations"] = Lockout(store, limit=child_keys_a_minute)
+        app = an_app(config, store, memory_nodes, now=lambda: (clock or [NOON])[0], **over)
         grant = {"user_id": "ada"} if grant is None else grant
         if "user_id" in grant and store.users.find(grant["user_id"]) is None:
             a_user(store, user_id=grant["user_id"])
@@ -120,7 +120,7 @@ def test_a_limited_key_makes_so_many_keys(limited, store):
     """
     Beyond that it is a 409; when one is revoked there is room for another.
     """
-    api = limited(child_keys=3)
+    api = limited(max_child_keys=3)
 
     statuses = make_children(api, 4)
     answer = api.post("/api/keys", CHILD)
@@ -139,7 +139,7 @@ def test_keys_of_keys_count_too(limited, store, grant):
     """
     A key that was made makes no more than what is left to the first one.
     """
-    api = limited(child_keys=3, grant=grant)
+    api = limited(max_child_keys=3, grant=grant)
     for _ in range(3):
         api = replace(api, key=api.post("/api/keys", CHILD).json["key"])
 
@@ -150,7 +150,7 @@ def test_keys_that_are_made_at_once_are_counted(limited, store):
     """
     There are never more than may be, however many ask together.
     """
-    api = limited(child_keys=5, child_key_rate=0, grant={"instance_ids": ["i1"]})
+    api = limited(max_child_keys=5, child_keys_a_minute=0, grant={"instance_ids": ["i1"]})
 
     with ThreadPoolExecutor(8) as threads:
         statuses = list(threads.map(lambda _: api.post("/api/keys", CHILD).status, range(16)))
@@ -163,7 +163,7 @@ def test_keys_that_an_earlier_version_made_count(limited, store, mongo_client, c
     """
     Those know no family, but who made them.
     """
-    api = limited(child_keys=2)
+    api = limited(max_child_keys=2)
     make_children(api, 2)
     mongo_client[config.database]["keys"].update_many({}, {"$unset": {"family": ""}})
 
@@ -174,7 +174,7 @@ def test_a_key_without_limits_makes_any_number(config, store, memory_nodes):
     """
     A dashboard may have a key for each of its customers.
     """
-    app = create_app(replace(config, child_keys=2, child_key_rate=2), store, memory_nodes)
+    app = an_app(config, store, memory_nodes, max_child_keys=2, delegations=Lockout(store, limit=2))
     api = ApiClient(app.test_client(), a_key(store))
 
     assert [201] * 5 == make_children(api, 5)
@@ -185,7 +185,7 @@ def test_keys_are_not_made_too_fast(limited):
     A limited key makes so many a minute, with those that it made; then it is a 429.
     """
     clock = [NOON]
-    api = limited(clock=clock, child_key_rate=2)
+    api = limited(clock=clock, child_keys_a_minute=2)
     child = replace(api, key=api.post("/api/keys", CHILD).json["key"])
     seen = [*make_children(api, 1), *make_children(child, 1)]
 

@@ -8,14 +8,14 @@ import pytest
 
 from service import keys
 from service.app import create_app
-from service.config import Config
-from tests.support import NOON, ApiClient, a_key
+from tests.support import NOON, ApiClient, a_key, an_app
 
 
-def a_client(config, store, memory_nodes, *, clock=None, grant=None, **settings):
+def a_client(config, store, memory_nodes, *, clock=None, grant=None, rejections=0, **settings):
     """Make a client whose key may read images, and nothing else."""
     clock = clock or [NOON]
-    app = create_app(replace(config, **settings), store, memory_nodes, now=lambda: clock[0])
+    settings = replace(config, **settings)
+    app = an_app(settings, store, memory_nodes, now=lambda: clock[0], rejections=rejections)
     grant = grant or {"scopes": ["images:read"]}
     return ApiClient(app.test_client(), keys.create(store, name="low", grant=grant, now=NOON)[1])
 
@@ -34,7 +34,7 @@ def test_rejected_requests_have_a_limit(config, store, memory_nodes):
     """
     Past it the same request is a 429, which says when to come again; what the key may do goes on.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=3)
+    api = a_client(config, store, memory_nodes, rejections=3)
 
     rejected = statuses(api, 5)
     answer = api.get("/api/users")
@@ -48,10 +48,11 @@ def test_rejected_requests_have_a_limit(config, store, memory_nodes):
 
 def test_sixty_a_minute_are_allowed(config, store, memory_nodes):
     """
-    That is the limit unless the settings say otherwise.
+    That is the limit of an app as it is made.
     """
-    default = Config().rejection_rate
-    api = a_client(config, store, memory_nodes, rejection_rate=default)
+    app = create_app(config, store, memory_nodes, now=lambda: NOON)
+    grant = {"scopes": ["images:read"]}
+    api = ApiClient(app.test_client(), keys.create(store, name="low", grant=grant, now=NOON)[1])
 
     assert [403] * 60 + [429] == statuses(api, 61)
 
@@ -60,7 +61,7 @@ def test_any_number_can_be_allowed(config, store, memory_nodes):
     """
     With 0 there is no limit.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=0)
+    api = a_client(config, store, memory_nodes, rejections=0)
 
     assert {403} == set(statuses(api, 70))
 
@@ -70,7 +71,7 @@ def test_a_stranger_has_the_limit_too(config, store, memory_nodes, value):
     """
     Requests without a good key count for their address.
     """
-    api = replace(a_client(config, store, memory_nodes, rejection_rate=2), key=value)
+    api = replace(a_client(config, store, memory_nodes, rejections=2), key=value)
 
     assert [401, 401, 429] == statuses(api, 3)
 
@@ -79,8 +80,8 @@ def test_the_limit_is_of_a_key_and_an_address(config, store, memory_nodes):
     """
     Another key of the same address, and the same key elsewhere, have a count of their own.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=1)
-    other = a_client(config, store, memory_nodes, rejection_rate=1)
+    api = a_client(config, store, memory_nodes, rejections=1)
+    other = a_client(config, store, memory_nodes, rejections=1)
     elsewhere = {"environ_overrides": {"REMOTE_ADDR": "192.0.2.7"}}
 
     assert [403, 429] == statuses(api, 2)
@@ -91,7 +92,7 @@ def test_all_endpoints_count_together(config, store, memory_nodes):
     """
     A key that tries one path after the other gets no more than by trying one.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=2)
+    api = a_client(config, store, memory_nodes, rejections=2)
 
     seen = [api.get(path).status for path in ("/api/users", "/api/nodes", "/api/keys")]
 
@@ -103,7 +104,7 @@ def test_the_limit_ends_with_the_minute(config, store, memory_nodes):
     In the next minute the request is rejected again, as before.
     """
     clock = [NOON]
-    api = a_client(config, store, memory_nodes, clock=clock, rejection_rate=1)
+    api = a_client(config, store, memory_nodes, clock=clock, rejections=1)
     seen = statuses(api, 2)
 
     clock[0] += timedelta(seconds=60)
@@ -115,7 +116,7 @@ def test_past_the_limit_the_database_is_not_asked(config, store, memory_nodes, m
     """
     What is known to be rejected is answered from memory.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=1)
+    api = a_client(config, store, memory_nodes, rejections=1)
     statuses(api, 2)
     asked = []
     monkeypatch.setattr(store.keys, "find_by_digest", lambda *args: asked.append(args))
@@ -127,7 +128,7 @@ def test_a_key_that_asks_for_too_much_is_limited(config, store, memory_nodes):
     """
     A 403 that the view finds counts as well, and leaves one entry.
     """
-    api = a_client(config, store, memory_nodes, grant={"scopes": ["keys:*"]}, rejection_rate=2)
+    api = a_client(config, store, memory_nodes, grant={"scopes": ["keys:*"]}, rejections=2)
 
     seen = [api.post("/api/keys", {"name": "k", "scopes": ["*"]}).status for _ in range(4)]
 
@@ -208,7 +209,7 @@ def test_rejections_at_once_are_counted_in_one_entry(config, store, memory_nodes
     """
     Of requests that come together none is lost, and none makes a second entry.
     """
-    api = a_client(config, store, memory_nodes, rejection_rate=0)
+    api = a_client(config, store, memory_nodes, rejections=0)
 
     with ThreadPoolExecutor(8) as threads:
         seen = list(threads.map(lambda _: api.get("/api/users").status, range(48)))

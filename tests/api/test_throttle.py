@@ -16,17 +16,18 @@ import pytest
 from service import keys, users
 from service.api import throttle
 from service.api.throttle import Counters
-from service.app import create_app
 from service.config import ConfigError
 from service.errors import StoreUnavailable, Throttled
 from service.security.lockout import Lockout
-from tests.support import NOON, ApiClient, a_key, a_user, eventually, free_port, need
+from tests.support import NOON, ApiClient, a_key, a_user, an_app, eventually, free_port, need
 
 
-def a_client(config, store, memory_nodes, *, key=None, clock=None, **settings):
+def a_client(config, store, memory_nodes, *, key=None, clock=None, failures=0, **settings):
     """Make a client of an app with these settings; its address is 127.0.0.1."""
     clock = clock or [NOON]
-    app = create_app(replace(config, **settings), store, memory_nodes, now=lambda: clock[0])
+    app = an_app(
+        replace(config, **settings), store, memory_nodes, now=lambda: clock[0], failures=failures
+    )
     return ApiClient(app.test_client(), key)
 
 
@@ -267,7 +268,7 @@ def test_guessing_is_slowed(config, store, memory_nodes):
     """
     good = "chosen-by-somebody"
     keys.create(store, name="k", key=good, now=NOON)
-    api = a_client(config, store, memory_nodes, failure_rate=3)
+    api = a_client(config, store, memory_nodes, failures=3)
 
     answers = [replace(api, key=key).get("/api/name") for key in ("a", "b", "", "d", good)]
 
@@ -284,7 +285,7 @@ def test_who_was_known_is_not_kept_out(config, store, memory_nodes):
     A key that was good before goes on while somebody else guesses from the same address.
     """
     keys.create(store, name="k", key="chosen-by-somebody", now=NOON)
-    api = a_client(config, store, memory_nodes, key="chosen-by-somebody", failure_rate=2)
+    api = a_client(config, store, memory_nodes, key="chosen-by-somebody", failures=2)
     before = api.get("/api/name").status
     guesses = [replace(api, key="wrong").get("/api/name").status for _ in range(4)]
 
@@ -296,7 +297,7 @@ def test_a_key_that_nobody_guesses_is_not_kept_out(config, store, memory_nodes):
     One of 256 random bits, new here, works while others guess from the same address; a wrong one of
     that form waits.
     """
-    api = a_client(config, store, memory_nodes, failure_rate=2)
+    api = a_client(config, store, memory_nodes, failures=2)
     for _ in range(4):
         replace(api, key="wrong").get("/api/name")
 
@@ -353,7 +354,7 @@ def test_a_network_of_one_caller_is_one(config, store, memory_nodes, addresses, 
     """
     Whoever has one IPv6 address has a /64 of them, and does not get a new count with each.
     """
-    api = a_client(config, store, memory_nodes, failure_rate=2, key="wrong")
+    api = a_client(config, store, memory_nodes, failures=2, key="wrong")
 
     answered = [
         api.send("GET", "/api/name", environ_overrides={"REMOTE_ADDR": address}).status
@@ -367,7 +368,7 @@ def test_guessing_a_configure_key_is_slowed(config, store, memory_nodes):
     """
     That endpoint needs no API key; who guesses there must wait, and has one entry an hour.
     """
-    api = a_client(config, store, memory_nodes, failure_rate=2, key=None)
+    api = a_client(config, store, memory_nodes, failures=2, key=None)
     guess = "/nodes/configure?configureKey=wrong&accessKey=aaaaaaaaaaaaaaaa"
 
     statuses = [api.post(guess).status for _ in range(6)]
@@ -386,7 +387,7 @@ def test_the_wait_ends(config, store, memory_nodes):
     In the next minute the address may try again.
     """
     clock = [NOON]
-    api = a_client(config, store, memory_nodes, failure_rate=1, clock=clock, key="wrong")
+    api = a_client(config, store, memory_nodes, failures=1, clock=clock, key="wrong")
     statuses = [api.get("/api/name").status for _ in range(2)]
 
     clock[0] = NOON + timedelta(seconds=60)
@@ -432,7 +433,7 @@ def test_what_is_kept_of_a_guess_is_no_secret(config, store, memory_nodes, mongo
     """
     The database has neither the key that was tried nor the address, and forgets the count.
     """
-    api = a_client(config, store, memory_nodes, failure_rate=9, key="sq_guess")
+    api = a_client(config, store, memory_nodes, failures=9, key="sq_guess")
     api.get("/api/name")
 
     collection = mongo_client[config.database]["failures"]
@@ -559,7 +560,7 @@ def test_guessing_a_password_is_slowed(config, store, memory_nodes):
     """
     a_user(store, username="ada", password="correct")
     a_user(store, username="bob", password="correct")
-    api = a_client(config, store, memory_nodes, key=a_key(store), failure_rate=3)
+    api = a_client(config, store, memory_nodes, key=a_key(store), failures=3)
 
     guesses = [verify(api, username="ada", password=f"guess {n}").status for n in range(4)]
     ada, bob = verify(api, username="ADA"), verify(api, username="bob")
@@ -573,7 +574,7 @@ def test_a_user_has_one_count_by_whatever_name(config, store, memory_nodes):
     Wrong passwords by name and by e-mail address, in any letter case, are counted together.
     """
     user = a_user(store, username="ada", password="correct")
-    api = a_client(config, store, memory_nodes, key=a_key(store), failure_rate=3)
+    api = a_client(config, store, memory_nodes, key=a_key(store), failures=3)
     names = [{"username": "ada"}, {"email": user["email"]}, {"username": "ADA"},
              {"email": user["email"].upper()}, {"username": "ada"}]  # fmt: skip
 

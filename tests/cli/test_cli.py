@@ -299,9 +299,9 @@ def test_the_help_lists_every_setting(command):
 WRONG_SETTINGS = [
     ("SKYQUAY_LISTEN", "nonsense", "must be HOST:PORT"),
     ("SKYQUAY_API_KEY", "short", "needs at least 16 characters"),
-    ("SKYQUAY_THREADS", "abc", "has the value 'abc', which is no whole number."),
-    ("SKYQUAY_LEASE_S", "abc", "has the value 'abc', which is no number."),
-    ("SKYQUAY_ALLOW_PROCESS", "abc", "has the value 'abc', which is neither 1 nor 0."),
+    ("SKYQUAY_THREADS", "abc", "must be an integer, not 'abc'."),
+    ("SKYQUAY_PROBE_INTERVAL_S", "abc", "must be a number, not 'abc'."),
+    ("SKYQUAY_ALLOW_PROCESS", "abc", "must be 1 or 0, not 'abc'."),
 ]
 
 
@@ -755,6 +755,24 @@ def test_a_worker_tells_its_metrics(programs, store, config):
     assert "skyquay_database_duration_seconds_count" in told
     assert 1 == other.wait(30)
     assert "SKYQUAY_METRICS_LISTEN" in config.data_dir.joinpath("skyquay-1.log").read_text()
+
+
+@pytest.mark.spawns
+def test_what_is_no_setting_is_named_once(programs, config):
+    """However many processes serve; and it ends nothing."""
+    listen = f"127.0.0.1:{free_port()}"
+    programs(
+        SKYQUAY, "serve", "--processes", "2", SKYQUAY_LISTEN=listen,
+        SKYQUAY_LEASE_S="5", SKYQUAY_PORT="tcp://10.0.0.1:80", SKYQUAY_REQUIRE_DOCKER="0",
+    )  # fmt: skip
+    assert 200 == answer_of(f"http://{listen}/readyz").status_code
+
+    lines = config.data_dir.joinpath("skyquay-0.log").read_text().splitlines()
+
+    assert [
+        "SKYQUAY_LEASE_S is no longer a setting: it is 30 s.",
+        "SKYQUAY_PORT is not a setting.",
+    ] == [json.loads(line)["reason"] for line in lines if "setting.ignored" in line]
 
 
 @pytest.mark.spawns

@@ -12,6 +12,7 @@ import requests
 import urllib3
 from docker.errors import DockerException
 
+from service.api.context import WAIT_S
 from service.drivers import STOP_GRACE_S, bounds, split_grace
 from service.drivers.bounds import Compressed, TooLarge, TooSlow
 from service.drivers.dialing import Dialer
@@ -343,11 +344,11 @@ def test_no_sentence_is_python_s():
 
 
 @pytest.mark.parametrize("command", [None, "stop"])
-def test_a_program_has_less_time_to_end_than_a_request_waits(config, command):
+def test_a_program_has_less_time_to_end_than_a_request_waits(command):
     """
     Its stop command and SIGTERM share it, so that the answer tells how it ended.
     """
-    assert sum(split_grace(STOP_GRACE_S, command)) == STOP_GRACE_S <= type(config)().wait_s - 2
+    assert sum(split_grace(STOP_GRACE_S, command)) == STOP_GRACE_S <= WAIT_S - 2
     assert all(share >= 2 for share in split_grace(STOP_GRACE_S, "stop"))
 
 

@@ -52,8 +52,8 @@ MISSING = ["Missing data for required field."]
 
 @pytest.fixture
 def settings(config):
-    """Settings with a secret key, and short timeouts."""
-    return replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=10)
+    """Settings with a secret key."""
+    return replace(config, secret_key=SECRET_KEY)
 
 
 @pytest.fixture

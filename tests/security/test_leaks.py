@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from service import keys, probing
-from service.app import create_app, make_drivers
+from service.app import make_drivers
 from tests.endpoints import ENDPOINTS
 from tests.fake_skyportd import FakeSkyportd
 from tests.support import (
@@ -16,6 +16,7 @@ from tests.support import (
     ApiClient,
     a_deploy,
     a_user,
+    an_app,
     an_image,
     free_port,
     run_due,
@@ -31,12 +32,10 @@ class Scenario:
     """An operator's day, on nodes that are talked to for real: each answer is kept."""
 
     def __init__(self, config, store, daemon):
-        self.settings = replace(
-            config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=5, failure_rate=0
-        )
+        self.settings = replace(config, secret_key=SECRET_KEY)
         self.store, self.daemon = store, daemon
         self.open_driver = make_drivers(self.settings, store)
-        app = create_app(self.settings, store)
+        app = an_app(self.settings, store)
         _, self.key = keys.create(store, name="operator", now=NOON)
         self.api = ApiClient(app.test_client(), self.key)
         self.answers = []

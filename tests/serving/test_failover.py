@@ -3,6 +3,7 @@
 import itertools
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -96,17 +97,23 @@ def seen(tmp_path_factory):
             "SKYQUAY_API_KEY": KEY,
             "SKYQUAY_SECRET_KEY": "a secret key of the tests",
             "SKYQUAY_ALLOW_PROCESS": "1",
-            "SKYQUAY_LEASE_S": "5",
             "SKYQUAY_PROBE_INTERVAL_S": "2",
             "SKYQUAY_LOG_LEVEL": "ERROR",
         }
-        process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
+        serve = [SKYQUAY, "serve", "--no-worker"]
+        work = [sys.executable, "-m", "tests.brief_worker", "5"]
+        processes = [
+            subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL)
+            for words in (serve, work)
+        ]
         runner = ProcessRunner(node_id, root=folder / "instances")
         try:
             yield watch(replicas, f"http://127.0.0.1:{port}", node_id, runner)
         finally:
-            process.terminate()
-            process.wait(timeout=60)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(timeout=60)
             for name in runner.list():
                 runner.remove(name)
 

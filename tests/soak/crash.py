@@ -117,7 +117,7 @@ class Arena:
         return user, node, images.put(self.store, image, now=now)
 
     def serve(self) -> "Served":
-        """Start a process that serves and works, and wait until it is ready."""
+        """Start a process that serves and one that works, and wait until they are ready."""
         port = free_port()
         environ = {
             **os.environ,
@@ -128,14 +128,17 @@ class Arena:
             "SKYQUAY_API_KEY": KEY,
             "SKYQUAY_SECRET_KEY": "a secret key of the tests",
             "SKYQUAY_ALLOW_PROCESS": "1",
-            "SKYQUAY_LEASE_S": "3",
             "SKYQUAY_PROBE_INTERVAL_S": "2",
             "SKYQUAY_LOG_LEVEL": "WARNING",
-            # One, so that to kill it is a crash of who serves and of who works.
             "SKYQUAY_PROCESSES": "1",
         }
-        process = subprocess.Popen([SKYQUAY, "serve"], env=environ, stdout=subprocess.DEVNULL)
-        served = Served(process, f"http://127.0.0.1:{port}")
+        serve = [SKYQUAY, "serve", "--no-worker"]
+        work = [sys.executable, "-m", "tests.brief_worker", "3"]
+        processes = [
+            subprocess.Popen(words, env=environ, stdout=subprocess.DEVNULL)
+            for words in (serve, work)
+        ]
+        served = Served(processes, f"http://127.0.0.1:{port}")
         self._stack.callback(served.kill)
         if not eventually(served.is_ready, timeout_s=30):
             raise RuntimeError("skyquay did not become ready")
@@ -155,9 +158,9 @@ class Arena:
 
 @dataclass
 class Served:
-    """A process that serves."""
+    """A process that serves, and one that works for it: they crash together."""
 
-    process: "subprocess.Popen[bytes]"
+    processes: "list[subprocess.Popen[bytes]]"
     url: str
 
     def is_ready(self) -> bool:
@@ -167,9 +170,11 @@ class Served:
         return False
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        """End both at once, as a crash does."""
+        for process in self.processes:
+            process.send_signal(signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Who lost a lease writes nothing and touches no node; whoever takes over carries on."""
 
 import signal
+import sys
 import threading
 from datetime import timedelta
 
@@ -11,7 +12,9 @@ from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.worker.carry_out import Job, carry_out
 from service.worker.interruptions import LeaseLost
 from tests.sick_engines import SickEngines
-from tests.support import AT_NOON, NOON, SKYQUAY, a_node, an_order, eventually, run_due
+from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
+
+BRIEF_WORKER = (sys.executable, "-m", "tests.brief_worker")
 
 SHORT_S = 0.2
 """A lease that runs out while a test waits for it."""
@@ -150,7 +153,7 @@ def test_a_lone_worker_that_was_frozen_ends_its_deploy(store, memory_nodes, plac
             store, memory_nodes, driver="docker", address="127.0.0.1", port=engines.ports[0]
         )
         instance, operation = instances.deploy(store, an_order(user, node, image), origin=AT_NOON)
-        worker = programs(SKYQUAY, "worker", SKYQUAY_LEASE_S="1", SKYQUAY_ALLOW_LOOPBACK_NODES="1")
+        worker = programs(*BRIEF_WORKER, "1", SKYQUAY_ALLOW_LOOPBACK_NODES="1")
         assert eventually(lambda: engines.holding, timeout_s=60)
         worker.send_signal(signal.SIGSTOP)
         lease = store.operations.get(operation["_id"])["lease"]

@@ -19,6 +19,7 @@ from tests.support import (
     a_deploy,
     a_key,
     a_node,
+    an_app,
     eventually,
     get,
     run_due,
@@ -129,7 +130,7 @@ def test_it_all_converges_when_the_node_returns(api, place, here, ready, down, w
 
 def test_nobody_waits_for_a_node_that_is_known_to_be_down(config, store, memory_nodes, ready, down):
     """A deletion is answered at once, whatever the settings say of waiting."""
-    app = create_app(replace(config, wait_s=3600), store, memory_nodes)
+    app = an_app(config, store, memory_nodes, wait_s=3600)
     patient = ApiClient(app.test_client(), a_key(store))
     down()
 

@@ -1,17 +1,17 @@
 """How operations are carried out, on nodes in memory and a real database."""
 
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from service import instances, operations
-from service.app import make_worker
+from service.app import utc_now
 from service.errors import NodeFailure
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.worker.carry_out import MAX_ATTEMPTS, Job, backoff_s, carry_out
 from service.worker.interruptions import LeaseLost
+from service.worker.loop import Worker
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 
@@ -266,10 +266,10 @@ def test_a_worker_that_comes_back_late_changes_nothing(store, memory_nodes, depl
 
 
 @contextmanager
-def a_busy_worker(config, store, memory_nodes, here):
+def a_busy_worker(config, store, memory_nodes, here, **over):
     """Start a worker, and yield it when a driver of its is held in the middle of a call."""
     here.stall()
-    worker = make_worker(config, store, memory_nodes)
+    worker = Worker(store, memory_nodes, threads=4, probe_interval_s=1, now=utc_now, **over)
     worker.start()
     try:
         assert here.await_stalled()
@@ -284,7 +284,8 @@ def a_busy_worker(config, store, memory_nodes, here):
 def test_a_lease_is_renewed_while_a_driver_is_busy(config, store, memory_nodes, node, deployed):
     """A driver call that outlasts the lease keeps the operation all the same."""
     _, operation = deployed
-    with a_busy_worker(replace(config, lease_s=3), store, memory_nodes, memory_nodes[node["_id"]]):
+    here = memory_nodes[node["_id"]]
+    with a_busy_worker(config, store, memory_nodes, here, lease_s=3):
         first = store.operations.get(operation["_id"])["lease"]["until"]
 
         def is_renewed():

@@ -25,7 +25,13 @@ from service.drivers import (
     read_last_lines,
 )
 from service.drivers.boundary import raises_only_ours
-from service.drivers.bounds import MAX_ANSWER_BYTES, MAX_LIST_BYTES, Bounds
+from service.drivers.bounds import (
+    CONNECT_TIMEOUT_S,
+    MAX_ANSWER_BYTES,
+    MAX_LIST_BYTES,
+    READ_TIMEOUT_S,
+    Bounds,
+)
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.creation import make_config
@@ -61,8 +67,8 @@ class DockerEngine:
         node_id: str,
         *,
         base_url: str,
-        connect_timeout_s: float,
-        read_timeout_s: float,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
         refuse: Refuse = trust,
         tls: ssl.SSLContext | None = None,
         owner: Owner = UNNAMED,

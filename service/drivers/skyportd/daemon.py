@@ -24,6 +24,7 @@ from service.drivers import (
     split_grace,
 )
 from service.drivers.boundary import raises_only_ours
+from service.drivers.bounds import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from service.drivers.dialing import Dialer
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
@@ -58,8 +59,8 @@ class Skyportd:
         *,
         base_url: str,
         key: str,
-        connect_timeout_s: float,
-        read_timeout_s: float,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
         refuse: Refuse = trust,
         tls: ssl.SSLContext | None = None,
         authorize: Authorize = always,

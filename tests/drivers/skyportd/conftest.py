@@ -1,7 +1,5 @@
 """Fixtures of the tests of skyportd: the double of a node daemon, and its driver."""
 
-from dataclasses import replace
-
 import pytest
 
 from service.app import make_drivers
@@ -41,7 +39,7 @@ def driver(daemon):
 @pytest.fixture
 def ordered(store, config, daemon):
     """The drivers, and an order for an instance on a node of this daemon."""
-    open_driver = make_drivers(replace(config, connect_timeout_s=1, read_timeout_s=2))
+    open_driver = make_drivers(config)
     node = a_node(
         store, open_driver, driver="skyportd", address="127.0.0.1", port=daemon.port,
         api_key=daemon.key, vault=Vault(config.secret_key),

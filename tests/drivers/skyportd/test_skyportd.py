@@ -498,7 +498,7 @@ def test_nobody_ever_purges(daemon, driver, spec):
 @pytest.fixture
 def settled(store, config, daemon):
     """A node that is the daemon, with what deploys on it need, and its drivers."""
-    with_key = replace(config, secret_key=SECRET_KEY, connect_timeout_s=1, read_timeout_s=2)
+    with_key = replace(config, secret_key=SECRET_KEY)
     open_driver = make_drivers(with_key)
     node = a_node(
         store,
