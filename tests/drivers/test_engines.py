@@ -219,7 +219,8 @@ def of_before(mongo_client, config, store, add, engine):
     """Two Online nodes of one engine in a database that an earlier version left."""
     made = [add(name, allowSameEngine=True).json["id"] for name in ("one", "two")]
     database = mongo_client[config.database]
-    gone = dict.fromkeys([*migrations._ADDED_WITH_ENGINES["nodes"], "report.engine_id"], "")
+    added = ["allow_same_engine", "same_engine_as", "memory_from_engine", "report.engine_id"]
+    gone = dict.fromkeys(added, "")
     database.command("collMod", "nodes", validator={})
     database["nodes"].drop_indexes()
     database["nodes"].update_many({}, {"$unset": gone, "$set": {"capacity.memory_mib": None}})

@@ -311,17 +311,14 @@ def test_a_node_s_only_deployment_is_over(full, other, file):
 
 def test_an_older_backup_is_brought_up_to_date(full, other, file, database):
     """Its documents are migrated from the version that it is of."""
-    for name in validators.DOCUMENTS:
-        database.command("collMod", name, validator={})
-    database["meta"].drop()
-    database["operations"].update_many({}, {"$unset": {"user_id": "", "cancel_requested": ""}})
-    assert 0 == full.back_up(file).schema
+    database.command("collMod", "nodes", validator={})
+    database["meta"].update_one(migrations.SCHEMA, {"$set": {"version": 2}})
+    database["nodes"].update_many({}, {"$unset": {"allow_same_engine": "", "probing": ""}})
+    assert 2 == full.back_up(file).schema
 
     other.restore(file)
 
-    [user] = other.users.all()
-    operations = other.operations.all()
-    assert {(user["_id"], False)} == {(o["user_id"], o["cancel_requested"]) for o in operations}
+    assert {(True, None)} == {(n["allow_same_engine"], n["probing"]) for n in other.nodes.all()}
     assert [] == other.plan_migrations()
 
 

@@ -15,28 +15,48 @@ from service.contract.operations import OperationAnswer
 from service.contract.users import UserAnswer
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import Store
-from service.store.admin import migrations
+from service.store.admin import migrations, validators
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order
 
 pytestmark = pytest.mark.fresh_database
 
-LATEST = migrations.MIGRATIONS[-1].number
-ALL = list(range(1, LATEST + 1))
+NUMBERS = [migration.number for migration in migrations.MIGRATIONS]
+FIRST, LATEST = NUMBERS[0], NUMBERS[-1]
+PENDING = NUMBERS[1:]
+"""What a database of the first version lacks."""
+
+ADDED = {
+    4: {"allow_same_engine": True, "same_engine_as": None, "memory_from_engine": False},
+    6: {"probing": None},
+}
+"""The fields of nodes that migrations add, with what nodes of before have in them."""
+
+
+def age(database, version):
+    """Take from the database what later versions than this one brought."""
+    for number, fields in ADDED.items():
+        if number > version:
+            database.command("collMod", "nodes", validator={})
+            database["nodes"].update_many({}, {"$unset": dict.fromkeys(fields, "")})
+    if version < 5:
+        database["settings"].drop()
+    database["meta"].update_one(migrations.SCHEMA, {"$set": {"version": version}})
 
 
 @pytest.fixture
-def old(store, database, memory_nodes):
-    """A database that an earlier version left: one document of each kind, without newer fields."""
+def owner(store, memory_nodes):
+    """The user of a database with one document of each kind."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     instances.deploy(store, an_order(user, node, image), origin=AT_NOON)
     keys.create(store, name="old", now=NOON)
-    database["meta"].drop()
-    for name, fields in migrations._ADDED.items():
-        # An earlier version had no validators either.
-        database.command("collMod", name, validator={})
-        database[name].update_many({}, {"$unset": dict.fromkeys(fields, "")})
-    database["nodes"].update_many({}, {"$unset": {"probing": ""}})
     return user
+
+
+@pytest.fixture
+def old(owner, database):
+    """The same as the first version left it."""
+    age(database, FIRST)
+    return owner
 
 
 def snapshot(database):
@@ -44,38 +64,39 @@ def snapshot(database):
     return {name: list(database[name].find()) for name in sorted(database.list_collection_names())}
 
 
-ADDED = [(name, field) for name, fields in migrations._ADDED.items() for field in fields]
+@pytest.mark.parametrize("version", NUMBERS)
+def test_a_database_of_every_version_opens(owner, store, database, version):
+    """It is complete afterwards, and its documents are in shape."""
+    age(database, version)
+
+    store.prepare()
+
+    assert LATEST == migrations.read_version(database)
+    assert [] == store.plan_migrations() + store.list_stale_validators()
+    assert store.settings.read_installation_id()
+    for name in validators.DOCUMENTS:
+        assert 0 == database[name].count_documents({"$nor": [validators.make_validator(name)]})
 
 
-@pytest.mark.parametrize(("name", "field"), ADDED)
-def test_documents_of_earlier_versions_are_completed(old, store, database, name, field):
-    """Whatever a later version added is there afterwards."""
-    outer, _, inner = field.partition(".")
-
+def test_nodes_of_earlier_versions_are_completed(old, store):
+    """They go on as they were: unlimited, several of one engine, and probed by nobody."""
     store.migrate()
 
-    [document] = database[name].find()
-    expected = old["_id"] if (name, field) == ("operations", "user_id") else (
-        migrations._ADDED[name][field]
-    )  # fmt: skip
-    assert expected == (document[outer][inner] if inner else document[outer])
+    [node] = store.nodes.all()
+    expected = {**ADDED[4], **ADDED[6]}
+    assert expected == {field: node[field] for field in expected}
 
 
-def test_nodes_of_earlier_versions_are_probed_by_nobody(old, store):
-    """A node without a word of it may be probed at once."""
-    store.migrate()
-
-    assert [None] == [node["probing"] for node in store.nodes.all()]
-
-
-def test_what_is_there_stays_as_it_is(store, database, old):
-    """Only what is missing is added, also beside an explicit null and in an outer field."""
-    database["nodes"].update_one({}, {"$set": {"tls": "sealed", "capacity.memory_mib": 7}})
+def test_what_is_there_stays_as_it_is(old, store, database):
+    """Only what is missing is added, also beside an explicit null."""
+    there = {"allow_same_engine": False, "same_engine_as": "engine"}
+    database["nodes"].update_one({}, {"$set": {**there, "probing": None}})
 
     store.migrate()
 
     [node] = store.nodes.all()
-    assert ("sealed", {"memory_mib": 7, "cpu_milli": None}) == (node["tls"], node["capacity"])
+    expected = {**there, "probing": None, "memory_from_engine": False}
+    assert expected == {field: node[field] for field in expected}
 
 
 def test_old_documents_are_read_by_the_program(old, store):
@@ -96,24 +117,6 @@ def test_old_documents_are_read_by_the_program(old, store):
     assert all(shown)
 
 
-def test_an_operation_without_an_instance_has_no_owner(old, store, database):
-    """Nothing tells whose it was, so it stays nobody's."""
-    database["instances"].drop()
-
-    store.migrate()
-
-    assert [None] == [operation["user_id"] for operation in store.operations.all()]
-
-
-def test_an_owner_that_was_left_empty_is_filled_in(old, store, database):
-    """Versions before this one completed operations with no owner."""
-    database["operations"].update_many({}, {"$set": {"user_id": None}})
-
-    store.migrate()
-
-    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.all()]
-
-
 def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
     """Earlier versions kept them; those of users who are there, and of nobody, stay."""
     own, _ = keys.create(store, name="own", grant={"user_id": old["_id"]}, now=NOON)
@@ -132,9 +135,10 @@ def test_a_plan_writes_nothing(old, store, database):
 
     changes = store.plan_migrations()
 
-    assert ALL == [change.number for change in changes]
-    assert {"keys": 1, "nodes": 1, "instances": 1, "operations": 1} == changes[0].counts
-    assert {"operations": 1} == changes[1].counts
+    assert PENDING == [change.number for change in changes]
+    assert [{"nodes": 1}, {"settings": 1}, {"nodes": 1}, {"keys": 0}] == [
+        change.counts for change in changes if change.counts
+    ]
     assert before == snapshot(database)
 
 
@@ -165,25 +169,25 @@ def test_of_many_that_start_at_once_one_migrates(old, config):
     for store in stores:
         store.close()
 
-    assert [[], [], [], [], [], ALL] == sorted(done)
+    assert [[], [], [], [], [], PENDING] == sorted(done)
 
 
 def test_a_crash_in_the_middle_is_repeated(old, store, database, monkeypatch):
     """What was done in part is done again, from the step that did not end."""
-    first, second, *later = migrations.MIGRATIONS
+    *before, cut, last = migrations.MIGRATIONS[:5]
 
     def crash(database, *, write):
-        second.work(database, write=write)
+        cut.work(database, write=write)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", [first, second._replace(work=crash), *later])
+    monkeypatch.setattr(migrations, "MIGRATIONS", [*before, cut._replace(work=crash), last])
     with pytest.raises(KeyboardInterrupt):
         store.migrate()
     monkeypatch.undo()
 
-    missing = [second.number, *(migration.number for migration in later)]
-    assert missing == [change.number for change in store.migrate()]
-    assert [old["_id"]] == [operation["user_id"] for operation in store.operations.all()]
+    changes = store.migrate()
+    assert NUMBERS[NUMBERS.index(cut.number) :] == [change.number for change in changes]
+    assert {"settings": 0} == changes[0].counts
 
 
 def hold(database, *, lease_s):
@@ -200,7 +204,7 @@ def test_the_lock_of_a_dead_process_runs_out(old, database):
     """Who waits takes over once the lease is over."""
     hold(database, lease_s=0.3)
 
-    assert ALL == [change.number for change in migrations.migrate(database)]
+    assert PENDING == [change.number for change in migrations.migrate(database)]
 
 
 def test_nobody_waits_for_ever(old, database):
@@ -223,7 +227,7 @@ def test_a_lease_is_renewed_while_a_migration_lasts(old, database, monkeypatch):
         seen.set()
         return {}
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", [migrations.Migration(1, "Last.", last)])
+    monkeypatch.setattr(migrations, "MIGRATIONS", [migrations.Migration(LATEST, "Last.", last)])
     migrations.migrate(database, lease_s=0.3)
 
     assert seen.is_set()
@@ -236,7 +240,7 @@ def test_a_migration_may_take_longer_than_a_call(old, config, monkeypatch):
         database["users"].find_one({"$where": "sleep(600) || true"})
         return {"users": 1}
 
-    monkeypatch.setattr(migrations, "MIGRATIONS", [migrations.Migration(1, "Slow.", slow)])
+    monkeypatch.setattr(migrations, "MIGRATIONS", [migrations.Migration(LATEST, "Slow.", slow)])
     with MongoClient(config.mongodb_uri, timeoutMS=300) as hasty:
         changes = migrations.migrate(hasty[config.database])
 
@@ -262,9 +266,7 @@ def test_a_database_of_a_newer_version_is_refused(store, database):
 
 def test_migrations_are_numbered_without_gaps():
     """Their numbers say their order."""
-    numbers = [migration.number for migration in migrations.MIGRATIONS]
-
-    assert ALL == numbers
+    assert list(range(2, LATEST + 1)) == NUMBERS
 
 
 @pytest.fixture
@@ -279,7 +281,7 @@ def test_the_command_says_what_it_did(old, migrate, store):
     """One line a migration, with its documents; afterwards there is nothing to do."""
     printed = migrate().output
 
-    assert "2  Name the owner of the instance in operations. (1 operations)\n" in printed
+    assert "6  Let one worker at a time probe a node. (1 nodes)\n" in printed
     assert "The database is up to date.\n" == migrate().output
 
 
@@ -289,7 +291,7 @@ def test_the_command_can_be_tried(old, migrate, store, database):
 
     printed = migrate("--dry-run").output
 
-    assert [*map(str, ALL), "A"] == [line[0] for line in printed.splitlines()]
+    assert [*map(str, PENDING), "A"] == [line[0] for line in printed.splitlines()]
     assert before == snapshot(database)
 
 

@@ -40,39 +40,6 @@ LOCK = LeaseField("lock")
 _POLL_S = 0.1
 _BATCH = 1000
 
-_ADDED: dict[str, dict[str, object]] = {
-    "keys": {
-        "compatibility": None,
-        "prefix": "",
-        "retiring": None,
-        "user_id": None,
-        "instance_ids": None,
-        "node_ids": None,
-        "networks": None,
-        "created_by": None,
-    },
-    "nodes": {
-        "memory_overallocate": None,
-        "cpu_overallocate": None,
-        "capacity.cpu_milli": None,
-        "secret": None,
-        "pending_secret": None,
-        "tls": None,
-        "trusted_address": True,
-        "configure_key": None,
-        "deploying": None,
-    },
-    "instances": {"scripts": {"Install": []}, "secret_variables": []},
-    "operations": {"cancel_requested": False, "user_id": None},
-}
-"""Fields that documents from before there were migrations may lack, and what they have instead."""
-
-
-_ADDED_WITH_ENGINES: dict[str, dict[str, object]] = {
-    # Nodes of before go on as they are: unlimited, and several of one engine where they were.
-    "nodes": {"allow_same_engine": True, "same_engine_as": None, "memory_from_engine": False},
-}
-
 
 class Migration(NamedTuple):
     """One step. `work` counts the documents of each collection that need it, and may do it."""
@@ -91,47 +58,15 @@ class Change:
     counts: dict[str, int]
 
 
-def _complete(
-    database: Database[dict[str, Any]],
-    added: dict[str, dict[str, object]] = _ADDED,
-    *,
-    write: bool,
+def _complete_nodes(
+    database: Database[dict[str, Any]], added: dict[str, object], *, write: bool
 ) -> dict[str, int]:
-    counts = {}
-    for name, fields in added.items():
-        lacking = {"$or": [{field: {"$exists": False}} for field in fields]}
-        counts[name] = database[name].count_documents(lacking)
-        if write:
-            completed = {field: _unless_there(field, value) for field, value in fields.items()}
-            database[name].update_many(lacking, [{"$set": completed}])
-    return counts
-
-
-def _unless_there(field: str, value: object) -> dict[str, object]:
-    missing = {"$eq": [{"$type": f"${field}"}, "missing"]}
-    return {"$cond": [missing, {"$literal": value}, f"${field}"]}
-
-
-def _name_owners(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
-    lacking: list[dict[str, Any]] = [
-        {"$match": {"user_id": None}},
-        {
-            "$lookup": {
-                "from": "instances",
-                "localField": "instance_id",
-                "foreignField": "_id",
-                "as": "instance",
-            }
-        },
-        {"$match": {"instance.0": {"$exists": True}}},
-        {"$project": {"user_id": {"$first": "$instance.user_id"}}},
-    ]
-    counted = list(database["operations"].aggregate([*lacking, {"$count": "documents"}]))
+    nodes = database["nodes"]
+    count = nodes.count_documents({"$or": [{field: {"$exists": False}} for field in added]})
     if write:
-        # Only this one field is merged, so what a process of before changes meanwhile stays.
-        merge = {"into": "operations", "whenMatched": "merge", "whenNotMatched": "discard"}
-        database["operations"].aggregate([*lacking, {"$merge": merge}])
-    return {"operations": counted[0]["documents"] if counted else 0}
+        for field, value in added.items():
+            nodes.update_many({field: {"$exists": False}}, {"$set": {field: value}})
+    return {"nodes": count}
 
 
 def _change_shapes(
@@ -172,24 +107,27 @@ def _revoke_orphans(database: Database[dict[str, Any]], *, write: bool) -> dict[
 
 
 MIGRATIONS = [
-    Migration(1, "Complete documents with the fields that later versions added.", _complete),
-    Migration(2, "Name the owner of the instance in operations.", _name_owners),
+    Migration(2, "Begin with the documents of the first version.", _change_shapes),
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
     Migration(
         4,
         "Record which nodes share an engine, and where their memory is known from.",
-        partial(_complete, added=_ADDED_WITH_ENGINES),
+        partial(
+            _complete_nodes,
+            # Nodes of before go on as they are: unlimited, and several of one engine.
+            added={"allow_same_engine": True, "same_engine_as": None, "memory_from_engine": False},
+        ),
     ),
     Migration(5, "Give the installation an id, to mark its containers with.", _name_installation),
     Migration(
         6,
         "Let one worker at a time probe a node.",
-        partial(_complete, added={"nodes": {"probing": None}}),
+        partial(_complete_nodes, added={"probing": None}),
     ),
     Migration(7, "Revoke the keys of users who are gone.", _revoke_orphans),
     Migration(8, "Show the progress of steps, and which nodes hang.", _change_shapes),
 ]
-"""Numbered without gaps. What was released is never changed, only followed by another."""
+"""Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
 
 def read_version(database: Database[dict[str, Any]]) -> int:
