@@ -14,8 +14,8 @@ cannot be missing or stale, and unlike a process's start time it does not move w
 
 It asks for a password, since every user of the machine reaches its port. The password is mongod's
 key file: who has that is MongoDB's own user `__system`, also on a database that has no users. So
-nobody else gets to make the first one, and whatever state an earlier version or a crash left, the
-next start lets the user `skyquay` in, as whom Skyquay works.
+nobody else gets to make the first one, and whatever state a crash left, the next start lets the
+user `skyquay` in, as whom Skyquay works.
 
 This is the only module outside ``store`` that imports pymongo: replica sets are made here.
 """
@@ -233,8 +233,8 @@ def start(
     log_start = log_file.stat().st_size
     key = _keep_key(data_dir)
     running = find_running(data_dir)
-    # One that was told to stop just now, hangs, or does not know the key, since an earlier version
-    # started it without one, is gone after this, and makes room for another.
+    # One that was told to stop just now, hangs, or does not know the key, since that was replaced,
+    # is gone after this, and makes room for another.
     if running is not None and _await_primary(running, timeout_s):
         return running
     launched_at = time.monotonic()
@@ -402,7 +402,7 @@ def _lead(server: EmbeddedMongod) -> bool:
 def _admit(client: MongoClient[dict[str, Any]], key: str) -> None:
     """Let the user in with this key, and nobody else.
 
-    An earlier version asked nobody for a key, so that everybody could make users.
+    Whoever knew a key that was replaced could make users.
     """
     found = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
     known = {(each["db"], each["user"]) for each in found}

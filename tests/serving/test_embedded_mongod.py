@@ -15,8 +15,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from service.serving import embedded_mongod
-from service.serving.embedded_mongod import EmbeddedError, EmbeddedMongod
-from tests.support import a_user, eventually, free_port
+from service.serving.embedded_mongod import EmbeddedError
+from tests.support import a_user, eventually
 
 pytestmark = pytest.mark.spawns
 
@@ -93,32 +93,6 @@ def a_mongod_left_after(data_dir, command):
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-@contextmanager
-def a_mongod_of_an_earlier_version(data_dir):
-    """A mongod that asks for no password, as primary, with a document."""
-    dbpath = data_dir / "mongod"
-    dbpath.mkdir()
-    port = free_port()
-    command = [
-        embedded_mongod.find_mongod(), "--dbpath", dbpath, "--port", str(port),
-        "--bind_ip", "127.0.0.1", "--replSet", embedded_mongod.REPLICA_SET,
-        "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket",
-    ]  # fmt: skip
-    with (
-        psutil.Popen(command, stdout=subprocess.DEVNULL) as process,
-        EmbeddedMongod(process, port, key="") as old,
-    ):
-        assert eventually(lambda: listens(port))
-        with a_stranger(old) as client:
-            members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
-            client.admin.command(
-                "replSetInitiate", {"_id": embedded_mongod.REPLICA_SET, "members": members}
-            )
-            assert eventually(lambda: client.admin.command("hello")["isWritablePrimary"])
-            client.a.b.insert_one({"_id": 1})
-        yield old
 
 
 def a_stranger(mongod, username=None, password=None, database="admin"):
@@ -438,26 +412,13 @@ def test_a_start_that_broke_off_is_finished(tmp_path, command):
         assert pid == mongod.process.pid
 
 
-def test_a_folder_without_a_password_is_taken_over(tmp_path):
-    """
-    What an earlier version wrote, whose mongod asked for no password, is there, behind one.
-    """
-    with a_mongod_of_an_earlier_version(tmp_path) as old:
-        old.stop()
-
-    with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
-        with a_stranger(mongod) as stranger, pytest.raises(OperationFailure):
-            stranger.list_database_names()
-
-        assert [{"_id": 1}] == list(client.a.b.find())
-
-
 def test_users_that_somebody_made_are_removed(tmp_path):
     """
-    Whoever made a user for himself while nobody was asked for a password is not let in by it.
+    Whoever made a user with a password that is not trusted any more is not let in by it.
     """
-    with a_mongod_of_an_earlier_version(tmp_path) as old, a_stranger(old) as stranger:
-        stranger.a.command("createUser", "me", pwd="mine", roles=["dbOwner"])
+    with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
+        client.a.command("createUser", "me", pwd="mine", roles=["dbOwner"])
+    (tmp_path / "mongod.key").chmod(0o640)
 
     with (
         embedded_mongod.start(tmp_path) as mongod,
@@ -467,18 +428,6 @@ def test_users_that_somebody_made_are_removed(tmp_path):
             stranger.a.b.find_one()
 
         assert AUTHENTICATION_FAILED == raised.value.code
-
-
-def test_a_mongod_that_asks_for_no_password_is_replaced(tmp_path):
-    """
-    One that an earlier version left running is stopped, and another one started on its data.
-    """
-    with a_mongod_of_an_earlier_version(tmp_path) as old:
-        with embedded_mongod.start(tmp_path) as mongod, MongoClient(mongod.uri) as client:
-            found = list(client.a.b.find())
-
-        assert not old.process.is_running()
-        assert (True, [{"_id": 1}]) == (old.process.pid != mongod.process.pid, found)
 
 
 def test_a_password_that_others_could_read_is_replaced(orphan, tmp_path):
