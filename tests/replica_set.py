@@ -10,7 +10,8 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from service.serving.embedded_mongod import LOOPBACK, find_mongod
+from service.serving.embedded_mongod.program import find_mongod
+from service.serving.embedded_mongod.replica_set import LOOPBACK
 from tests.support import eventually, free_port
 
 NAME = "failover"

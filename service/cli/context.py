@@ -18,7 +18,7 @@ from service.config import Config, ConfigError, no_color
 from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
 from service.security.vault import Vault
 from service.serving import embedded_mongod, first_start
-from service.serving.embedded_mongod import EmbeddedError
+from service.serving.embedded_mongod.program import EmbeddedError
 from service.store import Store
 from service.store.admin.backup import BackupError
 from service.telemetry import logs

@@ -15,7 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from service.serving.embedded_mongod import find_mongod
+from service.serving.embedded_mongod.program import find_mongod
 from tests.docker_images import ensure_image
 from tests.support import need
 

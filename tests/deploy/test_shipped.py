@@ -12,7 +12,7 @@ import yaml
 from pymongo.uri_parser import parse_uri
 
 from service.config import Config
-from service.serving.embedded_mongod import find_mongod
+from service.serving.embedded_mongod.program import find_mongod
 from tests.support import free_port, need
 
 pytestmark = pytest.mark.spawns

@@ -15,7 +15,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from service.serving import embedded_mongod
-from service.serving.embedded_mongod import EmbeddedError
+from service.serving.embedded_mongod import log_file
+from service.serving.embedded_mongod.program import EmbeddedError, find_mongod
 from tests.support import a_user, eventually
 
 pytestmark = pytest.mark.spawns
@@ -240,7 +241,7 @@ def test_our_settings_are_not_handed_to_what_is_tried(tmp_path, monkeypatch):
     monkeypatch.setenv("SKYQUAY_SECRET_KEY", "sesame")
     program = a_program(tmp_path, f'echo "${{SKYQUAY_SECRET_KEY:-none}}" > {tmp_path}/learnt')
 
-    embedded_mongod.find_mongod([program])
+    find_mongod([program])
 
     assert "none\n" == (tmp_path / "learnt").read_text()
 
@@ -500,13 +501,13 @@ def test_a_long_log_is_put_aside(tmp_path):
     At a start, a log above the limit moves to mongod.log.1, so there are two at the most.
     """
     with (tmp_path / "mongod.log").open("wb") as log:
-        log.truncate(embedded_mongod.MAX_LOG_BYTES + 1)
+        log.truncate(log_file.MAX_LOG_BYTES + 1)
 
     with embedded_mongod.start(tmp_path):
         sizes = [(tmp_path / name).stat().st_size for name in ("mongod.log.1", "mongod.log")]
 
-    assert embedded_mongod.MAX_LOG_BYTES + 1 == sizes[0]
-    assert sizes[1] < embedded_mongod.MAX_LOG_BYTES
+    assert log_file.MAX_LOG_BYTES + 1 == sizes[0]
+    assert sizes[1] < log_file.MAX_LOG_BYTES
 
 
 def test_a_second_lock_is_refused(tmp_path):
@@ -550,7 +551,7 @@ def test_the_installed_mongod_is_found():
     """
     The wheel's program, or the one on PATH, runs here.
     """
-    assert "mongod" == embedded_mongod.find_mongod().name
+    assert "mongod" == find_mongod().name
 
 
 def test_no_mongod_says_what_to_install():
@@ -558,7 +559,7 @@ def test_no_mongod_says_what_to_install():
     Without any mongod, the sentence names the extra to install.
     """
     with pytest.raises(EmbeddedError, match=r"pip install 'skyquay\[embedded\]'"):
-        embedded_mongod.find_mongod([])
+        find_mongod([])
 
 
 def test_a_missing_libcurl_says_what_to_install(tmp_path):
@@ -572,7 +573,7 @@ def test_a_missing_libcurl_says_what_to_install(tmp_path):
     )
 
     with pytest.raises(EmbeddedError, match="apt-get install libcurl4"):
-        embedded_mongod.find_mongod([program])
+        find_mongod([program])
 
 
 @pytest.mark.parametrize(
@@ -587,7 +588,7 @@ def test_a_mongod_that_cannot_run_says_why(tmp_path, script, reason):
     An old C library, or a processor that is too old, is named with a way out.
     """
     with pytest.raises(EmbeddedError, match=f"{reason}.*SKYQUAY_MONGODB_URI"):
-        embedded_mongod.find_mongod([a_program(tmp_path, script)])
+        find_mongod([a_program(tmp_path, script)])
 
 
 def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
@@ -596,7 +597,7 @@ def test_the_next_mongod_is_used_when_one_cannot_run(tmp_path):
     """
     works = a_program(tmp_path, "exit 0")
 
-    assert works == embedded_mongod.find_mongod([Path("/nowhere/mongod"), works])
+    assert works == find_mongod([Path("/nowhere/mongod"), works])
 
 
 @pytest.mark.parametrize("number", [1, 2])

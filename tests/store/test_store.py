@@ -20,8 +20,8 @@ from service.model.lifecycle import (
 )
 from service.model.ports import parse
 from service.operations import draft
-from service.serving import embedded_mongod
-from service.serving.embedded_mongod import find_mongod
+from service.serving.embedded_mongod.program import find_mongod
+from service.serving.embedded_mongod.replica_set import REPLICA_SET
 from service.store import Store
 from service.store.collection import translate
 from service.store.users import Users
@@ -299,7 +299,7 @@ def test_the_embedded_database_can_be_used(mongod_uri):
     store.close()
 
     assert problem is None
-    assert embedded_mongod.REPLICA_SET in mongod_uri
+    assert REPLICA_SET in mongod_uri
 
 
 @pytest.fixture

