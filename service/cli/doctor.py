@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import click
 
 from service.admin import doctor
+from service.admin.doctor.findings import Finding, Level
 from service.app import make_drivers, make_store, utc_now
 from service.cli.context import find_database, find_secret_key, read_config, report_errors
 from service.config import Config, ConfigError
@@ -26,15 +27,15 @@ def examine(as_json: bool) -> None:
         for finding in findings:
             said = " ".join(filter(None, (finding.found, finding.remedy)))
             click.echo(f"{finding.level:<5} {finding.subject}: {said}")
-    if any(finding.level == doctor.Level.FAIL for finding in findings):
+    if any(finding.level == Level.FAIL for finding in findings):
         click.get_current_context().exit(1)
 
 
-def _examine(config: Config) -> Iterator[doctor.Finding]:
+def _examine(config: Config) -> Iterator[Finding]:
     try:
         there = find_database(config)
     except ConfigError as exc:
-        yield doctor.Finding(doctor.Level.FAIL, "settings", str(exc), "Set it, or start `up`.")
+        yield Finding(Level.FAIL, "settings", str(exc), "Set it, or start `up`.")
         return
     if not config.mongodb_uri:
         there = replace(there, allow_process=True, allow_loopback_nodes=True)  # as `up` has it

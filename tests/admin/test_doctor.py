@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from service import cli, instances
 from service.admin import doctor
-from service.admin.doctor import Finding, Level
+from service.admin.doctor.database import GRANT, judge_members, judge_transactions
+from service.admin.doctor.findings import Finding, Level
 from service.app import make_drivers, utc_now
 from service.drivers import ContainerSpec
 from service.model.lifecycle import NodeStatus, PowerAction
@@ -126,30 +127,30 @@ def test_a_database_that_cannot_be_used_fails(examine, store, monkeypatch):
 )  # fmt: skip
 def test_members_are_counted_against_the_majority(seen, members, up, level):
     """Without a majority nothing is written."""
-    assert level == doctor._judge_members(replace(seen, members=members, members_up=up)).level
+    assert level == judge_members(replace(seen, members=members, members_up=up)).level
 
 
 @pytest.mark.parametrize("members", [2, 3])
 def test_members_that_cannot_be_seen_are_warned_of(seen, members):
     """One that is down would not be noticed, and it is said what to grant."""
-    found = doctor._judge_members(replace(seen, members=members, members_up=None))
+    found = judge_members(replace(seen, members=members, members_up=None))
 
-    assert (Level.WARN, doctor.GRANT) == (found.level, found.remedy)
+    assert (Level.WARN, GRANT) == (found.level, found.remedy)
     assert found.found.endswith("Cannot see whether all members are up.")
 
 
 @pytest.mark.parametrize(("limit_s", "level"), [(10, "ok"), (15, "ok"), (60, "warn")])
 def test_a_long_life_of_transactions_is_warned_of(seen, limit_s, level):
     """It is how long a process that was killed blocks a node."""
-    found = doctor._judge_transactions(replace(seen, transaction_lifetime_s=limit_s))
+    found = judge_transactions(replace(seen, transaction_lifetime_s=limit_s))
 
     assert (level, level == "warn") == (found.level, "=10" in found.remedy)
 
 
-@pytest.mark.parametrize(("members", "remedy"), [(3, doctor.GRANT), (None, "of the shards.")])
+@pytest.mark.parametrize(("members", "remedy"), [(3, GRANT), (None, "of the shards.")])
 def test_a_life_of_transactions_that_cannot_be_seen_is_said(seen, members, remedy):
     """It may well be right, so nobody is told to set it."""
-    found = doctor._judge_transactions(replace(seen, transaction_lifetime_s=None, members=members))
+    found = judge_transactions(replace(seen, transaction_lifetime_s=None, members=members))
 
     assert (Level.WARN, True) == (found.level, found.remedy.endswith(remedy))
     assert found.found.startswith("Cannot see")
