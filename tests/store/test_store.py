@@ -4,7 +4,6 @@ import subprocess
 from dataclasses import asdict
 from datetime import timedelta
 
-import mongomock
 import pymongo.errors as mongo
 import pytest
 
@@ -24,7 +23,6 @@ from service.serving.embedded_mongod.program import find_mongod
 from service.serving.embedded_mongod.replica_set import REPLICA_SET
 from service.store import Store
 from service.store.collection import translate
-from service.store.users import Users
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, free_port
 
 
@@ -114,14 +112,6 @@ def test_a_name_is_taken_in_any_letter_case(store):
         a_user(store, username="aDA", email="other@example.org")
 
     assert {"username": ["Taken already."]} == caught.value.details
-
-
-def test_users_are_found_without_a_server():
-    """Single-document code runs on mongomock too."""
-    users = Users(mongomock.MongoClient()["x"]["users"])
-    users.add({"_id": "1", "email_key": "ada@example.org", "created_at": NOON})
-
-    assert "1" == users.find_by_email("ADA@example.org")["_id"]
 
 
 def test_what_does_not_exist_cannot_be_got(store):
