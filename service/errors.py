@@ -95,7 +95,7 @@ class Forbidden(ServiceError):
 
 
 class Conflict(ServiceError):
-    """Somebody else has it already."""
+    """It conflicts with something that exists."""
 
     status = 409
     code = "conflict"

@@ -33,7 +33,7 @@ REASONS = {
     400: ("Something in the request is wrong or unknown.", "invalid_input"),
     401: ("The API key is missing or not valid.", "unauthorized"),
     403: ("The API key is valid, but may not do this.", "forbidden"),
-    409: ("Somebody else has it already.", "conflict"),
+    409: ("It conflicts with something that exists.", "conflict"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
     429: ("Too many requests; try again after `Retry-After` seconds.", "too_many_requests"),

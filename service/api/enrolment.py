@@ -20,12 +20,12 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
     MessageAnswer,
     400,
     *OPEN,
-    description="The daemon's new key is taken into use once it answers to it.",
+    description="The new key is used once the daemon accepts it.",
 )
 def configure(keys: Enrolment) -> str:
     """Enrol a daemon, as its own `configure` command does. Its keys are in the query.
 
-    429 after too many that were wrong.
+    429 after too many wrong configure keys.
     """
     ctx = app_context()
     try:

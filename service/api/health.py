@@ -5,7 +5,7 @@ from service.api.context import app_context
 from service.contract.home import HealthAnswer
 from service.errors import StoreFailure, Unready
 
-blueprint = Blueprint("health", __name__, description="How the service is.")
+blueprint = Blueprint("health", __name__, description="Health of the service.")
 
 
 @blueprint.get("/healthz")
@@ -18,9 +18,7 @@ def healthz() -> str:
 
 @blueprint.get("/readyz")
 @blueprint.opens(for_monitoring=True)
-@blueprint.answers(
-    200, HealthAnswer, 503, example={"status": "ready"}, description="It can do its work."
-)
+@blueprint.answers(200, HealthAnswer, 503, example={"status": "ready"}, description="Ready.")
 def readyz() -> str:
     """Return whether it can do its work: a primary of the database answers, its indexes are there.
 

@@ -32,7 +32,7 @@ def home() -> dict[str, object] | Redirect:
 @blueprint.needs(None)
 @blueprint.answers(200, NameAnswer, *ALWAYS, description="The name.")
 def name() -> str:
-    """Return what this panel is called, a setting."""
+    """Return the panel's name, a setting."""
     return app_context().config.name
 
 

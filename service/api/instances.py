@@ -27,7 +27,7 @@ from service.model.lifecycle import OperationKind
 from service.model.orders import Deletion, Order
 
 blueprint = Blueprint(
-    "instances", __name__, url_prefix="/api", description="Containers that somebody wants."
+    "instances", __name__, url_prefix="/api", description="Containers that run on nodes."
 )
 
 
@@ -62,7 +62,7 @@ def get_instance(reference: str) -> InstanceOnNode:
 def get_user_instances(user_id: str) -> list[InstanceOnNode]:
     """List the instances of one user. An unknown user is a 400.
 
-    A key without `users:read` learns nothing of users: for it an unknown one has no instances.
+    For a key without `users:read` an unknown user has no instances, which reveals nothing.
     """
     if keys.access_of(caller()).may("users:read"):
         store().users.get(user_id, field="userId")
@@ -79,14 +79,14 @@ def get_user_instances(user_id: str) -> list[InstanceOnNode]:
     *WITH_BODY,
     *ALWAYS,
     409,
-    description="The instance is taken on, and durable. Its container follows.",
+    description="The instance is stored. Its container follows.",
 )
 def deploy(order: Order, wait: float | None) -> TakenOn:
     """Deploy an instance.
 
-    409 when a host port is taken on the node or what it may give does not suffice; 500 with the
-    code `node_offline` when the node is down and `queue` is not true. Look at `InternalState` until
-    it is READY or FAILED, or `wait` for it: a deployment that failed is a 201 with its `error`.
+    409 when a host port is taken or the node has not enough capacity left; 500 with the code
+    `node_offline` when the node is down and `queue` is not true. Poll `InternalState` until it is
+    READY or FAILED, or use `wait`: a deployment that failed is a 201 with its `error`.
     """
     instance, operation = instances.deploy(
         store(), order, allow_any_image=app_context().config.allow_any_image, origin=origin()
@@ -105,12 +105,13 @@ def deploy(order: Order, wait: float | None) -> TakenOn:
     DeletedAnswer,
     *WITH_BODY,
     *ALWAYS,
-    description="Gone with its container, volume and ports, or going (`state` DELETING).",
+    description="Deleted with its container, volume and ports, or being deleted (`state` "
+    "DELETING).",
 )
 def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     """Delete an instance, whatever its state, and wait some seconds for its node to do it.
 
-    With the node down it goes as soon as that answers again; `force` forgets it at once.
+    While the node is down the deletion waits for it; `force` forgets the instance at once.
     """
     if ref["force"]:
         operation = instances.delete_by_force(store(), ref["id"], origin=origin())
@@ -132,7 +133,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     *WITH_BODY,
     *ALWAYS,
     example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
-    description="The instance, which is kept from running.",
+    description="The suspended instance.",
 )
 def suspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
@@ -150,10 +151,10 @@ def suspend(same_id: str | None, wait: float | None, instance_id: str) -> Instan
     *WITH_BODY,
     *ALWAYS,
     example={"operationId": OPERATION_ID},
-    description="The instance, which runs again.",
+    description="The unsuspended instance.",
 )
 def unsuspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
-    """Let an instance run again, and start it. Repeating it is harmless."""
+    """Allow an instance to run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
     return _outcome(*instances.unsuspend(store(), instance_id, origin=origin()), wait)
 
@@ -198,7 +199,7 @@ _add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
     description="The last lines, oldest first.",
 )
 def read_logs(tail: int, instance_id: str) -> PrintedLines:
-    """Read what an instance's program printed last."""
+    """Return the last lines of an instance's output."""
     with calling_a_node() as open_driver:
         instance, text = instances.read_logs(store(), open_driver, instance_id, tail=tail)
     return PrintedLines(instance_id=instance["_id"], lines=text.splitlines())

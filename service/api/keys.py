@@ -16,14 +16,16 @@ from service.contract.keys import (
 from service.model.documents import Key
 from service.model.orders import KeyOrder
 
-blueprint = Blueprint("keys", __name__, url_prefix="/api/keys", description="Who may do what.")
+blueprint = Blueprint(
+    "keys", __name__, url_prefix="/api/keys", description="API keys and their rights."
+)
 
 
 @blueprint.get("")
 @blueprint.needs("keys:read")
 @blueprint.answers(200, KeyAnswer, *ALWAYS, many=True, description="The keys.")
 def list_keys() -> list[Key]:
-    """List the API keys that may do no more than yours, which is among them."""
+    """List the API keys that have no more rights than yours, yours included."""
     return keys.list_covered(store(), caller())
 
 
@@ -36,13 +38,13 @@ def list_keys() -> list[Key]:
     *WITH_BODY,
     *ALWAYS,
     409,
-    description="The key, with its value, which is shown this once.",
+    description="The key with its value, which is shown only here.",
 )
 def create_key(order: KeyOrder) -> KeyWithValue:
     """Make an API key, which may do no more than yours: 403 otherwise.
 
-    What limits yours limits the new one too. A limited key has no scope that cannot be limited,
-    and 400 is the answer to one that names it: `users:write`, `users:verify`, `nodes:write`,
+    The limits of your key apply to the new one too. A limited key has no scope that cannot be
+    limited; naming one is a 400: `users:write`, `users:verify`, `nodes:write`,
     `audit:read`, `metrics:read`; limited to instances, `instances:deploy`. `*` and `users:*` give
     what is left. 409 with the code `too_many_keys` when a limited key, with those that it made, has
     made as many as it may; 429 when it makes them too fast.
@@ -69,7 +71,7 @@ def create_key(order: KeyOrder) -> KeyWithValue:
     *WITH_BODY,
     *ALWAYS,
     409,
-    description="The key, with its new value, which is shown this once.",
+    description="The key with its new value, which is shown only here.",
 )
 def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
@@ -86,7 +88,7 @@ def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     RevokedKeyAnswer,
     400,
     *ALWAYS,
-    description="The key is worthless from now on.",
+    description="The key is revoked.",
 )
 def revoke_key(key_id: str) -> str:
     """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""

@@ -82,10 +82,10 @@ def create_node(order: NodeOrder) -> NewNode:
     ConfigureKeyAnswer,
     400,
     *ALWAYS,
-    description="The key, shown this once, and the command to run on the node.",
+    description="The key, shown only here, and the command to run on the node.",
 )
 def make_configure_key(node_id: str) -> OneTimeKey:
-    """Make a new key for a skyportd node to enrol itself with; the one before is worthless."""
+    """Make a new configure key for a skyportd node; the previous one becomes invalid."""
     return OneTimeKey(one_time_key=_issue_key(node_id), panel_url=_panel_url())
 
 
@@ -97,13 +97,13 @@ def make_configure_key(node_id: str) -> OneTimeKey:
     NodeAnswer,
     *WITH_BODY,
     *ALWAYS,
-    description="The node, which is called with these from now on.",
+    description="The node, with the new certificates.",
 )
 def set_tls(tls: dict[str, str], node_id: str) -> Node:
-    """Replace the certificates that a node is called with, such as before they expire.
+    """Replace a node's TLS certificates, for example before they expire.
 
-    The node is asked with the new ones first. 500 when it does not answer to them, and then those
-    before stay. A node that was called without TLS is called with it from now on.
+    The node is probed with the new ones first. 500 when it does not answer; the old ones then stay.
+    A node without TLS is called over TLS from then on.
     """
     ctx = app_context()
     with calling_a_node() as open_driver:
@@ -141,10 +141,10 @@ def delete_node(node_id: str, force: bool) -> int:
     DriftAnswer,
     400,
     *ALWAYS,
-    description="The differences that nothing under way explains.",
+    description="The differences, except those that open operations explain.",
 )
 def find_drift(node_id: str) -> drift.Drift:
-    """Compare what a node runs with what the documents say, now.
+    """Compare what a node runs now with what is stored.
 
     500 with the code `node_offline` when the node is down.
     """
@@ -163,13 +163,13 @@ def find_drift(node_id: str) -> drift.Drift:
     409,
     many=True,
     example=[{"id": ORPHAN_ID, "action": "adopt", "operationId": None}, {}],
-    description="What became of each difference.",
+    description="What was done about each difference.",
 )
 def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
-    """Adopt or remove containers that no document knows; remove or recreate what is missing.
+    """Adopt or remove orphan containers; remove or recreate missing ones.
 
-    Only what is named is touched. 400 for an id that is no such difference, or is named more than
-    once, and then nothing is done.
+    Only the named ids are touched. 400, and nothing is done, for an id that is not such a
+    difference or is named more than once.
     """
     with calling_a_node() as open_driver:
         done = drift.resolve(store(), open_driver, node_id, resolution, origin=origin())

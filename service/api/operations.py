@@ -14,7 +14,7 @@ blueprint = Blueprint(
     "operations",
     __name__,
     url_prefix="/api/operations",
-    description="What is done on nodes, and how far it is.",
+    description="Work on nodes, and its progress.",
 )
 
 
@@ -50,10 +50,10 @@ def get_operation(operation_id: str) -> Operation:
     400,
     409,
     *ALWAYS,
-    description="The operation that does it: the same when it was waiting, else a new one.",
+    description="The same operation when it was pending, otherwise a new one.",
 )
 def retry(operation_id: str) -> Operation:
-    """Try a pending operation at once, or do one again that failed or was cancelled.
+    """Retry a pending operation at once, or repeat one that failed or was cancelled.
 
     409 when it runs, succeeded, or is no longer wanted.
     """
@@ -77,7 +77,7 @@ def cancel(operation_id: str) -> Operation:
     """Cancel a deployment, a start, a stop and the like.
 
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
-    and suspensions, which say what is wanted.
+    and suspensions: request the opposite.
     """
     operation = operations.cancel(store(), operation_id, now=now())
     record_change(operation)

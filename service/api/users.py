@@ -34,7 +34,7 @@ def list_users() -> list[User]:
 def get_user(lookup: UserLookup) -> User:
     """Get one user by e-mail address, name or id.
 
-    A user that is found is answered with 201, and one that is not with 400, as ever.
+    201 with the user; 400 if unknown (as in the reference).
     """
     return users.look_up(store(), **lookup)
 
@@ -69,13 +69,13 @@ def create_user(order: NewUser) -> User:
     VerifiedAnswer,
     *WITH_BODY,
     *ALWAYS,
-    description="Whether it is, and then the user.",
+    description="Whether the password is correct; if so, the user.",
 )
 def verify_password(credentials: Credentials) -> User | None:
     """Check a user's password, for dashboards where users log in.
 
-    It takes as long for a user who does not exist. 429 after too many failures for one user,
-    by whichever of the two.
+    The duration does not reveal whether the user exists. 429 after too many failures for one user,
+    by name or e-mail address.
     """
     key, value = credentials["key"], credentials["value"]
     lockout, subject = app_context().lockout, users.name_subject(store(), key, value)

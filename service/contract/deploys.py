@@ -25,7 +25,7 @@ class Deploy(Request[Order]):
         required=False,
         load_default=None,
         shortest=0,
-        description="Tells images apart that run one container image.",
+        description="Distinguishes images that run the same container image.",
     )
     memory_mib = fields.memory(
         data_key="memory",
@@ -78,7 +78,7 @@ class Deploy(Request[Order]):
     queue = ma.fields.Boolean(
         load_default=False,
         allow_none=True,
-        metadata={"description": "Take it on even when the node is Offline, and do it later."},
+        metadata={"description": "Accept it while the node is Offline, and carry it out later."},
     )
 
     @ma.post_load
@@ -110,7 +110,7 @@ def _explain_deployment(instance: TakenOn) -> str:
 
 
 class DeployedAnswer(Answer[TakenOn]):
-    """The instance is taken on, and durable. Its container follows."""
+    """The instance is stored. Its container follows."""
 
     message = answers.text(_DEPLOYING, of=_explain_deployment)
     Message = answers.text(_DEPLOYING, of=_explain_deployment)

@@ -98,13 +98,13 @@ class ResolveDrift(Request[orders.Resolution]):
     remove = ma.fields.List(
         fields.text(longest=128, description="An id."),
         load_default=list,
-        metadata={"description": "Orphan containers, missing instances and leftovers that go."},
+        metadata={"description": "Orphan containers, missing instances and leftovers to remove."},
     )
     recreate = ma.fields.List(
         fields.text(longest=128, description="An id."),
         load_default=list,
         metadata={
-            "description": "Missing instances whose containers are made anew.",
+            "description": "Missing instances whose containers are made again.",
             "sample": [_MISSING_ID],
         },
     )
@@ -123,5 +123,5 @@ class ResolvedAnswer(Answer[Any]):
         fields.OPERATION_ID,
         of=attrgetter("operation_id"),
         null=True,
-        description="What does it on the node.",
+        description="The operation that does it on the node.",
     )

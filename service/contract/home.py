@@ -27,6 +27,6 @@ class NameAnswer(Answer[str]):
 
 
 class HealthAnswer(Answer[str]):
-    """How the service is."""
+    """Health of the service."""
 
     status = answers.text("ok", of=answers.itself)

@@ -184,11 +184,11 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         of="state",
         validate=ma.validate.OneOf(["INSTALLING", "READY", "FAILED", "DELETING"]),
     )
-    suspended = answers.flag(False, description="Whether it is kept from running.")
+    suspended = answers.flag(False, description="Whether it is suspended.")
     power = answers.text(
         "running",
         validate=ma.validate.OneOf(["running", "stopped", "unknown"]),
-        description="What was last seen, at most a probe's interval ago.",
+        description="As last observed, at most one probe interval ago.",
     )
     error = answers.text(None, null=True, description="Why it failed or waits.")
     createdAt = answers.time(fields.WHEN, of="created_at")
@@ -197,7 +197,7 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         of="operation_id",
         optional=True,
         audited=False,
-        description="In answers to what changes the instance: what carries it out.",
+        description="In answers to changes: the operation that carries them out.",
     )
 
 

@@ -66,7 +66,7 @@ class CreateKey(Request[KeyOrder]):
         default_timezone=UTC,
         # What the database cannot keep is no time anybody means.
         validate=ma.validate.Range(max=datetime(2200, 1, 1, tzinfo=UTC)),
-        metadata={"description": "When it stops to work.", "sample": _EXPIRES_AT},
+        metadata={"description": "When it expires.", "sample": _EXPIRES_AT},
     )
     compatibility = ma.fields.String(
         allow_none=True,
@@ -115,7 +115,7 @@ class KeyAnswer(Answer[Key]):
 
     id = answers.text(fields.KEY_ID, of="_id")
     name = answers.text(_NAME)
-    prefix = answers.text("sq_Xk3v9Q", description="How it begins, to recognise it by.")
+    prefix = answers.text("sq_Xk3v9Q", description="Its first characters, to recognise it by.")
     scopes = answers.texts(_SCOPES)
     user = answers.text(fields.USER_ID, of="user_id", null=True)
     instances = answers.texts(None, of="instance_ids", null=True)
@@ -127,7 +127,7 @@ class KeyAnswer(Answer[Key]):
         None,
         of=lambda key: key["retiring"]["until"] if key["retiring"] else None,
         null=True,
-        description="Until when the value before the last rotation works.",
+        description="When the value from before the last rotation expires.",
     )
     lastUsedAt = answers.time(
         fields.WHEN, of="last_used_at", null=True, audited=False, description="To the minute."

@@ -31,7 +31,7 @@ class CreateNode(Request[NodeOrder]):
         metadata={
             "type": ["string", "array"],
             "items": {"type": "string"},
-            "description": "Comes back as it was sent.",
+            "description": "Returned as sent.",
             "sample": "eu",
         },
     )
@@ -66,8 +66,8 @@ class CreateNode(Request[NodeOrder]):
         allow_none=True,
         load_default=None,
         metadata={
-            "description": "The same for cores, which are limited only when this is given and "
-            "`processor` is a number of them."
+            "description": "The same for cores, which are limited only if this is given and "
+            "`processor` is a number."
         },
     )
     api_key = ma.fields.String(
@@ -97,7 +97,7 @@ class CreateNode(Request[NodeOrder]):
     driver = ma.fields.String(
         load_default=SKYPORTD.name,
         validate=ma.validate.OneOf(OFFERED),
-        metadata={"description": "How the node is talked to."},
+        metadata={"description": "How Skyquay talks to the node."},
     )
 
     @ma.validates("address")
@@ -201,7 +201,7 @@ class NodeAnswer(Answer[Node]):
         "b8a3f2d1-7c64-4e0b-9a51-2f6f0d3c9e17",
         of=_reported("engine_id"),
         null=True,
-        description="What the engine is known by.",
+        description="The engine's own id.",
     )
     cores = answers.number(
         16,
@@ -214,7 +214,7 @@ class NodeAnswer(Answer[Node]):
         32768,
         of=lambda node: node["capacity"]["memory_mib"],
         null=True,
-        description="What it may give away; null: not limited.",
+        description="Memory available to instances; null: not limited.",
     )
     memoryOverallocate = answers.integer(None, of="memory_overallocate", null=True)
     allocatedMemoryMib = answers.integer(128, of=lambda node: node["allocated"]["memory_mib"])
@@ -222,7 +222,7 @@ class NodeAnswer(Answer[Node]):
         None,
         of=lambda node: _print_cores(node["capacity"]["cpu_milli"]),
         null=True,
-        description="Cores that it may give away; null: not limited.",
+        description="Cores available to instances; null: not limited.",
     )
     cpuOverallocate = answers.integer(None, of="cpu_overallocate", null=True)
     allocatedCpu = answers.number(
@@ -265,7 +265,7 @@ class CreatedNodeAnswer(NodeAnswer):
         CONFIGURE_KEY,
         of="one_time_key",
         optional=True,
-        description="What the daemon enrols itself with, once. Shown only here.",
+        description="One-time key for the daemon's enrolment. Shown only here.",
     )
     configureCommand = answers.text(
         EXAMPLE_COMMAND,

@@ -27,10 +27,12 @@ class OperationsQuery(Request[OperationSearch]):
     )
     status = ma.fields.String(
         validate=ma.validate.OneOf([status.value for status in OperationStatus]),
-        metadata={"description": "That are so."},
+        metadata={"description": "With this status."},
     )
     limit = fields.count(
-        longest=1000, load_default=100, metadata={"description": "The newest so many."}
+        longest=1000,
+        load_default=100,
+        metadata={"description": "How many at most, the newest first."},
     )
 
     @ma.post_load

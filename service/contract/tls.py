@@ -39,8 +39,8 @@ def _pem(description: str, **metadata: str) -> ma.fields.String:
 class NodeTls(Request[dict[str, str]]):
     """How a node is called over TLS."""
 
-    ca = _pem("Who signed the node's certificate; whom the system trusts if absent.", sample=_CA)
-    cert = _pem("Our certificate for this node.")
+    ca = _pem("The CA of the node's certificate; the system's CAs if absent.", sample=_CA)
+    cert = _pem("Skyquay's client certificate for this node.")
     key = _pem("Its private key, without a password. Kept encrypted, and never answered.")
 
     @ma.validates("ca", "cert")

@@ -45,7 +45,7 @@ class CreateUser(Request[NewUser]):
         required=False,
         load_default=None,
         longest=64,
-        description="Kept as it is; made up when absent.",
+        description="Kept as sent; generated if absent.",
         sample=fields.USER_ID,
     )
     admin = ma.fields.Boolean(load_default=False, allow_none=True, truthy={True}, falsy={False})
