@@ -7,9 +7,8 @@ are never removed unless they were adopted.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
 
 from service import adoption, instances, operations
@@ -20,7 +19,8 @@ from service.errors import (
     NodeOffline,
 )
 from service.model.container import ContainerStatus
-from service.model.documents import Instance, Leftover, Operation, new_operation
+from service.model.documents import Instance, Operation, new_operation
+from service.model.drift import Changed, Drift, Orphan, Resolved
 from service.model.lifecycle import (
     InstanceState,
     NodeStatus,
@@ -31,42 +31,6 @@ from service.model.orders import Resolution
 from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A container with our label that no document knows."""
-
-    instance_id: str
-    status: ContainerStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An instance that runs where its document says that it does not, or the other way round."""
-
-    instance: Instance
-    status: ContainerStatus
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How a node differs from the documents. What operations are under way with is left out."""
-
-    unknown: Sequence[Orphan]
-    unclaimed: Sequence[Orphan]  # which may be another installation's
-    missing: Sequence[Instance]
-    changed: Sequence[Changed]
-    leftovers: Sequence[Leftover]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What became of one difference, and the operation that does it on the node, if any."""
-
-    instance_id: str
-    action: str
-    operation_id: str | None
 
 
 def find(store: Store, open_driver: DriverFactory, node_id: str) -> Drift:
@@ -88,8 +52,8 @@ def resolve(
 ) -> list[Resolved]:
     """Do with differences what the resolution says.
 
-    `adopt` makes an unknown or unclaimed container an instance of a user; `remove` removes an
-    unknown one from the node, deletes an instance whose container is missing, or tries once more to
+    `adopt` makes an orphan or unclaimed container an instance of a user; `remove` removes an
+    orphan from the node, deletes an instance whose container is missing, or tries once more to
     remove files that an instance left; `recreate` makes a missing container anew. Raises
     InvalidInput for an id that is no such difference, or is named more than once, and then does
     nothing at all.
@@ -101,12 +65,12 @@ def resolve(
         recreate=resolution["recreate"],
     )
     drift = find(store, open_driver, node_id)
-    unknown = {item.instance_id: item for item in drift.unknown}
-    adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.unknown]}
+    orphans = {item.instance_id: item for item in drift.orphans}
+    adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.orphans]}
     missing = {instance["_id"]: instance for instance in drift.missing}
     left = {leftover["_id"] for leftover in drift.leftovers}
     _require("adopt", [wish["id"] for wish in resolution["adopt"]], adoptable)
-    _require("remove", resolution["remove"], {*unknown, *missing, *left})
+    _require("remove", resolution["remove"], {*orphans, *missing, *left})
     _require("recreate", resolution["recreate"], missing)
     adopted = [
         adoption.draft(store, open_driver, node, wish, adoptable[wish["id"]].status, now=origin.now)
@@ -122,8 +86,8 @@ def resolve(
             operation = instances.delete(store, instance_id, origin=origin)
         else:
             operation = new_operation(OperationKind.REMOVE, instance_id, node_id, origin=origin)
-            if instance_id in unknown:  # of files that were left no container is known
-                operation["container_id"] = unknown[instance_id].status.container_id
+            if instance_id in orphans:  # of files that were left no container is known
+                operation["container_id"] = orphans[instance_id].status.container_id
             store.operations.add(operation)
         done.append(Resolved(instance_id, "remove", operation["_id"]))
     for instance_id in resolution["recreate"]:
@@ -150,7 +114,7 @@ def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
         and document["_id"] not in touched
     ]
     return Drift(
-        unknown=[Orphan(name, found[name]) for name in sorted(orphans & found.keys())],
+        orphans=[Orphan(name, found[name]) for name in sorted(orphans & found.keys())],
         unclaimed=[Orphan(name, there[name]) for name in sorted(orphans - found.keys())],
         missing=[
             document

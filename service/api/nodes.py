@@ -22,6 +22,7 @@ from service.contract.nodes import (
 )
 from service.contract.tls import NodeTls
 from service.model.documents import Node
+from service.model.drift import Drift, Resolved
 from service.model.lifecycle import NodeStatus
 from service.model.orders import NodeOrder, Resolution
 
@@ -143,7 +144,7 @@ def delete_node(node_id: str, force: bool) -> int:
     *ALWAYS,
     description="The differences, except those that open operations explain.",
 )
-def find_drift(node_id: str) -> drift.Drift:
+def find_drift(node_id: str) -> Drift:
     """Compare what a node runs now with what is stored.
 
     500 with the code `node_offline` when the node is down.
@@ -165,7 +166,7 @@ def find_drift(node_id: str) -> drift.Drift:
     example=[{"id": ORPHAN_ID, "action": "adopt", "operationId": None}, {}],
     description="What was done about each difference.",
 )
-def resolve_drift(resolution: Resolution, node_id: str) -> list[drift.Resolved]:
+def resolve_drift(resolution: Resolution, node_id: str) -> list[Resolved]:
     """Adopt or remove orphan containers; remove or recreate missing ones.
 
     Only the named ids are touched. 400, and nothing is done, for an id that is not such a

@@ -1,8 +1,5 @@
 """How a node differs from the documents, on the wire."""
 
-from operator import attrgetter
-from typing import Any
-
 import marshmallow as ma
 
 from service.contract import answers, fields
@@ -11,17 +8,18 @@ from service.contract.base import Request
 from service.contract.operations import LeftoversAnswer
 from service.model import orders
 from service.model.documents import Instance
+from service.model.drift import Changed, Drift, Orphan, Resolved
 
 ORPHAN_ID = "izzy4qk2mhw7d"
 _MISSING_ID = "ib5c6d7efgh2j"
 
 
-class UnknownContainer(Answer[Any]):
+class UnknownContainer(Answer[Orphan]):
     """A container of ours that no instance knows."""
 
-    id = answers.text(ORPHAN_ID, of=attrgetter("instance_id"))
-    containerId = answers.text(fields.CONTAINER_ID, of=attrgetter("status.container_id"))
-    power = answers.text("running", of=attrgetter("status.power"))
+    id = answers.text(ORPHAN_ID, of=lambda orphan: orphan.instance_id)
+    containerId = answers.text(fields.CONTAINER_ID, of=lambda orphan: orphan.status.container_id)
+    power = answers.text("running", of=lambda orphan: orphan.status.power)
 
 
 class MissingContainer(Answer[Instance]):
@@ -31,14 +29,14 @@ class MissingContainer(Answer[Instance]):
     name = answers.text("lost")
 
 
-class PowerDifference(Answer[Any]):
+class PowerDifference(Answer[Changed]):
     """An instance that runs although it should not, or was last seen otherwise."""
 
     id = answers.text(fields.INSTANCE_ID, of=lambda changed: changed.instance["_id"])
     name = answers.text("my first", of=lambda changed: changed.instance["name"])
     suspended = answers.flag(False, of=lambda changed: changed.instance["suspended"])
     recorded = answers.text("running", of=lambda changed: changed.instance["power"])
-    seen = answers.text("stopped", of=attrgetter("status.power"))
+    seen = answers.text("stopped", of=lambda changed: changed.status.power)
 
 
 class LeftoverAnswer(LeftoversAnswer):
@@ -48,22 +46,22 @@ class LeftoverAnswer(LeftoversAnswer):
     since = answers.time(fields.WHEN, of="created_at")
 
 
-class DriftAnswer(Answer[Any]):
+class DriftAnswer(Answer[Drift]):
     """How a node differs from the documents."""
 
-    orphans = answers.many(UnknownContainer, of=attrgetter("unknown"), data_key="unknown")
+    orphans = answers.many(UnknownContainer, of=lambda drift: drift.orphans, data_key="unknown")
     unclaimed = answers.many(
         UnknownContainer,
         [],
-        of=attrgetter("unclaimed"),
+        of=lambda drift: drift.unclaimed,
         description="Containers from before installations had ids: they may be another's. They can "
         "be adopted, not removed.",
     )
-    missing = answers.many(MissingContainer, of=attrgetter("missing"))
-    power = answers.many(PowerDifference, of=attrgetter("changed"))
+    missing = answers.many(MissingContainer, of=lambda drift: drift.missing)
+    power = answers.many(PowerDifference, of=lambda drift: drift.changed)
     leftovers = answers.many(
         LeftoverAnswer,
-        of=lambda found: found.leftovers or None,
+        of=lambda drift: drift.leftovers or None,
         optional=True,
         description="Files that removed instances left; absent where there are none.",
     )
@@ -110,18 +108,18 @@ class ResolveDrift(Request[orders.Resolution]):
     )
 
 
-class ResolvedAnswer(Answer[Any]):
+class ResolvedAnswer(Answer[Resolved]):
     """What became of one difference."""
 
-    id = answers.text(_MISSING_ID, of=attrgetter("instance_id"))
+    id = answers.text(_MISSING_ID, of=lambda resolved: resolved.instance_id)
     action = answers.text(
         "recreate",
-        of=attrgetter("action"),
+        of=lambda resolved: resolved.action,
         validate=ma.validate.OneOf(["adopt", "remove", "recreate"]),
     )
     operationId = answers.text(
         fields.OPERATION_ID,
-        of=attrgetter("operation_id"),
+        of=lambda resolved: resolved.operation_id,
         null=True,
         description="The operation that does it on the node.",
     )

@@ -19,6 +19,7 @@ from service.drivers import DriverFactory, NodeDriver
 from service.drivers.boundary import Interruption
 from service.errors import ServiceError
 from service.model.documents import Node
+from service.model.drift import Drift
 from service.model.lifecycle import NodeStatus, lane_of
 from service.store import Store
 from service.store.due import Room
@@ -175,7 +176,7 @@ class Worker:
                 self._changed.notify_all()
 
     def _probe(self, node: Node) -> None:
-        found: list[drift.Drift] = []
+        found: list[Drift] = []
 
         def compare_too(driver: NodeDriver) -> None:
             driver.recover()

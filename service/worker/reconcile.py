@@ -10,10 +10,11 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 
 from service import operations
-from service.drift import Changed, Drift, compare
+from service.drift import compare
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import Conflict, NodeFailure, NodeUnreachable
 from service.model.documents import Instance, Node
+from service.model.drift import Changed, Drift
 from service.model.lifecycle import OPEN, OperationKind, OperationStatus, Power
 from service.model.origin import Origin
 from service.store import Store

@@ -400,7 +400,7 @@ def test_two_databases_on_one_engine_do_not_see_each_other(
             origin=AT_NOON,
         )
 
-    ids = {item.instance_id for item in [*seen.unknown, *seen.unclaimed]}
+    ids = {item.instance_id for item in [*seen.orphans, *seen.unclaimed]}
     assert spec.instance_id not in ids
     assert "running" == client.containers.get(spec.instance_id).status
     assert InstanceState.READY == store.instances.get(spec.instance_id)["state"]
