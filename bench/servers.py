@@ -1,4 +1,4 @@
-"""How many requests a second do ways to serve answer, beside one waitress?
+"""How many requests a second do ways to serve answer, beside one process of `skyquay serve`?
 
 Run `python -m bench.servers`; it needs `wrk`, and has granian take part where that is installed.
 All serve the same instances of one real mongod, and are asked in turn, round after round, so that
@@ -41,10 +41,10 @@ def list_ways(processes: int, port: int) -> dict[str, tuple[list[str], int]]:
     """List the commands to compare, each with the threads of its processes."""
     serve = [str(SKYQUAY), "serve", "--no-worker", "--processes"]
     ways = {
-        "waitress, 1 process of 16 threads": ([*serve, "1"], 16),
-        "waitress, 1 process of 4 threads": ([*serve, "1"], 4),
-        f"waitress, {processes} processes of 16 threads": ([*serve, str(processes)], 16),
-        f"waitress, {processes} processes of 4 threads": ([*serve, str(processes)], 4),
+        "skyquay, 1 process of 16 threads": ([*serve, "1"], 16),
+        "skyquay, 1 process of 4 threads": ([*serve, "1"], 4),
+        f"skyquay, {processes} processes of 16 threads": ([*serve, str(processes)], 16),
+        f"skyquay, {processes} processes of 4 threads": ([*serve, str(processes)], 4),
     }
     if importlib.util.find_spec("granian"):
         for threads in (1, 16):

@@ -9,7 +9,7 @@ import socket
 from service.config import Config, ConfigError
 
 BACKLOG = 1024
-"""How many connections may wait to be accepted; waitress's own number."""
+"""How many connections may wait to be accepted."""
 
 
 def bind(config: Config) -> socket.socket:

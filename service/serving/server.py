@@ -1,21 +1,23 @@
-"""One process that serves: waitress in front, worker threads behind, ended in order."""
+"""One process that serves: granian speaks HTTP, the app answers in threads, ended in order."""
 
+import asyncio
+import os
 import signal
 import socket
 import threading
-import time
-from types import SimpleNamespace
-from typing import Any, cast
+from contextlib import suppress
 
 from flask import Flask
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
-from waitress.task import WSGITask
-from waitress.wasyncore import dispatcher
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server as Granian
 
 from service.api.context import EXTENSION
 from service.config import Config
-from service.serving.listening import name_url
+from service.serving.bridge import Bridge
+from service.serving.listening import BACKLOG, name_url
 from service.serving.signals import on_signals
 from service.worker.loop import Worker
 
@@ -26,31 +28,22 @@ LINGER_S = 5.0
 """How long a process that is replaced leaves its connections open for one more request each."""
 
 CONNECTION_LIMIT = 1000
-"""How many connections one process keeps; waitress's own 100 are soon held by who sends nothing."""
+"""How many connections one process keeps."""
+
+HEADERS_TIMEOUT_S = 20
+"""How long a connection may take to bring a request's headers, its silence before them included."""
+
+HEADERS_LIMIT_BYTES = 64 * 1024
 
 
 class Server:
     """A listening socket, which is served until a signal comes."""
 
     def __init__(self, app: Flask, config: Config, listener: socket.socket) -> None:
-        self._map: dict[int, Any] = {}
-        self._server: Any = create_server(
-            app,
-            map=self._map,
-            sockets=[listener],
-            threads=config.threads,
-            connection_limit=CONNECTION_LIMIT,
-            ident=None,
-            # The app itself believes as many proxies as the settings say.
-            clear_untrusted_proxy_headers=False,
-            # The app has the last word on a body that is too large, because its answer is JSON;
-            # what is far too large is not even read: whoever sends it may have no key.
-            max_request_body_size=app.config["MAX_CONTENT_LENGTH"] * 4,
-        )
-        cast(Any, self._server).channel_class = _Channel
-        self._stopping: threading.Event = app.extensions[EXTENSION].stopping
-        self._linger_until = 0.0
         self.url = name_url(config, listener)
+        self._bridge = Bridge(app, config, max_body_bytes=app.config["MAX_CONTENT_LENGTH"])
+        self._http = Http(self._bridge, listener)
+        self._stopping: threading.Event = app.extensions[EXTENSION].stopping
 
     def run(self, worker: Worker | None, *, is_child: bool = False) -> None:
         """Serve, and work, until a signal says to leave; then finish what is under way.
@@ -62,72 +55,66 @@ class Server:
         if worker is not None:
             worker.start()
         try:
-            on_signals(self._stop)
-            if is_child:
-                signal.signal(signal.SIGHUP, self._retire)
-            while not self._stopping.is_set():
-                self._turn()
-            self._drain()
+            asyncio.run(self._serve(is_child=is_child))
         finally:
-            self._server.task_dispatcher.shutdown(timeout=1)
-            self._server.asyncore.close_all(self._map)
             if worker is not None:
                 worker.stop()
 
-    def _retire(self, *_: object) -> None:
-        if not self._stopping.is_set():
-            self._linger_until = time.monotonic() + LINGER_S
-            self._leave()
+    async def _serve(self, *, is_child: bool) -> None:
+        loop = asyncio.get_running_loop()
+        leave, stop = asyncio.Event(), asyncio.Event()
 
-    def _stop(self) -> None:
-        self._linger_until = 0.0
-        self._leave()
+        def on_retire(*_: object) -> None:
+            loop.call_soon_threadsafe(leave.set)
 
-    def _leave(self) -> None:
+        def on_stop() -> None:
+            loop.call_soon_threadsafe(stop.set)
+            on_retire()
+
+        on_signals(on_stop)
+        if is_child:
+            signal.signal(signal.SIGHUP, on_retire)
+        serving = loop.create_task(self._http.serve())
+        serving.add_done_callback(lambda _: on_stop())
+        await leave.wait()
         self._stopping.set()
-        self._server.pull_trigger()  # ends the turn that waits for something to happen
+        self._bridge.is_leaving = True
+        self._http.stop_accepting()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), LINGER_S)
+        self._http.stop()  # type: ignore[no-untyped-call]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(serving, DRAIN_TIMEOUT_S)
 
-    def _turn(self, timeout_s: float = 1.0) -> None:
-        self._server.asyncore.loop(timeout=timeout_s, map=self._map, use_poll=True, count=1)
 
-    def _drain(self) -> None:
-        dispatcher.close(self._server)  # the listening socket only: answers must still get out
-        while self._server.active_channels and time.monotonic() < self._linger_until:
-            self._turn(0.05)
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        while self._is_busy() and time.monotonic() < deadline:
-            self._turn(0.05)
+class Http(Granian):
+    """granian on a socket that other processes may serve too."""
 
-    def _is_busy(self) -> bool:
-        return any(
-            channel.requests or channel.request or channel.total_outbufs_len
-            for channel in list(self._server.active_channels.values())
+    def __init__(self, app: Bridge, listener: socket.socket) -> None:
+        self._listener_fd = listener.detach()  # granian closes it
+        super().__init__(
+            app,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backpressure=CONNECTION_LIMIT,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADERS_TIMEOUT_S * 1000, max_buffer_size=HEADERS_LIMIT_BYTES
+            ),
+            # Logs are set up already: it is to change no more than how much it says itself.
+            log_level=LogLevels.error,
+            log_dictconfig={"incremental": True, "handlers": {}, "loggers": {}},
         )
 
+    def _init_shared_socket(self) -> None:
+        """Take the socket that is there. By itself granian opens one for each process."""
+        self._shd = SocketHolder(self._listener_fd, False, BACKLOG)  # type: ignore
 
-class AnswerTask(WSGITask):
-    """Sends the head of an answer together with the first piece of its body.
+    def stop_accepting(self) -> None:
+        """Leave new connections to others, and keep those that are open.
 
-    waitress sends them one after the other. Of a process that is killed in between, a proxy has the
-    head already, and cannot ask another process any more.
-    """
-
-    def write(self, data: bytes) -> None:
-        """Send at once what waitress sends for this piece."""
-        channel, pieces = self.channel, list[bytes]()
-        self.channel = cast(Any, SimpleNamespace(server=channel.server, write_soon=pieces.append))
-        try:
-            super().write(data)
-        finally:
-            self.channel = channel
-        channel.write_soon(b"".join(pieces))
-
-    def build_response_header(self) -> bytes:
-        """Have clients of a process that leaves send their next request to whoever serves then."""
-        if not self.channel.server.accepting:
-            self.request.headers["CONNECTION"] = "close"  # type: ignore[attr-defined]
-        return super().build_response_header()
-
-
-class _Channel(HTTPChannel):
-    task_class = AnswerTask
+        granian can only do both at once. So its number for the listening socket becomes that of a
+        socket that gets no connections.
+        """
+        with socket.socket() as deaf:
+            os.dup2(deaf.fileno(), self._listener_fd)

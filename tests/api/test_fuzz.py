@@ -4,19 +4,17 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from waitress.server import create_server
 
 from service import keys
 from service.app import create_app
 from service.model.documents import Key
+from tests.serving.test_server import served
 from tests.support import (
     DEPLOY,
     NOON,
@@ -47,7 +45,7 @@ expected-statuses = ["2xx", 302, 400, 409]
 
 @pytest.fixture
 def fuzzed_server(config, store, memory_nodes, worker, mongo_client):
-    """The app on waitress, and a key with all rights, which comes back when it is revoked."""
+    """The app as a process serves it, and a key with all rights, back when it is revoked."""
     a_user(store)
     a_node(store, memory_nodes)
     an_image(store)
@@ -57,14 +55,8 @@ def fuzzed_server(config, store, memory_nodes, worker, mongo_client):
     app.before_request_funcs.setdefault(None, []).insert(
         0, lambda: put_back(mongo_client[config.database]["keys"], document)
     )
-    server = create_server(app, host="127.0.0.1", port=0, threads=4, ident=None)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}", value
-    with suppress(OSError):
-        server.trigger.pull_trigger(server.close)
-    thread.join(timeout=10)
-    server.task_dispatcher.shutdown()
+    with served(app, settings, max_body_bytes=app.config["MAX_CONTENT_LENGTH"]) as port:
+        yield f"http://127.0.0.1:{port}", value
 
 
 def put_back(collection, document: Key) -> None:

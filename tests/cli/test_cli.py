@@ -577,7 +577,7 @@ def test_every_option_is_explained(name):
     ("imported", "left_out"),
     [
         ("service.cli", {"pymongo", "flask", "marshmallow", "requests", "service.store"}),
-        ("service.cli.running", {"flask", "werkzeug", "waitress", "limits", "service.api"}),
+        ("service.cli.running", {"flask", "werkzeug", "granian", "limits", "service.api"}),
     ],
 )
 def test_a_command_imports_what_it_needs(imported, left_out):

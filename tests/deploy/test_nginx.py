@@ -11,16 +11,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
-from waitress.adjustments import Adjustments
 
 from service.contract.base import MAX_WAIT_S
-from service.serving.server import AnswerTask
 from tests.nginx import (
     FILES,
     answer_ok,
@@ -344,6 +341,35 @@ def test_a_key_that_comes_in_the_clear_is_refused(tls_nginx, live_server, header
     assert ('"status":403' in logged, live_server.key in logged) == (True, False)
 
 
+def test_one_address_has_so_many_requests_at_a_time(tmp_path):
+    """
+    Who has too many under way is refused one more, in JSON, until others are answered.
+    """
+    site = FILES.joinpath("skyquay.conf").read_text()
+    limit = int(re.search(r"limit_conn skyquay_addresses (\d+);", site)[1])
+    waiting, go_on = threading.Semaphore(0), threading.Event()
+
+    def wait(request):
+        waiting.release()
+        go_on.wait(30)
+        answer_ok(request)
+
+    with (
+        run_upstream(wait) as upstream,
+        run_nginx(tmp_path, upstream.address) as nginx,
+        ThreadPoolExecutor(limit) as clients,
+    ):
+        others = [clients.submit(requests.get, nginx.url, timeout=30) for _ in range(limit)]
+        for _ in others:
+            assert waiting.acquire(timeout=30)
+        refused = requests.get(nginx.url, timeout=30)
+        go_on.set()
+        statuses = {other.result().status_code for other in others}
+
+    assert (429, {200}) == (refused.status_code, statuses)
+    assert {"error", "code", "details"} == set(refused.json())
+
+
 # What reaches the application
 
 
@@ -543,26 +569,6 @@ class Readers:
                 answer = ask.get(self._url, headers=self._headers, timeout=30)
                 with self._lock:
                     self.statuses[answer.status_code] += 1
-
-
-def test_an_answer_is_sent_whole():
-    """
-    What Skyquay answers leaves it in one piece: a killed process has sent all of it or nothing,
-    and nginx cannot ask again once it has some.
-    """
-    sent = []
-    task = AnswerTask(
-        SimpleNamespace(
-            write_soon=sent.append, server=SimpleNamespace(adj=Adjustments(), accepting=True)
-        ),
-        SimpleNamespace(version="1.1", headers={}, command="GET"),
-    )
-    task.complete, task.status, task.content_length = True, "200 OK", 2
-    task.write(b"{}")
-
-    assert [True] == [
-        piece.startswith(b"HTTP/1.1 200 OK") and piece.endswith(b"\r\n\r\n{}") for piece in sent
-    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
