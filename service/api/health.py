@@ -1,7 +1,7 @@
 """Health endpoints. They need no key."""
 
 from service.api.blueprint import Blueprint
-from service.api.context import app_context
+from service.api.context import BRIEFLY_S, app_context
 from service.contract.home import HealthAnswer
 from service.errors import StoreFailure, Unready
 
@@ -26,8 +26,9 @@ def readyz() -> str:
     can be worked on. 503 when not.
     """
     ctx = app_context()
-    ctx.store.ping()
     reasons: dict[str, list[str]] = {}
+    with ctx.store.bounded(BRIEFLY_S):
+        ctx.store.ping()
     try:
         ctx.prepare()
     except StoreFailure as exc:

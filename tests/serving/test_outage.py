@@ -14,6 +14,7 @@ from waitress.server import create_server
 from service.app import create_app
 from service.serving import embedded_mongod
 from service.store import Store
+from tests.serving.test_server import served
 from tests.support import ApiClient, a_key, eventually
 
 pytestmark = pytest.mark.spawns
@@ -135,3 +136,25 @@ def test_health_is_told_while_many_wait(own_config, own_store, memory_nodes, mon
     server.task_dispatcher.shutdown()
 
     assert {200} == statuses
+
+
+def test_health_is_told_from_the_first_moment_on(own_config, own_store, memory_nodes, mongod):
+    """
+    Where all threads wait for a database that has just gone away, the process says at once that it
+    runs, and soon that it is not ready.
+    """
+    config = replace(own_config, threads=2)
+    app = create_app(config, own_store, memory_nodes)
+    headers = {"x-api-key": a_key(own_store)}
+
+    with served(app, config) as port, away(mongod), ThreadPoolExecutor(8) as clients:
+        url = f"http://127.0.0.1:{port}"
+        waiting = [
+            clients.submit(requests.get, f"{url}/api/users", headers=headers, timeout=FULL_S * 6)
+            for _ in range(8)
+        ]
+        health = requests.get(f"{url}/healthz", timeout=BRIEF_S).status_code
+        ready = requests.get(f"{url}/readyz", timeout=BRIEF_S).status_code
+        statuses = {each.result().status_code for each in waiting}
+
+    assert (200, 503, {503}) == (health, ready, statuses)
