@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import threading
@@ -27,13 +28,16 @@ DRAIN_TIMEOUT_S = 10.0
 LINGER_S = 5.0
 """How long a process that is replaced leaves its connections open for one more request each."""
 
-CONNECTION_LIMIT = 1000
-"""How many connections one process keeps."""
+CONNECTION_LIMIT = 4000
+"""How many connections one process keeps, where it may have as many files open."""
+
+OTHER_FILES = 200
+"""How many files a process needs besides: connections to the database and to nodes."""
 
 HEADERS_TIMEOUT_S = 20
 """How long a connection may take to bring a request's headers, its silence before them included."""
 
-HEADERS_LIMIT_BYTES = 64 * 1024
+HEADERS_LIMIT_BYTES = 32 * 1024
 
 
 class Server:
@@ -87,6 +91,20 @@ class Server:
             await asyncio.wait_for(serving, DRAIN_TIMEOUT_S)
 
 
+def _allow_connections() -> int:
+    """Have the system allow this process as many connections; return how many it does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTION_LIMIT + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError):  # then fewer must do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTION_LIMIT
+    return max(1, min(CONNECTION_LIMIT, soft - OTHER_FILES))
+
+
 class Http(Granian):
     """granian on a socket that other processes may serve too."""
 
@@ -97,7 +115,7 @@ class Http(Granian):
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             websockets=False,
-            backpressure=CONNECTION_LIMIT,
+            backpressure=_allow_connections(),
             http1_settings=HTTP1Settings(
                 header_read_timeout=HEADERS_TIMEOUT_S * 1000, max_buffer_size=HEADERS_LIMIT_BYTES
             ),
