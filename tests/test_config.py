@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import app, keys, nodes, store, users
+from service import app, enrolment, keys, store, users
 from service.api import context
 from service.config import (
     OF_OTHERS,
@@ -190,7 +190,7 @@ def test_what_is_no_setting_any_more_says_what_it_is():
         "pull_s": f"{engine.PULL_TIMEOUT_S:g} s",
         "lease_s": f"{loop.LEASE_S:g} s",
         "wait_s": f"{context.WAIT_S:g} s",
-        "configure_key_s": f"{nodes.CONFIGURE_KEY_LIFETIME.total_seconds():g} s",
+        "configure_key_s": f"{enrolment.CONFIGURE_KEY_LIFETIME.total_seconds():g} s",
         "operation_days": f"{store.KEEP_OPERATIONS_S / 86400:g} days",
         "node_operations": f"{loop.NODE_OPERATIONS}",
         "failure_rate": f"{app.FAILURES_A_MINUTE} a minute",

@@ -44,6 +44,7 @@ OF_THE_FRAMEWORK = {
     (413, "request_entity_too_large"),
     (415, "unsupported_media_type"),
 }
+OF_THE_SERVER = {(408, "request_timeout")}
 WHAT_IS_NOT_FOUND = {"user", "instance", "image", "node", "key", "operation"}
 
 
@@ -433,7 +434,7 @@ def test_the_page_on_errors_lists_the_codes():
         for status, code, _, _ in read_table(ERRORS, "<!-- codes -->")
     ]
 
-    assert sorted(known | unknown | OF_THE_FRAMEWORK) == sorted(table)
+    assert sorted(known | unknown | OF_THE_FRAMEWORK | OF_THE_SERVER) == sorted(table)
 
 
 def test_the_table_of_instances_is_the_lifecycles():

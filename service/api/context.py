@@ -23,6 +23,10 @@ WAIT_S = 10.0
 """How long delete, suspend and unsuspend wait for the node."""
 
 
+BRIEFLY_S = 1.0
+"""How long a request waits for a database that did not answer the one before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The collaborators of one app; `create_app` puts them there."""

@@ -10,16 +10,13 @@ from flask import Flask, Response, g, request
 from service.api import audit_trail, compatibility, headers, telemetry
 from service.api.auth import authenticate
 from service.api.call import Call, current_call
-from service.api.context import Context, app_context
+from service.api.context import BRIEFLY_S, Context, app_context
 from service.api.endpoints import POLICIES
 from service.api.policy import EndpointPolicy
 from service.api.throttle import Throttle
 from service.config import Config
 from service.model.addresses import find_caller
 from service.telemetry import metrics
-
-BRIEFLY_S = 1.0
-"""How long a request waits for a database that did not answer the one before."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _NO_ENDPOINT = EndpointPolicy()

@@ -20,6 +20,7 @@ from tests.support import (
     a_deploy,
     a_node,
     a_user,
+    an_app,
     an_image,
     run_due,
     told,
@@ -185,7 +186,7 @@ def test_every_endpoint_with_a_key_out_of_place(config, store, memory_nodes, gra
     """
     An expired key is a 401 at every endpoint, and one from elsewhere a 403.
     """
-    app = create_app(config, store, memory_nodes, now=lambda: NOON)
+    app = an_app(config, store, memory_nodes, now=lambda: NOON)
     bearer = a_bearer(ApiClient(app.test_client(), None), store, **grant)
 
     statuses = {knock(bearer, *endpoint).status for endpoint in ENDPOINTS}
@@ -443,7 +444,7 @@ def test_a_key_makes_none_that_may_do_more(config, store, memory_nodes, grant, w
     """
     What the maker may not do itself is a 403, and no key is made.
     """
-    app = create_app(config, store, memory_nodes, now=lambda: NOON)
+    app = an_app(config, store, memory_nodes, now=lambda: NOON)
     bearer = a_bearer(ApiClient(app.test_client(), None), store, **grant)
     before = store.keys.count()
 

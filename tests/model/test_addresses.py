@@ -73,7 +73,6 @@ def strict(config):
         config,
         allow_loopback_nodes=False,
         secret_key="a secret key of the tests",
-        connect_timeout_s=0.5,
     )
 
 
@@ -352,24 +351,6 @@ def test_the_local_node_is_trusted(store, memory_nodes, config):
 
 
 @pytest.mark.fresh_database
-def test_nodes_of_earlier_versions_are_trusted(store, memory_nodes, mongo_client, config):
-    """
-    A node that has no word of it yet is called as before, in plain.
-    """
-    node = a_node(store, memory_nodes)
-    fields = {"trusted_address": "", "tls": ""}
-    database = mongo_client[config.database]
-    database["nodes"].update_one(
-        {"_id": node["_id"]}, {"$unset": fields}, bypass_document_validation=True
-    )
-    database["meta"].drop()
-
-    store.prepare()
-
-    after = store.nodes.get(node["_id"])
-    assert (True, None) == (after["trusted_address"], after["tls"])
-
-
 # Who sends us elsewhere
 
 

@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from service.worker.interruptions import LeaseLost
 from tests.sick_engines import SickEngines
 from tests.support import AT_NOON, NOON, a_node, an_order, eventually, run_due
 
-BRIEF_WORKER = (sys.executable, "-m", "tests.brief_worker")
+BRIEF_WORKER = (Path(sys.executable), "-m", "tests.brief_worker")
 
 SHORT_S = 0.2
 """A lease that runs out while a test waits for it."""
