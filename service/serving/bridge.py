@@ -53,12 +53,18 @@ class Bridge:
     def __init__(self, app: "WSGIApplication", config: Config, *, max_body_bytes: int) -> None:
         self.is_leaving = False
         """Set to have clients connect anew after the next answer."""
+        self.begun = asyncio.Event()
+        """Set when requests come in."""
         self._max_body_bytes = max_body_bytes
         self._counts_callers = not config.trusted_proxies
         self._in_flight = Counter[str]()
         self._held_bytes = 0
         self._lane = _Lane(app, threads=config.threads)
         self._own_lanes = {path: _Lane(app, threads=1) for path in OWN_THREAD}
+
+    def __rsgi_init__(self, _: asyncio.AbstractEventLoop) -> None:
+        """Note that granian begins. It does so before it lets the loop go on."""
+        self.begun.set()
 
     async def __call__(self, scope: Scope, proto: RSGIHTTPProtocol) -> None:
         """Answer a request, in one piece."""

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 
 from flask import Flask
@@ -28,6 +29,9 @@ DRAIN_TIMEOUT_S = 10.0
 LINGER_S = 5.0
 """How long a process that is replaced leaves its connections open for one more request each."""
 
+NATIVE_THREADS_TIMEOUT_S = 2.0
+"""How long granian's own threads may take to end after it."""
+
 CONNECTION_LIMIT = 4000
 """How many connections one process keeps, where it may have as many files open."""
 
@@ -48,6 +52,8 @@ class Server:
         self._bridge = Bridge(app, config, max_body_bytes=app.config["MAX_CONTENT_LENGTH"])
         self._http = Http(self._bridge, listener)
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping
+        self._leave, self._stop = asyncio.Event(), asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, worker: Worker | None, *, is_child: bool = False) -> None:
         """Serve, and work, until a signal says to leave; then finish what is under way.
@@ -56,39 +62,60 @@ class Server:
         child SIGHUP says that others serve on: each of its connections may still bring a request,
         which is answered with `Connection: close`.
         """
-        if worker is not None:
-            worker.start()
+        on_signals(self._on_stop)
+        if is_child:
+            signal.signal(signal.SIGHUP, self._on_retire)
         try:
-            asyncio.run(self._serve(is_child=is_child))
+            if worker is not None:
+                worker.start()
+            asyncio.run(self._serve())
         finally:
             if worker is not None:
                 worker.stop()
+            _await_native_threads()
 
-    async def _serve(self, *, is_child: bool) -> None:
-        loop = asyncio.get_running_loop()
-        leave, stop = asyncio.Event(), asyncio.Event()
+    def _on_retire(self, *_: object) -> None:
+        if self._loop is None:
+            self._leave.set()  # it is not served yet, so nobody waits for this
+        else:
+            self._loop.call_soon_threadsafe(self._leave.set)
 
-        def on_retire(*_: object) -> None:
-            loop.call_soon_threadsafe(leave.set)
+    def _on_stop(self) -> None:
+        if self._loop is None:
+            self._stop.set()
+        else:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._on_retire()
 
-        def on_stop() -> None:
-            loop.call_soon_threadsafe(stop.set)
-            on_retire()
-
-        on_signals(on_stop)
-        if is_child:
-            signal.signal(signal.SIGHUP, on_retire)
-        serving = loop.create_task(self._http.serve())
-        serving.add_done_callback(lambda _: on_stop())
-        await leave.wait()
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        serving = self._loop.create_task(self._http.serve())
+        serving.add_done_callback(lambda _: self._on_stop())
+        # granian does not hear a stop that comes before it serves.
+        begun = self._loop.create_task(self._bridge.begun.wait())
+        await asyncio.wait({serving, begun}, return_when=asyncio.FIRST_COMPLETED)
+        await self._leave.wait()
         self._stopping.set()
         self._bridge.is_leaving = True
         self._http.stop_accepting()
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LINGER_S)
+            await asyncio.wait_for(self._stop.wait(), LINGER_S)
         self._http.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError):
             await asyncio.wait_for(serving, DRAIN_TIMEOUT_S)
+
+
+def _await_native_threads() -> None:
+    """Wait until granian's own threads have ended.
+
+    One that still runs when the interpreter is gone calls into it, and aborts the process.
+    """
+    deadline = time.monotonic() + NATIVE_THREADS_TIMEOUT_S
+    while time.monotonic() < deadline:
+        known = {str(thread.native_id) for thread in threading.enumerate()}
+        if known.issuperset(os.listdir("/proc/self/task")):
+            return
+        time.sleep(0.005)
 
 
 def _allow_connections() -> int:
