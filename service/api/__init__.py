@@ -6,27 +6,15 @@ from typing import Any
 import flask_smorest
 import orjson
 from flask import Flask, Response
-from flask.json.provider import JSONProvider
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
 from service.api import pipeline, rendering, telemetry
+from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
 from service.config import Config
 from service.contract.base import ErrorAnswer
 from service.errors import ServiceError
-
-
-class OrjsonProvider(JSONProvider):
-    """JSON by orjson: strict, fast, and datetimes as RFC 3339."""
-
-    def dumps(self, obj: Any, **kwargs: Any) -> str:
-        """Write JSON text."""
-        return orjson.dumps(obj, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS).decode()
-
-    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """Read JSON text. Refuses NaN, lone surrogates and what is no UTF-8."""
-        return orjson.loads(s)
 
 
 class Api(flask_smorest.Api):

@@ -3,9 +3,10 @@
 A key that was made with `compatibility` "0.3.0" gets them; docs/compatibility.md lists them all.
 """
 
-from flask import Response, jsonify, request
+from flask import Response, request
 
 from service.api.call import Call
+from service.api.encoding import json_answer
 
 _FOUND = {"users.get_user": 200, "instances.delete_instance": 200}
 """Where the last version answers success with 200 instead of 201."""
@@ -30,6 +31,4 @@ def _adapt_node_deletion(call: Call, answer: Response) -> Response:
     if answer.status_code != 201 and not unknown:
         return answer
     body = {"message": "The node is deleted.", "instances": 0} if unknown else answer.get_json()
-    adapted = jsonify({**body, "Message": body["message"]})
-    adapted.status_code = 201
-    return adapted
+    return json_answer({**body, "Message": body["message"]}, 201)

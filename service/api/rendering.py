@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any
 
-from flask import Response, current_app, jsonify
+from flask import Response, current_app
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -15,6 +15,7 @@ from werkzeug.exceptions import (
 from service.api.auth import count_rejection
 from service.api.call import Rate, current_call
 from service.api.context import app_context
+from service.api.encoding import json_answer
 from service.api.throttle import set_headers
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 
@@ -56,9 +57,7 @@ def render_unknown(error: Exception) -> Response:
 def _render(status: int, message: str, code: str, details: dict[str, Any]) -> Response:
     """Shape every error there is."""
     current_call().error_code = code
-    answer = jsonify({"error": message, "code": code, "details": details})
-    answer.status_code = status
-    return answer
+    return json_answer({"error": message, "code": code, "details": details}, status)
 
 
 def _explain(error: HTTPException) -> str:
