@@ -12,19 +12,12 @@ import structlog
 
 from service.config import Config, pop_ignored
 from service.model.lifecycle import ENDED
+from service.telemetry.json_lines import JsonFormatter
 
 log = logging.getLogger(__name__)
 
 # Below this level these print what they send and get: documents, with hashes of passwords.
 NOISY_LOGGERS = ("pymongo", "urllib3", "docker", "websocket", "werkzeug")
-
-_SHARED: list[structlog.types.Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.ExtraAdder(),
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
 
 # What a person at a terminal does not look for in a line that all is well.
 _DETAILS = ("level", "logger", "request_id", "requested_in", "operation_id", "key_id", "node_id",
@@ -40,15 +33,7 @@ def set_up(config: Config, *, colors: bool = False) -> None:
         config.log_format == "auto" and not sys.stderr.isatty()
     )
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(_for_machines() if as_json else _for_people(colors)),
-            ],
-        )
-    )
+    handler.setFormatter(JsonFormatter() if as_json else _for_people(colors))
     if not as_json and config.log_level != "DEBUG":
         handler.addFilter(_is_for_people)
     root = logging.getLogger()
@@ -75,18 +60,27 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     return record.name != "skyquay.request"
 
 
-def _for_people(colors: bool) -> list[structlog.types.Processor]:
-    return [
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        _shorten,
-        structlog.dev.ConsoleRenderer(
-            colors=colors,
-            pad_event_to=0,
-            pad_level=False,
-            # The default shows the values of all variables, keys and passwords among them.
-            exception_formatter=structlog.dev.plain_traceback,
-        ),
-    ]
+def _for_people(colors: bool) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _shorten,
+            structlog.dev.ConsoleRenderer(
+                colors=colors,
+                pad_event_to=0,
+                pad_level=False,
+                # The default shows the values of all variables, keys and passwords among them.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ],
+    )
 
 
 def _shorten(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -101,7 +95,3 @@ def _shorten(_: object, __: str, event: structlog.types.EventDict) -> structlog.
     return {
         name: value for name, value in event.items() if name not in _DETAILS and value is not None
     }
-
-
-def _for_machines() -> list[structlog.types.Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -1,15 +1,18 @@
 """What a person at a terminal sees of the log."""
 
 import io
+import json
 import logging
 import os
 import pty
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from service.config import Config
 from service.telemetry import logs
@@ -92,6 +95,43 @@ def test_a_warning_has_all_fields(terminal):
     logging.getLogger("service.x").warning("odd", extra={"request_id": "r1", "error": None})
 
     assert "[warning] odd [service.x] error=None request_id=r1\n" == CLOCK.sub("", told())
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (ValueError("x"), "ValueError('x')"),
+        (b"x", "b'x'"),
+        (datetime(2026, 1, 2), "datetime.datetime(2026, 1, 2, 0, 0)"),
+        (2**70, 2**70),
+        ("\ud800", "\ud800"),
+        ("é\x9b31m\u2028", "é\x9b31m\u2028"),
+        ({1: None}, {"1": None}),
+    ],
+)
+def test_a_json_line_says_what_json_cannot(logged, value, written):
+    """
+    Any value is written, as its `repr` where JSON has none, and in ASCII: it controls no terminal.
+    """
+    logging.getLogger("service.x").warning("odd", extra={"value": value})
+
+    assert written == json.loads(logged.getvalue())["value"]
+    assert logged.getvalue().isascii()
+
+
+def test_a_json_line_has_what_is_bound_and_what_is_given(logged):
+    """
+    What is given wins over what is bound, and the time is UTC.
+    """
+    with structlog.contextvars.bound_contextvars(request_id="r1", kind="bound"):
+        logging.getLogger("service.x").warning("odd %s", 1, extra={"kind": "given", "n": None})
+
+    line = json.loads(logged.getvalue())
+    assert datetime.fromisoformat(line.pop("timestamp")).tzinfo == UTC
+    assert {
+        "event": "odd 1", "kind": "given", "request_id": "r1",
+        "level": "warning", "logger": "service.x", "n": None,
+    } == line  # fmt: skip
 
 
 @pytest.mark.spawns
