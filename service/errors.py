@@ -185,7 +185,7 @@ class NodeRefused(NodeFailure):
 
 
 class Busy(ServiceError):
-    """As many requests as may wait for nodes do so already. Nothing was done; ask again."""
+    """As many requests as may wait do so already. Nothing was done; ask again."""
 
     status = 503
     code = "busy"

@@ -175,13 +175,14 @@ def authenticate(store: Store, key: str, *, now: datetime, address: str | None =
 
     Raises Unauthorized, and Forbidden for one that may not be used from `address`.
     """
-    document = store.keys.find_by_digest(digest(key)) if key else None
+    document = store.keys.find_known(digest(key)) if key else None
     if document is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
     check(document, key, address=address, now=now)
     used = document["last_used_at"]
     if used is None or now - used >= TOUCH_EVERY:
         store.keys.touch(document["_id"], now=now, unless_since=now - TOUCH_EVERY)
+        document["last_used_at"] = now  # where it is known for a while, so that this is done once
     if digest(key) != document["digest"]:
         return {**document, "scopes": sorted(expand(document["scopes"]) - {"keys:write"})}
     return document
@@ -239,7 +240,8 @@ def rotate(
 ) -> tuple[Key, str]:
     """Give a key a new value; the one before works `overlap_s` seconds more.
 
-    One that is older still is worthless at once. Raises Conflict when somebody else rotates it now.
+    One that is older still is worthless. No process knows the key as it was any more. Raises
+    Conflict when somebody else rotates it now.
     """
     value, old = new_value(), key["retiring"]
     before = key.get("spent", [old["digest"]] if old else [])
@@ -252,12 +254,16 @@ def rotate(
     rotated = store.keys.rotate(key, changes)
     if rotated is None:
         raise Conflict("The key was rotated or revoked meanwhile.")
+    store.keys.outlast_caches()
     return rotated, value
 
 
 def revoke(store: Store, key_id: str) -> bool:
-    """Make a key worthless from now on. False when there was none of this id."""
-    return store.keys.remove(key_id)
+    """Make a key worthless, in all processes. False when there was none of this id."""
+    removed = store.keys.remove(key_id)
+    if removed:
+        store.keys.outlast_caches()
+    return removed
 
 
 def _access(grant: Grant) -> Access:

@@ -169,4 +169,7 @@ def delete(store: Store, user_id: str) -> int:
             )
         return store.keys.remove_of_user(user_id, session=session)
 
-    return store.transaction(write)
+    revoked = store.transaction(write)
+    if revoked:
+        store.keys.outlast_caches()
+    return revoked

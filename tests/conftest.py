@@ -24,6 +24,7 @@ from service.app import make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
+from service.store import key_cache
 from service.telemetry import logs
 from tests import spawning
 from tests.support import (
@@ -109,6 +110,15 @@ def cheap_routes():
     Rule._compile_builder = look_up
     yield
     Rule._compile_builder = compile_builder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keys_read_each_time():
+    """Remember no keys, so that no revocation waits: tests of that bring a cache of their own."""
+    before = key_cache.LIFETIME_S
+    key_cache.LIFETIME_S = 0
+    yield
+    key_cache.LIFETIME_S = before
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, store
 from service.api.context import app_context, now
+from service.api.waiting import changing_keys
 from service.contract.keys import (
     CreateKey,
     KeyAnswer,
@@ -76,7 +77,8 @@ def create_key(order: KeyOrder) -> KeyWithValue:
 def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
     key = keys.get_covered(store(), caller(), key_id)
-    rotated, value = keys.rotate(store(), key, overlap_s=overlap_s, now=now())
+    with changing_keys():
+        rotated, value = keys.rotate(store(), key, overlap_s=overlap_s, now=now())
     record_change(rotated)
     return {**rotated, "value": value}
 
@@ -92,6 +94,8 @@ def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
 )
 def revoke_key(key_id: str) -> str:
     """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""
-    keys.revoke(store(), keys.get_covered(store(), caller(), key_id)["_id"])
+    key = keys.get_covered(store(), caller(), key_id)
+    with changing_keys():
+        keys.revoke(store(), key["_id"])
     record_change(None)
     return key_id

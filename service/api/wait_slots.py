@@ -36,7 +36,7 @@ class WaitSlots:
         """Take a slot. Raises Busy when there is none."""
         with self.try_slot(holder) as taken:
             if not taken:
-                raise Busy("As many requests as may wait for nodes do so already.")
+                raise Busy("As many requests as may wait do so already.")
             yield
 
     def _release(self, holder: str) -> None:

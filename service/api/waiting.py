@@ -1,7 +1,7 @@
 """Requests that wait for a node: how long, and how many of them at once."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from service import keys, operations
 from service.api.call import caller, current_call, store
@@ -35,6 +35,21 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         )
     current_call().bound_rest()
     return ended
+
+
+@contextmanager
+def changing_keys() -> Iterator[None]:
+    """Let a request revoke or rotate keys, which waits until every process knows of it.
+
+    Who has a limited key takes a slot for that, so that nobody can hold all threads. Raises Busy;
+    whoever has all rights can revoke a key whatever others wait for.
+    """
+    slots = app_context().wait_slots
+    limited = keys.access_of(caller()).is_limited
+    with slots.slot(keys.family_of(caller())) if limited else nullcontext():
+        yield
+    current_call().end_bound()
+    current_call().bound_rest()
 
 
 @contextmanager

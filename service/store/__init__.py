@@ -42,6 +42,7 @@ from service.store.collection import Indexes, Session, translate, translated
 from service.store.failed_attempts import FailedAttempts
 from service.store.images import Images
 from service.store.instances import Instances
+from service.store.key_cache import KeyCache
 from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.nodes import Nodes
@@ -108,6 +109,7 @@ class Store:
         database: str,
         *,
         keep_audit_s: float = KEEP_AUDIT_S,
+        key_cache: KeyCache | None = None,
         record_command: RecordCommand | None = None,
         record_operation: RecordOperation | None = None,
     ) -> None:
@@ -135,7 +137,7 @@ class Store:
         self._database = self._client[database]
         self.users = Users(self._database["users"])
         self.images = Images(self._database["images"])
-        self.keys = Keys(self._database["keys"])
+        self.keys = Keys(self._database["keys"], cache=key_cache or KeyCache())
         self.nodes = Nodes(self._database["nodes"])
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
