@@ -24,7 +24,7 @@ from service.app import make_store, make_worker
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
-from service.store import key_cache
+from service.store import read_cache
 from service.telemetry import logs
 from tests import spawning
 from tests.support import (
@@ -113,12 +113,12 @@ def cheap_routes():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def keys_read_each_time():
-    """Remember no keys, so that no revocation waits: tests of that bring a cache of their own."""
-    before = key_cache.LIFETIME_S
-    key_cache.LIFETIME_S = 0
+def documents_read_each_time():
+    """Remember no documents, so that no revocation waits: tests of that bring a cache."""
+    before = read_cache.LIFETIME_S
+    read_cache.LIFETIME_S = 0
     yield
-    key_cache.LIFETIME_S = before
+    read_cache.LIFETIME_S = before
 
 
 @pytest.fixture(scope="session", autouse=True)

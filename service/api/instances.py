@@ -1,5 +1,7 @@
 """Instance endpoints."""
 
+from collections.abc import Mapping
+
 from service import instances, keys, operations
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
@@ -22,7 +24,7 @@ from service.contract.instances import (
     UserRef,
 )
 from service.errors import InvalidInput
-from service.model.documents import Instance, Operation
+from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import OperationKind
 from service.model.orders import Deletion, Order
 
@@ -45,7 +47,7 @@ def list_instances() -> list[InstanceOnNode]:
 @blueprint.answers(200, InstanceAnswer, *WITH_BODY, *ALWAYS, description="The instance.")
 def get_instance(reference: str) -> InstanceOnNode:
     """Get one instance by its id or its container's. An unknown one is a 400."""
-    return _add_nodes([store().instances.get_by_reference(reference)])[0]
+    return _add_known_nodes([store().instances.get_by_reference(reference)])[0]
 
 
 @blueprint.post("/getUserInstance")
@@ -64,9 +66,10 @@ def get_user_instances(user_id: str) -> list[InstanceOnNode]:
 
     For a key without `users:read` an unknown user has no instances, which reveals nothing.
     """
-    if keys.access_of(caller()).may("users:read"):
-        store().users.get(user_id, field="userId")
-    return _add_nodes(store().instances.list_owned(user_id))
+    found = store().instances.list_owned(user_id)
+    if not found and keys.access_of(caller()).may("users:read"):
+        store().users.get(user_id, field="userId")  # who has instances exists
+    return _add_known_nodes(found)
 
 
 @blueprint.post("/instances/deploy")
@@ -232,8 +235,15 @@ def _record_latest(instance: Instance) -> Instance:
 
 def _add_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
     nodes = store().nodes.list_by_ids({document["node_id"] for document in documents})
-    by_id = {node["_id"]: node for node in nodes}
+    return _join(documents, {node["_id"]: node for node in nodes})
+
+
+def _add_known_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
+    return _join(documents, store().nodes.find_known({each["node_id"] for each in documents}))
+
+
+def _join(documents: list[Instance], nodes: Mapping[str, Node]) -> list[InstanceOnNode]:
     return [
-        {**document, "node": by_id.get(document["node_id"]), "operation_id": None}
+        {**document, "node": nodes.get(document["node_id"]), "operation_id": None}
         for document in documents
     ]

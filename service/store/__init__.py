@@ -42,11 +42,11 @@ from service.store.collection import Indexes, Session, translate, translated
 from service.store.failed_attempts import FailedAttempts
 from service.store.images import Images
 from service.store.instances import Instances
-from service.store.key_cache import KeyCache
 from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.nodes import Nodes
 from service.store.operations import Operations
+from service.store.read_cache import ReadCache
 from service.store.settings import Settings
 from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
@@ -109,7 +109,6 @@ class Store:
         database: str,
         *,
         keep_audit_s: float = KEEP_AUDIT_S,
-        key_cache: KeyCache | None = None,
         record_command: RecordCommand | None = None,
         record_operation: RecordOperation | None = None,
     ) -> None:
@@ -137,8 +136,8 @@ class Store:
         self._database = self._client[database]
         self.users = Users(self._database["users"])
         self.images = Images(self._database["images"])
-        self.keys = Keys(self._database["keys"], cache=key_cache or KeyCache())
-        self.nodes = Nodes(self._database["nodes"])
+        self.keys = Keys(self._database["keys"], cache=ReadCache())
+        self.nodes = Nodes(self._database["nodes"], cache=ReadCache())
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])
@@ -174,7 +173,9 @@ class Store:
         if user_id is not None:
             store.users = Users(self._database["users"], only={"_id": user_id})
         if node_ids is not None:
-            store.nodes = Nodes(self._database["nodes"], only={"_id": limits["node_id"]})
+            store.nodes = Nodes(
+                self._database["nodes"], cache=ReadCache(0), only={"_id": limits["node_id"]}
+            )
         store.instances = Instances(self._database["instances"], moves=self._moves, only=only)
         store.operations = Operations(
             self._database["operations"],

@@ -10,7 +10,7 @@ from pymongo.collection import Collection as MongoCollection
 from service.errors import Unauthorized
 from service.model.documents import Key
 from service.store.collection import Collection, Indexes, Session, translated
-from service.store.key_cache import KeyCache
+from service.store.read_cache import ReadCache
 
 INDEXES: Indexes = [
     {"keys": [("digest", 1)], "unique": True},
@@ -30,12 +30,14 @@ class Keys(Collection[Key]):
 
     what = "key"
 
-    def __init__(self, collection: MongoCollection[dict[str, Any]], *, cache: KeyCache) -> None:
+    def __init__(
+        self, collection: MongoCollection[dict[str, Any]], *, cache: ReadCache[Key]
+    ) -> None:
         super().__init__(collection)
         self._cache = cache
 
     def find_known(self, digest: str) -> Key | None:
-        """Read like `find_by_digest`, or as it was a moment ago: see `KeyCache`."""
+        """Read like `find_by_digest`, or as it was a moment ago: see `ReadCache`."""
         return self._cache.find(digest, self.find_by_digest)
 
     def outlast_caches(self) -> None:

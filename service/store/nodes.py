@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from pymongo import ReturnDocument
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
@@ -14,6 +15,7 @@ from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.due import Limits
 from service.store.lease import LeaseField
+from service.store.read_cache import ReadCache
 
 INDEXES: Indexes = [
     {"keys": [("probed_at", 1)]},
@@ -45,6 +47,28 @@ class Nodes(Collection[Node]):
     """The nodes."""
 
     what = "node"
+
+    def __init__(
+        self,
+        collection: MongoCollection[dict[str, Any]],
+        *,
+        cache: ReadCache[Node],
+        only: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(collection, only=only)
+        self._cache = cache
+
+    def find_known(self, node_ids: set[str]) -> dict[str, Node]:
+        """Find the nodes of these ids that exist, by id, as they are or were a moment ago.
+
+        What a request changes of its address, its name and its status is seen by the next: that is
+        only the status of a node that was not enrolled, and such a one is read each time.
+        """
+        return self._cache.find_each(
+            node_ids,
+            lambda ids: {node["_id"]: node for node in self.list_by_ids(ids)},
+            keeps=lambda node: node["status"] != NodeStatus.UNCONFIGURED,
+        )
 
     @translated
     def list_by_ids(self, node_ids: set[str]) -> list[Node]:

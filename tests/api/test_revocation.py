@@ -6,8 +6,8 @@ import pytest
 
 from service import keys
 from service.api.wait_slots import WaitSlots
-from service.store.key_cache import KeyCache
 from service.store.keys import Keys
+from service.store.read_cache import ReadCache
 from tests.support import NOON, ApiClient, a_key, an_app
 
 MINE = {"name": "k", "scopes": ["instances:read"]}
@@ -34,7 +34,7 @@ def clients(config, store, memory_nodes):
     made = []
     for _ in range(2):
         own = copy(store)
-        own.keys = Keys(store.keys._collection, cache=KeyCache(1, clock=clock, pause=clock.pause))
+        own.keys = Keys(store.keys._collection, cache=ReadCache(1, clock=clock, pause=clock.pause))
         made.append(ApiClient(an_app(config, own, memory_nodes).test_client(), value))
     return made
 

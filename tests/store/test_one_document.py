@@ -11,8 +11,8 @@ import pytest
 
 from service.errors import NotFound
 from service.store.images import Images
-from service.store.key_cache import KeyCache
 from service.store.keys import Keys
+from service.store.read_cache import ReadCache
 from service.store.users import Users
 from tests.support import NOON
 
@@ -105,7 +105,7 @@ def test_a_list_begins_with_the_oldest(images):
 
 def test_a_key_is_found_by_its_digest(database):
     """And by nothing else."""
-    keys = Keys(database["keys"], cache=KeyCache())
+    keys = Keys(database["keys"], cache=ReadCache())
     keys.add({"_id": "k1", "digest": "d1", "created_at": NOON})
 
     assert ("k1", None) == (keys.find_by_digest("d1")["_id"], keys.find_by_digest("k1"))

@@ -1,4 +1,4 @@
-"""What processes know of keys, and for how long."""
+"""What processes know of keys and nodes, and for how long."""
 
 from copy import copy
 from datetime import timedelta
@@ -7,10 +7,11 @@ import pytest
 
 from service import keys, users
 from service.errors import Forbidden, StoreUnavailable, Unauthorized
-from service.store import key_cache
-from service.store.key_cache import KeyCache
+from service.store import read_cache
 from service.store.keys import Keys
-from tests.support import NOON, a_user
+from service.store.nodes import Nodes
+from service.store.read_cache import ReadCache
+from tests.support import NOON, a_node, a_user
 
 
 class Clock:
@@ -37,13 +38,13 @@ def clock():
 @pytest.fixture
 def cache(clock):
     """What one process knows, for a second."""
-    return KeyCache(1, clock=clock, pause=clock.pause)
+    return ReadCache(1, clock=clock, pause=clock.pause)
 
 
 @pytest.fixture
 def processes(store, clock):
     """Two stores on one database, as of two processes that know keys for a second."""
-    return [with_cache(store, KeyCache(1, clock=clock, pause=clock.pause)) for _ in range(2)]
+    return [with_cache(store, ReadCache(1, clock=clock, pause=clock.pause)) for _ in range(2)]
 
 
 def with_cache(store, cache):
@@ -107,10 +108,29 @@ def test_only_so_many_keys_are_remembered(cache):
     """
     However many are used, one process needs only so much memory for them.
     """
-    for number in range(3 * key_cache.MOST):
+    for number in range(3 * read_cache.MOST):
         cache.find(str(number), lambda digest: {"_id": digest})
 
-    assert len(cache._known) <= key_cache.MOST
+    assert len(cache._known) <= read_cache.MOST
+
+
+def test_only_the_documents_that_lack_are_read_together(cache, clock):
+    """
+    Those that are known are not asked for, and those that are not to be kept each time.
+    """
+    asked = []
+
+    def ask(names):
+        asked.append(sorted(names))
+        return {name: {"_id": name} for name in names if name != "none"}
+
+    for names in ({"a", "never"}, {"a", "b", "never", "none"}, {"a", "b"}):
+        found = cache.find_each(names, ask, keeps=lambda document: document["_id"] != "never")
+        assert {name: {"_id": name} for name in names - {"none"}} == found
+
+    clock.at += 1
+    cache.find_each({"a"}, ask, keeps=bool)
+    assert [["a", "never"], ["b", "never", "none"], ["a"]] == asked
 
 
 def test_a_process_knows_a_key_for_a_while(processes, clock):
@@ -258,3 +278,19 @@ def test_the_use_of_a_known_key_is_noted_each_minute(processes):
         noted.append((used_at - NOON).total_seconds())
 
     assert [0, 0, 60, 60] == noted
+
+
+def test_a_node_that_is_not_enrolled_is_read_each_time(store, memory_nodes, clock):
+    """
+    Its status is changed by a request, which must see that.
+    """
+    nodes = Nodes(store.nodes._collection, cache=ReadCache(1, clock=clock))
+    waiting, other = (a_node(store, memory_nodes)["_id"] for _ in range(2))
+    store.nodes.update(waiting, {"status": "Unconfigured"})
+    nodes.find_known({waiting, other})
+    for node_id in (waiting, other):
+        store.nodes.update(node_id, {"status": "Offline"})
+
+    found = nodes.find_known({waiting, other})
+
+    assert ("Offline", "Online") == (found[waiting]["status"], found[other]["status"])
