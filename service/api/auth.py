@@ -1,6 +1,8 @@
 """Who is calling, and whether they may."""
 
-from flask import request
+from datetime import datetime
+
+from flask import Request
 
 from service import keys
 from service.api.call import Call, current_call
@@ -17,20 +19,20 @@ def authenticate(call: Call) -> None:
     Raises Unauthorized where a key is needed, Forbidden when it may not do this, and Throttled for
     who sent too many wrong ones, or too many requests that were rejected.
     """
-    ctx, policy = app_context(), call.policy
+    ctx, policy, at = call.ctx, call.policy, now()
     if not policy.needs_key:
         if policy.changes:
-            ctx.lockout.check(call.network, now=now())  # a daemon's key can be guessed as well
+            ctx.lockout.check(call.network, now=at)  # a daemon's key can be guessed as well
         return
-    value = _find_value()
-    ctx.rejections.check(_repeated(call, value), now=now())
+    value = _find_value(call.request)
+    ctx.rejections.check(_repeated(call, value), now=at)
     if not keys.is_random(value):  # nobody guesses one that is, so its holder need not wait
-        ctx.lockout.check(call.network, value, now=now())
+        ctx.lockout.check(call.network, value, now=at)
     try:
-        call.key = _find_key(call, value)
+        call.key = _find_key(call, value, at)
     except Unauthorized:
         ctx.lockout.forget(STALE_AUTH, value)
-        ctx.lockout.fail(call.network, now=now())
+        ctx.lockout.fail(call.network, now=at)
         raise
     ctx.lockout.remember(call.network, value)
     access = keys.access_of(call.key)
@@ -56,30 +58,31 @@ def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
     try:
         rejections.fail(f"rejected {call.key_id or ''} {call.network}", now=now())
     except Throttled as throttled:
-        rejections.block(_repeated(call, _find_value()), now=now())
+        rejections.block(_repeated(call, _find_value(call.request)), now=now())
         return throttled
     return error
 
 
 def _repeated(call: Call, value: str) -> str:
     """Name what is rejected again when the same client repeats it."""
-    return f"rejected {value} {call.network} {request.endpoint}"
+    return f"rejected {value} {call.network} {call.request.endpoint}"
 
 
-def _find_key(call: Call, value: str) -> Key:
-    ctx, address = app_context(), request.remote_addr or ""
+def _find_key(call: Call, value: str, at: datetime) -> Key:
+    ctx, address = call.ctx, call.request.remote_addr or ""
     try:
-        return keys.authenticate(ctx.store, value, address=address, now=now())
+        return keys.authenticate(ctx.store, value, address=address, now=at)
     except StoreUnavailable:
         known = None if call.policy.needs_database else ctx.lockout.recall(STALE_AUTH, value)
         if known is None:
             raise
-        keys.check(known, value, address=address, now=now())
+        keys.check(known, value, address=address, now=now())  # it has waited for the database
         return known
 
 
-def _find_value() -> str:
+def _find_value(request: Request) -> str:
     """Find the key that was sent, also where programs that know no header of ours put it."""
+    if value := request.headers.get("x-api-key"):
+        return value
     bearer = request.authorization
-    token = bearer.token if bearer is not None and bearer.type == "bearer" else None
-    return request.headers.get("x-api-key") or token or ""
+    return (bearer.token if bearer is not None and bearer.type == "bearer" else None) or ""

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from flask import g
+from flask import Request, g
 
-from service.api.context import now
+from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
 from service.model.documents import AuditEntry, Key
@@ -29,6 +29,10 @@ class Rate(NamedTuple):
 @dataclass(slots=True)
 class Call:
     """What the steps of the pipeline and the views know of a request."""
+
+    ctx: Context
+    request: Request
+    """Itself: `flask.request` looks for it anew each time."""
 
     request_id: str
     policy: EndpointPolicy

@@ -5,7 +5,8 @@ import secrets
 from collections.abc import Callable
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
+from flask.globals import request_ctx
 
 from service.api import audit_trail, compatibility, headers, telemetry
 from service.api.auth import authenticate
@@ -73,25 +74,28 @@ def register(app: Flask, config: Config) -> None:
 
 
 def _begin_call() -> Call:
+    ctx, request = app_context(), request_ctx.request
     given = request.headers.get("X-Request-Id", "")
     call = Call(
+        ctx=ctx,
+        request=request,
         request_id=given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
         policy=POLICIES.get(request.endpoint or "", _NO_ENDPOINT),
-        store=app_context().store,
+        store=ctx.store,
         network=find_caller(request.remote_addr or ""),
     )
     structlog.contextvars.bind_contextvars(request_id=call.request_id)
     return call
 
 
-def _answer_preflight(_: Call) -> Response | None:
+def _answer_preflight(call: Call) -> Response | None:
     """Answer OPTIONS alike for every path: it needs no key, so it says nothing of what there is."""
-    return Response() if request.method == "OPTIONS" else None
+    return Response() if call.request.method == "OPTIONS" else None
 
 
 def _prepare_database(call: Call) -> None:
     """Make the database ready, and bound what it may take. Raises StoreUnavailable."""
-    ctx = app_context()
+    ctx = call.ctx
     if call.policy.needs_database:
         if ctx.away.is_set():
             _ping(ctx)
@@ -114,5 +118,5 @@ def _ping(ctx: Context) -> None:
 
 
 def _add_request_id(call: Call, answer: Response) -> Response:
-    answer.headers["X-Request-Id"] = call.request_id
+    answer.headers.add("X-Request-Id", call.request_id)
     return answer

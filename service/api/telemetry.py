@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.api.call import Call
 from service.api.context import app_context
@@ -23,7 +23,7 @@ def show() -> Response:
 
 def record(call: Call, answer: Response) -> Response:
     """Measure and log the request."""
-    seconds = call.spent_s
+    seconds, request = call.spent_s, call.request
     # Never the path: what stands there in place of an id may be anything.
     route = request.url_rule.rule if request.url_rule else "(none)"
     method = request.method if route != "(none)" else "(any)"

@@ -5,7 +5,7 @@ import math
 import time
 from threading import Lock
 
-from flask import Response, request
+from flask import Response
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import Storage, storage_from_string
 
@@ -73,7 +73,7 @@ class Throttle:
 
     def count(self, call: Call) -> None:
         """Count the request for its key and its address. Raises Throttled past their limits."""
-        if call.policy.for_monitoring or request.endpoint is None:
+        if call.policy.for_monitoring or call.request.endpoint is None:
             return
         if self._key_rate and call.key_id is not None:
             self._count(call, f"key/{call.key_id}", self._key_rate)
@@ -112,9 +112,9 @@ class Throttle:
 
 def set_headers(answer: Response, rate: Rate) -> None:
     """Add the headers with the limit, and when it begins anew."""
-    answer.headers["RateLimit-Limit"] = str(rate.limit)
-    answer.headers["RateLimit-Remaining"] = str(rate.remaining)
-    answer.headers["RateLimit-Reset"] = str(rate.reset_s)
+    answer.headers.add("RateLimit-Limit", str(rate.limit))
+    answer.headers.add("RateLimit-Remaining", str(rate.remaining))
+    answer.headers.add("RateLimit-Reset", str(rate.reset_s))
 
 
 def _open(url: str) -> Storage:

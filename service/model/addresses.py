@@ -5,6 +5,7 @@ Private addresses are allowed: that is where nodes live. Names, and odd spelling
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 Refuse = Callable[[str], str | None]
@@ -57,6 +58,7 @@ def refuse_plain(ip: str, *, also: Refuse) -> str | None:
     return also(ip) or (None if is_loopback(ip) else "Only loopback is called without TLS.")
 
 
+@lru_cache(maxsize=1024)
 def find_caller(address: str) -> str:
     """Return whom an address stands for where requests are counted.
 

@@ -44,6 +44,8 @@ class Lockout:
 
     def check(self, subject: str, proof: str | None = None, *, now: datetime) -> None:
         """Raise Throttled while the subject is locked out, unless this proof was valid before."""
+        if not self._counts:
+            return  # nobody failed
         name = _name(subject, now)
         with self._lock:
             waits = self._limit and self._counts.get(name, 0) > self._limit
