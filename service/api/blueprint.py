@@ -7,7 +7,8 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 import flask_smorest
 import marshmallow as ma
 import orjson
-from flask import Request, request
+from flask import Request
+from flask.globals import request_ctx
 from webargs import core
 from webargs.flaskparser import FlaskParser
 from werkzeug import Response
@@ -54,6 +55,21 @@ class Parser(FlaskParser):
     """Reads JSON bodies strictly, whatever the content type is, as long as it is none or JSON."""
 
     DEFAULT_VALIDATION_STATUS = 400
+
+    def read(self, schema: ma.Schema, req: Request, *, location: str) -> Any:
+        """Load what was sent, in the body or in the query. Raises InvalidInput.
+
+        A body goes to the schema at once: webargs takes as long as all of marshmallow.
+        """
+        if location != "json":
+            return self.parse(schema, req, location=location)
+        body: Any = self._raw_load_json(req)
+        try:
+            return schema.load({} if body is core.missing else body)
+        except ma.ValidationError as exc:
+            self._on_validation_error(
+                exc, req, schema, location, error_status_code=None, error_headers=None
+            )
 
     def _raw_load_json(self, req: Request) -> object:
         body = req.get_data(cache=True)
@@ -160,7 +176,8 @@ class Blueprint(flask_smorest.Blueprint):
         def decorate(view: View) -> View:
             @wraps(view)
             def load(*args: Any, **kwargs: Any) -> Any:
-                loaded = self.ARGUMENTS_PARSER.parse(loader, request, location=location)
+                sent = request_ctx.request
+                loaded = self.ARGUMENTS_PARSER.read(loader, sent, location=location)
                 return view(*args, loaded, **kwargs)
 
             return cast("View", document(load))
