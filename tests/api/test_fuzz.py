@@ -65,6 +65,7 @@ def put_back(collection, document: Key) -> None:
 
 
 @pytest.mark.spawns
+@pytest.mark.timeout(900)  # a minute where nothing else runs
 def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path):
     """
     Whatever schemathesis makes of the document, with all its checks, is answered as documented.
