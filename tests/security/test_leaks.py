@@ -169,7 +169,7 @@ def test_nothing_leaks(config, store, mongo_client, logged):
     # The walk saw what it was to see: programs that printed, failures, and lines of the log.
     assert "my password is ********" in answered
     assert "NAME=open" in answered
-    assert told.count('"event": "request.answered"') > 50
+    assert told.count('"event":"request.answered"') > 50
     assert len(everything) > 14
 
 
