@@ -12,6 +12,8 @@ from service import images, instances, nodes, users
 from service.app import create_app, utc_now
 from service.config import Config
 from service.drivers.memory import MemoryNodes
+from service.model.node_policy import NodePolicy
+from service.model.origin import Origin
 from service.model.ports import parse
 from service.store import Store
 
@@ -56,7 +58,7 @@ def _deploy_one(uri: str, database: str) -> Document:
         now=now,
     )  # fmt: skip
     order: nodes.NodeOrder = {"name": "n", "driver": "memory"}
-    node = nodes.create(store, MemoryNodes(), order, allow_process=False, now=now)
+    node = nodes.create(store, MemoryNodes(), order, policy=NodePolicy(), now=now)
     instance, _ = instances.deploy(
         store,
         {
@@ -64,7 +66,7 @@ def _deploy_one(uri: str, database: str) -> Document:
             "image_name": None, "memory_mib": 64, "cpu_milli": 100, "disk_gb": None,
             "ports": parse("80:8000"), "primary": 8000, "variables": {},
         },
-        now=now,
+        origin=Origin(now),
     )  # fmt: skip
     store.close()
     config = Config(
@@ -127,7 +129,8 @@ def _another_user(user: Document, number: int) -> Document:
 
 
 def _another_node(node: Document, number: int) -> Document:
-    return {**node, "_id": secrets.token_hex(12), "name": f"n{number}"}
+    report = {**node["report"], "engine_id": f"engine-{number}"}
+    return {**node, "_id": secrets.token_hex(12), "name": f"n{number}", "report": report}
 
 
 def _copy_to_peer(
