@@ -81,7 +81,7 @@ class Throttle:
             self._count(call, f"address/{call.network}", self._address_rate)
 
     def report(self, call: Call, answer: Response) -> Response:
-        """Tell the client of the limit that is nearest."""
+        """Add the headers of the limit that is nearest."""
         if call.rate is not None and "RateLimit-Limit" not in answer.headers:
             set_headers(answer, call.rate)
         return answer

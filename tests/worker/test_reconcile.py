@@ -11,26 +11,6 @@ from tests.support import AT_NOON, DEPLOY, NOON, a_body, eventually, get, run_du
 
 
 @pytest.fixture
-def node(place):
-    """The node of the place."""
-    return place[1]
-
-
-@pytest.fixture
-def here(memory_nodes, node):
-    """What the node runs."""
-    return memory_nodes[node["_id"]]
-
-
-@pytest.fixture
-def ready(api, store, memory_nodes, place):
-    """The id of an instance that runs."""
-    deployed = api.post(DEPLOY, a_body(place)).json
-    run_due(store, memory_nodes)
-    return deployed["Id"]
-
-
-@pytest.fixture
 def settle(store, memory_nodes, node):
     """Compare the node with the documents, as a worker does after each probe."""
     return lambda: reconcile(store, memory_nodes, node, now=NOON)
