@@ -6,6 +6,7 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
+from service.model.suggestions import suggest
 
 MAX_WAIT_S = 60
 
@@ -24,6 +25,23 @@ class Request(ma.Schema, Generic[Loaded]):
     def load(self, data: Any, **options: Any) -> Loaded:
         """Load and check what was sent. Raises marshmallow's ValidationError."""
         return cast("Loaded", super().load(data, **options))
+
+
+class StrictRequest(Request[Loaded]):
+    """What a client sends to an endpoint beyond the reference. An unknown field is refused."""
+
+    class Meta:
+        unknown = ma.INCLUDE
+
+    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
+    def refuse_unknown(self, loaded: Any, sent: dict[str, Any], **kwargs: Any) -> None:
+        """Name each unknown field, and the known one that may have been meant."""
+        known = [field.data_key or name for name, field in self.load_fields.items()]
+        unknown = [name for name in sent if name not in known]
+        if unknown:
+            raise ma.ValidationError(
+                {name: [f"Unknown field.{suggest(name, known)}"] for name in unknown}
+            )
 
 
 class SingleField(Request[Loaded]):
