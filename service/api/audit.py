@@ -12,7 +12,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="W
 @blueprint.needs("audit:read")
 @blueprint.arguments(AuditQuery, location="query")
 @blueprint.answers(200, AuditAnswer, 400, *ALWAYS, description="The entries.")
-def list_entries(search: AuditSearch) -> AuditPage:
+def list_audit_entries(search: AuditSearch) -> AuditPage:
     """List changes and rejected requests, newest first. They are kept for a year by default.
 
     Rejected requests have one entry for each key, address, action and hour, with their `count`.

@@ -114,9 +114,15 @@ class Blueprint(flask_smorest.Blueprint):
     def add_url_rule(
         self, rule: str, endpoint: str | None = None, view_func: Any = None, **options: Any
     ) -> None:
-        """Add an endpoint, and its policy. Raises AttributeError for a view without one."""
+        """Add an endpoint, and its policy. Raises AttributeError for a view without one.
+
+        The name that code generators give its function is the view's: `deployInstance`.
+        """
+        name = endpoint or view_func.__name__
+        first, *others = name.split("_")
+        self.doc(operationId=first + "".join(map(str.capitalize, others)))(view_func)
         super().add_url_rule(rule, endpoint, view_func, **options)
-        self.policies[f"{self.name}.{endpoint or view_func.__name__}"] = view_func.policy
+        self.policies[f"{self.name}.{name}"] = view_func.policy
 
     def needs(
         self, scope: str | None, *, changes: str | None = None, named_by: str | None = None

@@ -8,7 +8,7 @@ from flask import Response, request
 from service.api.call import Call
 from service.api.encoding import json_answer
 
-_FOUND = {"users.get_user": 200, "instances.delete_instance": 200}
+_FOUND = {"users.look_up_user": 200, "instances.delete_instance": 200}
 """Where the last version answers success with 200 instead of 201."""
 
 

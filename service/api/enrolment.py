@@ -22,7 +22,7 @@ blueprint = Blueprint("enrolment", __name__, description="For the daemons of sky
     *OPEN,
     description="The new key is used once the daemon accepts it.",
 )
-def configure(keys: Enrolment) -> str:
+def configure_node(keys: Enrolment) -> str:
     """Enrol a daemon, as its own `configure` command does. Its keys are in the query.
 
     429 after too many wrong configure keys.

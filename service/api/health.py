@@ -11,7 +11,7 @@ blueprint = Blueprint("health", __name__, description="Health of the service.")
 @blueprint.get("/healthz")
 @blueprint.opens(for_monitoring=True)
 @blueprint.answers(200, HealthAnswer, description="It runs.")
-def healthz() -> str:
+def check_health() -> str:
     """Return that the process runs."""
     return "ok"
 
@@ -19,7 +19,7 @@ def healthz() -> str:
 @blueprint.get("/readyz")
 @blueprint.opens(for_monitoring=True)
 @blueprint.answers(200, HealthAnswer, 503, example={"status": "ready"}, description="Ready.")
-def readyz() -> str:
+def check_readiness() -> str:
     """Return whether it can do its work: a primary of the database answers, its indexes are there.
 
     No validator of another version is in the way, and there is a secret key, without which no node

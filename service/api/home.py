@@ -16,7 +16,7 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 @blueprint.opens()
 @blueprint.alt_response(302, description="A browser is sent to the documentation.")
 @blueprint.answers(200, HomeAnswer, 429, description="What answers here.")
-def home() -> dict[str, object] | Redirect:
+def get_home() -> dict[str, object] | Redirect:
     """Return what answers here. A browser is sent to the documentation instead."""
     after_this_request(_vary)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
@@ -31,7 +31,7 @@ def home() -> dict[str, object] | Redirect:
 @blueprint.get("/api/name")
 @blueprint.needs(None)
 @blueprint.answers(200, NameAnswer, *ALWAYS, description="The name.")
-def name() -> str:
+def get_name() -> str:
     """Return the panel's name, a setting."""
     return app_context().config.name
 

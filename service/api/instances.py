@@ -45,7 +45,7 @@ def list_instances() -> list[InstanceOnNode]:
 @blueprint.needs("instances:read")
 @blueprint.arguments(InstanceRef)
 @blueprint.answers(200, InstanceAnswer, *WITH_BODY, *ALWAYS, description="The instance.")
-def get_instance(reference: str) -> InstanceOnNode:
+def look_up_instance(reference: str) -> InstanceOnNode:
     """Get one instance by its id or its container's. An unknown one is a 400."""
     return _add_known_nodes([store().instances.get_by_reference(reference)])[0]
 
@@ -61,7 +61,7 @@ def get_instance(reference: str) -> InstanceOnNode:
     many=True,
     description="The user's instances.",
 )
-def get_user_instances(user_id: str) -> list[InstanceOnNode]:
+def list_user_instances(user_id: str) -> list[InstanceOnNode]:
     """List the instances of one user. An unknown user is a 400.
 
     For a key without `users:read` an unknown user has no instances, which reveals nothing.
@@ -84,7 +84,7 @@ def get_user_instances(user_id: str) -> list[InstanceOnNode]:
     409,
     description="The instance is stored. Its container follows.",
 )
-def deploy(order: Order, wait: float | None) -> TakenOn:
+def deploy_instance(order: Order, wait: float | None) -> TakenOn:
     """Deploy an instance.
 
     409 when a host port is taken or the node has not enough capacity left; 500 with the code
@@ -138,7 +138,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
     description="The suspended instance.",
 )
-def suspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
     _check_same(same_id, instance_id)
     return _outcome(*instances.suspend(store(), instance_id, origin=origin()), wait)
@@ -156,14 +156,14 @@ def suspend(same_id: str | None, wait: float | None, instance_id: str) -> Instan
     example={"operationId": OPERATION_ID},
     description="The unsuspended instance.",
 )
-def unsuspend(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+def unsuspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Allow an instance to run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
     return _outcome(*instances.unsuspend(store(), instance_id, origin=origin()), wait)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
-    @blueprint.post(f"/instances/<instance_id>/{kind}", endpoint=kind.value)
+    @blueprint.post(f"/instances/<instance_id>/{kind}", endpoint=f"{kind}_instance")
     @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
     @blueprint.arguments(InstancePathRef, required=False)
@@ -201,7 +201,7 @@ _add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
     *ALWAYS,
     description="The last lines, oldest first.",
 )
-def read_logs(tail: int, instance_id: str) -> PrintedLines:
+def get_instance_logs(tail: int, instance_id: str) -> PrintedLines:
     """Return the last lines of an instance's output."""
     with calling_a_node() as open_driver:
         instance, text = instances.read_logs(store(), open_driver, instance_id, tail=tail)

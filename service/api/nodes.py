@@ -100,7 +100,7 @@ def make_configure_key(node_id: str) -> OneTimeKey:
     *ALWAYS,
     description="The node, with the new certificates.",
 )
-def set_tls(tls: dict[str, str], node_id: str) -> Node:
+def set_node_tls(tls: dict[str, str], node_id: str) -> Node:
     """Replace a node's TLS certificates, for example before they expire.
 
     The node is probed with the new ones first. 500 when it does not answer; the old ones then stay.
@@ -144,7 +144,7 @@ def delete_node(node_id: str, force: bool) -> int:
     *ALWAYS,
     description="The differences, except those that open operations explain.",
 )
-def find_drift(node_id: str) -> Drift:
+def find_node_drift(node_id: str) -> Drift:
     """Compare what a node runs now with what is stored.
 
     500 with the code `node_offline` when the node is down.
@@ -166,7 +166,7 @@ def find_drift(node_id: str) -> Drift:
     example=[{"id": ORPHAN_ID, "action": "adopt", "operationId": None}, {}],
     description="What was done about each difference.",
 )
-def resolve_drift(resolution: Resolution, node_id: str) -> list[Resolved]:
+def resolve_node_drift(resolution: Resolution, node_id: str) -> list[Resolved]:
     """Adopt or remove orphan containers; remove or recreate missing ones.
 
     Only the named ids are touched. 400, and nothing is done, for an id that is not such a

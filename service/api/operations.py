@@ -52,7 +52,7 @@ def get_operation(operation_id: str) -> Operation:
     *ALWAYS,
     description="The same operation when it was pending, otherwise a new one.",
 )
-def retry(operation_id: str) -> Operation:
+def retry_operation(operation_id: str) -> Operation:
     """Retry a pending operation at once, or repeat one that failed or was cancelled.
 
     409 when it runs, succeeded, or is no longer wanted.
@@ -73,7 +73,7 @@ def retry(operation_id: str) -> Operation:
     example={"status": "cancelled", "nextAttemptAt": None, "endedAt": WHEN},
     description="The operation, which has ended, or ends before its next step or in its pull.",
 )
-def cancel(operation_id: str) -> Operation:
+def cancel_operation(operation_id: str) -> Operation:
     """Cancel a deployment, a start, a stop and the like.
 
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions

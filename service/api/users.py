@@ -31,7 +31,7 @@ def list_users() -> list[User]:
 @blueprint.needs("users:read")
 @blueprint.arguments(LookUpUser)
 @blueprint.answers(201, UserAnswer, *WITH_BODY, *ALWAYS, description="The user.")
-def get_user(lookup: UserLookup) -> User:
+def look_up_user(lookup: UserLookup) -> User:
     """Get one user by e-mail address, name or id.
 
     201 with the user; 400 if unknown (as in the reference).

@@ -26,7 +26,10 @@ class AuditQuery(Request[AuditSearch]):
         data_key="key", required=False, load_default=None, longest=64, description="A key's id."
     )
     action = fields.text(
-        required=False, load_default=None, longest=64, description="Like `instances.deploy`."
+        required=False,
+        load_default=None,
+        longest=64,
+        description="Like `instances.deploy_instance`.",
     )
     target_id = fields.text(
         data_key="target",
@@ -80,7 +83,7 @@ class AuditEntryAnswer(Answer[AuditEntry]):
 
     id = answers.text(_ENTRY_ID, of="_id")
     at = answers.time(fields.WHEN)
-    action = answers.text("instances.suspend")
+    action = answers.text("instances.suspend_instance")
     targetKind = answers.text("instance", of="target_kind", null=True)
     target = answers.text(fields.INSTANCE_ID, of="target_id", null=True)
     key = answers.text(

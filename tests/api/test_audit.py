@@ -40,7 +40,7 @@ def test_a_change_is_recorded(api, store, place):
 
     entry = the_entry(api)
     key = store.keys.find_by_digest(keys.digest(api.key))
-    assert ("instances.deploy", "instance", sent.json["Id"]) == (
+    assert ("instances.deploy_instance", "instance", sent.json["Id"]) == (
         entry["action"],
         entry["targetKind"],
         entry["target"],
@@ -59,7 +59,7 @@ def test_what_changed_is_recorded(api, store, memory_nodes, place):
 
     api.post(f"/api/instances/suspend/{instance_id}")
 
-    entry = the_entry(api, action="instances.suspend")
+    entry = the_entry(api, action="instances.suspend_instance")
     assert ({"suspended": False}, {"suspended": True}) == (entry["before"], entry["after"])
 
 
@@ -70,16 +70,16 @@ def test_what_changed_is_recorded(api, store, memory_nodes, place):
         ("POST", "/api/nodes/create", {"name": "x"}, "nodes.create_node"),
         ("DELETE", "/api/nodes/delete", {"nodeId": "nothing"}, "nodes.delete_node"),
         ("POST", "/api/nodes/nothing/configure-key", None, "nodes.make_configure_key"),
-        ("PUT", "/api/nodes/nothing/tls", {}, "nodes.set_tls"),
-        ("POST", "/api/nodes/nothing/drift/resolve", {"remove": ["x"]}, "nodes.resolve_drift"),
-        ("POST", DEPLOY, None, "instances.deploy"),
+        ("PUT", "/api/nodes/nothing/tls", {}, "nodes.set_node_tls"),
+        ("POST", "/api/nodes/nothing/drift/resolve", {"remove": ["x"]}, "nodes.resolve_node_drift"),
+        ("POST", DEPLOY, None, "instances.deploy_instance"),
         ("DELETE", "/api/instance/delete", {"id": "nothing"}, "instances.delete_instance"),
-        ("POST", "/api/instances/suspend/nothing", None, "instances.suspend"),
-        ("POST", "/api/instances/unsuspend/nothing", None, "instances.unsuspend"),
-        ("POST", "/api/instances/nothing/start", None, "instances.start"),
-        ("POST", "/api/instances/nothing/kill", None, "instances.kill"),
-        ("POST", "/api/operations/nothing/retry", None, "operations.retry"),
-        ("POST", "/api/operations/nothing/cancel", None, "operations.cancel"),
+        ("POST", "/api/instances/suspend/nothing", None, "instances.suspend_instance"),
+        ("POST", "/api/instances/unsuspend/nothing", None, "instances.unsuspend_instance"),
+        ("POST", "/api/instances/nothing/start", None, "instances.start_instance"),
+        ("POST", "/api/instances/nothing/kill", None, "instances.kill_instance"),
+        ("POST", "/api/operations/nothing/retry", None, "operations.retry_operation"),
+        ("POST", "/api/operations/nothing/cancel", None, "operations.cancel_operation"),
         ("POST", "/api/keys", {"name": "x"}, "keys.create_key"),
         ("POST", "/api/keys/nothing/rotate", None, "keys.rotate_key"),
         ("DELETE", "/api/keys/nothing", None, "keys.revoke_key"),
@@ -112,10 +112,10 @@ def test_every_change_has_its_endpoint_marked(api):
     }
 
     assert {
-        "users.get_user",
+        "users.look_up_user",
         "users.verify_password",
-        "instances.get_instance",
-        "instances.get_user_instances",
+        "instances.look_up_instance",
+        "instances.list_user_instances",
     } == unmarked
 
 
@@ -171,7 +171,7 @@ def test_an_instance_is_recorded_by_its_own_id(api, store, memory_nodes, place):
     api.post(f"/api/instances/suspend/{container_id}")
 
     [newest, *_] = api.get("/api/audit", query_string={"target": instance_id}).json["entries"]
-    assert "instances.suspend" == newest["action"]
+    assert "instances.suspend_instance" == newest["action"]
 
 
 def test_the_key_of_the_settings_is_recorded(config, store):
@@ -208,7 +208,7 @@ def test_a_node_that_fails_is_recorded(api, store, memory_nodes, place):
 
     api.post(f"/api/instances/{instance_id}/start")
 
-    entry = the_entry(api, action="instances.start")
+    entry = the_entry(api, action="instances.start_instance")
     assert ("failed", 500, "node_offline") == (entry["outcome"], entry["status"], entry["code"])
 
 
@@ -277,8 +277,8 @@ def test_no_secret_is_recorded(api, store, mongo_client, config, memory_nodes, p
 def record(api, store):
     """Three entries: of two keys, for two targets, a minute apart; and a client to read them."""
     for minute, (key_id, action, target_id) in enumerate(
-        [("k1", "users.create_user", "u1"), ("k1", "instances.suspend", "i1"),
-         ("k2", "instances.suspend", "i1")]
+        [("k1", "users.create_user", "u1"), ("k1", "instances.suspend_instance", "i1"),
+         ("k2", "instances.suspend_instance", "i1")]
     ):  # fmt: skip
         entry = audit.begin(
             store,
@@ -298,7 +298,7 @@ def record(api, store):
     [
         ({}, [0, 1, 2]),
         ({"key": "k1"}, [0, 1]),
-        ({"action": "instances.suspend"}, [1, 2]),
+        ({"action": "instances.suspend_instance"}, [1, 2]),
         ({"target": "i1", "key": "k1"}, [1]),
         ({"outcome": "refused"}, [0]),
         ({"since": "2026-01-31T12:01:00Z"}, [1, 2]),
@@ -395,7 +395,7 @@ def test_an_enrolment_is_recorded(api, store, memory_nodes):
         f"/nodes/configure?configureKey={key}&accessKey={access}"
     )
 
-    entry = the_entry(api, action="enrolment.configure")
+    entry = the_entry(api, action="enrolment.configure_node")
     assert (node["_id"], None, "done") == (entry["target"], entry["key"], entry["outcome"])
     assert key not in str(entry)
     assert access not in str(entry)

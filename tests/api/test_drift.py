@@ -198,7 +198,7 @@ def test_what_was_resolved_is_recorded(api, node, place, orphan):
     """The audit log names each container, and what became of it."""
     resolved = resolve(api, node, adopt=[{"id": ORPHAN, "user": place[0]["_id"]}]).json
 
-    [entry] = api.get("/api/audit?action=nodes.resolve_drift").json["entries"]
+    [entry] = api.get("/api/audit?action=nodes.resolve_node_drift").json["entries"]
     assert (resolved, 1) == (entry["after"]["resolved"], entry["after"]["instances"])
 
 

@@ -375,7 +375,7 @@ def test_guessing_a_configure_key_is_slowed(config, store, memory_nodes):
 
     assert [400, 400, 429, 429, 429, 429] == statuses
     [entry] = store.audit.list_newest({}, since=None, before=None, limit=9)
-    assert ("enrolment.configure", "refused", 3) == (
+    assert ("enrolment.configure_node", "refused", 3) == (
         entry["action"],
         entry["outcome"],
         entry["count"],

@@ -54,13 +54,13 @@ def test_authorize_and_try_it_out(browser, live_server):
     )
     click(browser, ".auth-btn-wrapper button.authorize, .auth-btn-wrapper button[type=submit]")
     click(browser, ".auth-btn-wrapper button.btn-done")
-    click(browser, "#operations-nodes-get_api_nodes button.opblock-summary-control")
-    click(browser, "#operations-nodes-get_api_nodes button.try-out__btn")
-    click(browser, "#operations-nodes-get_api_nodes button.execute")
+    click(browser, "#operations-nodes-listNodes button.opblock-summary-control")
+    click(browser, "#operations-nodes-listNodes button.try-out__btn")
+    click(browser, "#operations-nodes-listNodes button.execute")
 
     status = wait_for(
         browser,
-        "#operations-nodes-get_api_nodes .live-responses-table tr.response .response-col_status",
+        "#operations-nodes-listNodes .live-responses-table tr.response .response-col_status",
     )
 
     assert "200" == status.text.split()[0]

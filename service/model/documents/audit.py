@@ -9,7 +9,7 @@ class AuditEntry(TypedDict):
 
     _id: str  # grows with the time
     at: datetime
-    action: str  # the endpoint's name, like "instances.deploy", or "cli.keys.create"
+    action: str  # the endpoint's name, like "instances.deploy_instance", or "cli.keys.create"
     target_kind: str | None  # user, instance, node, operation, key, database
     target_id: str | None
     key_id: str | None  # None: no key, or the command line
