@@ -55,6 +55,8 @@ class Bridge:
         """Set to have clients connect anew after the next answer."""
         self.begun = asyncio.Event()
         """Set when requests come in."""
+        self.busy = Counter[str]()
+        """The clients, as "ADDRESS:PORT", with requests that are read or answered."""
         self._max_body_bytes = max_body_bytes
         self._counts_callers = not config.trusted_proxies
         self._in_flight = Counter[str]()
@@ -70,6 +72,7 @@ class Bridge:
         """Answer a request, in one piece."""
         caller = find_caller(scope.client.rpartition(":")[0].strip("[]"))
         pieces: list[bytes] = []
+        self.busy[scope.client] += 1
         self._in_flight[caller] += 1
         try:
             if self._counts_callers and self._in_flight[caller] > CALLER_LIMIT:
@@ -84,9 +87,8 @@ class Bridge:
             status, headers, body = exc.answer
         finally:
             self._held_bytes -= sum(map(len, pieces))
-            self._in_flight[caller] -= 1
-            if not self._in_flight[caller]:
-                del self._in_flight[caller]
+            _decrement(self._in_flight, caller)
+            _decrement(self.busy, scope.client)
         if self.is_leaving:
             headers.append(("connection", "close"))
         headers.append(("server", "skyquay"))
@@ -124,6 +126,12 @@ class Bridge:
             raise _Rejected(503, "busy", "Too many large bodies at a time.")
         self._held_bytes += len(piece)
         pieces.append(piece)
+
+
+def _decrement(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 class _Rejected(Exception):

@@ -18,6 +18,7 @@ from granian.server.embed import Server as Granian
 
 from service.api.context import EXTENSION
 from service.config import Config
+from service.serving import connection_limit
 from service.serving.bridge import Bridge
 from service.serving.listening import BACKLOG, name_url
 from service.serving.signals import on_signals
@@ -50,6 +51,8 @@ class Server:
     def __init__(self, app: Flask, config: Config, listener: socket.socket) -> None:
         self.url = name_url(config, listener)
         self._bridge = Bridge(app, config, max_body_bytes=app.config["MAX_CONTENT_LENGTH"])
+        self._port: int = listener.getsockname()[1]
+        self._counts_addresses = not config.trusted_proxies
         self._http = Http(self._bridge, listener)
         self._stopping: threading.Event = app.extensions[EXTENSION].stopping
         self._leave, self._stop = asyncio.Event(), asyncio.Event()
@@ -94,6 +97,10 @@ class Server:
         # granian does not hear a stop that comes before it serves.
         begun = self._loop.create_task(self._bridge.begun.wait())
         await asyncio.wait({serving, begun}, return_when=asyncio.FIRST_COMPLETED)
+        if self._counts_addresses:
+            self._enforcing = self._loop.create_task(
+                connection_limit.enforce(self._port, self._bridge.busy)
+            )
         await self._leave.wait()
         self._stopping.set()
         self._bridge.is_leaving = True

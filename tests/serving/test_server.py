@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from http.client import HTTPResponse
+from select import select
 
 import pytest
 import requests
 
 from service.app import create_app
 from service.config import Config
-from service.serving import bridge, server
+from service.serving import bridge, connection_limit, server
 from service.serving.bridge import DISCARDED, Bridge
 from service.serving.server import HEADERS_LIMIT_BYTES, Http
 from tests.support import a_key, eventually
@@ -33,9 +34,16 @@ def served(
     app: Callable, config: Config = CONFIG, *, max_body_bytes: int = MAX_BODY_BYTES
 ) -> Iterator[int]:
     """Serve a WSGI app as a process would; return the port."""
+    with served_by(Bridge(app, config, max_body_bytes=max_body_bytes)) as port:
+        yield port
+
+
+@contextmanager
+def served_by(app: Bridge) -> Iterator[int]:
+    """Serve what this bridge leads to; return the port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     port = listener.getsockname()[1]
-    http = Http(Bridge(app, config, max_body_bytes=max_body_bytes), listener)
+    http = Http(app, listener)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(http.serve(),))
     thread.start()
@@ -316,6 +324,31 @@ def test_one_address_has_so_many_requests_at_a_time(monkeypatch, proxies, status
         answer = ask(port)
 
     assert status == answer.status_code
+
+
+def test_connections_of_one_address_are_bounded(monkeypatch):
+    """
+    What one address opens past its limit is closed, but nothing with a request under way.
+    """
+    monkeypatch.setattr(connection_limit, "ADDRESS_LIMIT", 3)
+    started, may_answer = threading.Event(), threading.Event()
+
+    def wait(environ, start_response):
+        started.set()
+        may_answer.wait(TIMEOUT_S)
+        return echo(environ, start_response)
+
+    app = Bridge(wait, CONFIG, max_body_bytes=MAX_BODY_BYTES)
+    with served_by(app) as port, ExitStack() as stack:
+        silent = [stack.enter_context(sent(port)) for _ in range(5)]
+        asking = stack.enter_context(sent(port, REQUEST))
+        assert started.wait(TIMEOUT_S)
+        closed = eventually(lambda: connection_limit.close_excess(port, app.busy))["127.0.0.1"]
+        may_answer.set()
+        status, _ = read_answer(asking)
+        ended, _, _ = select(silent, [], [], TIMEOUT_S)
+
+    assert (200, True) == (status, 2 <= closed == len(ended))
 
 
 def test_headers_are_bounded(port):
