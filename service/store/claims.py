@@ -18,6 +18,7 @@ from service.model.lifecycle import OperationStatus
 from service.store.collection import Session, translated
 from service.store.due import ANY_ROOM, CLAIM, NO_LIMITS, RUNNING_FIELDS, Limits, Queue, Room
 from service.store.operations import Operations
+from service.store.revised import RevisedCollection
 from service.store.transitions import TransitionLog
 
 _CANDIDATES = 8
@@ -57,7 +58,7 @@ class Claims:
         operations: Operations,
         moves: TransitionLog,
     ) -> None:
-        self._collection = collection
+        self._collection = RevisedCollection(collection)
         self._operations = operations
         self._moves = moves
 

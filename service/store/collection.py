@@ -1,6 +1,6 @@
 """What all collections share: reading by id, and one place where pymongo's errors become ours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -9,6 +9,9 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from service.errors import Conflict, NotFound, ServiceError, StoreFailure, StoreUnavailable
+from service.store import versions
+from service.store.revised import RevisedCollection
+from service.store.versions import Version
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 Self = TypeVar("Self")
@@ -67,10 +70,13 @@ class Collection(Generic[Document]):
     what: ClassVar[str]
     """The noun for error messages."""
 
+    version_fields: ClassVar[tuple[str, ...]] = ("_id", "created_at", "revision")
+    """What a version of a document has: versions.py."""
+
     def __init__(
         self, collection: MongoCollection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
     ) -> None:
-        self._collection = collection
+        self._collection = RevisedCollection(collection)
         self._only = only
         """What documents have that can be read here; None: all can be."""
 
@@ -113,6 +119,39 @@ class Collection(Generic[Document]):
     def all(self) -> list[Document]:
         """Read all documents, oldest first."""
         return self._read_all({})
+
+    def versions(self) -> Iterator[list[Version]]:
+        """Read the versions of all documents, oldest first, in batches: see versions.py."""
+        try:
+            yield from versions.read(self._collection, self._within({}), self.version_fields)
+        except PyMongoError as exc:
+            raise translate(exc) from exc
+
+    @translated
+    def list_versions(self, wanted: Iterable[Version]) -> dict[Version, tuple[Document, bool]]:
+        """Read the documents of these versions as they are now, and whether they are still those.
+
+        What is gone meanwhile is left out.
+        """
+        decoded = {version: versions.decode(version) for version in wanted}
+        found = self.list_by_ids(fields["_id"] for fields in decoded.values())
+        by_id = {document["_id"]: document for document in found}
+        return {
+            version: (document, versions.is_of(document, fields))
+            for version, fields in decoded.items()
+            if (document := by_id.get(fields["_id"])) is not None
+        }
+
+    @staticmethod
+    def decode_version(version: Version) -> Mapping[str, Any]:
+        """Read the `version_fields` of a version."""
+        return versions.decode(version)
+
+    @translated
+    def list_by_ids(self, document_ids: Iterable[str]) -> list[Document]:
+        """Read those of these ids that exist and may be seen, in no order."""
+        found = self._collection.find(self._within({"_id": {"$in": list(document_ids)}}))
+        return cast(list[Document], list(found))
 
     def _read(self, query: dict[str, Any], *, session: Session | None = None) -> Document | None:
         found = self._collection.find_one(self._within(query), session=session)

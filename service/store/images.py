@@ -6,8 +6,10 @@ from pymongo import ReturnDocument
 
 from service.model.documents import Image
 from service.store.collection import Collection, Indexes, translated
+from service.store.versions import LISTED
 
 INDEXES: Indexes = [
+    {"keys": LISTED},
     {"keys": [("name", 1)], "unique": True},
     {"keys": [("image", 1)]},
     {"keys": [("alt_images", 1)]},
@@ -30,7 +32,9 @@ class Images(Collection[Image]):
     def put(self, image: Image) -> Image:
         """Add the image, or replace the one of its name, which keeps its id and creation time."""
         changes = {
-            name: value for name, value in image.items() if name not in ("_id", "created_at")
+            name: value
+            for name, value in image.items()
+            if name not in ("_id", "created_at", "revision")
         }
         stored = self._collection.find_one_and_update(
             {"name": image["name"]},

@@ -12,6 +12,7 @@ from service.model.documents import Instance
 from service.model.lifecycle import InstanceState, instance_states_before
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.transitions import GONE, TransitionLog
+from service.store.versions import LISTED
 
 INDEXES: Indexes = [
     # One document holds several ports, and no two documents of a node hold the same. Partial,
@@ -21,7 +22,9 @@ INDEXES: Indexes = [
         "unique": True,
         "partialFilterExpression": {"ports.0": {"$exists": True}},
     },
-    {"keys": [("user_id", 1)]},
+    {"keys": [*LISTED, ("node_id", 1)]},
+    {"keys": [("user_id", 1), *LISTED, ("node_id", 1)]},
+    {"keys": [("node_id", 1), *LISTED]},
     {"keys": [("container_id", 1)]},
 ]
 
@@ -30,6 +33,7 @@ class Instances(Collection[Instance]):
     """The instances. A container's id is accepted wherever an instance's is."""
 
     what = "instance"
+    version_fields = (*Collection.version_fields, "node_id")
 
     def __init__(
         self,
@@ -161,7 +165,7 @@ class Instances(Collection[Instance]):
     def _change(
         self, instance_id: str, changes: Mapping[str, object], *, session: Session
     ) -> Instance:
-        """Change the instance, and read it as it was before."""
+        """Change the instance, and read it as it was before, but for its revision."""
         instance = self._collection.find_one_and_update(
             {"_id": instance_id, "state": {"$ne": InstanceState.DELETING}},
             {"$set": dict(changes)},
@@ -169,7 +173,7 @@ class Instances(Collection[Instance]):
         )
         if instance is None:
             raise NotFound(self.what, instance_id)
-        return cast("Instance", instance)
+        return cast("Instance", {**instance, "revision": instance.get("revision", 0) + 1})
 
     @translated
     def remove(self, instance_id: str, *, session: Session) -> bool:

@@ -12,7 +12,11 @@ from typing import Any
 
 from pymongo.collection import Collection as MongoCollection
 
+from service.store.revised import RevisedCollection
+
 Query = Mapping[str, Any]
+Leased = RevisedCollection | MongoCollection[dict[str, Any]]
+"""What has leases: the documents of the store, and the one of the migrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class LeaseField:
 
     def take(
         self,
-        collection: MongoCollection[dict[str, Any]],
+        collection: Leased,
         query: Query,
         token: str,
         lease_s: float,
@@ -63,7 +67,7 @@ class LeaseField:
 
     def renew(
         self,
-        collection: MongoCollection[dict[str, Any]],
+        collection: Leased,
         query: Query,
         token: str,
         lease_s: float,
@@ -74,9 +78,7 @@ class LeaseField:
         )
         return renewed.matched_count == 1
 
-    def release(
-        self, collection: MongoCollection[dict[str, Any]], query: Query, token: str
-    ) -> None:
+    def release(self, collection: Leased, query: Query, token: str) -> None:
         """Let others take it at once, if it is still ours."""
         collection.update_one({**query, **self.held_by(token)}, {"$set": {self.field: None}})
 

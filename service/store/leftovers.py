@@ -1,7 +1,5 @@
 """Files of removed instances that nobody could delete through their nodes."""
 
-from typing import Any, cast
-
 from service.model.documents import Leftover
 from service.store.collection import Collection, Indexes, Session, translated
 
@@ -16,9 +14,8 @@ class Leftovers(Collection[Leftover]):
     @translated
     def put(self, leftover: Leftover, *, session: Session) -> None:
         """Write down what is left of an instance, instead of what was known before."""
-        document = cast("dict[str, Any]", leftover)
-        self._collection.replace_one(
-            {"_id": leftover["_id"]}, document, upsert=True, session=session
+        self._collection.update_one(
+            {"_id": leftover["_id"]}, {"$set": leftover}, upsert=True, session=session
         )
 
     @translated

@@ -16,8 +16,10 @@ from service.store.collection import Collection, Indexes, Session, duplicate_key
 from service.store.due import Limits
 from service.store.lease import LeaseField
 from service.store.read_cache import ReadCache
+from service.store.versions import LISTED
 
 INDEXES: Indexes = [
+    {"keys": LISTED},
     {"keys": [("probed_at", 1)]},
     {"keys": [("status", 1)]},
     # No two nodes of one engine, but for those that are known to be. It never fails to be made:
@@ -69,11 +71,6 @@ class Nodes(Collection[Node]):
             lambda ids: {node["_id"]: node for node in self.list_by_ids(ids)},
             keeps=lambda node: node["status"] != NodeStatus.UNCONFIGURED,
         )
-
-    @translated
-    def list_by_ids(self, node_ids: set[str]) -> list[Node]:
-        """Read the nodes of these ids that exist."""
-        return self._read_all({"_id": {"$in": sorted(node_ids)}})
 
     @translated
     def find_same_engine(self, engine_id: str | None, *, except_id: str) -> Node | None:

@@ -7,8 +7,10 @@ from pymongo.errors import DuplicateKeyError
 from service.errors import Conflict, NotFound
 from service.model.documents import User
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
+from service.store.versions import LISTED
 
 INDEXES: Indexes = [
+    {"keys": LISTED},
     {"keys": [("email_key", 1)], "unique": True},
     {"keys": [("username_key", 1)], "unique": True},
 ]

@@ -71,7 +71,7 @@ def there(mongo_client, config):
 
 def read_all(database):
     """Read all documents of Skyquay's, but for what a restoration sets."""
-    unset = {"probed_at": 0, "probing": 0, "deploying": 0}
+    unset = {"probed_at": 0, "probing": 0, "deploying": 0, "revision": 0}
     return {name: list(database[name].find({}, unset).sort("_id")) for name in validators.DOCUMENTS}
 
 
@@ -220,6 +220,16 @@ def test_a_backup_that_is_not_ours_is_refused(full, other, file, there, header, 
         other.restore(file)
 
     assert [] == there.list_collection_names()
+
+
+def test_what_is_restored_has_a_revision_that_it_never_had(full, other, file, there):
+    """Else an answer that a client kept of later times would pass for that of now."""
+    node = full.nodes.all()[0]
+    full.back_up(file)
+
+    other.restore(file)
+
+    assert there["nodes"].find_one({"_id": node["_id"]})["revision"] > node["revision"] + 10**9
 
 
 def test_a_database_with_documents_is_left_alone(full, file, database):

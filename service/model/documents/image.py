@@ -32,6 +32,7 @@ class Image(TypedDict):
     meta: dict[str, Any]
     features: list[str]
     process: bool  # may run as a plain process; set by an operator's import only
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
 
@@ -72,6 +73,7 @@ def new_image(
         meta=dict(meta or {}),
         features=list(features),
         process=process,
+        revision=1,
         created_at=now,
         updated_at=now,
     )

@@ -38,6 +38,7 @@ class Instance(TypedDict):
     container_id: str | None
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
 
@@ -100,6 +101,7 @@ def new_instance(
         power=power,
         container_id=container_id,
         error=error,
+        revision=1,
         created_at=now,
         updated_at=now,
     )

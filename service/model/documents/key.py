@@ -31,6 +31,7 @@ class Key(TypedDict):
     family: NotRequired[str]  # id of the first limited key from which it descends
     delegations: NotRequired[int]  # how many keys of its family were made while it was the oldest
     spent: NotRequired[list[str]]  # digests of the values before the last rotations, newest last
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
 
 
@@ -67,6 +68,7 @@ def new_key(
         expires_at=expires_at,
         last_used_at=None,
         created_by=created_by,
+        revision=1,
         created_at=now,
     )
     if family is not None:

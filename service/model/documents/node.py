@@ -79,6 +79,7 @@ class Node(TypedDict):
     unanswered: NotRequired[int]  # operations in a row that it left without an answer
     capacity: Capacity
     allocated: Allocated
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
 
@@ -131,6 +132,7 @@ def new_node(
         deploying=None,
         capacity=capacity,
         allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
+        revision=1,
         created_at=now,
         updated_at=now,
     )

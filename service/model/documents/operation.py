@@ -45,6 +45,7 @@ class Operation(TypedDict):
     requested_by: str | None  # key id
     request_id: str | None
     container_id: NotRequired[str | None]  # which is to be removed, when no instance knows it
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
     leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
@@ -79,6 +80,7 @@ def new_operation(
         error=None,
         requested_by=origin.requested_by,
         request_id=origin.request_id,
+        revision=1,
         created_at=origin.now,
         updated_at=origin.now,
     )

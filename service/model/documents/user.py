@@ -18,6 +18,7 @@ class User(TypedDict):
     access_to: list[str]  # ids of instances of others
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
     keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
+    revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
 
@@ -42,6 +43,7 @@ def new_user(
         password_hash=password_hash,
         admin=admin,
         access_to=list(access_to),
+        revision=1,
         created_at=now,
         updated_at=now,
     )

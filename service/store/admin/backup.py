@@ -47,6 +47,9 @@ _BATCH = 50
 _MAX_RECORD_BYTES = 32 * 1024 * 1024
 """MongoDB's documents have 16 MiB at the most, so a longer one is no document."""
 
+_ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations")
+"""Of whose documents clients keep answers, by revision."""
+
 _SNAPSHOT_TOO_OLD = 239
 _SNAPSHOT_UNAVAILABLE = 246
 _ATTEMPTS = 5
@@ -115,6 +118,10 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
         database["nodes"].update_many(
             {}, {"$set": {"deploying": None, "probing": None, "probed_at": None}}
         )
+        for name in _ANSWERED:
+            # More than any that a document had before, at which a client may have kept an answer:
+            # nobody writes a thousand times a second for long.
+            database[name].update_many({}, [{"$set": {"revision": {"$toLong": "$$NOW"}}}])
         schema = {"version": contents.schema, "migrated_at": None, "lock": None}
         database["meta"].replace_one(migrations.SCHEMA, schema, upsert=True)
         database["meta"].delete_one(migrations.RESTORING)

@@ -1,0 +1,76 @@
+"""The one place through which the store writes: every write raises the document's `revision`.
+
+A document has another revision after each write, whoever made it. That is what ETags and the cache
+of encoded documents are made of, so nothing may write past this; tests/store/test_revisions.py
+checks it. A new document has 1; one from before there were revisions has none, and counts as 0.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection as MongoCollection
+from pymongo.results import InsertOneResult, UpdateResult
+from pymongo.write_concern import WriteConcern
+
+Json = dict[str, Any]
+Changes = Mapping[str, Any] | list[Mapping[str, Any]]
+"""What an update changes: operators, or the stages of a pipeline."""
+
+_RAISED = {"$add": [{"$ifNull": ["$revision", 0]}, 1]}
+
+
+class RevisedCollection:
+    """A collection of pymongo's, with what the store needs of it."""
+
+    def __init__(self, collection: MongoCollection[Json]) -> None:
+        self._collection = collection
+        # Reading and deleting change no document that anybody can read afterwards.
+        self.aggregate = collection.aggregate
+        self.count_documents = collection.count_documents
+        self.delete_many = collection.delete_many
+        self.delete_one = collection.delete_one
+        self.distinct = collection.distinct
+        self.estimated_document_count = collection.estimated_document_count
+        self.find = collection.find
+        self.find_one = collection.find_one
+        self.find_one_and_delete = collection.find_one_and_delete
+        self.find_raw_batches = collection.find_raw_batches
+
+    def with_options(self, *, write_concern: WriteConcern) -> "RevisedCollection":
+        """Make the same with another write concern."""
+        return RevisedCollection(self._collection.with_options(write_concern=write_concern))
+
+    def insert_one(
+        self, document: Json, *, session: ClientSession | None = None
+    ) -> InsertOneResult:
+        """Write a new document, at revision 1."""
+        return self._collection.insert_one({**document, "revision": 1}, session=session)
+
+    def update_one(
+        self, query: Mapping[str, Any], changes: Changes, **options: Any
+    ) -> UpdateResult:
+        """Change one document."""
+        return self._collection.update_one(query, raise_revision(changes), **options)
+
+    def update_many(
+        self, query: Mapping[str, Any], changes: Changes, **options: Any
+    ) -> UpdateResult:
+        """Change all documents that the query finds."""
+        return self._collection.update_many(query, raise_revision(changes), **options)
+
+    def find_one_and_update(
+        self, query: Mapping[str, Any], changes: Changes, *args: Any, **options: Any
+    ) -> Json | None:
+        """Change one document, and read it."""
+        found: Json | None = self._collection.find_one_and_update(
+            query, raise_revision(changes), *args, **options
+        )
+        return found
+
+
+def raise_revision(changes: Changes) -> Changes:
+    """Return the same changes, with a revision that is higher by one."""
+    if isinstance(changes, list):
+        return [*changes, {"$set": {"revision": _RAISED}}]
+    return {**changes, "$inc": {**changes.get("$inc", {}), "revision": 1}}

@@ -1,0 +1,250 @@
+"""Every write raises the revision of the document, and none goes past the place that does it."""
+
+import ast
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from service import enrolment, instances, keys
+from service.model.documents import new_user
+from service.model.lifecycle import InstanceState, OperationStatus, Power
+from service.store.revised import raise_revision
+from tests.support import AT_NOON, FAR, NOON, a_key, a_node, a_user, an_image, an_order
+
+STORE = Path(__file__).resolve().parents[2] / "service" / "store"
+ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations")
+PYMONGO_WRITES = {"insert_one", "insert_many", "update_one", "update_many", "replace_one",
+                  "find_one_and_update", "find_one_and_replace", "bulk_write"}  # fmt: skip
+LEFT = {"path": "/v", "names": [], "reason": "none"}
+
+
+class Stored:
+    """A store with a document of each kind, and their ids."""
+
+    def __init__(self, store, memory_nodes):
+        self.store = store
+        user, image = a_user(store), an_image(store)
+        self.node = a_node(store, memory_nodes)["_id"]
+        self.user, self.image = user["_id"], image
+        a_key(store)
+        [self.key] = store.keys.all()
+        order = an_order(user, {"_id": self.node}, image)
+        deployed, operation = instances.deploy(store, order, origin=AT_NOON)
+        self.instance, self.operation = deployed["_id"], operation["_id"]
+
+    def in_transaction(self, method, *arguments, **options):
+        """Call a method that needs a transaction."""
+        self.store.transaction(lambda session: method(*arguments, **options, session=session))
+
+    def claim(self):
+        """Have a worker take the operation."""
+        self.store.claims.take("t", lease_s=30)
+
+    def claim_probe(self):
+        """Have a worker take the node."""
+        self.store.nodes.claim_probe("t", interval_s=0, lease_s=30)
+
+
+def _begin_step(s):
+    s.claim()
+    s.store.claims.begin_step(s.operation, "t", "pull", now=NOON)
+
+
+def _lock_deploy(s):
+    s.store.nodes.lock_deploy(s.node, operation_id="o", instance_id="i", hold_s=30)
+
+
+def _issue_configure_key(s):
+    s.store.nodes.update(s.node, {"driver": "skyportd", "status": "Unconfigured"})
+    _, s.configure_key = enrolment.issue_configure_key(s.store, s.node, now=NOON)
+
+
+def _postpone(s):
+    s.claim()
+    s.store.claims.postpone(s.operation, "t", delay_s=60, now=NOON + timedelta(seconds=1))
+
+
+BEFORE = {
+    "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
+    "nodes.unlock_deploy": _lock_deploy,
+    "nodes.take_configure_key": _issue_configure_key,
+    "nodes.renew_probes": Stored.claim_probe,
+    "nodes.end_probe": Stored.claim_probe,
+    "operations.request_cancel": Stored.claim,
+    "operations.retry_now": _postpone,
+    "operations.retry_now_on_node": _postpone,
+    "claims.renew": Stored.claim,
+    "claims.set_progress": _begin_step,
+    "claims.end_step": _begin_step,
+    "claims.set_leftovers": Stored.claim,
+    "claims.finish": Stored.claim,
+}
+"""What goes before a write."""
+
+WRITES = {
+    "users.add": lambda s: s.store.users.add(
+        new_user("u2", username="b", email="b@x.org", password_hash="h", now=NOON)
+    ),
+    "users.set_password_hash": lambda s: s.store.users.set_password_hash(s.user, "h", now=NOON),
+    "users.record_deploy": lambda s: s.in_transaction(s.store.users.record_deploy, s.user, now=FAR),
+    "users.count_key": lambda s: s.in_transaction(s.store.users.count_key, s.user),
+    "images.put": lambda s: s.store.images.put({**s.image, "description": "new"}),
+    "keys.count_delegation": lambda s: s.in_transaction(
+        s.store.keys.count_delegation, s.key["_id"]
+    ),
+    "keys.touch": lambda s: s.store.keys.touch(s.key["_id"], now=NOON, unless_since=NOON),
+    "keys.rotate": lambda s: keys.rotate(s.store, s.key, overlap_s=0, now=NOON),
+    "nodes.reserve": lambda s: s.in_transaction(
+        s.store.nodes.reserve, s.node, memory_mib=1, cpu_milli=1
+    ),
+    "nodes.release": lambda s: s.in_transaction(
+        s.store.nodes.release, s.node, memory_mib=1, cpu_milli=1
+    ),
+    "nodes.count_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
+    "nodes.reset_unanswered": lambda s: s.store.nodes.reset_unanswered(s.node),
+    "nodes.lock_deploy": _lock_deploy,
+    "nodes.unlock_deploy": lambda s: s.store.nodes.unlock_deploy(s.node, operation_id="o"),
+    "nodes.take_configure_key": lambda s: s.store.nodes.take_configure_key(
+        keys.digest(s.configure_key), changes={}, now=NOON
+    ),
+    "nodes.claim_probe": Stored.claim_probe,
+    "nodes.renew_probes": lambda s: s.store.nodes.renew_probes([s.node], "t", lease_s=60),
+    "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t"),
+    "nodes.update": lambda s: s.store.nodes.update(s.node, {"probe_error": "away"}),
+    "nodes.replace_secret": lambda s: s.store.nodes.replace_secret(
+        s.node, {"secret": "s"}, only_if={}
+    ),
+    "instances.move": lambda s: s.store.instances.move(s.instance, InstanceState.READY, now=NOON),
+    "instances.update": lambda s: s.store.instances.update(s.instance, {"power": Power.RUNNING}),
+    "instances.set_suspended": lambda s: s.in_transaction(
+        s.store.instances.set_suspended, s.instance, True, now=NOON
+    ),
+    "instances.touch": lambda s: s.in_transaction(s.store.instances.touch, s.instance, now=FAR),
+    "operations.supersede_waiting": lambda s: s.in_transaction(
+        s.store.operations.supersede_waiting, s.instance, now=NOON
+    ),
+    "operations.supersede_on": lambda s: s.in_transaction(
+        s.store.operations.supersede_on, s.node, now=NOON
+    ),
+    "operations.cancel_waiting": lambda s: s.in_transaction(
+        s.store.operations.cancel_waiting, s.operation, now=NOON
+    ),
+    "operations.request_cancel": lambda s: s.in_transaction(
+        s.store.operations.request_cancel, s.operation
+    ),
+    "operations.retry_now": lambda s: s.store.operations.retry_now(s.operation),
+    "operations.retry_now_on_node": lambda s: s.store.operations.retry_now_on_node(s.node),
+    "claims.take": Stored.claim,
+    "claims.renew": lambda s: s.store.claims.renew(s.operation, "t", lease_s=60),
+    "claims.begin_step": _begin_step,
+    "claims.set_progress": lambda s: s.store.claims.set_progress(s.operation, "t", "half"),
+    "claims.end_step": lambda s: s.store.claims.end_step(s.operation, "t", now=NOON),
+    "claims.set_leftovers": lambda s: s.in_transaction(
+        s.store.claims.set_leftovers, s.operation, "t", LEFT
+    ),
+    "claims.finish": lambda s: s.store.claims.finish(
+        s.operation, "t", OperationStatus.SUCCEEDED, now=NOON
+    ),
+    "claims.postpone": _postpone,
+}
+
+
+def read_all(database):
+    """Read all documents that answers are made of, by collection and id."""
+    return {(name, each["_id"]): each for name in ANSWERED for each in database[name].find()}
+
+
+@pytest.fixture
+def stored(store, memory_nodes):
+    """A document of each kind."""
+    return Stored(store, memory_nodes)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_raises_the_revision(stored, database, name):
+    """Of each document that it changes, and no other; what is new has 1."""
+    if name in BEFORE:
+        BEFORE[name](stored)
+    before = read_all(database)
+
+    WRITES[name](stored)
+
+    after = read_all(database)
+    changed = [each for each, document in after.items() if before.get(each) != document]
+    new = {"revision": 0}
+    raised = [
+        each for each in changed if after[each]["revision"] > before.get(each, new)["revision"]
+    ]
+    assert (True, changed) == (changed != [], raised)
+
+
+def test_a_document_without_a_revision_gets_one(stored, database):
+    """Those of earlier versions have none, which counts as 0."""
+    for name in ("instances", "nodes"):
+        database[name].update_many({}, {"$unset": {"revision": 1}})
+
+    stored.store.instances.update(stored.instance, {"power": Power.RUNNING})
+    stored.store.nodes.count_unanswered(stored.node)
+
+    assert 1 == stored.store.instances.get(stored.instance)["revision"]
+    assert 1 == stored.store.nodes.get(stored.node)["revision"]
+
+
+def test_other_counts_are_raised_too():
+    """What a write counts itself is still counted."""
+    assert {"$inc": {"made": 2, "revision": 1}} == raise_revision({"$inc": {"made": 2}})
+
+
+def list_methods(name):
+    """List the methods of the classes of a module, each with the names of what it calls."""
+    for each in ast.walk(ast.parse(STORE.joinpath(f"{name}.py").read_text())):
+        if isinstance(each, ast.ClassDef):
+            for method in each.body:
+                if isinstance(method, ast.FunctionDef):
+                    calls = [call.func for call in ast.walk(method) if isinstance(call, ast.Call)]
+                    yield (
+                        method.name,
+                        {call.attr for call in calls if isinstance(call, ast.Attribute)},
+                    )
+
+
+def test_every_writing_method_is_tried():
+    """The table above has each, also those that write through others."""
+    methods = [
+        (name, *each) for name in (*ANSWERED, "claims", "lease") for each in list_methods(name)
+    ]
+    writing = set(PYMONGO_WRITES)
+    while more := {method for _, method, calls in methods if calls & writing} - writing:
+        writing |= more
+
+    found = {f"{name}.{method}" for name, method, calls in methods
+             if calls & writing and not method.startswith("_") and name != "lease"}  # fmt: skip
+    # `operations.add` calls that of all collections, `move` is what the others move with, and
+    # `remove_on` of a node that goes only deletes.
+    assert found - WRITES.keys() <= {"operations.add", "operations.move"}
+
+
+def test_nothing_writes_past_the_place():
+    """Of the store's modules only that place has a collection of pymongo's to write to."""
+    past = [
+        f"{path.name}:{each.lineno}"
+        for path in STORE.glob("*.py")
+        if path.name != "revised.py"
+        for each in ast.walk(ast.parse(path.read_text()))
+        if isinstance(each, ast.Call)
+        and isinstance(each.func, ast.Attribute)
+        and each.func.attr in PYMONGO_WRITES
+        and ast.unparse(each.func.value) not in ("self._collection", "collection")
+    ]
+
+    # The installation's id is written once, by a migration, and is part of no answer.
+    assert 1 == len(past)
+    assert past[0].startswith("settings.py")
+
+
+def test_collections_hold_what_raises(store):
+    """What those modules call their collection is what raises revisions."""
+    held = [getattr(store, name)._collection for name in (*ANSWERED, "claims")]
+
+    assert {"RevisedCollection"} == {type(each).__name__ for each in held}
