@@ -14,6 +14,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug import Response
 from werkzeug.exceptions import UnsupportedMediaType
 
+from service.api import etags
 from service.api.encoding import json_answer
 from service.api.policy import EndpointPolicy
 from service.contract.answers import Answer, compile_shape
@@ -47,6 +48,12 @@ DETAILS = {
     403: {"scope": ["instances:write"]},
 }
 OPEN = (429, 500, 503)
+_ETAG: dict[str, Any] = {
+    "ETag": {
+        "description": "To send as `If-None-Match`. Lists of more than 10,000 have none.",
+        "schema": {"type": "string"},
+    }
+}
 ALWAYS = (401, 403, *OPEN)
 WITH_BODY = (400, 413, 415)
 
@@ -196,6 +203,7 @@ class Blueprint(flask_smorest.Blueprint):
         schema: type[Answer[Source]],
         *errors: int,
         many: bool = False,
+        etag: bool = False,
         example: dict[str, object] | list[dict[str, object]] | None = None,
         description: str,
     ) -> Callable[
@@ -205,7 +213,8 @@ class Blueprint(flask_smorest.Blueprint):
         """Shape what a view returns, and document it and the statuses of the errors it can give.
 
         `example` is what differs in the example of this answer from the samples of its fields; of
-        a list with several items, what differs in each.
+        a list with several items, what differs in each. With an `etag` a client that has the answer
+        already gets a 304; what the view returns is stored documents then.
         """
         shape = compile_shape(schema)
         others = example if isinstance(example, list) else [example or {}]
@@ -219,16 +228,27 @@ class Blueprint(flask_smorest.Blueprint):
                 found: Any = view(*args, **kwargs)
                 if isinstance(found, Response):
                     return found
+                tag = etags.make_of(schema, found if many else [found]) if etag else None
+                if tag is not None and etags.is_known(tag):
+                    return etags.answer_known(tag)
                 shaped = [shape(item) for item in found] if many else shape(found)
-                return json_answer(shaped, status)
+                answered = json_answer(shaped, status)
+                if tag is not None:
+                    answered.set_etag(tag, weak=True)
+                return answered
 
             described = self.alt_response(
                 status,
                 schema=schema(many=many),
                 example=shown if many else shown[0],
                 description=description,
+                headers=_ETAG if etag else None,
                 success=True,
             )(answer)
+            if etag:
+                described = self.alt_response(
+                    304, description="As in the answer with this ETag.", headers=_ETAG
+                )(described)
             for error in errors:
                 text, code = REASONS[error]
                 described = self.alt_response(

@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import current_app
 
+from service.api.fragments import Fragments
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
@@ -50,6 +51,8 @@ class Context:
     max_child_keys: int = MAX_CHILD_KEYS
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
+    fragments: Fragments = field(default_factory=Fragments)
+    """What was encoded of lists."""
     away: Event = field(default_factory=Event)
     """Set from when the database did not answer a request until it answers one."""
 

@@ -28,8 +28,8 @@ def allow_origins(app: Flask, config: Config) -> None:
         CORS(
             app,
             origins=origins,
-            allow_headers=["Content-Type", "x-api-key", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "Retry-After", "RateLimit-Limit",
+            allow_headers=["Content-Type", "If-None-Match", "x-api-key", "X-Request-Id"],
+            expose_headers=["ETag", "X-Request-Id", "Retry-After", "RateLimit-Limit",
                             "RateLimit-Remaining", "RateLimit-Reset"],
             max_age=600,
             send_wildcard=origins == ["*"],
@@ -37,7 +37,7 @@ def allow_origins(app: Flask, config: Config) -> None:
 
 
 def protect(call: Call, answer: Response) -> Response:
-    """Forbid browsers to guess, to frame and to keep an answer."""
+    """Forbid browsers to guess and to frame an answer, and to keep one that has no ETag."""
     # Nothing else sets them, and adding them asks for less than setting.
     answer.headers.add("X-Content-Type-Options", "nosniff")
     answer.headers.add("Referrer-Policy", "no-referrer")
@@ -48,7 +48,12 @@ def protect(call: Call, answer: Response) -> Response:
         )
     else:
         answer.headers.add("Content-Security-Policy", _NOTHING)
-        answer.headers["Cache-Control"] = "no-store"
+        if "ETag" in answer.headers:
+            # Its client may keep it, to ask with the key whether it is still so.
+            answer.headers["Cache-Control"] = "private, no-cache"
+            answer.vary.update(("x-api-key", "Authorization"))
+        else:
+            answer.headers["Cache-Control"] = "no-store"
     return answer
 
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+from flask import Response
+
 from service import instances, keys, operations
+from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, origin, store
@@ -35,10 +38,10 @@ blueprint = Blueprint(
 
 @blueprint.get("/instances")
 @blueprint.needs("instances:read")
-@blueprint.answers(200, InstanceAnswer, *ALWAYS, many=True, description="All instances.")
-def list_instances() -> list[InstanceOnNode]:
+@blueprint.answers(200, InstanceAnswer, *ALWAYS, many=True, etag=True, description="All instances.")
+def list_instances() -> Response:
     """List all instances."""
-    return _add_nodes(store().instances.all())
+    return lists.answer_instances(InstanceAnswer, store().instances, store().nodes)
 
 
 @blueprint.post("/getInstance")

@@ -24,7 +24,7 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 @blueprint.needs("keys:read")
-@blueprint.answers(200, KeyAnswer, *ALWAYS, many=True, description="The keys.")
+@blueprint.answers(200, KeyAnswer, *ALWAYS, many=True, etag=True, description="The keys.")
 def list_keys() -> list[Key]:
     """List the API keys that have no more rights than yours, yours included."""
     return keys.list_covered(store(), caller())

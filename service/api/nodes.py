@@ -1,8 +1,9 @@
 """Node endpoints."""
 
-from flask import request
+from flask import Response, request
 
 from service import drift, enrolment, nodes
+from service.api import lists
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import origin, store
@@ -33,10 +34,10 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 @blueprint.needs("nodes:read")
-@blueprint.answers(200, NodeAnswer, *ALWAYS, many=True, description="All nodes.")
-def list_nodes() -> list[Node]:
+@blueprint.answers(200, NodeAnswer, *ALWAYS, many=True, etag=True, description="All nodes.")
+def list_nodes() -> Response:
     """List all nodes, with what their last probe found."""
-    return store().nodes.all()
+    return lists.answer(NodeAnswer, store().nodes)
 
 
 @blueprint.post("/create")

@@ -27,6 +27,7 @@ blueprint = Blueprint(
     400,
     *ALWAYS,
     many=True,
+    etag=True,
     description="The operations, newest first.",
 )
 def list_operations(search: OperationSearch) -> list[Operation]:
@@ -36,7 +37,7 @@ def list_operations(search: OperationSearch) -> list[Operation]:
 
 @blueprint.get("/<operation_id>")
 @blueprint.needs("instances:read")
-@blueprint.answers(200, OperationAnswer, 400, *ALWAYS, description="The operation.")
+@blueprint.answers(200, OperationAnswer, 400, *ALWAYS, etag=True, description="The operation.")
 def get_operation(operation_id: str) -> Operation:
     """Get one operation. An unknown one is a 400."""
     return store().operations.get(operation_id)

@@ -1,6 +1,9 @@
 """User endpoints."""
 
+from flask import Response
+
 from service import users
+from service.api import lists
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, store
@@ -21,10 +24,10 @@ blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who own
 
 @blueprint.get("/users")
 @blueprint.needs("users:read")
-@blueprint.answers(200, UserAnswer, *ALWAYS, many=True, description="All users.")
-def list_users() -> list[User]:
+@blueprint.answers(200, UserAnswer, *ALWAYS, many=True, etag=True, description="All users.")
+def list_users() -> Response:
     """List all users."""
-    return store().users.all()
+    return lists.answer(UserAnswer, store().users)
 
 
 @blueprint.post("/getUser")

@@ -1,6 +1,6 @@
 """Instances on the wire."""
 
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import marshmallow as ma
 
@@ -95,14 +95,18 @@ class NodeSummary(Answer[Node]):
     status = answers.text("Online")
 
 
-def _find_node(instance: InstanceOnNode) -> Node | Json:
-    return instance["node"] or {
-        "_id": instance["node_id"],
-        "name": "",
-        "address": "",
-        "port": None,
-        "status": NodeStatus.OFFLINE,
-    }
+def summarize(node: Node | None, node_id: str) -> Json:
+    """Shape the node of an instance; None: it was forgotten a moment ago."""
+    return NodeSummary.shape(node or _forgotten(node_id))
+
+
+def _forgotten(node_id: str) -> Node:
+    summary = {"name": "", "address": "", "port": None, "status": NodeStatus.OFFLINE}
+    return cast("Node", {"_id": node_id, **summary})
+
+
+def _find_node(instance: InstanceOnNode) -> Node:
+    return instance["node"] or _forgotten(instance["node_id"])
 
 
 def _expose_ports(instance: Instance) -> Json:

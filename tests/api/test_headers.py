@@ -12,11 +12,23 @@ from tests.support import ApiClient, a_key, told
 
 def test_answers_are_not_kept(api):
     """
-    No answer with data may be stored by anybody, errors included.
+    No answer may be stored by anybody, errors included, but for what has an ETag.
     """
-    answers = [api.get(path) for path in ("/api/users", "/", "/nope", "/openapi.json")]
+    answers = [api.get(path) for path in ("/api/audit", "/", "/nope", "/openapi.json")]
 
     assert {"no-store"} == {answer.headers["Cache-Control"] for answer in answers}
+
+
+def test_what_has_an_etag_is_kept_by_its_client_alone(api):
+    """
+    It asks with its key before each use; no cache that several clients share keeps it.
+    """
+    first = api.get("/api/users")
+    second = api.get("/api/users", headers={"If-None-Match": first.headers["ETag"]})
+
+    kept = [(each.headers["Cache-Control"], each.headers["Vary"]) for each in (first, second)]
+    assert 304 == second.status
+    assert [("private, no-cache", "x-api-key, Authorization")] * 2 == kept
 
 
 @pytest.mark.parametrize("path", ["/api/users", "/nope", "/docs/", "/docs/swagger-ui.css"])

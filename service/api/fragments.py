@@ -1,0 +1,52 @@
+"""What this process has encoded of lists, by the versions of the documents."""
+
+from threading import Lock
+from typing import NamedTuple
+
+MAX_BYTES = 16 * 2**20
+"""How much is kept: more than ten thousand usual instances, which is as long as a list may be that
+fills it."""
+
+_OVERHEAD = 500
+"""What Python needs for an entry beside its text, roughly."""
+
+
+class Fragment(NamedTuple):
+    """The answer of one document: what is before the node that it embeds, and what is after it."""
+
+    document_id: str
+    node_id: str | None
+    head: bytes
+    tail: bytes
+
+
+class Fragments:
+    """A bounded cache. What was kept first goes first: a version that is in use is soon kept anew.
+
+    Nothing in it is ever wrong: a document that changes has another version.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._kept: dict[tuple[str, bytes], Fragment] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def find(self, kind: str, version: bytes) -> Fragment | None:
+        """Find what was encoded of a document in this version."""
+        return self._kept.get((kind, version))
+
+    def keep(self, kind: str, version: bytes, fragment: Fragment) -> None:
+        """Keep what was encoded, while there is room for it."""
+        with self._lock:
+            if (kind, version) in self._kept:
+                return
+            self._kept[kind, version] = fragment
+            self._bytes += _measure(version, fragment)
+            while self._bytes > self._max_bytes:
+                oldest = next(iter(self._kept))
+                self._bytes -= _measure(oldest[1], self._kept.pop(oldest))
+
+
+def _measure(version: bytes, fragment: Fragment) -> int:
+    return len(version) + len(fragment.head) + len(fragment.tail) + _OVERHEAD

@@ -1,0 +1,205 @@
+"""Lists of all documents of a kind: read in batches, encoded once, streamed when they are long.
+
+First the versions of the documents are read, each time, so that everybody sees what was written
+before on whatever process. What this process encoded in these versions before is taken as it is;
+the rest is read and encoded. A document that is changed or deleted between the two reads is shown
+in its newer state, or left out.
+"""
+
+import logging
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Generic, Protocol, TypeVar
+
+from flask import Response
+
+from service.api import etags
+from service.api.call import current_call
+from service.api.context import app_context
+from service.api.encoding import encode, encode_around
+from service.api.fragments import Fragment, Fragments
+from service.contract.answers import Answer
+from service.contract.instances import summarize
+from service.model.documents import Node
+
+log = logging.getLogger(__name__)
+
+STREAMED_ABOVE = 2 * 2**20
+"""Bytes. A shorter answer is sent whole, with its length."""
+
+_CHUNK = 500
+"""How many documents are encoded and sent at a time."""
+
+Document = TypeVar("Document", bound=Mapping[str, Any])
+Found_co = TypeVar("Found_co", covariant=True)
+
+
+class Versioned(Protocol[Found_co]):
+    """The part of a collection of the store that lists are made of."""
+
+    def versions(self) -> Iterator[list[bytes]]: ...
+
+    def decode_version(self, version: bytes) -> Mapping[str, Any]: ...
+
+    def list_versions(self, wanted: Iterable[bytes]) -> Mapping[bytes, tuple[Found_co, bool]]: ...
+
+
+class NodesById(Protocol):
+    """The same of nodes."""
+
+    def list_by_ids(self, document_ids: Iterable[str]) -> list[Node]: ...
+
+
+def answer(schema: type[Answer[Any]], collection: Versioned[Document]) -> Response:
+    """Answer the list of all documents that may be seen, unless the client has it."""
+    return _answer(_List(schema, collection, app_context().fragments))
+
+
+def answer_instances(
+    schema: type[Answer[Any]], collection: Versioned[Document], nodes: NodesById
+) -> Response:
+    """Answer the same of instances, each with its node."""
+    return _answer(_InstanceList(schema, collection, app_context().fragments, nodes))
+
+
+class _List(Generic[Document]):
+    """One answer in the making."""
+
+    def __init__(
+        self, schema: type[Answer[Any]], collection: Versioned[Document], fragments: Fragments
+    ) -> None:
+        self.schema = schema
+        self.collection = collection
+        self.keeps = True
+        """Whether what is encoded is kept. A list that is too long would drive out all others."""
+
+        self._fragments = fragments
+        self._kind = schema.__name__
+
+    def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
+        """List the states of all that the answer is made of."""
+        return versions
+
+    def write(self, batches: Iterable[list[bytes]]) -> Generator[bytes, None, None]:
+        """Write the list in pieces of JSON."""
+        before, last_id = b"[", None
+        for batch in batches:
+            for start in range(0, len(batch), _CHUNK):
+                texts = []
+                for fragment in self._read(batch[start : start + _CHUNK]):
+                    if fragment.document_id != last_id:  # it was changed while versions were read
+                        texts.append(self.join(fragment))
+                    last_id = fragment.document_id
+                if texts:
+                    yield before + b",".join(texts)
+                    before = b","
+        yield b"[]" if before == b"[" else b"]"
+
+    def encode(self, document: Document) -> Fragment:
+        """Write one document."""
+        return Fragment(document["_id"], None, encode(self.schema.shape(document)), b"")
+
+    def join(self, fragment: Fragment) -> bytes:
+        """Write the whole answer of one document."""
+        return fragment.head
+
+    def find(self, version: bytes) -> Fragment | None:
+        """Find what was encoded before."""
+        return self._fragments.find(self._kind, version)
+
+    def _read(self, versions: list[bytes]) -> list[Fragment]:
+        found = {version: self.find(version) for version in versions}
+        missing = [version for version, fragment in found.items() if fragment is None]
+        if missing:
+            for version, (document, is_same) in self.collection.list_versions(missing).items():
+                found[version] = fragment = self.encode(document)
+                if is_same and self.keeps:
+                    self._fragments.keep(self._kind, version, fragment)
+        return [fragment for fragment in found.values() if fragment is not None]
+
+
+class _InstanceList(_List[Document]):
+    """A list of instances, whose nodes are read once each, and change apart from them."""
+
+    def __init__(
+        self,
+        schema: type[Answer[Any]],
+        collection: Versioned[Document],
+        fragments: Fragments,
+        nodes: NodesById,
+    ) -> None:
+        super().__init__(schema, collection, fragments)
+        self._nodes = nodes
+        self._summaries: dict[str, bytes] = {}
+
+    def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
+        """Take of nodes what is shown, as their revisions rise with each probe and deploy."""
+        self._summarize({self._find_node_id(version) for version in versions})
+        return chain(versions, self._summaries.values())
+
+    def encode(self, document: Document) -> Fragment:
+        """Write one instance, without its node."""
+        source = {**document, "node": None, "operation_id": None}
+        head, tail = encode_around(self.schema, source, "Node")
+        return Fragment(document["_id"], document["node_id"], head, tail)
+
+    def join(self, fragment: Fragment) -> bytes:
+        """Write one instance with its node."""
+        node_id = str(fragment.node_id)
+        return fragment.head + self._summaries[node_id] + fragment.tail
+
+    def _read(self, versions: list[bytes]) -> list[Fragment]:
+        fragments = super()._read(versions)
+        self._summarize({str(fragment.node_id) for fragment in fragments})
+        return fragments
+
+    def _find_node_id(self, version: bytes) -> str:
+        fragment = self.find(version)
+        if fragment is None:
+            return str(self.collection.decode_version(version)["node_id"])
+        return str(fragment.node_id)
+
+    def _summarize(self, node_ids: set[str]) -> None:
+        wanted = sorted(node_ids - self._summaries.keys())
+        if wanted:
+            by_id = {node["_id"]: node for node in self._nodes.list_by_ids(wanted)}
+            for node_id in wanted:
+                self._summaries[node_id] = encode(summarize(by_id.get(node_id), node_id))
+
+
+def _answer(listed: _List[Any]) -> Response:
+    batches = listed.collection.versions()
+    versions: list[bytes] = []
+    for batch in batches:
+        versions += batch
+        if len(versions) > etags.LONGEST_LIST:
+            listed.keeps = False
+            return _send(listed.write(chain([versions], batches)))
+    etag = etags.make(listed.schema, listed.list_states(versions))
+    if etags.is_known(etag):
+        return etags.answer_known(etag)
+    answered = _send(listed.write([versions]))
+    answered.set_etag(etag, weak=True)
+    return answered
+
+
+def _send(pieces: Generator[bytes, None, None]) -> Response:
+    """Send the pieces as one answer with its length, or one by one as they come."""
+    begun: list[bytes] = []
+    for piece in pieces:
+        begun.append(piece)
+        if sum(map(len, begun)) > STREAMED_ABOVE:
+            rest = _report_end(pieces, current_call().request_id)
+            streamed = Response(chain(begun, rest), mimetype="application/json")
+            streamed.call_on_close(pieces.close)
+            return streamed
+    return Response(b"".join(begun), mimetype="application/json")
+
+
+def _report_end(pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+    """Have the server cut the connection if a piece cannot be made: no part passes for a list."""
+    try:
+        yield from pieces
+    except Exception:
+        log.exception("answer.cut_off", extra={"request_id": request_id})
+        raise
