@@ -9,6 +9,7 @@ median, and the spread. Servers that are not asked stand still.
 import json
 import os
 import platform
+import random
 import re
 import signal
 import socket
@@ -16,14 +17,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 import psutil
+import pymongo
 import requests
 
 from bench.seed import KEY, fill
@@ -35,6 +39,7 @@ INSTALLED = ROOT / ".bench"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 PROCESSES = 2
 CLIENTS = 16
+CHANGES_A_SECOND = 50
 FIRST = "FastAPI"
 """What the others are compared with."""
 
@@ -47,6 +52,11 @@ class Work:
     path: str
     body: str | None = None
     ids: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    """Ids of instances of which 1 % changes 50 times a second meanwhile: for each of the clients at
+    least as many since it asked last."""
+    knows: bool = False
+    """Whether the clients say what they know, to those who give an ETag."""
 
 
 def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -126,7 +136,7 @@ class Server:
 
     def load(self, work: Work, script: Path, seconds: int) -> float:
         """Have wrk send what the work is; return the answers a second."""
-        script.write_text(write_script(work), "utf-8")
+        script.write_text(write_script(work, self._find_etag(work)), "utf-8")
         printed = subprocess.run(
             [
                 *("wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s"),
@@ -142,6 +152,12 @@ class Server:
         assert found is not None
         return float(found[1])
 
+    def _find_etag(self, work: Work) -> str | None:
+        if not work.knows:
+            return None
+        headers = {"x-api-key": KEY}
+        return requests.get(self.url + work.path, headers=headers, timeout=30).headers.get("ETag")
+
     def largest_process_mib(self) -> float:
         """Return the memory of its largest process."""
         tree = [self._tree, *self._tree.children(recursive=True)]
@@ -153,9 +169,35 @@ class Server:
             each.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
 
 
-def write_script(work: Work) -> str:
+@contextmanager
+def changing(uri: str, database: str, ids: list[str]) -> Iterator[None]:
+    """Change 1 % of these instances again and again, ours and the peers' alike."""
+    ended = threading.Event()
+
+    def change() -> None:
+        with pymongo.MongoClient[dict[str, object]](uri) as client:
+            ours, peer = (client[name]["instances"] for name in (database, f"{database}_peer"))
+            while not ended.wait(1 / CHANGES_A_SECOND):
+                some = {"$in": random.sample(ids, len(ids) // 100)}
+                power = random.choice(("running", "stopped"))
+                change = {"$set": {"power": power}, "$inc": {"revision": 1}}
+                ours.update_many({"_id": some}, change)
+                peer.update_many({"Id": some}, {"$set": {"power": power}})
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        changer.join()
+
+
+def write_script(work: Work, etag: str | None) -> str:
     """Write the work for wrk, in its Lua."""
     lines = [f'wrk.headers["x-api-key"] = "{KEY}"']
+    if etag is not None:
+        lines.append(f"wrk.headers['If-None-Match'] = '{etag}'")
     if work.body is not None:
         ids = ",".join(f'"{each}"' for each in work.ids)
         lines += [
@@ -177,7 +219,13 @@ def list_works(ids: list[str], user_ids: list[str], size: int) -> list[Work]:
         Work("getUserInstance (10)", "/api/getUserInstance", '{"userId":"%s"}', user_ids),
     ]
     if size <= 1000:
-        works += [Work(f"list of {size:,}", "/api/instances"), Work("GET /api/name", "/api/name")]
+        listed = f"list of {size:,}"
+        works += [
+            Work(listed, "/api/instances"),
+            Work(f"{listed}, 1 % changed since", "/api/instances", changes=ids),
+            Work(f"{listed}, unchanged, If-None-Match", "/api/instances", knows=True),
+            Work("GET /api/name", "/api/name"),
+        ]
     return works
 
 
@@ -254,12 +302,16 @@ def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -
                     running.callback(server.stand_still, False)
                 for work in list_works(ids, user_ids, size):
                     rates[work.name] = {name: [] for name in names}
-                    for _ in range(rounds):
-                        for server in servers:
-                            server.stand_still(False)
-                            rate = server.load(work, folder / "work.lua", seconds)
-                            server.stand_still(True)
-                            rates[work.name][server.name].append(rate)
+                    with ExitStack() as meanwhile:
+                        if work.changes:
+                            database = f"bench_{size}"
+                            meanwhile.enter_context(changing(mongod.uri, database, work.changes))
+                        for _ in range(rounds):
+                            for server in servers:
+                                server.stand_still(False)
+                                rate = server.load(work, folder / "work.lua", seconds)
+                                server.stand_still(True)
+                                rates[work.name][server.name].append(rate)
                     click.echo(f"{size:,}: {work.name} {rates[work.name]}", err=True)
                 memory = ", ".join(
                     f"{server.name} {server.largest_process_mib():.0f} MiB" for server in servers
