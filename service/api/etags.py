@@ -6,6 +6,7 @@ but the documents never have this state again.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from flask import Response, current_app, request
@@ -26,10 +27,8 @@ def make(schema: type[Answer[Any]], states: Iterable[bytes]) -> str:
     fields = ",".join(schema._declared_fields)
     dialect = caller()["compatibility"] or ""
     shape = f"{current_app.config['API_VERSION']} {dialect} {schema.__name__} {fields}\0"
-    digest = hashlib.blake2b(shape.encode(), digest_size=16)
-    for state in states:
-        digest.update(state)
-    return digest.hexdigest()
+    whole = b"".join(chain([shape.encode()], states))
+    return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
 
 def make_of(schema: type[Answer[Any]], documents: Sequence[Mapping[str, Any]]) -> str | None:

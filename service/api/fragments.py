@@ -1,5 +1,7 @@
 """What this process has encoded of lists, by the versions of the documents."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
 
@@ -28,24 +30,25 @@ class Fragments:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._kept: dict[tuple[str, bytes], Fragment] = {}
+        self._kept: defaultdict[str, dict[bytes, Fragment]] = defaultdict(dict)
         self._bytes = 0
         self._lock = Lock()
 
-    def find(self, kind: str, version: bytes) -> Fragment | None:
-        """Find what was encoded of a document in this version."""
-        return self._kept.get((kind, version))
+    def of(self, kind: str) -> Mapping[bytes, Fragment]:
+        """Return what was encoded of this kind of documents, by version."""
+        return self._kept[kind]
 
     def keep(self, kind: str, version: bytes, fragment: Fragment) -> None:
-        """Keep what was encoded, while there is room for it."""
+        """Keep what was encoded; what is of the same kind makes room for it."""
         with self._lock:
-            if (kind, version) in self._kept:
+            kept = self._kept[kind]
+            if version in kept:
                 return
-            self._kept[kind, version] = fragment
+            kept[version] = fragment
             self._bytes += _measure(version, fragment)
-            while self._bytes > self._max_bytes:
-                oldest = next(iter(self._kept))
-                self._bytes -= _measure(oldest[1], self._kept.pop(oldest))
+            while self._bytes > self._max_bytes and kept:
+                oldest = next(iter(kept))
+                self._bytes -= _measure(oldest, kept.pop(oldest))
 
 
 def _measure(version: bytes, fragment: Fragment) -> int:

@@ -75,6 +75,7 @@ class _List(Generic[Document]):
 
         self._fragments = fragments
         self._kind = schema.__name__
+        self.kept = fragments.of(self._kind)
 
     def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
         """List the states of all that the answer is made of."""
@@ -103,12 +104,8 @@ class _List(Generic[Document]):
         """Write the whole answer of one document."""
         return fragment.head
 
-    def find(self, version: bytes) -> Fragment | None:
-        """Find what was encoded before."""
-        return self._fragments.find(self._kind, version)
-
     def _read(self, versions: list[bytes]) -> list[Fragment]:
-        found = {version: self.find(version) for version in versions}
+        found = {version: self.kept.get(version) for version in versions}
         missing = [version for version, fragment in found.items() if fragment is None]
         if missing:
             for version, (document, is_same) in self.collection.list_versions(missing).items():
@@ -134,7 +131,12 @@ class _InstanceList(_List[Document]):
 
     def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
         """Take of nodes what is shown, as their revisions rise with each probe and deploy."""
-        self._summarize({self._find_node_id(version) for version in versions})
+        fragments = map(self.kept.get, versions)
+        node_ids = {None if each is None else each.node_id for each in fragments}
+        if None in node_ids:
+            others = (version for version in versions if version not in self.kept)
+            node_ids.update(self.collection.decode_version(each)["node_id"] for each in others)
+        self._summarize({str(node_id) for node_id in node_ids if node_id is not None})
         return chain(versions, self._summaries.values())
 
     def encode(self, document: Document) -> Fragment:
@@ -152,12 +154,6 @@ class _InstanceList(_List[Document]):
         fragments = super()._read(versions)
         self._summarize({str(fragment.node_id) for fragment in fragments})
         return fragments
-
-    def _find_node_id(self, version: bytes) -> str:
-        fragment = self.find(version)
-        if fragment is None:
-            return str(self.collection.decode_version(version)["node_id"])
-        return str(fragment.node_id)
 
     def _summarize(self, node_ids: set[str]) -> None:
         wanted = sorted(node_ids - self._summaries.keys())

@@ -13,6 +13,8 @@ from service.store.collection import Collection, Indexes, Session, translated
 from service.store.transitions import TransitionLog
 
 _IS_OPEN = {"$in": sorted(OPEN)}
+_BY_AGE = [("created_at", 1), ("_id", 1)]
+"""What all lists are sorted by, in either direction."""
 
 INDEXES: Indexes = [
     # At most one running and one waiting operation for each instance.
@@ -21,12 +23,13 @@ INDEXES: Indexes = [
         "unique": True,
         "partialFilterExpression": {"status": _IS_OPEN},
     },
-    {"keys": [("status", 1), ("created_at", 1)]},
+    {"keys": [("status", 1), *_BY_AGE]},
     {"keys": [("status", 1), ("node_id", 1), ("created_at", 1)]},
-    {"keys": [("instance_id", 1), ("created_at", 1)]},
+    {"keys": [("instance_id", 1), *_BY_AGE]},
+    {"keys": [("node_id", 1), *_BY_AGE]},
     {"keys": [("node_id", 1), ("status", 1), ("updated_at", 1)]},
-    {"keys": [("user_id", 1), ("created_at", 1)]},
-    {"keys": [("created_at", 1)]},
+    {"keys": [("user_id", 1), *_BY_AGE]},
+    {"keys": _BY_AGE},
     {"keys": [("expires_at", 1)], "expireAfterSeconds": 0},
 ]
 

@@ -8,8 +8,11 @@ checks it. A new document has 1; one from before there were revisions has none, 
 from collections.abc import Mapping
 from typing import Any
 
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
+from pymongo.cursor import Cursor
 from pymongo.results import InsertOneResult, UpdateResult
 from pymongo.write_concern import WriteConcern
 
@@ -17,6 +20,7 @@ Json = dict[str, Any]
 Changes = Mapping[str, Any] | list[Mapping[str, Any]]
 """What an update changes: operators, or the stages of a pipeline."""
 
+_RAW = CodecOptions(document_class=RawBSONDocument)
 _RAISED = {"$add": [{"$ifNull": ["$revision", 0]}, 1]}
 
 
@@ -35,11 +39,14 @@ class RevisedCollection:
         self.find = collection.find
         self.find_one = collection.find_one
         self.find_one_and_delete = collection.find_one_and_delete
-        self.find_raw_batches = collection.find_raw_batches
 
     def with_options(self, *, write_concern: WriteConcern) -> "RevisedCollection":
         """Make the same with another write concern."""
         return RevisedCollection(self._collection.with_options(write_concern=write_concern))
+
+    def find_raw(self, *query: Any, **options: Any) -> Cursor[RawBSONDocument]:
+        """Find documents like `find`, and leave them as BSON."""
+        return self._collection.with_options(codec_options=_RAW).find(*query, **options)
 
     def insert_one(
         self, document: Json, *, session: ClientSession | None = None

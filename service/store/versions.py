@@ -7,8 +7,8 @@ but not at the same time.
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from struct import Struct
-from typing import Any, cast
+from itertools import islice
+from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions
@@ -24,7 +24,6 @@ LISTED = [("created_at", 1), ("_id", 1), ("revision", 1)]
 BATCH = 5000
 """How many versions are read at a time: some hundred kilobytes."""
 
-_LENGTH = Struct("<i")
 _TIMES = CodecOptions[dict[str, Any]](tz_aware=True)
 
 
@@ -35,12 +34,10 @@ def read(
 
     A document that is changed meanwhile may come twice in a row: in the index it moves on.
     """
-    cursor = collection.find_raw_batches(
-        query, dict.fromkeys(fields, 1), sort=LISTED[:2], batch_size=BATCH
-    )
+    cursor = collection.find_raw(query, dict.fromkeys(fields, 1), sort=LISTED[:2], batch_size=BATCH)
     with closing(cursor):
-        for batch in cursor:
-            yield _split(cast("bytes", batch))
+        while batch := [bytes(document.raw) for document in islice(cursor, BATCH)]:
+            yield batch
 
 
 def decode(version: Version) -> dict[str, Any]:
@@ -52,13 +49,3 @@ def is_of(document: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
     """Return whether the document is in the version with these fields."""
     # An index has null for what a document lacks.
     return all(document.get(name) == value for name, value in fields.items())
-
-
-def _split(batch: bytes) -> list[Version]:
-    """Split BSON documents that follow one another; each begins with its length."""
-    found, begin = [], 0
-    while begin < len(batch):
-        end = begin + _LENGTH.unpack_from(batch, begin)[0]
-        found.append(batch[begin:end])
-        begin = end
-    return found

@@ -317,7 +317,7 @@ def test_a_database_that_is_away_before_the_first_byte_is_a_503(api, store, monk
     def fail(*arguments, **options):
         raise AutoReconnect
 
-    monkeypatch.setattr(store.instances._collection, "find_raw_batches", fail)
+    monkeypatch.setattr(store.instances._collection, "find_raw", fail)
 
     assert (503, "database_unavailable", []) == told(api.get(LIST))
 
@@ -328,7 +328,7 @@ def test_the_cache_has_a_bound():
     for number in range(100):
         cache.keep("users", b"%d" % number, Fragment("u", None, b"x" * 1000, b""))
 
-    kept = [number for number in range(100) if cache.find("users", b"%d" % number)]
+    kept = [number for number in range(100) if b"%d" % number in cache.of("users")]
     assert list(range(94, 100)) == kept
 
 

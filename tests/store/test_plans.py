@@ -1,0 +1,216 @@
+"""What the store asks the database has an index: no collection scan, and no sort in memory.
+
+The store's own methods are called on a seeded database, and what they sent is explained.
+"""
+
+from contextlib import closing
+
+import pytest
+from pymongo.monitoring import CommandListener
+
+from service import instances, keys
+from service.app import make_store
+from service.model.documents import new_instance
+from service.model.lifecycle import OperationKind
+from tests.support import AT_NOON, FAR, NOON, a_node, a_user, an_image, an_order
+
+COUNT = 300
+
+# Command and collection, and why its plan may be what others may not.
+NAMED = {
+    ("leftovers.list_on", "SORT"): "few files are left on a node",
+    ("nodes.list_deploying", "COLLSCAN"): "read once when a worker starts; nodes are few",
+    ("nodes.list_deploying", "SORT"): "the same",
+    ("images.list_matching", "SORT"): "as many as have one container image",
+    ("nodes.oldest_probe_age_s", "COLLSCAN"): "a look at all nodes, by the metrics",
+    ("instances.list_deleting", "SORT"): "those of one node that are on their way out",
+}
+
+
+class Watching(CommandListener):
+    """Remembers each query, as it was sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def started(self, event):
+        """Keep what has a plan."""
+        if event.command_name in ("find", "update", "delete", "aggregate", "distinct", "count",
+                                  "findAndModify"):  # fmt: skip
+            self.sent.append(dict(event.command))
+
+    def succeeded(self, event):
+        """Do nothing."""
+
+    def failed(self, event):
+        """Do nothing."""
+
+
+@pytest.fixture
+def watched(config, store, memory_nodes, database, monkeypatch):
+    """A store whose commands are kept, and the ids of documents among many."""
+    watching = Watching()
+    monkeypatch.setattr("service.store._Commands", lambda _: watching)
+    user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
+    order = an_order(user, node, image)
+    deployed, operation = instances.deploy(store, order, origin=AT_NOON)
+    key, _ = keys.create(store, name="k", grant={"scopes": ["*"]}, now=NOON)
+    template = database["operations"].find_one({})
+    fields = {
+        "name": "n", "user_id": "u", "node_id": "n", "image": "i:1", "image_id": None,
+        "image_name": "i", "memory_mib": 1, "cpu_milli": 1, "ports": [], "primary": 1,
+        "primary_port": 1,
+    }  # fmt: skip
+    database["instances"].insert_many(
+        [
+            {**new_instance(f"x{n}", **fields, now=NOON), "container_id": f"c{n}"}
+            for n in range(COUNT)
+        ]
+    )
+    database["operations"].insert_many(
+        [{**template, "_id": f"o{n}", "instance_id": f"x{n}", "node_id": f"n{n % 9}",
+          "status": "succeeded"} for n in range(COUNT)]
+    )  # fmt: skip
+    for name, unique in (
+        ("users", ("email_key", "username_key")), ("images", ("name", "image")),
+        ("keys", ("digest",)), ("nodes", ("name",)),
+    ):  # fmt: skip
+        template = database[name].find_one({})
+        database[name].insert_many(
+            [{**template, "_id": f"{name}{n}", **dict.fromkeys(unique, f"{name}{n}"),
+              **({"report": None} if name == "nodes" else {})}
+             for n in range(COUNT)]
+        )  # fmt: skip
+    ids = {"user": user["_id"], "node": node["_id"], "image": image, "key": key,
+           "instance": deployed["_id"], "operation": operation["_id"]}  # fmt: skip
+    with closing(make_store(config)) as other:
+        yield other, ids, watching, database
+
+
+READS = {
+    "users.versions": lambda s, **_: list(s.users.versions()),
+    "users.find": lambda s, user, **_: s.users.find(user),
+    "users.find_by_email": lambda s, **_: s.users.find_by_email("users7"),
+    "users.find_by_username": lambda s, **_: s.users.find_by_username("users7"),
+    "images.versions": lambda s, **_: list(s.images.versions()),
+    "images.list_matching": lambda s, **_: s.images.list_matching("images7"),
+    "images.put": lambda s, image, **_: s.images.put(image),
+    "nodes.versions": lambda s, **_: list(s.nodes.versions()),
+    "nodes.all": lambda s, **_: s.nodes.all(),
+    "nodes.list_by_ids": lambda s, node, **_: s.nodes.list_by_ids([node]),
+    "nodes.list_offline": lambda s, **_: s.nodes.list_offline(),
+    "nodes.find_limits": lambda s, **_: s.nodes.find_limits(),
+    "nodes.find_same_engine": lambda s, node, **_: s.nodes.find_same_engine("e", except_id=node),
+    "nodes.list_deploying": lambda s, **_: s.nodes.list_deploying(),
+    "nodes.oldest_probe_age_s": lambda s, **_: s.nodes.oldest_probe_age_s(),
+    "nodes.update": lambda s, node, **_: s.nodes.update(node, {"probe_error": None}),
+    "nodes.claim_probe": lambda s, **_: s.nodes.claim_probe("t", interval_s=0, lease_s=1),
+    "keys.find_by_digest": lambda s, **_: s.keys.find_by_digest("keys7"),
+    "keys.find_spent": lambda s, **_: s.keys.find_spent("keys7"),
+    "keys.all": lambda s, **_: s.keys.all(),
+    "keys.list_limited": lambda s, user, **_: s.keys.list_limited(
+        user_id=user, instance_ids=None, node_ids=None
+    ),
+    "instances.versions": lambda s, **_: list(s.instances.versions()),
+    "instances.all": lambda s, **_: s.instances.all(),
+    "instances.versions of a user": lambda s, user, **_: list(
+        s.within(user_id=user).instances.versions()
+    ),
+    "instances.versions on nodes": lambda s, node, **_: list(
+        s.within(node_ids=[node, "n"]).instances.versions()
+    ),
+    "instances.find_by_reference": lambda s, **_: s.instances.find_by_reference("c7"),
+    "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
+    "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
+    "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),
+    "instances.list_known": lambda s, instance, **_: s.instances.list_known([instance]),
+    "operations.list_newest": lambda s, **_: s.operations.list_newest({}, limit=100),
+    "operations.list_newest of an instance": lambda s, instance, **_: s.operations.list_newest(
+        {"instance_id": instance}, limit=100
+    ),
+    "operations.list_newest on a node": lambda s, node, **_: s.operations.list_newest(
+        {"node_id": node}, limit=100
+    ),
+    "operations.list_newest of a status": lambda s, **_: s.operations.list_newest(
+        {"status": "failed"}, limit=100
+    ),
+    "operations.list_newest of a user": lambda s, user, **_: s.within(
+        user_id=user
+    ).operations.list_newest({}, limit=100),
+    "operations.find_latest": lambda s, instance, **_: s.operations.find_latest(instance),
+    "operations.find_open": lambda s, instance, **_: s.operations.find_open(
+        instance, OperationKind.DEPLOY
+    ),
+    "operations.list_touched": lambda s, node, **_: s.operations.list_touched(node, FAR),
+    "operations.list_removed_containers": lambda s, instance, **_: (
+        s.operations.list_removed_containers([instance])
+    ),
+    "operations.retry_now_on_node": lambda s, node, **_: s.operations.retry_now_on_node(node),
+    "claims.take": lambda s, **_: s.claims.take("t", lease_s=30),
+    "leftovers.list_on": lambda s, node, **_: s.leftovers.list_on(node),
+    "audit.list_newest": lambda s, **_: s.audit.list_newest({}, since=None, before=None, limit=9),
+    "audit.list_newest of a key": lambda s, **_: s.audit.list_newest(
+        {"key_id": "k"}, since=NOON, before=None, limit=9
+    ),
+}
+
+
+def list_stages(plan):
+    """List the stages of a plan, wherever they stand in it."""
+    if isinstance(plan, dict):
+        stage = plan.get("stage") or next((k for k in plan if k.startswith("$")), None)
+        found = [stage] if stage else []
+        return found + [each for value in plan.values() for each in list_stages(value)]
+    return [each for value in plan for each in list_stages(value)] if isinstance(plan, list) else []
+
+
+def explain(database, command):
+    """Return the stages of the winning plans of a command that was sent."""
+    dropped = ("lsid", "$db", "$clusterTime", "txnNumber", "$readPreference", "maxTimeMS",
+               "writeConcern", "readConcern", "autocommit", "startTransaction")  # fmt: skip
+    bare = {name: value for name, value in command.items() if name not in dropped}
+    explained = database.command("explain", bare, verbosity="queryPlanner")
+    plans = [explained, *(each.get("$cursor", {}) for each in explained.get("stages", []))]
+    return [
+        stage
+        for plan in plans
+        for stage in list_stages(plan.get("queryPlanner", {}).get("winningPlan", {}))
+    ]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_query_has_an_index(watched, name):
+    """And what it sorts by comes from the index too, but for what is named above with a reason."""
+    store, ids, watching, database = watched
+    READS[name](store, **ids)
+
+    stages = {stage for command in watching.sent for stage in explain(database, command)}
+
+    allowed = {stage for method, stage in NAMED if method == name}
+    assert stages
+    assert set() == stages & {"COLLSCAN", "SORT", "$sort"} - allowed
+
+
+@pytest.mark.parametrize("name", [name for name in READS if ".versions" in name])
+def test_versions_are_read_from_an_index_alone(watched, name):
+    """No document is fetched."""
+    store, ids, watching, database = watched
+    READS[name](store, **ids)
+
+    stages = {stage for command in watching.sent for stage in explain(database, command)}
+
+    assert ("IXSCAN" in stages, "FETCH" in stages) == (True, False)
+
+
+@pytest.mark.parametrize("limit", ["user_id", "instance_ids", "node_ids"])
+def test_what_a_limited_key_looks_up_examines_one_document(watched, limit):
+    """Whatever number of others there are."""
+    store, ids, watching, database = watched
+    limits = {"user_id": ids["user"], "instance_ids": [ids["instance"]], "node_ids": [ids["node"]]}
+    store.within(**{limit: limits[limit]}).instances.find(ids["instance"])
+
+    [sent] = watching.sent
+    bare = {name: sent[name] for name in ("find", "filter")}
+    explained = database.command("explain", bare, verbosity="executionStats")
+
+    assert 1 == explained["executionStats"]["totalDocsExamined"]
