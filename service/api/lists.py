@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 STREAMED_ABOVE = 2 * 2**20
 """Bytes. A shorter answer is sent whole, with its length."""
 
-_CHUNK = 500
+_CHUNK = 250
 """How many documents are encoded and sent at a time."""
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
@@ -170,7 +170,7 @@ def _answer(listed: _List[Any]) -> Response:
         versions += batch
         if len(versions) > etags.LONGEST_LIST:
             listed.keeps = False
-            return _send(listed.write(chain([versions], batches)))
+            return _stream([], listed.write(chain([versions], batches)))
     etag = etags.make(listed.schema, listed.list_states(versions))
     if etags.is_known(etag):
         return etags.answer_known(etag)
@@ -185,11 +185,16 @@ def _send(pieces: Generator[bytes, None, None]) -> Response:
     for piece in pieces:
         begun.append(piece)
         if sum(map(len, begun)) > STREAMED_ABOVE:
-            rest = _report_end(pieces, current_call().request_id)
-            streamed = Response(chain(begun, rest), mimetype="application/json")
-            streamed.call_on_close(pieces.close)
-            return streamed
+            return _stream(begun, pieces)
     return Response(b"".join(begun), mimetype="application/json")
+
+
+def _stream(begun: list[bytes], rest: Generator[bytes, None, None]) -> Response:
+    """Send what is there, and each other piece when it is made."""
+    pieces = _report_end(rest, current_call().request_id)
+    streamed = Response(chain(begun, pieces), mimetype="application/json")
+    streamed.call_on_close(rest.close)
+    return streamed
 
 
 def _report_end(pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ Version = bytes
 LISTED = [("created_at", 1), ("_id", 1), ("revision", 1)]
 """The end of each index that a list is read from."""
 
-BATCH = 5000
+BATCH = 2000
 """How many versions are read at a time: some hundred kilobytes."""
 
 _TIMES = CodecOptions[dict[str, Any]](tz_aware=True)
