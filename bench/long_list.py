@@ -1,7 +1,7 @@
 """The whole list of many instances: the first byte, and the memory of the process that sends it.
 
-Run `python -m bench.long_list`. One client reads the list three times from one process of
-`skyquay serve`, whose memory is looked at meanwhile.
+Run `python -m bench.long_list`. One client reads the list ten times from one process of
+`skyquay serve`, whose memory is looked at meanwhile: each time another thread may answer.
 """
 
 import tempfile
@@ -46,7 +46,7 @@ def main(count: int) -> None:
         headers = {"x-api-key": KEY}
         requests.get(f"{url}/api/nodes", headers=headers, timeout=60).raise_for_status()
         idle = process.memory_info().rss
-        for _ in range(3):
+        for _ in range(10):
             seen, ended = [idle], threading.Event()
             watcher = threading.Thread(target=watch, args=(process, ended, seen))
             watcher.start()
