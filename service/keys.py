@@ -221,7 +221,13 @@ def list_covered(store: Store, by: Key) -> list[Key]:
     found = store.keys.list_limited(
         user_id=own.user_id, instance_ids=own.instance_ids, node_ids=own.node_ids
     )
-    return [key for key in found if own.covers(access_of(key))]
+    return list(filter(covered_by(by), found))
+
+
+def covered_by(by: Key) -> Callable[[Key], bool]:
+    """Return what tells whether a key may do no more than this one."""
+    own = access_of(by)
+    return lambda key: own.covers(access_of(key))
 
 
 def get_covered(store: Store, by: Key, key_id: str) -> Key:

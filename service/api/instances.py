@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from flask import Response
 
-from service import instances, keys, operations
+from service import instances, keys, listings, operations
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
@@ -26,9 +26,11 @@ from service.contract.instances import (
     PrintedLines,
     UserRef,
 )
+from service.contract.list_queries import InstancesQuery
 from service.errors import InvalidInput
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import OperationKind
+from service.model.listing import Listing
 from service.model.orders import Deletion, Order
 
 blueprint = Blueprint(
@@ -38,10 +40,18 @@ blueprint = Blueprint(
 
 @blueprint.get("/instances")
 @blueprint.needs("instances:read")
-@blueprint.answers(200, InstanceAnswer, *ALWAYS, many=True, etag=True, description="All instances.")
-def list_instances() -> Response:
+@blueprint.arguments(InstancesQuery, location="query")
+@blueprint.answers(
+    200, InstanceAnswer, 400, *ALWAYS, many=True, etag=True, description="All instances."
+)
+def list_instances(listing: Listing) -> Response:
     """List all instances."""
-    return lists.answer_instances(InstanceAnswer, store().instances, store().nodes)
+    return lists.answer_instances(
+        InstanceAnswer,
+        store().instances,
+        listings.find_references(store(), listing),
+        store().nodes,
+    )
 
 
 @blueprint.post("/getInstance")

@@ -1,6 +1,9 @@
 """API key endpoints. A key sees, makes and revokes none that may do more than itself."""
 
+from flask import Response
+
 from service import keys
+from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, store
@@ -14,7 +17,9 @@ from service.contract.keys import (
     RevokedKeyAnswer,
     RotateKey,
 )
+from service.contract.list_queries import KeysQuery
 from service.model.documents import Key
+from service.model.listing import Listing
 from service.model.orders import KeyOrder
 
 blueprint = Blueprint(
@@ -24,10 +29,13 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 @blueprint.needs("keys:read")
-@blueprint.answers(200, KeyAnswer, *ALWAYS, many=True, etag=True, description="The keys.")
-def list_keys() -> list[Key]:
+@blueprint.arguments(KeysQuery, location="query")
+@blueprint.answers(200, KeyAnswer, 400, *ALWAYS, many=True, etag=True, description="The keys.")
+def list_keys(listing: Listing) -> list[Key] | Response:
     """List the API keys that have no more rights than yours, yours included."""
-    return keys.list_covered(store(), caller())
+    if listing.is_whole:
+        return keys.list_covered(store(), caller())
+    return lists.answer_shown(KeyAnswer, store().keys, listing, keys.covered_by(caller()))
 
 
 @blueprint.post("")

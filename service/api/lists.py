@@ -7,13 +7,14 @@ in its newer state, or left out.
 """
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from flask import Response
 
-from service.api import etags
+from service.api import etags, pages
 from service.api.call import current_call
 from service.api.context import app_context
 from service.api.encoding import encode, encode_around
@@ -21,6 +22,7 @@ from service.api.fragments import Fragment, Fragments
 from service.contract.answers import Answer
 from service.contract.instances import summarize
 from service.model.documents import Node
+from service.model.listing import Listing
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ _CHUNK = 250
 """How many documents are encoded and sent at a time."""
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
-Found_co = TypeVar("Found_co", covariant=True)
+Found_co = TypeVar("Found_co", bound=Mapping[str, Any], covariant=True)
 
 
 class Versioned(Protocol[Found_co]):
@@ -44,22 +46,58 @@ class Versioned(Protocol[Found_co]):
     def list_versions(self, wanted: Iterable[bytes]) -> Mapping[bytes, tuple[Found_co, bool]]: ...
 
 
+class Listed(Versioned[Found_co], pages.Paged[Found_co], Protocol[Found_co]):
+    """All that a list can be made of."""
+
+
 class NodesById(Protocol):
     """The same of nodes."""
 
     def list_by_ids(self, document_ids: Iterable[str]) -> list[Node]: ...
 
 
-def answer(schema: type[Answer[Any]], collection: Versioned[Document]) -> Response:
-    """Answer the list of all documents that may be seen, unless the client has it."""
+def answer(schema: type[Answer[Any]], collection: Listed[Document], listing: Listing) -> Response:
+    """Answer the list of the documents that may be seen and are asked for, unless it is known."""
+    if not listing.is_whole:
+        return _answer_part(pages.read(schema, collection, listing))
     return _answer(_List(schema, collection, app_context().fragments))
 
 
 def answer_instances(
-    schema: type[Answer[Any]], collection: Versioned[Document], nodes: NodesById
+    schema: type[Answer[Any]],
+    collection: Listed[Document],
+    listing: Listing,
+    nodes: NodesById,
 ) -> Response:
     """Answer the same of instances, each with its node."""
+    if not listing.is_whole:
+        return _answer_part(
+            pages.read(schema, collection, listing, join=partial(_add_nodes, nodes))
+        )
     return _answer(_InstanceList(schema, collection, app_context().fragments, nodes))
+
+
+def answer_shown(
+    schema: type[Answer[Any]],
+    collection: pages.Paged[Document],
+    listing: Listing,
+    may_show: Callable[[Document], bool],
+) -> Response:
+    """Answer the list of those documents that may be shown: the store cannot tell which."""
+    return _answer_part(pages.read(schema, collection, listing, may_show=may_show))
+
+
+def _add_nodes(nodes: NodesById, documents: list[Any]) -> list[dict[str, Any]]:
+    wanted = {document["node_id"] for document in documents}
+    by_id = {node["_id"]: node for node in nodes.list_by_ids(wanted)}
+    return [
+        {**document, "node": by_id.get(document["node_id"]), "operation_id": None}
+        for document in documents
+    ]
+
+
+def _answer_part(part: Response | Generator[bytes, None, None]) -> Response:
+    return part if isinstance(part, Response) else _send(part)
 
 
 class _List(Generic[Document]):

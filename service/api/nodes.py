@@ -11,6 +11,7 @@ from service.api.context import app_context, now
 from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
 from service.contract.enrolment import ConfigureKeyAnswer, OneTimeKey
+from service.contract.list_queries import NodesQuery
 from service.contract.nodes import (
     NEW,
     CreatedNodeAnswer,
@@ -25,6 +26,7 @@ from service.contract.tls import NodeTls
 from service.model.documents import Node
 from service.model.drift import Drift, Resolved
 from service.model.lifecycle import NodeStatus
+from service.model.listing import Listing
 from service.model.orders import NodeOrder, Resolution
 
 blueprint = Blueprint(
@@ -34,10 +36,11 @@ blueprint = Blueprint(
 
 @blueprint.get("")
 @blueprint.needs("nodes:read")
-@blueprint.answers(200, NodeAnswer, *ALWAYS, many=True, etag=True, description="All nodes.")
-def list_nodes() -> Response:
+@blueprint.arguments(NodesQuery, location="query")
+@blueprint.answers(200, NodeAnswer, 400, *ALWAYS, many=True, etag=True, description="All nodes.")
+def list_nodes(listing: Listing) -> Response:
     """List all nodes, with what their last probe found."""
-    return lists.answer(NodeAnswer, store().nodes)
+    return lists.answer(NodeAnswer, store().nodes, listing)
 
 
 @blueprint.post("/create")

@@ -8,6 +8,7 @@ from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, store
 from service.api.context import app_context, now
+from service.contract.list_queries import UsersQuery
 from service.contract.users import (
     CreatedUserAnswer,
     CreateUser,
@@ -17,6 +18,7 @@ from service.contract.users import (
     VerifyPassword,
 )
 from service.model.documents import User
+from service.model.listing import Listing
 from service.model.orders import Credentials, NewUser, UserLookup
 
 blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who owns instances.")
@@ -24,10 +26,11 @@ blueprint = Blueprint("users", __name__, url_prefix="/api", description="Who own
 
 @blueprint.get("/users")
 @blueprint.needs("users:read")
-@blueprint.answers(200, UserAnswer, *ALWAYS, many=True, etag=True, description="All users.")
-def list_users() -> Response:
+@blueprint.arguments(UsersQuery, location="query")
+@blueprint.answers(200, UserAnswer, 400, *ALWAYS, many=True, etag=True, description="All users.")
+def list_users(listing: Listing) -> Response:
     """List all users."""
-    return lists.answer(UserAnswer, store().users)
+    return lists.answer(UserAnswer, store().users, listing)
 
 
 @blueprint.post("/getUser")

@@ -1,6 +1,7 @@
 """What all collections share: reading by id, and one place where pymongo's errors become ours."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -9,7 +10,8 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from service.errors import Conflict, NotFound, ServiceError, StoreFailure, StoreUnavailable
-from service.store import versions
+from service.model.listing import Listing
+from service.store import pages, versions
 from service.store.revised import RevisedCollection
 from service.store.versions import Version
 
@@ -107,6 +109,10 @@ class Collection(Generic[Document]):
         """Count the documents, without reading them."""
         return self._collection.estimated_document_count()
 
+    def total(self) -> int | None:
+        """Count the documents, without reading them; None where only some may be seen."""
+        return self.count() if self._only is None else None
+
     @translated
     def count_by(self, field: str) -> dict[str, int]:
         """Count the documents by the values of a field."""
@@ -119,6 +125,15 @@ class Collection(Generic[Document]):
     def all(self) -> list[Document]:
         """Read all documents, oldest first."""
         return self._read_all({})
+
+    def page(self, listing: Listing, *, limit: int | None) -> Iterator[Document]:
+        """Read the documents of a listing in its order, `limit` at most: see pages.py."""
+        query, order = pages.make_query(listing), pages.make_sort(listing.sort)
+        try:
+            with closing(self._collection.find(self._within(query), sort=order)) as cursor:
+                yield from cast("Iterator[Document]", cursor.limit(limit or 0))
+        except PyMongoError as exc:
+            raise translate(exc) from exc
 
     def versions(self) -> Iterator[list[Version]]:
         """Read the versions of all documents, oldest first, in batches: see versions.py."""

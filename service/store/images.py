@@ -10,6 +10,7 @@ from service.store.versions import LISTED
 
 INDEXES: Indexes = [
     {"keys": LISTED},
+    {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("name", 1)], "unique": True},
     {"keys": [("image", 1)]},
     {"keys": [("alt_images", 1)]},

@@ -25,6 +25,10 @@ INDEXES: Indexes = [
     {"keys": [*LISTED, ("node_id", 1)]},
     {"keys": [("user_id", 1), *LISTED, ("node_id", 1)]},
     {"keys": [("node_id", 1), *LISTED]},
+    {"keys": [("image_id", 1), *LISTED]},
+    {"keys": [("state", 1), *LISTED]},
+    {"keys": [("updated_at", 1), ("_id", 1)]},
+    {"keys": [("name", 1), ("_id", 1)]},
     {"keys": [("container_id", 1)]},
 ]
 

@@ -20,6 +20,8 @@ from service.store.versions import LISTED
 
 INDEXES: Indexes = [
     {"keys": LISTED},
+    {"keys": [("updated_at", 1), ("_id", 1)]},
+    {"keys": [("name", 1), ("_id", 1)]},
     {"keys": [("probed_at", 1)]},
     {"keys": [("status", 1)]},
     # No two nodes of one engine, but for those that are known to be. It never fails to be made:

@@ -11,6 +11,7 @@ from service.store.versions import LISTED
 
 INDEXES: Indexes = [
     {"keys": LISTED},
+    {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("email_key", 1)], "unique": True},
     {"keys": [("username_key", 1)], "unique": True},
 ]

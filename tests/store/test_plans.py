@@ -4,12 +4,20 @@ The store's own methods are called on a seeded database, and what they sent is e
 """
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from pymongo.monitoring import CommandListener
 
 from service import instances, keys
 from service.app import make_store
+from service.contract.list_queries import (
+    ImagesQuery,
+    InstancesQuery,
+    KeysQuery,
+    NodesQuery,
+    UsersQuery,
+)
 from service.model.documents import new_instance
 from service.model.lifecycle import OperationKind
 from tests.support import AT_NOON, FAR, NOON, a_node, a_user, an_image, an_order
@@ -214,3 +222,49 @@ def test_what_a_limited_key_looks_up_examines_one_document(watched, limit):
     explained = database.command("explain", bare, verbosity="executionStats")
 
     assert 1 == explained["executionStats"]["totalDocsExamined"]
+
+
+QUERIES = {"users": UsersQuery, "instances": InstancesQuery, "images": ImagesQuery,
+           "nodes": NodesQuery, "keys": KeysQuery}  # fmt: skip
+ORDERS = [
+    (name, sort)
+    for name, query in QUERIES.items()
+    for sort in query().fields["sort"].metadata["sorts"]
+]
+
+
+@pytest.mark.parametrize(("name", "sort"), ORDERS)
+def test_a_page_in_the_middle_reads_no_more_than_itself(watched, name, sort):
+    """In every order of every list: it is entered at its place, and nothing is sorted."""
+    store, _, watching, database = watched
+    listing = QUERIES[name]().load({"sort": sort, "limit": 10})
+    collection = getattr(store, name)
+    *_, last = collection.page(listing, limit=100)
+    watching.sent.clear()
+    place = tuple(last[field] for field in listing.sort.fields)
+    page = list(collection.page(replace(listing, after=place), limit=10))
+
+    [sent] = watching.sent
+    bare = {part: sent[part] for part in ("find", "filter", "sort", "limit")}
+    explained = database.command("explain", bare, verbosity="executionStats")
+    stages = set(list_stages(explained["queryPlanner"]["winningPlan"]))
+    assert (10, set()) == (len(page), stages & {"COLLSCAN", "SORT"})
+    assert explained["executionStats"]["totalDocsExamined"] <= len(page) + 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"user": "u"}, {"node": "n"}, {"image": "i"}, {"state": "READY"}, {"name": "n"},
+     {"updatedSince": "2026-01-31T12:00:00Z", "sort": "updatedAt"},
+     {"createdSince": "2026-01-31T12:00:00Z"}],
+)  # fmt: skip
+def test_a_filter_of_instances_has_an_index(watched, given):
+    """Those that leave few, and are asked for often."""
+    store, _, watching, database = watched
+    listing = InstancesQuery().load({**given, "sort": given.get("sort", "createdAt")})
+    if "name" in given:
+        listing = replace(listing, sort=InstancesQuery().load({"sort": "name"}).sort)
+    list(store.instances.page(listing, limit=10))
+
+    [sent] = watching.sent
+    assert set() == set(explain(database, sent)) & {"COLLSCAN", "SORT"}
