@@ -1,20 +1,16 @@
 """Operations: what must be done on a node, written down before it is done."""
 
 import time
-from collections.abc import Callable
 from datetime import datetime
+from threading import Event
 
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation, new_operation
 from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
 from service.model.origin import Origin
 from service.store import Store
+from service.store.changes import LOOK_AGAIN_S
 from service.store.collection import Session
-
-POLL_S = 0.05
-"""How often somebody who waits for an operation looks at it, at first."""
-
-MAX_POLL_S = 0.5
 
 CANCELLED = "It was cancelled."
 """Why what somebody cancelled was not done, and why the instance is FAILED if it was a deploy."""
@@ -39,29 +35,42 @@ def draft(kind: OperationKind, instance: Instance, *, origin: Origin) -> Operati
 LAST_LOOK_S = 1.0
 """How long whoever waits looks at the operation after its time."""
 
+STOP_WITHIN_S = 0.2
+"""How soon whoever waits notices that the process is to end."""
+
 
 def wait(
     store: Store,
     operation: Operation,
     *,
     timeout_s: float,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], bool | None] = time.sleep,
+    look_again_s: float = LOOK_AGAIN_S,
+    stopping: Event | None = None,
 ) -> Operation:
     """Wait until the operation has ended, `timeout_s` at the most; answer it as it is then.
 
-    It waits no longer than `pause` answers nothing true, and not for a database that went away:
-    what is waited for was written down, and goes on.
+    It is woken by what happens to the operation, and looks by itself every `look_again_s`. It does
+    not wait once `stopping` is set, and not for a database that went away: what is waited for was
+    written down, and goes on.
     """
-    began = clock()
-    while operation["status"] not in ENDED and (waited := clock() - began) < timeout_s:
-        if pause(min(MAX_POLL_S, max(POLL_S, waited / 10), timeout_s - waited)):
-            break
-        try:
-            with store.bounded(LAST_LOOK_S + max(0.0, timeout_s - (clock() - began))):
-                operation = store.operations.get(operation["_id"])
-        except StoreUnavailable:
-            break
+    if timeout_s <= 0 or operation["status"] in ENDED:
+        return operation
+    until, look_at = time.monotonic() + timeout_s, 0.0
+    with store.changes.follow(operation["_id"]) as changed:
+        while stopping is None or not stopping.is_set():
+            pause_s = max(0.0, look_at - time.monotonic())
+            if not changed.wait(min(pause_s, STOP_WITHIN_S)) and pause_s > STOP_WITHIN_S:
+                continue
+            changed.clear()
+            left_s = max(0.0, until - time.monotonic())
+            try:
+                with store.bounded(LAST_LOOK_S + left_s):
+                    operation = store.operations.get(operation["_id"])
+            except StoreUnavailable:
+                break
+            if operation["status"] in ENDED or left_s == 0:
+                break
+            look_at = min(until, time.monotonic() + look_again_s)
     return operation
 
 

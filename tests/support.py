@@ -211,7 +211,9 @@ def run_due(store: Store, open_driver: DriverFactory, *, lease_s: float = 30.0) 
     They are claimed as a worker claims them.
     """
     done = 0
-    while job := claim(store, node_operations=4, lease_s=lease_s, now=lambda: NOON):
+    while job := claim(
+        store, store.claims.look(), node_operations=4, lease_s=lease_s, now=lambda: NOON
+    ):
         carry_out(job, open_driver)
         done += 1
     return done

@@ -31,7 +31,7 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
             store(),
             operation,
             timeout_s=wait_s if may_wait else 0,
-            pause=ctx.stopping.wait,
+            stopping=ctx.stopping,
         )
     current_call().bound_rest()
     return ended

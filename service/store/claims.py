@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OperationStatus
 from service.store.collection import Session, translated
-from service.store.due import ANY_ROOM, CLAIM, NO_LIMITS, RUNNING_FIELDS, Limits, Queue, Room
+from service.store.due import ANY_ROOM, CLAIM, LOOK, NO_LIMITS, Limits, Look, Queue, Room
 from service.store.operations import Operations
 from service.store.revised import RevisedCollection
 from service.store.transitions import TransitionLog
@@ -63,10 +63,16 @@ class Claims:
         self._moves = moves
 
     @translated
+    def look(self) -> Look:
+        """Look at what waits and what runs: one query, whatever the number of operations."""
+        return Look(self._collection.aggregate(LOOK))
+
+    @translated
     def take(
         self,
         token: str,
         *,
+        look: Look | None = None,
         lease_s: float,
         node_limit: int = 1000,
         limits: Limits = NO_LIMITS,
@@ -76,9 +82,10 @@ class Claims:
 
         One whose worker let its lease run out comes first. An operation waits while another of its
         instance runs, while `node_limit` others of its lane run on its node, and while its node is
-        offline. For the others see Limits and Room.
+        offline. For the others see Limits and Room. `look` is what was found a moment ago.
         """
-        for candidate in self._list_candidates(node_limit, limits, room):
+        queue = Queue(look or self.look(), node_limit=node_limit, limits=limits, room=room)
+        for candidate in self._list_candidates(queue):
             try:
                 taken = self._take(candidate, token, lease_s)
             except DuplicateKeyError:
@@ -188,17 +195,8 @@ class Claims:
                 operation_id, token, OperationStatus.SUPERSEDED, error=error, now=now
             )
 
-    def _list_candidates(
-        self, node_limit: int, limits: Limits, room: Room
-    ) -> Iterator[dict[str, Any]]:
+    def _list_candidates(self, queue: Queue) -> Iterator[dict[str, Any]]:
         running = {"status": OperationStatus.RUNNING}
-        queue = Queue(
-            self._collection.find(running, RUNNING_FIELDS),
-            self._collection.distinct("node_id", {"status": OperationStatus.PENDING}),
-            node_limit=node_limit,
-            limits=limits,
-            room=room,
-        )
         for operation_id in queue.list_orphans()[:_CANDIDATES]:
             yield {"_id": operation_id, **running, "$expr": CLAIM.is_free}
         for query in queue.make_queries():

@@ -5,8 +5,9 @@ that keep an operation waiting; in each of these the oldest. So no node gets a s
 each other has its first, and one that hangs is in nobody's way.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +26,71 @@ _KINDS: Mapping[Lane, object] = {
     Lane.SHORT: {"$ne": OperationKind.DEPLOY},
 }
 
-RUNNING_FIELDS = {
+_RUNNING = {
     "node_id": 1,
     "instance_id": 1,
     "kind": 1,
     "is_slow": {"$lt": ["$claimed_at", {"$subtract": ["$$NOW", int(SLOW_S * 1000)]}]},
     "is_orphan": CLAIM.is_free,
+    "slow_in_ms": {"$subtract": [{"$add": ["$claimed_at", int(SLOW_S * 1000)]}, "$$NOW"]},
+    "free_in_ms": {"$subtract": ["$lease.until", "$$NOW"]},
 }
 """What is to be read of each running operation."""
+
+LOOK: list[dict[str, Any]] = [
+    {"$match": {"status": OperationStatus.PENDING}},
+    # In the order of an index, of which the first entry of each node is read, and no other. One
+    # that was never tried has no time yet, and nothing sorts before all times.
+    {"$sort": {"node_id": 1, "next_attempt_at": 1}},
+    {"$group": {"_id": "$node_id", "next_attempt_at": {"$first": "$next_attempt_at"}}},
+    {
+        "$project": {
+            "due_in_ms": {"$subtract": [{"$ifNull": ["$next_attempt_at", "$$NOW"]}, "$$NOW"]}
+        }
+    },
+    {
+        "$unionWith": {
+            "coll": "operations",
+            "pipeline": [
+                {"$match": {"status": OperationStatus.RUNNING}},
+                {"$project": _RUNNING},
+            ],
+        }
+    },
+]
+"""A pipeline on the operations: the nodes that operations wait for, and what runs."""
+
+
+class Look:
+    """What waits and what runs, as one look at the operations found it."""
+
+    def __init__(self, found: Iterable[Mapping[str, Any]]) -> None:
+        """Take the documents of LOOK."""
+        self.running: list[Mapping[str, Any]] = []
+        self._due_in_ms: dict[str, float] = {}
+        for each in found:
+            if "due_in_ms" in each:
+                self._due_in_ms[each["_id"]] = each["due_in_ms"]
+            else:
+                self.running.append(each)
+
+    @property
+    def waiting_nodes(self) -> Sequence[str]:
+        """The nodes for which an operation is due."""
+        return [node_id for node_id, due_in_ms in self._due_in_ms.items() if due_in_ms <= 0]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something to claim."""
+        return bool(self.waiting_nodes) or any(each["is_orphan"] for each in self.running)
+
+    @property
+    def next_s(self) -> float:
+        """In how many seconds another look may find more, although nothing is written till then."""
+        times = [*self._due_in_ms.values(), *(each["free_in_ms"] or 0 for each in self.running)]
+        if self.waiting_nodes:
+            times += [each["slow_in_ms"] or 0 for each in self.running]
+        return min((ms / 1000 for ms in times if ms > 0), default=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +126,24 @@ class Queue:
 
     def __init__(
         self,
-        running: Iterable[Mapping[str, Any]],
-        waiting_nodes: Iterable[str],
+        look: Look,
         *,
         node_limit: int,
         limits: Limits,
         room: Room,
     ) -> None:
-        """Take `running` operations with RUNNING_FIELDS, and the nodes that others wait for.
+        """Take what a look has just found.
 
         In each lane a node gets `node_limit` operations at a time, or one while it is on trial or
         there is no room for further ones.
         """
-        self._running = list(running)
+        self._running = look.running
         self._room = room
         self._deploying = limits.deploying or {}
         trial = set(limits.on_trial)
         busy = {operation["node_id"] for operation in self._running}
         slow = trial.union(each["node_id"] for each in self._running if each["is_slow"])
-        there = set(waiting_nodes).difference(limits.offline)
+        there = set(look.waiting_nodes).difference(limits.offline)
         self._tiers = (
             (there - busy - slow, room.prompt),
             ((there & busy) - slow, room.prompt),
@@ -127,7 +184,6 @@ class Queue:
                     "node_id": {"$in": sorted(nodes)},
                     "instance_id": {"$nin": sorted(ours)},
                     "$or": clauses,
-                    # One that was never tried has no time yet, and nothing sorts before all times.
                     "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
                 }
 

@@ -25,6 +25,7 @@ INDEXES: Indexes = [
     },
     {"keys": [("status", 1), *_BY_AGE]},
     {"keys": [("status", 1), ("node_id", 1), ("created_at", 1)]},
+    {"keys": [("status", 1), ("node_id", 1), ("next_attempt_at", 1)]},
     {"keys": [("instance_id", 1), *_BY_AGE]},
     {"keys": [("node_id", 1), *_BY_AGE]},
     {"keys": [("node_id", 1), ("status", 1), ("updated_at", 1)]},

@@ -13,7 +13,7 @@ from service.model.documents import Instance, Operation
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
-from service.store.due import ANY_ROOM, Room
+from service.store.due import ANY_ROOM, Look, Room
 from service.worker.interruptions import (
     LeaseLost,
     NodeBusy,
@@ -40,6 +40,7 @@ def backoff_s(attempts: int, *, chance: Callable[[], float] = random.random) -> 
 
 def claim(
     store: Store,
+    look: Look,
     *,
     room: Room = ANY_ROOM,
     node_operations: int,
@@ -48,12 +49,16 @@ def claim(
 ) -> "Job | None":
     """Take an operation that is due and that its node bears now, where there is `room` for it.
 
-    At most `node_operations` of a lane run on a node. None when nothing is due.
+    `look` is what was found a moment ago. At most `node_operations` of a lane run on a node. None
+    when nothing is due.
     """
+    if not look.is_due:
+        return None
     limits = store.nodes.find_limits()
     asked_at = time.monotonic()
     operation = store.claims.take(
         secrets.token_hex(8),
+        look=look,
         lease_s=lease_s,
         node_limit=node_operations,
         limits=limits,

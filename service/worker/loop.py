@@ -22,6 +22,7 @@ from service.model.documents import Node
 from service.model.drift import Drift
 from service.model.lifecycle import NodeStatus, lane_of
 from service.store import Store
+from service.store.changes import LOOK_AGAIN_S
 from service.store.due import Room
 from service.worker.carry_out import carry_out
 from service.worker.job import Job, claim
@@ -36,8 +37,13 @@ LEASE_S = 30.0
 NODE_OPERATIONS = 4
 """How many deploys are carried out on one node at a time, and as many other operations."""
 
-IDLE_S = 0.2
-"""How long a worker that found nothing to do waits before it looks again."""
+FULL_S = 0.2
+"""How long a worker waits for a thread to be spared before it sees to other things."""
+
+PROBE_PAUSE_S = 1.0
+"""How long a worker that found no node to probe waits before it looks again."""
+
+NEXT_MOMENT_S = 0.01
 
 PROBE_THREADS = 32
 """How many nodes one worker probes at a time. A thread waits for nothing but its node."""
@@ -54,14 +60,17 @@ class Worker:
         threads: int,
         node_operations: int = NODE_OPERATIONS,
         lease_s: float = LEASE_S,
+        look_again_s: float = LOOK_AGAIN_S,
         probe_interval_s: float,
         now: Callable[[], datetime],
     ) -> None:
+        """Look for work when there may be some, and every `look_again_s` whatever happens."""
         self._store = store
         self._open_driver = open_driver
         self._threads = threads
         self._node_operations = node_operations
         self._lease_s = lease_s
+        self._look_again_s = self._pause_s = look_again_s
         self._probe_interval_s = probe_interval_s
         self._now = now
         self._stopping = threading.Event()
@@ -69,20 +78,30 @@ class Worker:
         self._jobs: dict[str, Job] = {}
         self._begun: dict[str, Begun] = {}
         self._probing: set[str] = set()
+        self._woken = False
         self._changed = threading.Condition()
-        """Guards the three above, and signals that an operation ended."""
+        """Guards the four above, and signals that an operation ended or may be claimed."""
         self._token = secrets.token_hex(8)
         self._free_probers = threading.Semaphore(PROBE_THREADS)
         self._takers = [
-            self._make_loop("claim", self.claim_one, IDLE_S, until=self._stopping),
-            self._make_loop("probe", self.probe_one, 1.0, until=self._stopping),
+            self._make_loop("claim", self.claim_one, self._await_work, until=self._stopping),
+            self._make_loop(
+                "probe",
+                self.probe_one,
+                partial(self._stopping.wait, PROBE_PAUSE_S),
+                until=self._stopping,
+            ),
         ]
         self._renewer = self._make_loop(
-            "renew", self._renew_all, min(lease_s / 3, 5.0), until=self._stopped
+            "renew",
+            self._renew_all,
+            partial(self._stopped.wait, min(lease_s / 3, 5.0)),
+            until=self._stopped,
         )
 
     def start(self) -> None:
         """Begin to work, in threads of this process."""
+        self._store.changes.subscribe(self._wake)
         for loop in (*self._takers, self._renewer):
             loop.start()
 
@@ -95,6 +114,8 @@ class Worker:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        self._wake()
+        self._store.changes.unsubscribe(self._wake)
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database
@@ -105,13 +126,13 @@ class Worker:
         self._stopped.set()
 
     def claim_one(self) -> bool:
-        """Claim one operation and have a thread carry it out.
-
-        False when nothing was due, and when there was no room for a moment.
-        """
+        """Claim one operation and have a thread carry it out. False when nothing was due."""
         with self._changed:
-            room = self._changed.wait_for(self._find_room, timeout=IDLE_S)
-        job = self._claim(room) if room else None
+            self._woken, self._pause_s = False, self._look_again_s
+            room = self._changed.wait_for(self._find_room, timeout=FULL_S)
+        if room is None:
+            return True  # an end is what is waited for, and no other operation
+        job = self._claim(room)
         if job is None:
             return False
         self._start(partial(self._carry_out, job))
@@ -122,7 +143,7 @@ class Worker:
 
         False when there was none, and when no thread was free for a moment.
         """
-        if not self._free_probers.acquire(timeout=IDLE_S):
+        if not self._free_probers.acquire(timeout=FULL_S):
             return False
         node = None
         try:
@@ -147,15 +168,30 @@ class Worker:
         found = find_room(self._begun.values(), threads=self._threads, at=time.monotonic())
         return found if found.prompt or found.slow else None
 
+    def _wake(self) -> None:
+        """Have the worker look for work at once."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def _await_work(self) -> None:
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._woken or self._stopping.is_set(), timeout=self._pause_s
+            )
+
     def _claim(self, room: Room) -> Job | None:
+        look = self._store.claims.look()
         job = claim(
             self._store,
+            look,
             room=room,
             node_operations=self._node_operations,
             lease_s=self._lease_s,
             now=self._now,
         )
         if job is None:
+            self._pause_s = min(self._look_again_s, max(NEXT_MOMENT_S, look.next_s))
             return None
         node_id, lane = job.operation["node_id"], lane_of(job.operation["kind"])
         with self._changed:
@@ -173,7 +209,7 @@ class Worker:
             with self._changed:
                 del self._jobs[job.token]
                 del self._begun[job.token]
-                self._changed.notify_all()
+            self._wake()
 
     def _probe(self, node: Node) -> None:
         found: list[Drift] = []
@@ -211,12 +247,17 @@ class Worker:
         self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
 
     def _make_loop(
-        self, name: str, turn: Callable[[], bool], pause_s: float, *, until: threading.Event
+        self,
+        name: str,
+        turn: Callable[[], bool],
+        pause: Callable[[], object],
+        *,
+        until: threading.Event,
     ) -> threading.Thread:
         def loop() -> None:
             while not until.is_set():
                 if not self._guarded(turn):
-                    until.wait(pause_s)
+                    pause()
 
         return threading.Thread(target=loop, name=name, daemon=True)
 

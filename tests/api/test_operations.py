@@ -280,7 +280,7 @@ def test_what_was_waited_for_the_database_counts(api, place, monkeypatch, spent_
     app = api.flask.application
     pauses = []
     monkeypatch.setattr(
-        app.extensions[EXTENSION].stopping, "wait", lambda pause_s: pauses.append(pause_s) or True
+        app.extensions[EXTENSION].stopping, "is_set", lambda: pauses.append("asked") or True
     )
     begin = app.before_request_funcs[None]
     monkeypatch.setitem(

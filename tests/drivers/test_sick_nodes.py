@@ -272,6 +272,7 @@ def test_a_claim_tells_that_its_node_is_on_trial(store, owner, node, missing):
     for _ in range(TRIAL_AFTER - missing):
         store.nodes.count_unanswered(node["_id"])
 
-    job = claim(store, node_operations=4, lease_s=30, now=lambda: NOON)
+    look = store.claims.look()
+    job = claim(store, look, node_operations=4, lease_s=30, now=lambda: NOON)
 
     assert (missing == 0) == job.node_on_trial

@@ -1,0 +1,146 @@
+"""Wakes whoever waits for operations: one change stream for a process, however many wait.
+
+It is a hint and no promise. A stream may break, and the database's user may lack the right to one;
+so whoever waits also looks by itself, after a while. The stream is opened when somebody waits for
+the first time, and anew whenever it ends, later and later; each time everybody is woken, because
+nobody was told of what happened meanwhile.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from service.model.lifecycle import ENDED, OperationStatus
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_S = 2.0
+"""After how long whoever waits looks by itself, in case the stream told it nothing."""
+
+AWAIT_S = 0.5
+"""How long the database holds one question of the stream's; a stop waits no longer than that."""
+
+RETRY_S = 0.1
+"""How long the first pause is before a stream that ended is opened again."""
+
+MAX_RETRY_S = 30.0
+
+_UPDATED = "updateDescription.updatedFields"
+
+
+def _touches(collection: str, *fields: str) -> list[dict[str, Any]]:
+    return [{"ns.coll": collection, f"{_UPDATED}.{field}": {"$exists": True}} for field in fields]
+
+
+PIPELINE: list[dict[str, Any]] = [
+    {
+        "$match": {
+            "$or": [
+                {"ns.coll": "operations", "operationType": "insert"},
+                *_touches("operations", "status", "next_attempt_at"),
+                # A node that came back, is trusted again, or has its only deployment behind it.
+                *_touches("nodes", "status", "unanswered", "deploying"),
+            ],
+            # Who claims an operation lets nobody claim another.
+            f"{_UPDATED}.status": {"$ne": OperationStatus.RUNNING},
+        }
+    },
+    {"$project": {"ns.coll": 1, "documentKey": 1, f"{_UPDATED}.status": 1}},
+]
+"""What ends an operation, or may let one be claimed."""
+
+
+class Changes:
+    """What happens to operations, for those who wait for it."""
+
+    def __init__(self, database: Database[dict[str, Any]]) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        """Guards the next three."""
+        self._wakers: set[Callable[[], None]] = set()
+        self._followed: dict[str, list[threading.Event]] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, in a thread of ours, whenever an operation may be claimed, or two may."""
+        with self._lock:
+            self._wakers.add(wake)
+            self._ensure_running()
+
+    def unsubscribe(self, wake: Callable[[], None]) -> None:
+        """Call it no more."""
+        with self._lock:
+            self._wakers.discard(wake)
+
+    @contextmanager
+    def follow(self, operation_id: str) -> Iterator[threading.Event]:
+        """Yield an event that is set whenever the operation may have ended."""
+        event = threading.Event()
+        with self._lock:
+            self._followed.setdefault(operation_id, []).append(event)
+            self._ensure_running()
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._followed[operation_id].remove(event)
+                if not self._followed[operation_id]:
+                    del self._followed[operation_id]
+
+    def close(self) -> None:
+        """End the stream and its thread, for good. Who waits still looks by itself."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(2 * AWAIT_S)  # longer only while no server is found
+
+    def _ensure_running(self) -> None:
+        # In a process that was forked the thread of its parent is known, and not alive.
+        if self._stopping.is_set() or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        failed = 0
+        while not self._stopping.is_set():
+            try:
+                for change in self._stream():
+                    failed = 0
+                    self._report(change)
+            except PyMongoError as exc:
+                if failed == 0 and not self._stopping.is_set():
+                    log.warning("changes.lost", extra={"cause": f"{type(exc).__name__}: {exc}"})
+            self._stopping.wait(min(MAX_RETRY_S, RETRY_S * 2 ** min(failed, 10)))
+            failed += 1
+
+    def _stream(self) -> Iterator[Mapping[str, Any] | None]:
+        """Yield what changes, and None after a while in which nothing did."""
+        options: dict[str, Any] = {"max_await_time_ms": int(AWAIT_S * 1000)}
+        with self._database.watch(PIPELINE, **options) as stream:
+            self._wake_all()
+            while stream.alive and not self._stopping.is_set():
+                yield stream.try_next()
+
+    def _report(self, change: Mapping[str, Any] | None) -> None:
+        if change is None:
+            return
+        status = change.get("updateDescription", {}).get("updatedFields", {}).get("status")
+        with self._lock:
+            woken = list(self._wakers)
+            if status in ENDED:
+                woken += [e.set for e in self._followed.get(change["documentKey"]["_id"], ())]
+        for wake in woken:
+            wake()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            events = [event for each in self._followed.values() for event in each]
+            woken = [*self._wakers, *(event.set for event in events)]
+        for wake in woken:
+            wake()
