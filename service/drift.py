@@ -9,6 +9,7 @@ are never removed unless they were adopted.
 from collections import Counter
 from collections.abc import Container, Iterable
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 
 from service import adoption, instances, operations
@@ -18,8 +19,7 @@ from service.errors import (
     InvalidInput,
     NodeOffline,
 )
-from service.model.container import ContainerStatus
-from service.model.documents import Instance, Operation, new_operation
+from service.model.documents import Instance, Observed, Operation, new_operation
 from service.model.drift import Changed, Drift, Orphan, Resolved
 from service.model.lifecycle import (
     InstanceState,
@@ -39,7 +39,8 @@ def find(store: Store, open_driver: DriverFactory, node_id: str) -> Drift:
     if node["status"] != NodeStatus.ONLINE:
         raise NodeOffline(node_id, f"The node is {node['status']}.")
     with closing(open_driver(node)) as driver:
-        return compare(store, driver, node_id)
+        found = compare(store, driver, node_id)
+    return replace(found, leftovers=store.leftovers.list_on(node_id))
 
 
 def resolve(
@@ -97,43 +98,47 @@ def resolve(
 
 
 def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
-    """Compare what the driver lists with the documents. Raises what drivers raise."""
+    """Compare what the driver lists with the documents. Raises what drivers raise.
+
+    Only of what differs the documents themselves are read, and those compared once more.
+    """
     # Whatever changes while the two are read has an operation that is open, or was since then.
     since = store.server_time()
     there = driver.list()
     found = {name: status for name, status in there.items() if status.is_ours}
-    documents = {document["_id"]: document for document in store.instances.list_on(node_id)}
+    observed = {each["_id"]: each for each in store.instances.list_observed(node_id)}
     touched = store.operations.list_touched(node_id, since)
-    orphans = there.keys() - documents.keys() - touched
+    orphans = there.keys() - observed.keys() - touched
     # One machine may be two nodes; what the other's documents know is no orphan.
     orphans -= store.instances.list_known(orphans)
-    settled = [
-        document
-        for document in documents.values()
-        if document["state"] in (InstanceState.READY, InstanceState.FAILED)
-        and document["_id"] not in touched
-    ]
+
+    def differs(each: Observed) -> bool:
+        if each["_id"] in touched:
+            return False
+        status = found.get(each["_id"])
+        if status is None:  # what FAILED may never have had one
+            return each["state"] == InstanceState.READY
+        settled = each["state"] in (InstanceState.READY, InstanceState.FAILED)
+        runs_suspended = each["suspended"] and status.power == Power.RUNNING
+        return settled and (runs_suspended or status.power != each["power"])
+
+    def is_deleting(each: Observed) -> bool:
+        return each["state"] == InstanceState.DELETING
+
+    documents = store.instances.list_by_ids(
+        each["_id"] for each in observed.values() if is_deleting(each) or differs(each)
+    )
     return Drift(
         orphans=[Orphan(name, found[name]) for name in sorted(orphans & found.keys())],
         unclaimed=[Orphan(name, there[name]) for name in sorted(orphans - found.keys())],
-        missing=[
-            document
-            for document in settled
-            # What FAILED may never have had one.
-            if document["state"] == InstanceState.READY and document["_id"] not in found
-        ],
+        missing=[each for each in documents if each["_id"] not in found and differs(each)],
         changed=[
-            Changed(document, found[document["_id"]])
-            for document in settled
-            if document["_id"] in found and _differs(document, found[document["_id"]])
+            Changed(each, found[each["_id"]])
+            for each in documents
+            if each["_id"] in found and differs(each)
         ],
-        leftovers=store.leftovers.list_on(node_id),
+        deleting=[each for each in documents if is_deleting(each)],
     )
-
-
-def _differs(instance: Instance, status: ContainerStatus) -> bool:
-    runs_suspended = instance["suspended"] and status.power == Power.RUNNING
-    return runs_suspended or status.power != instance["power"]
 
 
 def _require(what: str, named: Iterable[str], there: Container[str]) -> None:

@@ -31,6 +31,7 @@ def probe(
 ) -> Node:
     """Ask the node how it is and write down the answer; answer the node as it is then.
 
+    Of a node that is as it was nothing is written: when it was seen is for whoever ends the probe.
     It is Online when it answered `more` too. A node that never answered before, and turns out to be
     of another node's engine, is Offline unless that is allowed; one that did goes on, with a
     warning. Raises NotFound when the node was deleted meanwhile and StoreUnavailable, never for
@@ -119,7 +120,7 @@ def compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Map
 
 def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
     try:
-        return store.nodes.update(node["_id"], compare_engine(store, node, found))
+        return _record(store, node, compare_engine(store, node, found))
     except NodeExists as exc:
         if node["report"] is None and not node["allow_same_engine"]:
             refused = {
@@ -127,6 +128,13 @@ def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node
                 "probe_error": f"{exc.message} Delete one of them, or add this one anew and say "
                 "that it may be of the same engine.",
             }
-            return store.nodes.update(node["_id"], refused)
+            return _record(store, node, refused)
     # The other was found to be of this engine after ours was compared.
-    return store.nodes.update(node["_id"], compare_engine(store, node, found))
+    return _record(store, node, compare_engine(store, node, found))
+
+
+def _record(store: Store, node: Node, changes: Mapping[str, object]) -> Node:
+    after = cast("Node", {**node, **changes})
+    if {**after, "last_seen_at": None} == {**node, "last_seen_at": None}:
+        return after
+    return store.nodes.update(node["_id"], changes)

@@ -31,7 +31,13 @@ class Drift:
     unclaimed: Sequence[Orphan]  # which may be another installation's
     missing: Sequence[Instance]
     changed: Sequence[Changed]
-    leftovers: Sequence[Leftover]
+    deleting: Sequence[Instance]  # on their way out, whatever the node runs
+    leftovers: Sequence[Leftover] = ()  # as far as they were read
+
+    @property
+    def concerns_worker(self) -> bool:
+        """Whether there is something that a worker brings in line by itself."""
+        return bool(self.missing or self.changed or self.deleting)
 
 
 @dataclass(frozen=True, slots=True)

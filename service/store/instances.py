@@ -8,7 +8,7 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from service.errors import Conflict, NotFound, PortTaken
-from service.model.documents import Instance
+from service.model.documents import Instance, Observed
 from service.model.lifecycle import InstanceState, instance_states_before
 from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
 from service.store.transitions import GONE, TransitionLog
@@ -29,6 +29,8 @@ INDEXES: Indexes = [
     {"keys": [("state", 1), *LISTED]},
     {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("name", 1), ("_id", 1)]},
+    # All that is compared after each probe, so that the index tells it.
+    {"keys": [("node_id", 1), ("state", 1), ("power", 1), ("suspended", 1), ("_id", 1)]},
     {"keys": [("container_id", 1)]},
 ]
 
@@ -72,6 +74,18 @@ class Instances(Collection[Instance]):
         return self._read_all({"node_id": node_id})
 
     @translated
+    def list_observed(self, node_id: str) -> list[Observed]:
+        """Read what was last seen and is wanted of the instances of one node; an index tells it."""
+        fields = ["state", "power", "suspended"]
+        return cast(list[Observed], list(self._collection.find({"node_id": node_id}, fields)))
+
+    @translated
+    def list_by_ids(self, instance_ids: Iterable[str]) -> list[Instance]:
+        """Read the instances of these ids that exist, oldest first."""
+        wanted = sorted(instance_ids)
+        return self._read_all({"_id": {"$in": wanted}}) if wanted else []
+
+    @translated
     def move(
         self,
         instance_id: str,
@@ -110,7 +124,8 @@ class Instances(Collection[Instance]):
     @translated
     def list_known(self, instance_ids: Iterable[str]) -> set[str]:
         """Return which of the ids are instances', on whatever node."""
-        found = self._collection.find({"_id": {"$in": sorted(instance_ids)}}, {"_id": 1})
+        wanted = sorted(instance_ids)
+        found = self._collection.find({"_id": {"$in": wanted}}, {"_id": 1}) if wanted else ()
         return {document["_id"] for document in found}
 
     @translated

@@ -78,9 +78,16 @@ class LeaseField:
         )
         return renewed.matched_count == 1
 
-    def release(self, collection: Leased, query: Query, token: str) -> None:
-        """Let others take it at once, if it is still ours."""
-        collection.update_one({**query, **self.held_by(token)}, {"$set": {self.field: None}})
+    def release(
+        self,
+        collection: Leased,
+        query: Query,
+        token: str,
+        **facts: object,
+    ) -> None:
+        """Let others take it at once, and write `facts` too, if it is still ours."""
+        changes = {self.field: None, **facts}
+        collection.update_one({**query, **self.held_by(token)}, {"$set": changes})
 
 
 def _in(lease_s: float) -> dict[str, Any]:

@@ -203,8 +203,8 @@ class Nodes(Collection[Node]):
 
         Nor while it is being probed: until `end_probe`, or `lease_s` after the last `renew_probes`.
         """
-        long_ago = {"$subtract": ["$$NOW", int(interval_s * 1000)]}
-        due = {"$lte": [{"$ifNull": ["$probed_at", _LONG_AGO]}, long_ago]}
+        # Of an index. Who is to be probed at once has no time, and nothing sorts before all times.
+        due = {"$lte": ["$probed_at", {"$subtract": ["$$NOW", int(interval_s * 1000)]}]}
         claimed = self._collection.find_one_and_update(
             {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, PROBING.is_free]}},
             [{"$set": {"probed_at": "$$NOW", **PROBING.grant(token, lease_s)}}],
@@ -222,9 +222,10 @@ class Nodes(Collection[Node]):
         )
 
     @translated
-    def end_probe(self, node_id: str, token: str) -> None:
-        """Let the node be probed when it is due again."""
-        PROBING.release(self._collection, {"_id": node_id}, token)
+    def end_probe(self, node_id: str, token: str, *, seen_at: datetime | None) -> None:
+        """Let the node be probed when it is due again; note when it answered, if it did."""
+        seen = {} if seen_at is None else {"last_seen_at": seen_at}
+        PROBING.release(self._collection, {"_id": node_id}, token, **seen)
 
     @translated
     def oldest_probe_age_s(self) -> float:

@@ -213,6 +213,7 @@ class Worker:
 
     def _probe(self, node: Node) -> None:
         found: list[Drift] = []
+        seen_at: datetime | None = None
 
         def compare_too(driver: NodeDriver) -> None:
             driver.recover()
@@ -222,13 +223,14 @@ class Worker:
             after = probing.probe(
                 self._store, self._open_driver, node, now=self._now(), more=compare_too
             )
-            if after["status"] == NodeStatus.ONLINE:
+            seen_at = after["last_seen_at"]
+            if after["status"] == NodeStatus.ONLINE and found[-1].concerns_worker:
                 reconcile(self._store, self._open_driver, after, drift=found[-1], now=self._now())
         finally:
             with self._changed:
                 self._probing.remove(node["_id"])
             self._free_probers.release()
-            self._store.nodes.end_probe(node["_id"], self._token)
+            self._store.nodes.end_probe(node["_id"], self._token, seen_at=seen_at)
 
     def _under_way(self) -> list[Job]:
         with self._changed:

@@ -60,7 +60,7 @@ def reconcile(
                 log.warning("instance.unobserved", extra=facts)
     for instance in drift.missing:
         _store_missing(store, instance)
-    for instance in store.instances.list_deleting(node["_id"]):
+    for instance in drift.deleting:
         _pursue(store, instance, OperationKind.DELETE, now=now)
 
 

@@ -254,14 +254,14 @@ def test_a_node_that_is_being_probed_is_not_probed(store, probed):
 
 def test_a_probe_that_ended_makes_room(store, probed):
     """What is due is done afterwards."""
-    store.nodes.end_probe(probed, "a worker")
+    store.nodes.end_probe(probed, "a worker", seen_at=NOON)
 
     assert probed == store.nodes.claim_probe("another", interval_s=30, lease_s=30)["_id"]
 
 
 def test_who_lost_a_probe_does_not_end_it(store, probed):
     """A worker that comes late ends and renews only what is its own."""
-    store.nodes.end_probe(probed, "another")
+    store.nodes.end_probe(probed, "another", seen_at=NOON)
     store.nodes.renew_probes([probed], "another", lease_s=0.001)
 
     assert store.nodes.claim_probe("another", interval_s=30, lease_s=30) is None

@@ -6,7 +6,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
 from service.model.documents.image import Image, Variable, new_image
-from service.model.documents.instance import Instance, new_instance
+from service.model.documents.instance import Instance, Observed, new_instance
 from service.model.documents.key import Key, RetiringKey, new_key
 from service.model.documents.leftover import LeftBehind, Leftover
 from service.model.documents.node import (
@@ -35,6 +35,7 @@ __all__ = [
     "LeftBehind",
     "Leftover",
     "Node",
+    "Observed",
     "Operation",
     "Report",
     "RetiringKey",

@@ -8,6 +8,15 @@ from service.model.lifecycle import InstanceState, Power
 from service.model.ports import PortMapping, PortPair
 
 
+class Observed(TypedDict):
+    """What of an instance is compared with its node."""
+
+    _id: str
+    state: InstanceState
+    suspended: bool
+    power: Power
+
+
 class Instance(TypedDict):
     """A container that somebody wants, and what became of it."""
 
