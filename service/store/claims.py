@@ -106,10 +106,11 @@ class Claims:
 
     @translated
     def begin_step(self, operation_id: str, token: str, name: str, *, now: datetime) -> bool:
-        """Write that a step begins. False when the lease is no longer ours."""
+        """Write that a step begins. False when it is to be cancelled, or no longer ours."""
         step = Step(name=name, started_at=now, ended_at=None, error=None)
+        wanted = {**_held(operation_id, token), "cancel_requested": False}
         begun = self._collection.update_one(
-            _held(operation_id, token), {"$push": {"steps": step}, "$set": {"updated_at": now}}
+            wanted, {"$push": {"steps": step}, "$set": {"updated_at": now}}
         )
         return begun.matched_count == 1
 

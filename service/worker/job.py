@@ -173,10 +173,10 @@ class Job:
     def step(self, name: str, work: Callable[[], None]) -> None:
         """Do one step and write down how it went. Nothing is written when the lease was lost."""
         self.check_lease()
-        self.check_cancelled()
         if not self.store.claims.begin_step(
             self.operation["_id"], self.token, name, now=self.now()
         ):
+            self.check_cancelled()
             raise LeaseLost
         try:
             work()

@@ -197,9 +197,9 @@ class DockerEngine:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         match action:
             case PowerAction.START:
-                start(self._engine, found[0])
+                start(self._engine, *found)
             case PowerAction.STOP:
-                stop(self._engine, found[0], stop_command, stop_timeout_s)
+                stop(self._engine, *found, stop_command, stop_timeout_s)
             case PowerAction.KILL:
                 # Unlike a kill, a stop without a grace also keeps the restart policy still.
                 self._engine.stop(found[0], timeout=0)
@@ -269,7 +269,8 @@ class DockerEngine:
         while True:
             try:
                 config = make_config(self._engine, spec, self._labels.make(spec.instance_id))
-                self._engine.create_container_from_config(config, name=spec.instance_id)
+                made = self._engine.create_container_from_config(config, name=spec.instance_id)
+                return ContainerStatus(made["Id"], Power.STOPPED)
             except NotFound as exc:
                 raise NodeFailure(
                     self._node_id, f"The image {spec.image} is not on the node any more."
@@ -277,9 +278,9 @@ class DockerEngine:
             except APIError as exc:
                 if exc.status_code != requests.codes.conflict:
                     raise
-            made = self.status(spec.instance_id)
-            if made is not None:
-                return made
+            found = self.status(spec.instance_id)
+            if found is not None:
+                return found
             if time.monotonic() > deadline:
                 raise NodeFailure(self._node_id, "The container vanished while it was made.")
             checkpoint()

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -17,10 +18,13 @@ NO_RESTART = "no"
 _POLL_S = 0.1
 
 
-def start(engine: Client, reference: str) -> None:
-    """Start a container. Raises NodeRefused for a host port that another program holds."""
+def start(engine: Client, reference: str, container: Mapping[str, Any]) -> None:
+    """Start a container, of which the engine has just said what it is.
+
+    Raises NodeRefused for a host port that another program holds.
+    """
     try:
-        _set_restart_policy(engine, reference, RESTART_UNLESS_STOPPED)
+        _set_restart_policy(engine, reference, container, RESTART_UNLESS_STOPPED)
         engine.start(reference)
     except APIError as exc:
         port = find_taken_port(explain(exc))
@@ -31,15 +35,23 @@ def start(engine: Client, reference: str) -> None:
         ) from exc
 
 
-def stop(engine: Client, reference: str, stop_command: str | None, grace_s: float) -> None:
+def stop(
+    engine: Client,
+    reference: str,
+    container: Mapping[str, Any],
+    stop_command: str | None,
+    grace_s: float,
+) -> None:
     """Stop a container, by its own command where it has one, within `grace_s`.
+
+    The engine has just said what it is.
 
     A program that ends at a command ends by itself, as far as Docker can see, and would be
     started again: so it has no restart policy from here until it is started.
     """
     command_s, signal_s = split_grace(grace_s, stop_command)
     if stop_command:
-        _set_restart_policy(engine, reference, NO_RESTART)
+        _set_restart_policy(engine, reference, container, NO_RESTART)
         if _is_running(engine, reference):
             _command(engine, reference, stop_command)
         deadline = time.monotonic() + command_s
@@ -64,8 +76,9 @@ def _is_running(engine: Client, reference: str) -> bool:
     return bool(engine.inspect_container(reference)["State"]["Running"])
 
 
-def _set_restart_policy(engine: Client, reference: str, name: str) -> None:
-    container = engine.inspect_container(reference)
+def _set_restart_policy(
+    engine: Client, reference: str, container: Mapping[str, Any], name: str
+) -> None:
     if container["HostConfig"]["RestartPolicy"]["Name"] != name:
         policy: Any = {"Name": name}
         engine.update_container(reference, restart_policy=policy)
