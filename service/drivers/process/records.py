@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -70,14 +70,20 @@ def locked(node_id: str, folder: Path, *, timeout_s: float) -> Iterator[None]:
 
 
 def erase(folder: Path) -> None:
-    """Remove a folder, also where a program took the right to do so away."""
-    folder.chmod(0o700)
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            if not path.is_symlink():
-                path.chmod(0o700)
-    shutil.rmtree(folder)
+    """Remove a folder, also where a program took the right to do so away, or others remove it too.
+
+    It is gone afterwards, whoever removed which part of it.
+    """
+    while folder.exists():
+        # What is missing, somebody else has just removed: there is less to do each time.
+        with suppress(FileNotFoundError):
+            folder.chmod(0o700)
+            for parent, names, _ in os.walk(folder):
+                for name in names:
+                    path = Path(parent, name)
+                    if not path.is_symlink():
+                        path.chmod(0o700)
+            shutil.rmtree(folder)
 
 
 def _try_lock(descriptor: int, path: Path) -> bool:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import psutil
 import pytest
 
 from service.app import make_drivers, make_worker
-from service.drivers.process import landlock, logs
+from service.drivers.process import landlock, logs, records
 from service.drivers.process.runner import ProcessRunner
 from service.drivers.process.tree import MARK
 from service.errors import NodeRefused
@@ -227,6 +229,24 @@ def test_nothing_is_left_of_it(runner, root, spec):
     runner.remove(spec.instance_id)
 
     assert [] == list(root.iterdir())
+
+
+def test_many_may_remove_the_same_folder(tmp_path):
+    """A probe clears away what a removal has just begun to; neither minds the other."""
+    for number in range(20):
+        folder = tmp_path / str(number)
+        for name in "abcdefgh":
+            (folder / name / "files").mkdir(parents=True)
+        begin = threading.Barrier(4)
+
+        def erase(folder=folder, begin=begin):
+            begin.wait()
+            records.erase(folder)
+
+        with ThreadPoolExecutor(4) as threads:
+            ended = [threads.submit(erase) for _ in range(4)]
+
+        assert ([None] * 4, False) == ([each.result() for each in ended], folder.exists())
 
 
 def test_an_early_exit_code_is_remembered(runner, root, spec):
