@@ -9,7 +9,14 @@ from typing import cast
 
 from service.drivers import DriverFactory, NodeDriver
 from service.enrolment import RESTART, use_new_key
-from service.errors import NodeExists, NodeFailure, NodeRefused, ServiceError, StoreUnavailable
+from service.errors import (
+    NodeExists,
+    NodeFailure,
+    NodeRefused,
+    ServiceError,
+    StoreFailure,
+    StoreUnavailable,
+)
 from service.model.documents import Node, Report
 from service.model.lifecycle import NodeStatus
 from service.model.quantities import stretch
@@ -34,8 +41,8 @@ def probe(
     Of a node that is as it was nothing is written: when it was seen is for whoever ends the probe.
     It is Online when it answered `more` too. A node that never answered before, and turns out to be
     of another node's engine, is Offline unless that is allowed; one that did goes on, with a
-    warning. Raises NotFound when the node was deleted meanwhile and StoreUnavailable, never for
-    what the node does.
+    warning. Raises NotFound when the node was deleted meanwhile, StoreUnavailable and
+    StoreFailure, never for what the node does.
     """
     enrolled = use_new_key(node)
     changes = ask(open_driver, enrolled if node["secret"] is None else node, now=now, more=more)
@@ -74,14 +81,14 @@ def ask(
 ) -> dict[str, object]:
     """Ask the node how it is; return what that makes of its document, of which nothing is written.
 
-    Raises StoreUnavailable, and nothing for what the node does.
+    Raises StoreUnavailable and StoreFailure, and nothing for what the node does.
     """
     try:
         with closing(open_driver(node)) as driver:
             report = driver.probe()
             if more is not None:
                 more(driver)
-    except StoreUnavailable:
+    except (StoreUnavailable, StoreFailure):
         raise  # no word about the node
     except NodeFailure as failure:
         return {"status": NodeStatus.OFFLINE, "probe_error": explain(node, failure)}

@@ -4,7 +4,8 @@ from contextlib import closing
 
 import pytest
 
-from service import instances
+from service import instances, probing
+from service.errors import StoreFailure, StoreUnavailable
 from service.model.drift import Drift
 from service.store import Store
 from service.worker.loop import Worker
@@ -110,3 +111,16 @@ def test_a_worker_has_nothing_to_do_where_nothing_differs():
     nothing = Drift(orphans=[], unclaimed=[], missing=[], changed=[], deleting=[])
 
     assert not nothing.concerns_worker
+
+
+@pytest.mark.parametrize("error", [StoreFailure, StoreUnavailable])
+def test_an_error_of_the_database_is_no_word_about_the_node(store, memory_nodes, node, error):
+    """A probe in which the database refuses or does not answer leaves the node as it was."""
+
+    def compare(_):
+        raise error("The database failed.")
+
+    with pytest.raises(error):
+        probing.probe(store, memory_nodes, node, now=NOON, more=compare)
+
+    assert node == store.nodes.get(node["_id"])
