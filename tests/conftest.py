@@ -25,6 +25,7 @@ from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
 from service.store import read_cache
+from service.store.changes import Changes
 from service.telemetry import logs
 from tests import spawning
 from tests.support import (
@@ -61,6 +62,20 @@ def pytest_runtest_protocol(item):
     """Let no test start processes that is not marked so: `make quick` leaves those out."""
     spawning.watch(None if item.get_closest_marker("spawns") else item.nodeid)
     return (yield)
+
+
+@pytest.fixture(autouse=True)
+def no_stream_is_left():
+    """Let no test leave a thread that asks the database: the next one would have it beside it.
+
+    With its commands counted PyMongo draws their numbers from `random`, and Hypothesis refuses
+    strategies during which that changes.
+    """
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "changes":
+            thread.join(10)
+            assert not thread.is_alive(), "a store was not closed"
 
 
 @pytest.fixture(scope="session")
@@ -180,12 +195,13 @@ def store(request, config):
     """A store on an empty database, with its indexes.
 
     Tests of one worker share its connections, and none closes them. Their database is prepared
-    already, so that no app prepares it again.
+    already, so that no app prepares it again. What waits for changes is each test's own.
     """
     if request.node.get_closest_marker("fresh_database") is None:
         store = copy(request.getfixturevalue("shared_store"))
         store.check_server = store.prepare = store.close = lambda: None
-        yield store
+        with closing(Changes(store._database, await_s=0.05)) as store.changes:
+            yield store
     else:
         with closing(make_store(config)) as store:
             store.prepare()

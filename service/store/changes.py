@@ -8,6 +8,7 @@ nobody was told of what happened meanwhile.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,12 +24,17 @@ LOOK_AGAIN_S = 2.0
 """After how long whoever waits looks by itself, in case the stream told it nothing."""
 
 AWAIT_S = 0.5
-"""How long the database holds one question of the stream's; a stop waits no longer than that."""
+"""How long the database holds one question of the stream's. A stop waits for the answer."""
+
+MAX_STOP_S = 2.0
 
 RETRY_S = 0.1
 """How long the first pause is before a stream that ended is opened again."""
 
 MAX_RETRY_S = 30.0
+
+STEADY_S = 10.0
+"""How long a stream lasts before it counts as restored: the next that ends is logged again."""
 
 _UPDATED = "updateDescription.updatedFields"
 
@@ -55,11 +61,25 @@ PIPELINE: list[dict[str, Any]] = [
 """What ends an operation, or may let one be claimed."""
 
 
+def retry_in_s(failed: int) -> float:
+    """Return how long to wait before another stream is opened, after `failed` that did not last."""
+    return min(MAX_RETRY_S, RETRY_S * 2.0 ** min(failed, 10))
+
+
 class Changes:
     """What happens to operations, for those who wait for it."""
 
-    def __init__(self, database: Database[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        *,
+        await_s: float = AWAIT_S,
+        steady_s: float = STEADY_S,
+    ) -> None:
+        """Do nothing yet. The database holds one question for `await_s`."""
         self._database = database
+        self._await_s = await_s
+        self._steady_s = steady_s
         self._lock = threading.Lock()
         """Guards the next three."""
         self._wakers: set[Callable[[], None]] = set()
@@ -97,7 +117,7 @@ class Changes:
         """End the stream and its thread, for good. Who waits still looks by itself."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(2 * AWAIT_S)  # longer only while no server is found
+            self._thread.join(MAX_STOP_S)  # longer only while no server is found
 
     def _ensure_running(self) -> None:
         # In a process that was forked the thread of its parent is known, and not alive.
@@ -109,19 +129,28 @@ class Changes:
     def _run(self) -> None:
         failed = 0
         while not self._stopping.is_set():
+            opened_at, cause = time.monotonic(), "It ended."
             try:
                 for change in self._stream():
-                    failed = 0
+                    if failed and time.monotonic() - opened_at >= self._steady_s:
+                        failed = 0
+                        log.info("changes.restored")
                     self._report(change)
             except PyMongoError as exc:
-                if failed == 0 and not self._stopping.is_set():
-                    log.warning("changes.lost", extra={"cause": f"{type(exc).__name__}: {exc}"})
-            self._stopping.wait(min(MAX_RETRY_S, RETRY_S * 2 ** min(failed, 10)))
+                cause = f"{type(exc).__name__}: {exc}"
+            if failed == 0 and not self._stopping.is_set():
+                log.warning("changes.lost", extra={"cause": cause})
+            self._stopping.wait(retry_in_s(failed))
             failed += 1
 
     def _stream(self) -> Iterator[Mapping[str, Any] | None]:
-        """Yield what changes, and None after a while in which nothing did."""
-        options: dict[str, Any] = {"max_await_time_ms": int(AWAIT_S * 1000)}
+        """Yield what changes, and None after a while in which nothing did.
+
+        A primary that steps down is followed by pymongo, which resumes where it was. A stream that
+        cannot be resumed (its place is no longer in the oplog) ends here, and the next one begins
+        at the present.
+        """
+        options: dict[str, Any] = {"max_await_time_ms": int(self._await_s * 1000)}
         with self._database.watch(PIPELINE, **options) as stream:
             self._wake_all()
             while stream.alive and not self._stopping.is_set():

@@ -124,6 +124,8 @@ class Worker:
         for job in self._under_way():
             self._guarded(job.reschedule, delay_s=0)
         self._stopped.set()
+        if self._renewer.is_alive():
+            self._renewer.join()
 
     def claim_one(self) -> bool:
         """Claim one operation and have a thread carry it out. False when nothing was due."""

@@ -47,6 +47,7 @@ class Seen:
     without_retry_after: int = 0
     resumed_s: list[float] = field(default_factory=list)
     alive: set[int] = field(default_factory=set)
+    woken: bool = False
     ready: dict[str, Any] = field(default_factory=dict)
     users: set[str] = field(default_factory=set)
     instances: dict[str, str] = field(default_factory=dict)
@@ -135,6 +136,10 @@ def prepare(config):
 def watch(replicas, url, node_id, runner):
     """Put load on the service, kill primaries, take the majority away, and look at the end."""
     seen = Seen()
+    store = Store(replicas.uri, "failover")
+    woken = threading.Event()
+    store.changes.subscribe(woken.set)
+    assert woken.wait(BOUND_S)
     client = Client(url, seen)
     assert eventually(lambda: is_ready(url) == 200, timeout_s=30)
     seen.ready["before"] = is_ready(url)
@@ -153,6 +158,10 @@ def watch(replicas, url, node_id, runner):
         for one in work:
             one.result()
     look(client, node_id, runner)
+    woken.clear()
+    deploy(client, node_id, port=19_999)
+    seen.woken = woken.wait(60)  # a stream that was lost is opened again after half that at most
+    store.close()
     return seen
 
 
@@ -221,17 +230,21 @@ def create_users(client, number, over):
             made += 1
 
 
+def deploy(client, node_id, *, port):
+    """Ask for an instance."""
+    body = {
+        "name": "i", "user": "owner", "nodeId": node_id, "image": "sleeper", "memory": 64,
+        "cpu": 1, "ports": f"80:{port}", "primary": port,
+    }  # fmt: skip
+    return client.send("POST", DEPLOY, json=body)
+
+
 def deploy_and_delete(client, node_id, over):
     """Deploy instances, and delete every other one."""
     kept = True
     ports = itertools.count(20_000)  # nobody listens there
     while not over.is_set():
-        port = next(ports)
-        body = {
-            "name": "i", "user": "owner", "nodeId": node_id, "image": "sleeper", "memory": 64,
-            "cpu": 1, "ports": f"80:{port}", "primary": port,
-        }  # fmt: skip
-        answer = client.send("POST", DEPLOY, json=body)
+        answer = deploy(client, node_id, port=next(ports))
         if answer.status_code != 201:
             continue
         instance_id = answer.json()["Id"]
@@ -318,3 +331,8 @@ def test_containers_and_counters_agree(seen):
         seen.node["instances"],
         seen.node["allocatedMemoryMib"],
     )
+
+
+def test_who_waits_is_woken_again(seen):
+    """The change stream goes on after failovers and an outage, without a restart."""
+    assert seen.woken

@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from copy import copy
 
 import pytest
@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from service import instances, operations
 from service.model.lifecycle import NodeStatus, OperationStatus
 from service.model.ports import parse
-from service.store.changes import Changes
+from service.store.changes import Changes, retry_in_s
 from tests.support import AT_NOON, an_order, eventually, run_due
 
 LONG_S = 3600.0
@@ -137,9 +137,61 @@ def test_who_waits_needs_no_stream(store, memory_nodes, operation):
 class Streamless:
     """A database that lets nobody watch it."""
 
+    def __init__(self):
+        self.asked = 0
+
     def watch(self, *_, **__):
         """Refuse."""
+        self.asked += 1
         raise OperationFailure("not authorized", code=13)
+
+
+class Forgetful(Streamless):
+    """A database whose streams end: their place is no longer in the oplog."""
+
+    alive = True
+
+    @contextmanager
+    def watch(self, *_, **__):
+        """Yield a stream of which one change can be read."""
+        self.asked += 1
+        self._left = ["the change"]
+        yield self
+
+    def try_next(self):
+        """Return a change, and end after it."""
+        if self._left:
+            return {"operationType": "insert", "documentKey": {"_id": self._left.pop()}}
+        raise OperationFailure("resume point may no longer be in the oplog", code=286)
+
+
+@pytest.mark.parametrize("database", [Streamless, Forgetful])
+def test_streams_that_do_not_last_are_logged_once(database, logged):
+    """However often one is opened; nor is any called restored."""
+    odd = database()
+    with closing(Changes(odd)) as changes:
+        changes.subscribe(lambda: None)
+
+        assert eventually(lambda: odd.asked >= 3)
+
+    assert (1, 0) == tuple(logged.getvalue().count(f"changes.{what}") for what in ("lost", "rest"))
+
+
+def test_a_stream_that_lasts_is_restored(logged):
+    """The next that ends is logged again."""
+    with closing(Changes(Forgetful(), steady_s=0)) as changes:
+        changes.subscribe(lambda: None)
+
+        assert eventually(lambda: logged.getvalue().count("changes.lost") >= 2)
+
+    assert "changes.restored" in logged.getvalue()
+
+
+def test_pauses_grow():
+    """A stream that does not last is opened anew later and later, up to twice a minute."""
+    assert [0.1, 0.2, 0.4, 0.8, 25.6, 30.0, 30.0] == [
+        retry_in_s(failed) for failed in (0, 1, 2, 3, 8, 9, 100_000)
+    ]
 
 
 def test_a_stream_that_ends_is_replaced(store, place, database, woken):

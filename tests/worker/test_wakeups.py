@@ -1,5 +1,6 @@
 """When a worker looks for work: when there may be some, and hardly ever else."""
 
+import threading
 from contextlib import closing, contextmanager
 
 import pytest
@@ -92,6 +93,23 @@ def test_a_stop_ends_the_pause(store, memory_nodes):
 
     assert [False, False] == [each.is_alive() for each in worker._takers]
     assert worker._wake not in store.changes._wakers
+
+
+def test_no_thread_is_left(config, store, memory_nodes, place):
+    """Neither of a worker that was stopped, nor of a store that was closed."""
+    before = set(threading.enumerate())
+    with closing(Store(config.mongodb_uri, config.database)) as own, working(own, memory_nodes):
+        assert eventually(lambda: own.changes._thread)
+        operation_id = deploy(store, place)
+        assert eventually(lambda: is_done(store, operation_id))
+
+    assert eventually(lambda: not list_threads(besides=before))
+
+
+def list_threads(*, besides):
+    """Name the threads that are neither of those nor PyMongo's."""
+    ours = set(threading.enumerate()) - besides
+    return [each.name for each in ours if not each.name.startswith("pymongo")]
 
 
 @pytest.mark.parametrize("waiting", [0, 3])
