@@ -34,7 +34,8 @@ def probe(config, store, memory_nodes, node, commands):
             store.nodes.update(node["_id"], {"probed_at": None})
             commands.clear()
             assert worker.probe_one()
-            return eventually(lambda: find_probed(store, node["_id"]))
+            # Its last write is done, and counted.
+            return eventually(lambda: "update" in commands and find_probed(store, node["_id"]))
 
         yield probe
 
