@@ -1,7 +1,7 @@
 """What can be done with the catalogue of images."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,13 +29,12 @@ def put(
     return store.images.put(new_image(new_id(), **fields, now=now))
 
 
-def resolve(store: Store, reference: str, name: str | None) -> Image:
-    """Find the image that a deploy means: by id, by name or by container image.
+def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image:
+    """Choose the image that a deploy means of those that `reference` may: see `get_place`.
 
     Several images may run one container image; `name` distinguishes them, and without it the oldest
     is meant. Raises NotFound, which names `image`; InvalidInput when `name` is none of them.
     """
-    matching = store.images.list_matching(reference)
     if not matching:
         raise NotFound("image", reference, field="image")
     for image in matching:

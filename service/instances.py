@@ -1,7 +1,7 @@
 """What can happen to an instance. What its node must do for it becomes an operation."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from service import images, operations
@@ -52,9 +52,10 @@ def deploy(
     the order, NodeOffline when the node is down and the order does not say `queue`, PortTaken and
     CapacityExceeded.
     """
-    user = store.users.get(order["user_id"], field="user")
-    node = store.nodes.get(order["node_id"], field="nodeId")
-    image = _choose_image(store, order, allow_any_image=allow_any_image)
+    user, node, matching = store.get_place(
+        user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
+    )
+    image = _choose_image(matching, order, allow_any_image=allow_any_image)
     primary = _find_primary(order)
     variables = images.choose_variables(image, order["variables"])
     _check_node(node, image, variables)
@@ -256,13 +257,10 @@ def _change_suspension(
     return store.transaction(write)
 
 
-def _choose_image(store: Store, order: Order, *, allow_any_image: bool) -> Image:
-    try:
-        return images.resolve(store, order["image"], order["image_name"])
-    except InvalidInput:
-        if not allow_any_image or store.images.list_matching(order["image"]):
-            raise
+def _choose_image(matching: Sequence[Image], order: Order, *, allow_any_image: bool) -> Image:
+    if allow_any_image and not matching:
         return images.outside_catalogue(order["image"])
+    return images.choose(matching, order["image"], order["image_name"])
 
 
 def _container_image(image: Image, reference: str) -> str:

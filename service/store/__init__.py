@@ -30,6 +30,7 @@ from service.store import (
     leftovers,
     nodes,
     operations,
+    places,
     users,
 )
 from service.store.admin import backup, inspection, migrations, validators
@@ -47,6 +48,7 @@ from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.nodes import Nodes
 from service.store.operations import Operations
+from service.store.places import Place
 from service.store.read_cache import ReadCache
 from service.store.settings import Settings
 from service.store.transitions import RecordOperation, TransitionLog
@@ -188,6 +190,19 @@ class Store:
             only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
         )
         return store
+
+    @translated
+    def get_place(self, *, user_id: str, node_id: str, image: str) -> Place:
+        """Read what a deploy names. Raises NotFound for the user and the node; see places.py."""
+        return places.get(
+            self._database,
+            self.users,
+            self.nodes,
+            self.images,
+            user_id=user_id,
+            node_id=node_id,
+            image=image,
+        )
 
     @translated
     def prepare(self) -> None:

@@ -1,6 +1,6 @@
 """The catalogue of what may be deployed."""
 
-from typing import cast
+from typing import Any, cast
 
 from pymongo import ReturnDocument
 
@@ -17,6 +17,11 @@ INDEXES: Indexes = [
 ]
 
 
+def matching(reference: str) -> dict[str, Any]:
+    """Make the query for images whose id, name or container image is `reference`."""
+    return {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}
+
+
 class Images(Collection[Image]):
     """The images. Several may run one container image; their names distinguish them."""
 
@@ -25,9 +30,7 @@ class Images(Collection[Image]):
     @translated
     def list_matching(self, reference: str) -> list[Image]:
         """Read the images whose id, name or container image is `reference`, oldest first."""
-        return self._read_all(
-            {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}
-        )
+        return self._read_all(matching(reference))
 
     @translated
     def put(self, image: Image) -> Image:

@@ -56,3 +56,18 @@ def test_a_look_up_is_one_command(
     ask()
 
     assert (200, sent) == (ask().status, commands)
+
+
+def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api, place, commands):
+    """
+    The user, the node and the image are one query before the transaction.
+    """
+    client = ApiClient(an_app(config, watched, memory_nodes).test_client(), api.key)
+    client.post(DEPLOY, {})
+    commands.clear()
+
+    deployed = client.post(DEPLOY, a_body(place))
+
+    assert 201 == deployed.status
+    written = ["insert", "insert", "update", "update", "commitTransaction"]
+    assert ["insert", "aggregate", *written] == commands[:7]  # the first is for the audit log
