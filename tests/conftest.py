@@ -9,6 +9,9 @@ import threading
 from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import argon2
@@ -64,6 +67,11 @@ def pytest_runtest_protocol(item):
     return (yield)
 
 
+SHARED_MEMORY = Path("/dev/shm")
+MONGOD_BYTES = 4 * 2**30
+"""How much of it must be free: a mongod takes 300 MB at once, and there is one a worker."""
+
+
 @pytest.fixture(autouse=True)
 def no_stream_is_left():
     """Let no test leave a thread that asks the database: the next one would have it beside it.
@@ -79,11 +87,18 @@ def no_stream_is_left():
 
 
 @pytest.fixture(scope="session")
-def mongod_uri(tmp_path_factory):
-    """The address of a mongod that all tests share. It is primary, and gone after the session."""
+def mongod_uri():
+    """The address of a mongod that all tests share. It is primary, and gone after the session.
+
+    Nothing that it stores must outlast it, so it waits for no disk, if there is enough memory.
+    """
+    in_memory = SHARED_MEMORY.is_dir() and disk_usage(SHARED_MEMORY).free > MONGOD_BYTES
     with ExitStack() as stack:
+        folder = stack.enter_context(
+            TemporaryDirectory(prefix="skyquay-", dir=SHARED_MEMORY if in_memory else None)
+        )
         with spawning.allowed():
-            mongod = stack.enter_context(embedded_mongod.start(tmp_path_factory.mktemp("mongod")))
+            mongod = stack.enter_context(embedded_mongod.start(Path(folder)))
         yield mongod.uri
 
 
@@ -96,6 +111,10 @@ def mongo_client(mongod_uri):
         # was a moment ago, so there must be some of that.
         client.admin.command("setParameter", 1, minSnapshotHistoryWindowInSeconds=30)
         client.admin.command("setParameter", 1, syncdelay=5)
+        # A write of the majority is then one in memory: the only member is never killed.
+        members = client.admin.command("replSetGetConfig")["config"]
+        members |= {"writeConcernMajorityJournalDefault": False, "version": members["version"] + 1}
+        client.admin.command("replSetReconfig", members)
         yield client
 
 
