@@ -56,6 +56,7 @@ def create_app(
 
     from service import api
     from service.api.context import EXTENSION, Context
+    from service.api.document import INFO, SERVERS
     from service.api.wait_slots import WaitSlots
 
     app = Flask("skyquay", static_folder=None)
@@ -65,7 +66,7 @@ def create_app(
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
-        API_SPEC_OPTIONS={"info": {"description": _DESCRIPTION}},
+        API_SPEC_OPTIONS={"info": INFO, "servers": SERVERS},
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
     store = store or make_store(config)
@@ -200,10 +201,3 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
         probe_interval_s=config.probe_interval_s,
         now=utc_now,
     )
-
-
-_DESCRIPTION = """One API for users, instances (containers), images and nodes.
-
-Requests with a lock need an API key in the header `x-api-key`: press **Authorize**. Every error is
-`{"error": "<sentence>", "code": "<snake_case>", "details": {...}}`; a 400 names the fields.
-"""

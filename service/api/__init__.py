@@ -9,7 +9,7 @@ from flask import Flask, Response
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import pipeline, rendering, telemetry
+from service.api import document, pipeline, rendering, telemetry
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
 from service.config import Config
@@ -39,12 +39,14 @@ class Api(flask_smorest.Api):
         with self._document_lock:
             if self._document is None:
                 super()._register_responses()
+                document.prepare(self.spec, self.ma_plugin.converter)
                 for blp in self._documented:
                     blp.register_views_in_doc(
                         self, self._app, self.spec, name=blp.name, parameters=None
                     )
                     self.spec.tag({"name": blp.name, "description": blp.description})
-                self._document = orjson.dumps(self.spec.to_dict(), option=orjson.OPT_INDENT_2)
+                written = document.complete(self.spec.to_dict())
+                self._document = orjson.dumps(written, option=orjson.OPT_INDENT_2)
         return Response(self._document, mimetype="application/json")
 
     def _register_responses(self) -> None:

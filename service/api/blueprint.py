@@ -16,6 +16,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from service.api import etags
 from service.api.encoding import json_answer
+from service.api.error_docs import PossibleError, describe_errors
 from service.api.policy import EndpointPolicy
 from service.contract.answers import Answer, compile_shape
 from service.contract.base import ErrorAnswer
@@ -32,21 +33,6 @@ MAX_DEPTH = 20
 MAX_VALUES = 5000
 """How many values all of a body's objects and lists may have."""
 
-REASONS = {
-    400: ("Something in the request is wrong or unknown.", "invalid_input"),
-    401: ("The API key is missing or not valid.", "unauthorized"),
-    403: ("The API key is valid, but may not do this.", "forbidden"),
-    409: ("It conflicts with something that exists.", "conflict"),
-    413: ("The body is too large.", "request_entity_too_large"),
-    415: ("The body is not JSON.", "unsupported_media_type"),
-    429: ("Too many requests; try again after `Retry-After` seconds.", "too_many_requests"),
-    500: ("Something went wrong on a node or in the service.", "node_failure"),
-    503: ("The database does not answer, or too many wait; try again.", "database_unavailable"),
-}
-DETAILS = {
-    400: {"memory": ["'abc' is not an amount of memory, like 512 or 512M or 2G."]},
-    403: {"scope": ["instances:write"]},
-}
 OPEN = (429, 500, 503)
 _ETAG: dict[str, Any] = {
     "ETag": {
@@ -128,8 +114,18 @@ class Blueprint(flask_smorest.Blueprint):
         name = endpoint or view_func.__name__
         first, *others = name.split("_")
         self.doc(operationId=first + "".join(map(str.capitalize, others)))(view_func)
+        self._document_errors(rule, view_func)
         super().add_url_rule(rule, endpoint, view_func, **options)
         self.policies[f"{self.name}.{name}"] = view_func.policy
+
+    def _document_errors(self, rule: str, view: Any) -> None:
+        for status, described in describe_errors(
+            vars(view).get("errors", ()),
+            rule=rule,
+            scope=view.policy.scope,
+            schemas=vars(view).get("schemas", {}),
+        ):
+            self.alt_response(status, schema=ErrorAnswer, **described)(view)
 
     def needs(
         self, scope: str | None, *, changes: str | None = None, named_by: str | None = None
@@ -193,6 +189,7 @@ class Blueprint(flask_smorest.Blueprint):
                 loaded = self.ARGUMENTS_PARSER.read(loader, sent, location=location)
                 return view(*args, loaded, **kwargs)
 
+            vars(load)["schemas"] = {location: schema, **vars(load).get("schemas", {})}
             return cast("View", document(load))
 
         return decorate
@@ -201,7 +198,7 @@ class Blueprint(flask_smorest.Blueprint):
         self,
         status: int,
         schema: type[Answer[Source]],
-        *errors: int,
+        *errors: PossibleError,
         many: bool = False,
         etag: bool = False,
         example: dict[str, object] | list[dict[str, object]] | None = None,
@@ -210,7 +207,9 @@ class Blueprint(flask_smorest.Blueprint):
         [Callable[Parameters, Source | Sequence[Source] | Response]],
         Callable[Parameters, Any],
     ]:
-        """Shape what a view returns, and document it and the statuses of the errors it can give.
+        """Shape what a view returns, and document it and the errors it can give.
+
+        An error is a status, or better its class, which says more.
 
         `example` is what differs in the example of this answer from the samples of its fields; of
         a list with several items, what differs in each. With an `etag` a client that has the answer
@@ -249,14 +248,7 @@ class Blueprint(flask_smorest.Blueprint):
                 described = self.alt_response(
                     304, description="As in the answer with this ETag.", headers=_ETAG
                 )(described)
-            for error in errors:
-                text, code = REASONS[error]
-                described = self.alt_response(
-                    error,
-                    schema=ErrorAnswer,
-                    description=text,
-                    example={"error": text, "code": code, "details": DETAILS.get(error, {})},
-                )(described)
+            vars(described)["errors"] = errors  # until the route is added, with its example
             return described
 
         return decorate

@@ -27,7 +27,15 @@ from service.contract.instances import (
     UserRef,
 )
 from service.contract.list_queries import InstancesQuery
-from service.errors import InvalidInput
+from service.errors import (
+    CapacityExceeded,
+    InstanceNotReady,
+    InstanceSuspended,
+    InvalidInput,
+    NodeFailure,
+    NodeOffline,
+    PortTaken,
+)
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import OperationKind
 from service.model.listing import Listing
@@ -94,7 +102,9 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
     DeployedAnswer,
     *WITH_BODY,
     *ALWAYS,
-    409,
+    PortTaken,
+    CapacityExceeded,
+    NodeOffline,
     description="The instance is stored. Its container follows.",
 )
 def deploy_instance(order: Order, wait: float | None) -> TakenOn:
@@ -121,6 +131,7 @@ def deploy_instance(order: Order, wait: float | None) -> TakenOn:
     DeletedAnswer,
     *WITH_BODY,
     *ALWAYS,
+    NodeFailure,
     description="Deleted with its container, volume and ports, or being deleted (`state` "
     "DELETING).",
 )
@@ -148,6 +159,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
+    NodeFailure,
     example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
     description="The suspended instance.",
 )
@@ -166,6 +178,7 @@ def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) 
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
+    NodeFailure,
     example={"operationId": OPERATION_ID},
     description="The unsuspended instance.",
 )
@@ -186,7 +199,9 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
         InstanceAnswer,
         *WITH_BODY,
         *ALWAYS,
-        409,
+        InstanceNotReady,
+        InstanceSuspended,
+        NodeOffline,
         example={"operationId": OPERATION_ID},
         description="The instance, and the operation that does it.",
     )
@@ -212,6 +227,7 @@ _add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
     LogsAnswer,
     400,
     *ALWAYS,
+    NodeOffline,
     description="The last lines, oldest first.",
 )
 def get_instance_logs(tail: int, instance_id: str) -> PrintedLines:

@@ -18,6 +18,7 @@ from service.contract.keys import (
     RotateKey,
 )
 from service.contract.list_queries import KeysQuery
+from service.errors import TooManyKeys
 from service.model.documents import Key
 from service.model.listing import Listing
 from service.model.orders import KeyOrder
@@ -46,7 +47,7 @@ def list_keys(listing: Listing) -> list[Key] | Response:
     NewKeyAnswer,
     *WITH_BODY,
     *ALWAYS,
-    409,
+    TooManyKeys,
     description="The key with its value, which is shown only here.",
 )
 def create_key(order: KeyOrder) -> KeyWithValue:

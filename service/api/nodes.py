@@ -23,6 +23,7 @@ from service.contract.nodes import (
     NodeRef,
 )
 from service.contract.tls import NodeTls
+from service.errors import NodeExists, NodeFailure, NodeNotEmpty, NodeOffline
 from service.model.documents import Node
 from service.model.drift import Drift, Resolved
 from service.model.lifecycle import NodeStatus
@@ -51,7 +52,8 @@ def list_nodes(listing: Listing) -> Response:
     CreatedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
-    409,
+    NodeExists,
+    NodeFailure,
     example=NEW,
     description="The node was added.",
 )
@@ -102,6 +104,7 @@ def make_configure_key(node_id: str) -> OneTimeKey:
     NodeAnswer,
     *WITH_BODY,
     *ALWAYS,
+    NodeFailure,
     description="The node, with the new certificates.",
 )
 def set_node_tls(tls: dict[str, str], node_id: str) -> Node:
@@ -126,6 +129,7 @@ def set_node_tls(tls: dict[str, str], node_id: str) -> Node:
     DeletedNodeAnswer,
     *WITH_BODY,
     *ALWAYS,
+    NodeNotEmpty,
     description="The node is gone.",
 )
 def delete_node(node_id: str, force: bool) -> int:
@@ -146,6 +150,7 @@ def delete_node(node_id: str, force: bool) -> int:
     DriftAnswer,
     400,
     *ALWAYS,
+    NodeOffline,
     description="The differences, except those that open operations explain.",
 )
 def find_node_drift(node_id: str) -> Drift:
@@ -166,6 +171,7 @@ def find_node_drift(node_id: str) -> Drift:
     *WITH_BODY,
     *ALWAYS,
     409,
+    NodeOffline,
     many=True,
     example=[{"id": ORPHAN_ID, "action": "adopt", "operationId": None}, {}],
     description="What was done about each difference.",

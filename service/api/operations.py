@@ -7,6 +7,7 @@ from service.api.call import origin, store
 from service.api.context import now
 from service.contract.fields import WHEN
 from service.contract.operations import OperationAnswer, OperationsQuery
+from service.errors import WrongStatus
 from service.model.documents import Operation
 from service.model.orders import OperationSearch
 
@@ -49,8 +50,8 @@ def get_operation(operation_id: str) -> Operation:
     200,
     OperationAnswer,
     400,
-    409,
     *ALWAYS,
+    WrongStatus,
     description="The same operation when it was pending, otherwise a new one.",
 )
 def retry_operation(operation_id: str) -> Operation:
@@ -69,8 +70,8 @@ def retry_operation(operation_id: str) -> Operation:
     200,
     OperationAnswer,
     400,
-    409,
     *ALWAYS,
+    WrongStatus,
     example={"status": "cancelled", "nextAttemptAt": None, "endedAt": WHEN},
     description="The operation, which has ended, or ends before its next step or in its pull.",
 )

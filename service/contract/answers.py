@@ -5,6 +5,7 @@ plain function with a dict literal, which is as fast as one that is written by h
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache, partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -67,6 +68,13 @@ time = partial(field, ma.fields.DateTime)
 mapping = partial(field, ma.fields.Dict)
 texts = partial(field, partial(ma.fields.List, ma.fields.String))
 anything = partial(field, ma.fields.Raw)
+
+
+def choice(
+    kind: type[StrEnum], sample: object = ma.missing, **options: Any
+) -> ma.fields.Field[Any]:
+    """Make a field with one of some values, which are a schema of the kind's name."""
+    return field(partial(ma.fields.Enum, kind, by_value=True), sample, **options)
 
 
 def nested(

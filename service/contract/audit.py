@@ -121,10 +121,10 @@ class AuditEntryAnswer(Answer[AuditEntry]):
         null=True,
         description="What changed, as it is now; null: it is gone, or never was.",
     )
-    outcome = answers.text(
+    outcome = answers.choice(
+        Outcome,
         "done",
         null=True,
-        validate=ma.validate.OneOf([each.value for each in Outcome]),
         description="null: under way, or cut off by a crash.",
     )
     status = answers.integer(200, null=True)

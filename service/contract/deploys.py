@@ -4,7 +4,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import answers, fields, images
+from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import Request
 from service.model.documents import Instance
@@ -18,7 +18,7 @@ class Deploy(Request[Order]):
     image = fields.text(
         longest=512,
         description="An image's `Id`, its `Name`, or the container image it runs.",
-        sample=images.NAME,
+        sample=fields.IMAGE,
     )
     image_name = fields.text(
         data_key="imagename",
@@ -58,21 +58,30 @@ class Deploy(Request[Order]):
         },
     )
     node_id = fields.text(
-        data_key="nodeId", longest=64, description="The node to deploy on.", sample=fields.NODE_ID
+        data_key="nodeId", longest=64, description="The node to deploy on.", sample=fields.NODE
     )
     name = fields.text(description="What the owner calls it.", sample="my first")
     user_id = fields.text(
         data_key="user",
         longest=64,
         description="The owner's `userId`.",
-        sample="admin",  # whom `skyquay up` makes
+        sample=fields.USER,
     )
     variables = fields.Variables(
         load_default=dict,
         allow_none=True,
         metadata={
-            "type": ["object", "string", "array"],
-            "description": "Values for the image's variables: an object, or JSON text of one.",
+            "description": "Values for the image's variables, which become text. Null and an empty "
+            "list are no values.",
+            "anyOf": [
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+                },
+                {"type": "string", "description": "Such an object as JSON text."},
+                {"type": "array", "items": {}, "maxItems": 0},
+                {"type": "null"},
+            ],
         },
     )
     queue = ma.fields.Boolean(
@@ -118,6 +127,6 @@ class DeployedAnswer(Answer[TakenOn]):
     volumeId = answers.text(fields.INSTANCE_ID, of="_id")
     VolumeId = answers.text(fields.INSTANCE_ID, of="_id")
     ContainerId = answers.text(None, of="container_id", null=True)
-    state = answers.text("INSTALLING")
+    state = answers.choice(InstanceState, "INSTALLING")
     error = answers.text(None, null=True, description="Why it failed or waits.")
     operationId = answers.text(fields.OPERATION_ID, of="operation_id")

@@ -9,6 +9,7 @@ from service.contract.operations import LeftoversAnswer
 from service.model import orders
 from service.model.documents import Instance
 from service.model.drift import Changed, Drift, Orphan, Resolved
+from service.model.lifecycle import Power
 
 ORPHAN_ID = "izzy4qk2mhw7d"
 _MISSING_ID = "ib5c6d7efgh2j"
@@ -19,7 +20,7 @@ class UnknownContainer(Answer[Orphan]):
 
     id = answers.text(ORPHAN_ID, of=lambda orphan: orphan.instance_id)
     containerId = answers.text(fields.CONTAINER_ID, of=lambda orphan: orphan.status.container_id)
-    power = answers.text("running", of=lambda orphan: orphan.status.power)
+    power = answers.choice(Power, "running", of=lambda orphan: orphan.status.power)
 
 
 class MissingContainer(Answer[Instance]):
@@ -35,8 +36,8 @@ class PowerDifference(Answer[Changed]):
     id = answers.text(fields.INSTANCE_ID, of=lambda changed: changed.instance["_id"])
     name = answers.text("my first", of=lambda changed: changed.instance["name"])
     suspended = answers.flag(False, of=lambda changed: changed.instance["suspended"])
-    recorded = answers.text("running", of=lambda changed: changed.instance["power"])
-    seen = answers.text("stopped", of=lambda changed: changed.status.power)
+    recorded = answers.choice(Power, "running", of=lambda changed: changed.instance["power"])
+    seen = answers.choice(Power, "stopped", of=lambda changed: changed.status.power)
 
 
 class LeftoverAnswer(LeftoversAnswer):

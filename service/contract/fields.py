@@ -19,6 +19,9 @@ MAX_TEXT = 4096
 # What the samples of several schemas name, so that all examples tell one story.
 WHEN = "2026-01-31T12:00:00.000Z"
 USER_ID = "318924857203654657"
+USER = "admin"  # these three are what `skyquay up` makes
+NODE = "local"
+IMAGE = "Static web server"
 NODE_ID = "5f2b8a90c1d4e7f3"
 INSTANCE_ID = "iq3kz7ab2mxwe"
 CONTAINER_ID = "8c01a793747241c018a10df916561f803b0ef65380604bd388bafc7a0e4b78c4"
@@ -79,7 +82,8 @@ class Parsed(ma.fields.Field[Any]):
     def __init__(
         self, parse: Callable[[Any], Any], *, types: tuple[str, ...], **options: Any
     ) -> None:
-        metadata = {"type": list(types), **options.pop("metadata", {})}
+        kind = types[0] if len(types) == 1 else list(types)
+        metadata = {"type": kind, **options.pop("metadata", {})}
         super().__init__(metadata=metadata, **options)
         self._parse = parse
         self._types = types

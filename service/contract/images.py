@@ -1,10 +1,9 @@
 """Images on the wire."""
 
-from service.contract import answers
+from service.contract import answers, fields
 from service.contract.answers import Answer, Json
 from service.model.documents import Image, Variable
 
-NAME = "Static web server"
 CONTAINER_IMAGE = "python:3.13-alpine"
 
 
@@ -20,7 +19,7 @@ class ImageAnswer(Answer[Image]):
     """An image of the catalogue."""
 
     Id = answers.text("0c7d1e2f3a4b5c6d", of="_id")
-    Name = answers.text(NAME, of="name")
+    Name = answers.text(fields.IMAGE, of="name")
     Image = answers.text(CONTAINER_IMAGE, of="image", description="The container image.")
     AltImages = answers.texts([CONTAINER_IMAGE], of="alt_images")
     Env = answers.texts([], of="env")

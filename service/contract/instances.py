@@ -8,7 +8,7 @@ from service.contract import answers, fields, images
 from service.contract.answers import Answer, Json
 from service.contract.base import Request, SingleField
 from service.model.documents import Instance, Node, Operation
-from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
+from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
 from service.model.orders import Deletion
 from service.model.ports import print_map
 from service.model.quantities import print_cores
@@ -67,7 +67,7 @@ class UserRef(SingleField[str]):
     """Which user is meant."""
 
     user_id = fields.text(
-        data_key="userId", longest=64, description="The user's id.", sample=fields.USER_ID
+        data_key="userId", longest=64, description="The user's id.", sample=fields.USER
     )
 
 
@@ -92,7 +92,7 @@ class NodeSummary(Answer[Node]):
     name = answers.text("local")
     address = answers.text("unix:///var/run/docker.sock")
     port = answers.integer(None, null=True)
-    status = answers.text("Online")
+    status = answers.choice(NodeStatus, "Online")
 
 
 def summarize(node: Node | None, node_id: str) -> Json:
@@ -144,7 +144,7 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     User = answers.text(fields.USER_ID, of="user_id", description="The owner's `userId`.")
     Node = answers.nested(NodeSummary, of=_find_node, audited=False)
     Image = answers.text(images.CONTAINER_IMAGE, of="image", description="The container image.")
-    ImageName = answers.text(images.NAME, of="image_name")
+    ImageName = answers.text(fields.IMAGE, of="image_name")
     AltImages = answers.texts([images.CONTAINER_IMAGE], of="alt_images")
     StopCommand = answers.text(None, of="stop_command", null=True)
     Memory = answers.integer(128, of="memory_mib", description="MiB.")
@@ -183,15 +183,11 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         of="secret_variables",
         description="The names of those whose values are never answered.",
     )
-    InternalState = answers.text(
-        "READY",
-        of="state",
-        validate=ma.validate.OneOf(["INSTALLING", "READY", "FAILED", "DELETING"]),
-    )
+    InternalState = answers.choice(InstanceState, "READY", of="state")
     suspended = answers.flag(False, description="Whether it is suspended.")
-    power = answers.text(
+    power = answers.choice(
+        Power,
         "running",
-        validate=ma.validate.OneOf(["running", "stopped", "unknown"]),
         description="As last observed, at most one probe interval ago.",
     )
     error = answers.text(None, null=True, description="Why it failed or waits.")

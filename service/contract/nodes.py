@@ -14,6 +14,7 @@ from service.contract.tls import MISSING, NodeTls
 from service.model.addresses import is_socket
 from service.model.documents import Node
 from service.model.driver_traits import OFFERED, SKYPORTD, Traits, traits_of
+from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
 from service.model.orders import NodeOrder
 from service.model.quantities import print_cores
@@ -191,9 +192,7 @@ class NodeAnswer(Answer[Node]):
         of=lambda node: node["tls"] is not None,
         description="Whether it is called over TLS.",
     )
-    status = answers.text(
-        "Online", validate=ma.validate.OneOf(["Unconfigured", "Online", "Offline"])
-    )
+    status = answers.choice(NodeStatus, "Online")
     error = answers.text(None, of="probe_error", null=True, description="Why it is Offline.")
     version = answers.text("27.3.1", of=_reported("version"), null=True)
     engine = answers.text("docker 27.3.1", of=_reported("engine"), null=True)

@@ -82,14 +82,10 @@ class OperationAnswer(Answer[Operation]):
     """Something that must be done on a node, and how far it is. Its lease is the workers' own."""
 
     id = answers.text(fields.OPERATION_ID, of="_id")
-    kind = answers.text(
-        "deploy", validate=ma.validate.OneOf([kind.value for kind in OperationKind])
-    )
+    kind = answers.choice(OperationKind, "deploy")
     instanceId = answers.text(fields.INSTANCE_ID, of="instance_id")
     nodeId = answers.text(fields.NODE_ID, of="node_id")
-    status = answers.text(
-        "pending", validate=ma.validate.OneOf([status.value for status in OperationStatus])
-    )
+    status = answers.choice(OperationStatus, "pending")
     steps = answers.many(StepAnswer, audited=False)
     attempts = answers.integer(1)
     nextAttemptAt = answers.time(

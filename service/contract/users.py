@@ -48,7 +48,13 @@ class CreateUser(Request[NewUser]):
         description="Kept as sent; generated if absent.",
         sample=fields.USER_ID,
     )
-    admin = ma.fields.Boolean(load_default=False, allow_none=True, truthy={True}, falsy={False})
+    admin = ma.fields.Boolean(
+        load_default=False,
+        allow_none=True,
+        truthy={True},
+        falsy={False},
+        metadata={"description": "Shown to dashboards; it gives no rights here."},
+    )
 
     @ma.post_load
     def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def find_undocumented(name, value):
     properties = SCHEMAS[name]["properties"]
     unknown = [f"{name}.{key}" for key in value if key not in properties]
     for key, schema in properties.items():
-        if "$ref" in schema and key in value:
+        if "$ref" in schema and key in value and isinstance(value[key], dict):
             unknown += find_undocumented(schema["$ref"].rpartition("/")[2], value[key])
     return unknown
 
