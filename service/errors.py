@@ -3,12 +3,14 @@
     ServiceError                500 internal_error
     ├── InvalidInput            400 invalid_input         the request is wrong; names the field
     │   ├── NotFound            400 <what>_not_found      what the request names does not exist
+    │   ├── AmbiguousName       400 ambiguous_name        several things have this name
     │   └── NodeNotEmpty        400 node_not_empty
     ├── Unauthorized            401 unauthorized
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
     │   ├── NodeExists          409 node_exists
+    │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
@@ -24,11 +26,14 @@
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
     └── StoreFailure            500 database_error        the database said no: our mistake
 
+At endpoints beyond the reference NotFound is a 404 where the path names what does not exist, and
+NodeNotEmpty a 409: their `web_status`.
+
 Each class carries its HTTP status and its code; each error carries the facts as ``details``. They
 are raised where the fact is known and rendered in one place, ``service/api/rendering.py``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 
@@ -47,8 +52,10 @@ def list_details(details: object, path: str = "") -> Iterator[str]:
 class ServiceError(Exception):
     """An error with an HTTP status, a code for programs and a sentence for people."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     code: str = "internal_error"
+    web_status: ClassVar[int | None] = None
+    """The status at endpoints beyond the reference, about what their path names: `what`."""
     retry_after_s: int | None = None
 
     def __init__(self, message: str, /, **details: object) -> None:
@@ -62,22 +69,42 @@ class InvalidInput(ServiceError):
 
     status = 400
     code = "invalid_input"
+    what: str = ""
+    """The noun of the document that it is about, if it is about one."""
 
 
 class NotFound(InvalidInput):
     """What the request names does not exist. The API's reference answers 400, not 404."""
 
+    web_status = 404
+
     def __init__(self, what: str, identifier: str, *, field: str = "id") -> None:
         super().__init__(
             f"There is no such {what}.", **{field: [f"There is no {what} {identifier!r}."]}
         )
+        self.what = what
         self.code = f"{what.replace(' ', '_')}_not_found"
+
+
+class AmbiguousName(InvalidInput):
+    """Several things have the name that the request gives. `details` has their ids."""
+
+    code = "ambiguous_name"
+
+    def __init__(self, what: str, name: str, ids: Iterable[str], *, field: str = "id") -> None:
+        super().__init__(
+            f"Several {what}s have this name.",
+            **{field: [f"{name!r} is the name of {', '.join(ids)}: give one of these ids."]},
+        )
+        self.what = what
 
 
 class NodeNotEmpty(InvalidInput):
     """Instances still live on the node, so it stays."""
 
     code = "node_not_empty"
+    web_status = 409
+    what = "node"
 
 
 class Unauthorized(ServiceError):
@@ -111,6 +138,12 @@ class NodeExists(Conflict):
     """Another node is of the same engine, and nobody said that it may be. `details` has its id."""
 
     code = "node_exists"
+
+
+class UserNotEmpty(Conflict):
+    """The user still owns instances, so it stays. `details` has their number."""
+
+    code = "user_not_empty"
 
 
 class CapacityExceeded(Conflict):

@@ -9,9 +9,10 @@ from threading import BoundedSemaphore
 import argon2
 import bcrypt
 
-from service.errors import InvalidInput, NotFound
+from service.errors import InvalidInput, NotFound, UserNotEmpty
 from service.model.documents import User, new_user
-from service.model.orders import UserKey
+from service.model.labelling import label, relabel
+from service.model.orders import UserChanges, UserKey
 from service.store import Store
 from service.store.collection import Session
 
@@ -44,13 +45,15 @@ def create(
     password: str,
     user_id: str | None = None,
     admin: bool = False,
+    external_id: str | None = None,
+    labels: dict[str, str | None] | None = None,
     min_password_length: int = 1,
     now: datetime,
     new_id: Callable[[], str] = make_id,
 ) -> User:
     """Add a user. The id that was sent is kept, because clients look users up by it.
 
-    Raises Conflict when the id, the e-mail address or the name is taken, in any letter case, and
+    Raises Conflict when an id, the e-mail address or the name is taken, in any letter case, and
     InvalidInput for a password of fewer characters than `min_password_length`.
     """
     _check_length(password, min_password_length)
@@ -60,6 +63,7 @@ def create(
         email=email,
         password_hash=_hash(password),
         admin=admin,
+        labelling=label({"external_id": external_id, "labels": labels}),
         now=now,
     )
     store.users.add(user)
@@ -145,6 +149,38 @@ def _check_bcrypt(hashed: str, password: str) -> bool:
         return False
 
 
+def edit(
+    store: Store,
+    user_id: str,
+    changes: UserChanges,
+    *,
+    min_password_length: int = MIN_PASSWORD_LENGTH,
+    now: datetime,
+) -> User:
+    """Change what `changes` name of a user, all of it or, after an error, nothing.
+
+    Raises NotFound, and Conflict and InvalidInput like `create`.
+    """
+    store.users.get(user_id)  # before a hash is made, which takes its time
+    fields: dict[str, object] = {"updated_at": now}
+    if "username" in changes:
+        fields |= {"username": changes["username"], "username_key": changes["username"].casefold()}
+    if "email" in changes:
+        fields |= {"email": changes["email"], "email_key": changes["email"].casefold()}
+    if "admin" in changes:
+        fields["admin"] = changes["admin"]
+    if "password" in changes:
+        _check_length(changes["password"], min_password_length)
+        fields["password_hash"] = _hash(changes["password"])
+
+    def write(session: Session) -> User:
+        user = store.users.get(user_id, session=session)
+        given, removed = relabel(user.get("labels", {}), changes)
+        return store.users.change(user_id, {**fields, **given}, remove=removed, session=session)
+
+    return store.transaction(write)
+
+
 def set_password(
     store: Store, user_id: str, password: str, *, min_password_length: int = 1, now: datetime
 ) -> None:
@@ -157,14 +193,14 @@ def set_password(
 def delete(store: Store, user_id: str) -> int:
     """Forget a user, and revoke the keys that are limited to the user; return their number.
 
-    Refused while the user owns instances; raises NotFound for no user.
+    Raises UserNotEmpty while the user owns instances, and NotFound for no user.
     """
 
     def write(session: Session) -> int:
         store.users.remove(user_id, session=session)
         owned = store.instances.list_owned(user_id, session=session)
         if owned:
-            raise InvalidInput(
+            raise UserNotEmpty(
                 "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
             )
         return store.keys.remove_of_user(user_id, session=session)

@@ -10,6 +10,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
 from service.api import document, pipeline, rendering, telemetry
+from service.api.addressing import IdConverter
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
 from service.config import Config
@@ -64,7 +65,9 @@ def register(app: Flask, config: Config) -> Api:
     """Give the app its endpoints: paths, documentation, authentication and errors."""
     app.json = OrjsonProvider(app)
     app.url_map.strict_slashes = False
+    app.url_map.converters["id"] = IdConverter
     api = Api(app)
+    api.register_converter(IdConverter, lambda _: {"type": "string", "minLength": 1})
     api.spec.components.security_scheme(
         "apiKey", {"type": "apiKey", "in": "header", "name": "x-api-key"}
     )

@@ -1,23 +1,25 @@
 """flask-smorest's Blueprint, with this API's way to read requests and to document answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar
+from urllib.parse import quote
 
 import flask_smorest
 import marshmallow as ma
 import orjson
 from flask import Request
-from flask.globals import request_ctx
 from webargs import core
 from webargs.flaskparser import FlaskParser
 from werkzeug import Response
 from werkzeug.exceptions import UnsupportedMediaType
 
 from service.api import etags
+from service.api.accepted import Accepted
 from service.api.encoding import json_answer
 from service.api.error_docs import PossibleError, describe_errors
 from service.api.policy import EndpointPolicy
+from service.api.reading import Loader, read_first
 from service.contract.answers import Answer, compile_shape
 from service.contract.base import ErrorAnswer
 from service.contract.fields import make_example
@@ -33,6 +35,7 @@ MAX_DEPTH = 20
 MAX_VALUES = 5000
 """How many values all of a body's objects and lists may have."""
 
+NO_CONTENT = 204
 OPEN = (429, 500, 503)
 _ETAG: dict[str, Any] = {
     "ETag": {
@@ -42,6 +45,8 @@ _ETAG: dict[str, Any] = {
 }
 ALWAYS = (401, 403, *OPEN)
 WITH_BODY = (400, 413, 415)
+
+_LOCATED = {"Location": {"description": "Its path.", "schema": {"type": "string"}}}
 
 
 class Parser(FlaskParser):
@@ -112,18 +117,26 @@ class Blueprint(flask_smorest.Blueprint):
         The name that code generators give its function is the view's: `deployInstance`.
         """
         name = endpoint or view_func.__name__
+        whole_name = f"{self.name}.{name}"
         first, *others = name.split("_")
         self.doc(operationId=first + "".join(map(str.capitalize, others)))(view_func)
         self._document_errors(rule, view_func)
-        super().add_url_rule(rule, endpoint, view_func, **options)
-        self.policies[f"{self.name}.{name}"] = view_func.policy
+        reads = read_first(
+            view_func,
+            vars(view_func).get("loaders", ()),
+            parser=self.ARGUMENTS_PARSER,
+            endpoint=whole_name,
+        )
+        super().add_url_rule(rule, endpoint, reads, **options)
+        self.policies[whole_name] = view_func.policy
 
     def _document_errors(self, rule: str, view: Any) -> None:
+        loaders: list[Loader] = vars(view).get("loaders", [])
         for status, described in describe_errors(
             vars(view).get("errors", ()),
             rule=rule,
             scope=view.policy.scope,
-            schemas=vars(view).get("schemas", {}),
+            schemas={location: type(schema) for schema, location in loaders},
         ):
             self.alt_response(status, schema=ErrorAnswer, **described)(view)
 
@@ -180,17 +193,11 @@ class Blueprint(flask_smorest.Blueprint):
         if location == "json":
             options["example"] = make_example(schema)
         document = _unwrapped(super().arguments(schema, location=location, **options))
-        loader = schema()
+        loader: Loader = schema(), location
 
         def decorate(view: View) -> View:
-            @wraps(view)
-            def load(*args: Any, **kwargs: Any) -> Any:
-                sent = request_ctx.request
-                loaded = self.ARGUMENTS_PARSER.read(loader, sent, location=location)
-                return view(*args, loaded, **kwargs)
-
-            vars(load)["schemas"] = {location: schema, **vars(load).get("schemas", {})}
-            return cast("View", document(load))
+            vars(view)["loaders"] = [loader, *vars(view).get("loaders", ())]
+            return document(view)
 
         return decorate
 
@@ -201,10 +208,12 @@ class Blueprint(flask_smorest.Blueprint):
         *errors: PossibleError,
         many: bool = False,
         etag: bool = False,
+        location: str | None = None,
+        accepted: type[Answer[Any]] | None = None,
         example: dict[str, object] | list[dict[str, object]] | None = None,
         description: str,
     ) -> Callable[
-        [Callable[Parameters, Source | Sequence[Source] | Response]],
+        [Callable[Parameters, Source | Sequence[Source] | Accepted | Response]],
         Callable[Parameters, Any],
     ]:
         """Shape what a view returns, and document it and the errors it can give.
@@ -213,20 +222,34 @@ class Blueprint(flask_smorest.Blueprint):
 
         `example` is what differs in the example of this answer from the samples of its fields; of
         a list with several items, what differs in each. With an `etag` a client that has the answer
-        already gets a 304; what the view returns is stored documents then.
+        already gets a 304; what the view returns is stored documents then. `location` is the path
+        of what was made, with a key of its document in braces. `accepted` shapes what is answered
+        with 202, while an operation runs. A view of status 204 answers nothing.
+
+        An error about what the path names, like a NotFound, has its status of the web where that is
+        among `errors`; else it is the reference's.
         """
         shape = compile_shape(schema)
         others = example if isinstance(example, list) else [example or {}]
         shown = [make_example(schema, **other) for other in others]
 
         def decorate(
-            view: Callable[Parameters, Source | Sequence[Source] | Response],
+            view: Callable[Parameters, Source | Sequence[Source] | Accepted | Response],
         ) -> Callable[Parameters, Any]:
             @wraps(view)
             def answer(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Response:
-                found: Any = view(*args, **kwargs)
+                try:
+                    found: Any = view(*args, **kwargs)
+                except InvalidInput as error:
+                    if error.web_status in errors and f"{error.what}_id" in kwargs:
+                        error.status = error.web_status
+                    raise
                 if isinstance(found, Response):
                     return found
+                if isinstance(found, Accepted) and accepted is not None:
+                    return found.answer(accepted)
+                if status == NO_CONTENT:
+                    return Response(status=NO_CONTENT)
                 tag = etags.make_of(schema, found if many else [found]) if etag else None
                 if tag is not None and etags.is_known(tag):
                     return etags.answer_known(tag)
@@ -234,16 +257,27 @@ class Blueprint(flask_smorest.Blueprint):
                 answered = json_answer(shaped, status)
                 if tag is not None:
                     answered.set_etag(tag, weak=True)
+                if location is not None:
+                    answered.headers["Location"] = _locate(location, found)
                 return answered
 
             described = self.alt_response(
                 status,
-                schema=schema(many=many),
-                example=shown if many else shown[0],
+                schema=None if status == NO_CONTENT else schema(many=many),
+                example=None if status == NO_CONTENT else shown if many else shown[0],
+                headers=_LOCATED if location else _ETAG if etag else None,
                 description=description,
-                headers=_ETAG if etag else None,
                 success=True,
             )(answer)
+            if accepted is not None:
+                described = self.alt_response(
+                    202,
+                    schema=accepted,
+                    example=make_example(accepted),
+                    headers=_LOCATED,
+                    description="Its operation, whose path is in `Location`, has not ended.",
+                    success=True,
+                )(described)
             if etag:
                 described = self.alt_response(
                     304, description="As in the answer with this ETag.", headers=_ETAG
@@ -252,6 +286,11 @@ class Blueprint(flask_smorest.Blueprint):
             return described
 
         return decorate
+
+
+def _locate(pattern: str, document: Mapping[str, object]) -> str:
+    """Make the path of a document. Its id may be any text."""
+    return pattern.format_map({"_id": quote(str(document["_id"]), safe="")})
 
 
 def _unwrapped(decorate: Callable[[Any], Any]) -> Callable[[View], View]:

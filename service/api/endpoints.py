@@ -13,6 +13,7 @@ from service.api import (
     users,
 )
 from service.api.policy import EndpointPolicy
+from service.api.resources import users as user_resources
 
 BLUEPRINTS = (
     home.blueprint,
@@ -26,6 +27,9 @@ BLUEPRINTS = (
     audit.blueprint,
     health.blueprint,
 )
+
+RESOURCES = (user_resources,)
+"""The modules that add endpoints beyond the reference to these blueprints."""
 
 POLICIES: dict[str, EndpointPolicy] = {
     # Those that are not in the OpenAPI document.

@@ -18,6 +18,7 @@ REASONS = {
     400: ("Something in the request is wrong or unknown.", "invalid_input"),
     401: ("The API key is missing or not valid.", "unauthorized"),
     403: ("The API key is valid, but may not do this.", "forbidden"),
+    404: ("There is no such thing.", "not_found"),
     409: ("It conflicts with something that exists.", "conflict"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
@@ -71,7 +72,7 @@ def describe_errors(
         text, code = REASONS[status]
         example: Json = {"error": text, "code": code, "details": {}}
         if status == 400:
-            example.update(_make_invalid(rule, schemas))
+            example.update(_make_invalid("" if 404 in possible else rule, schemas))
         elif status == 403 and scope:
             example["details"] = {"scope": [scope]}
         elif errors:
@@ -86,16 +87,21 @@ def _make_example(error: type[ServiceError]) -> Json:
 
 
 def _make_invalid(rule: str, schemas: dict[str, type[ma.Schema]]) -> Json:
-    """Make what is answered to a request of this very operation with one thing wrong in it."""
+    """Make what is answered to a request of this very operation with one thing wrong in it.
+
+    `rule` is its path where that may name what is unknown, and empty where that is a 404.
+    """
     body, query = schemas.get("json"), schemas.get("query")
     if body and (problems := body().validate({})):
         return _name_field(problems)
     if match := re.search(r"<(\w+)_id>", rule):
         error = NotFound(match[1], _SAMPLE_IDS.get(match[1], "nothing"))
         return {"error": error.message, "code": error.code, "details": error.details}
-    if query:
-        for name, field in query().load_fields.items():
-            if problems := query().validate({field.data_key or name: "?"}):
+    for schema, wrong in ((query, "?"), (body, [])):
+        if schema is None:
+            continue
+        for name, field in schema().load_fields.items():
+            if problems := schema().validate({field.data_key or name: wrong}):
                 return _name_field(problems)
     return {}
 

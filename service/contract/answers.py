@@ -7,11 +7,12 @@ plain function with a dict literal, which is as fast as one that is written by h
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache, partial
+from operator import methodcaller
 from typing import Any, Generic, TypeVar, cast
 
 import marshmallow as ma
 
-from service.contract.fields import describe, make_example
+from service.contract.fields import EXTERNAL_ID, LABELS, describe, make_example
 
 Json = dict[str, Any]
 Source = TypeVar("Source")
@@ -91,6 +92,21 @@ def many(
     """Make a field that is a list of answers."""
     sample = [make_example(schema)] if sample is ma.missing else sample
     return field(partial(ma.fields.List, ma.fields.Nested(schema)), sample, **options)
+
+
+def external_id() -> ma.fields.Field[Any]:
+    """Make the field for the id that a dashboard has for a document."""
+    return text(EXTERNAL_ID, of=methodcaller("get", "external_id"), null=True)
+
+
+def labels() -> ma.fields.Field[Any]:
+    """Make the field for a document's labels."""
+    return mapping(
+        LABELS,
+        of=methodcaller("get", "labels", {}),
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+    )
 
 
 def itself(source: Source) -> Source:

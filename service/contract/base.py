@@ -44,6 +44,16 @@ class StrictRequest(Request[Loaded]):
             )
 
 
+class Patch(StrictRequest[Loaded]):
+    """Changes as RFC 7396 has them: what is absent stays, and null takes away what may lack.
+
+    Its fields are those of what is changed, none of them required and none with a default.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(partial=True, **options)
+
+
 class SingleField(Request[Loaded]):
     """A request with one field, loaded as the value of that."""
 
@@ -52,6 +62,10 @@ class SingleField(Request[Loaded]):
         """Take the value."""
         [value] = loaded.values()
         return value
+
+
+class NoContent(Answer[None]):
+    """Nothing: the answer of status 204."""
 
 
 class ErrorAnswer(Answer[dict[str, Any]]):

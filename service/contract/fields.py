@@ -12,7 +12,7 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from service.model import ports, quantities
+from service.model import labelling, ports, quantities
 
 MAX_TEXT = 4096
 
@@ -28,6 +28,8 @@ CONTAINER_ID = "8c01a793747241c018a10df916561f803b0ef65380604bd388bafc7a0e4b78c4
 OPERATION_ID = "9a1b2c3d4e5f60718293"
 REQUEST_ID = "b0c1d2e3f4a59687"
 KEY_ID = "a1b2c3d4e5f6"
+EXTERNAL_ID = "order-4711"
+LABELS = {"plan": "gold"}
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 
@@ -37,7 +39,7 @@ def make_example(schema: type[ma.Schema], **other: object) -> dict[str, Any]:
     samples = {
         field.data_key or name: field.metadata["sample"]
         for name, field in schema._declared_fields.items()
-        if "sample" in field.metadata
+        if "sample" in field.metadata and name not in schema.opts.exclude
     }
     return {**samples, **other}
 
@@ -271,6 +273,38 @@ def percent(**options: Any) -> Parsed:
         return int(digits)
 
     return Parsed(parse, types=("string", "integer"), **options)
+
+
+def external_id() -> ma.fields.String:
+    """Make a field for the id that a dashboard has for a document; null: none."""
+    return text(
+        required=False,
+        longest=128,
+        data_key="externalId",
+        description="Your own id of it, which nothing else of its kind has.",
+        sample=EXTERNAL_ID,
+    )
+
+
+def labels() -> ma.fields.Dict:
+    """Make a field for labels by name. In a change null takes one of them away, or all."""
+    return ma.fields.Dict(
+        keys=ma.fields.String(
+            validate=ma.validate.Regexp(f"{labelling.NAME.pattern}$", error=labelling.NAME_RULE)
+        ),
+        values=ma.fields.String(
+            allow_none=True,
+            validate=[
+                ma.validate.Length(
+                    max=labelling.LONGEST, error="Must have at most {max} characters."
+                ),
+                ma.validate.ContainsNoneOf("\0", error="Must not contain a NUL character."),
+            ],
+        ),
+        allow_none=True,
+        validate=ma.validate.Length(max=labelling.MOST, error="Must be at most {max} labels."),
+        metadata=describe(f"Texts of yours by name, {labelling.MOST} at the most.", LABELS),
+    )
 
 
 def _parse_ports(value: str) -> tuple[ports.PortMapping, ...]:

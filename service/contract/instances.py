@@ -191,6 +191,8 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         description="As last observed, at most one probe interval ago.",
     )
     error = answers.text(None, null=True, description="Why it failed or waits.")
+    externalId = answers.external_id()
+    labels = answers.labels()
     createdAt = answers.time(fields.WHEN, of="created_at")
     updatedAt = answers.time(fields.WHEN, of="updated_at", audited=False)
     operationId = answers.text(

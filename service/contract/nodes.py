@@ -235,6 +235,8 @@ class NodeAnswer(Answer[Node]):
         description="What is not limited because it cannot be read, what is promised beyond its "
         "limit, and another node of the same engine.",
     )
+    externalId = answers.external_id()
+    labels = answers.labels()
     lastSeenAt = answers.time(fields.WHEN, of="last_seen_at", null=True)
     createdAt = answers.time(fields.WHEN, of="created_at")
 

@@ -1,17 +1,19 @@
 """Users on the wire."""
 
+import re
 from typing import Any
 
 import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
-from service.contract.base import Request
+from service.contract.base import Patch, Request, StrictRequest
 from service.model.documents import User
-from service.model.orders import Credentials, NewUser, UserKey, UserLookup
+from service.model.orders import Credentials, NewUser, UserChanges, UserKey, UserLookup
 
 EMAIL = "ada@example.org"
 _FOUR_WORDS = "correct horse battery staple"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]*", re.ASCII)
 
 
 class LookUpUser(Request[UserLookup]):
@@ -62,6 +64,41 @@ class CreateUser(Request[NewUser]):
         return {**loaded, "admin": bool(loaded["admin"])}
 
 
+class AddUser(StrictRequest[NewUser], CreateUser):
+    """A user to add."""
+
+    user_id = fields.text(
+        data_key="userId",
+        required=False,
+        load_default=None,
+        longest=64,
+        description="Generated if absent.",
+        sample=fields.USER_ID,
+    )
+    external_id = fields.external_id()
+    labels = fields.labels()
+
+    @ma.validates("user_id")
+    def check_id(self, user_id: str | None, **kwargs: Any) -> None:
+        """Ids stand in paths, where some programs read a dot or a slash in their own way."""
+        if user_id is not None and not _ID.fullmatch(user_id):
+            raise ma.ValidationError(
+                "Must have letters, digits and ._@:+- only, and begin with a letter or a digit."
+            )
+
+
+class EditUser(Patch[UserChanges], AddUser):
+    """What changes of a user."""
+
+    class Meta(Patch.Meta):
+        exclude = ("user_id",)
+
+    @ma.post_load
+    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no."""
+        return {**loaded, "admin": bool(loaded["admin"])} if "admin" in loaded else loaded
+
+
 class VerifyPassword(Request[Credentials]):
     """Whose password is checked: a user by name or by e-mail address, one of them."""
 
@@ -106,6 +143,8 @@ class UserAnswer(CreatedUserAnswer):
     """A user. Never with a password, hashed or not."""
 
     accessTo = answers.texts([], of="access_to")
+    externalId = answers.external_id()
+    labels = answers.labels()
     createdAt = answers.time(fields.WHEN, of="created_at")
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
+from service.model.labelling import LabellingChanges
 from service.model.ports import PortMapping
 
 UserKey = Literal["id", "email", "username"]
@@ -29,6 +30,17 @@ class NewUser(TypedDict):
     email: str
     password: str
     user_id: str | None  # kept as it is; None: made up
+    admin: bool
+    external_id: NotRequired[str | None]
+    labels: NotRequired[dict[str, str | None] | None]
+
+
+class UserChanges(LabellingChanges, total=False):
+    """What is to change of a user."""
+
+    username: str
+    email: str
+    password: str
     admin: bool
 
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
@@ -23,8 +24,18 @@ Result = TypeVar("Result")
 Indexes = list[dict[str, Any]]
 """Arguments of pymongo's IndexModel, an index each."""
 
+EXTERNAL_ID_INDEX: dict[str, Any] = {
+    "keys": [("external_id", 1)],
+    "unique": True,
+    "partialFilterExpression": {"external_id": {"$exists": True}},
+}
+"""No two documents of a kind have the same id of a dashboard's. Most have none."""
+
 UNHURRIED_S = 86400.0
 """How long upkeep may take; the bound that a client has of its own is for requests."""
+
+_FIELDS = {"external_id": "externalId"}
+"""What some fields are called on the wire."""
 
 Session = ClientSession
 """A transaction that is under way; handed to store methods by `Store.transaction`."""
@@ -103,6 +114,32 @@ class Collection(Generic[Document]):
             self._collection.insert_one(cast("dict[str, Any]", document), session=session)
         except DuplicateKeyError as exc:
             raise self._conflict(exc) from exc
+
+    @translated
+    def change(
+        self,
+        document_id: str,
+        changes: Mapping[str, object],
+        *,
+        remove: Iterable[str] = (),
+        session: Session | None = None,
+    ) -> Document:
+        """Set some fields of a document, remove others, and read it as it is then.
+
+        Raises NotFound, and Conflict like `add`.
+        """
+        try:
+            changed = self._collection.find_one_and_update(
+                {"_id": document_id},
+                {"$set": dict(changes), "$unset": dict.fromkeys(remove, "")},
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+        except DuplicateKeyError as exc:
+            raise self._conflict(exc) from exc
+        if changed is None:
+            raise NotFound(self.what, document_id)
+        return cast("Document", changed)
 
     @translated
     def count(self) -> int:
@@ -195,5 +232,6 @@ def duplicate_key(exc: DuplicateKeyError) -> Mapping[str, Any]:
 
 def _duplicate_fields(exc: DuplicateKeyError) -> dict[str, list[str]]:
     return {
-        name.removesuffix("_key").lstrip("_"): ["Taken already."] for name in duplicate_key(exc)
+        _FIELDS.get(name, name.removesuffix("_key").lstrip("_")): ["Taken already."]
+        for name in duplicate_key(exc)
     }

@@ -10,7 +10,14 @@ from pymongo.errors import DuplicateKeyError
 from service.errors import Conflict, NotFound, PortTaken
 from service.model.documents import Instance, Observed
 from service.model.lifecycle import InstanceState, instance_states_before
-from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
+from service.store.collection import (
+    EXTERNAL_ID_INDEX,
+    Collection,
+    Indexes,
+    Session,
+    duplicate_key,
+    translated,
+)
 from service.store.transitions import GONE, TransitionLog
 from service.store.versions import LISTED
 
@@ -32,6 +39,7 @@ INDEXES: Indexes = [
     # All that is compared after each probe, so that the index tells it.
     {"keys": [("node_id", 1), ("state", 1), ("power", 1), ("suspended", 1), ("_id", 1)]},
     {"keys": [("container_id", 1)]},
+    EXTERNAL_ID_INDEX,
 ]
 
 

@@ -12,7 +12,14 @@ from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty,
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
-from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
+from service.store.collection import (
+    EXTERNAL_ID_INDEX,
+    Collection,
+    Indexes,
+    Session,
+    duplicate_key,
+    translated,
+)
 from service.store.due import Limits
 from service.store.lease import LeaseField
 from service.store.read_cache import ReadCache
@@ -36,6 +43,7 @@ INDEXES: Indexes = [
     },
     {"keys": [("unanswered", 1)], "sparse": True},
     {"keys": [("deploying.until", 1)], "sparse": True},
+    EXTERNAL_ID_INDEX,
 ]
 
 PROBING = LeaseField("probing")

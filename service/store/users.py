@@ -6,7 +6,14 @@ from pymongo.errors import DuplicateKeyError
 
 from service.errors import Conflict, NotFound
 from service.model.documents import User
-from service.store.collection import Collection, Indexes, Session, duplicate_key, translated
+from service.store.collection import (
+    EXTERNAL_ID_INDEX,
+    Collection,
+    Indexes,
+    Session,
+    duplicate_key,
+    translated,
+)
 from service.store.versions import LISTED
 
 INDEXES: Indexes = [
@@ -14,9 +21,15 @@ INDEXES: Indexes = [
     {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("email_key", 1)], "unique": True},
     {"keys": [("username_key", 1)], "unique": True},
+    EXTERNAL_ID_INDEX,
 ]
 
-_FIELD_OF_KEY = {"_id": "userId", "email_key": "email", "username_key": "username"}
+_FIELD_OF_KEY = {
+    "_id": "userId",
+    "email_key": "email",
+    "username_key": "username",
+    "external_id": "externalId",
+}
 
 
 class Users(Collection[User]):

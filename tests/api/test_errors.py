@@ -6,7 +6,14 @@ import re
 import pytest
 
 from service import errors
-from service.errors import InvalidInput, NodeFailure, NotFound, ServiceError, Throttled
+from service.errors import (
+    AmbiguousName,
+    InvalidInput,
+    NodeFailure,
+    NotFound,
+    ServiceError,
+    Throttled,
+)
 
 LINE = re.compile(r"^    (?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+) +(?P<status>\d{3}) (?P<code>\S+)")
 
@@ -41,6 +48,8 @@ def an_error(error_class):
         return error_class("node-1", "It is down.")
     if issubclass(error_class, NotFound):
         return error_class("user", "u1")
+    if issubclass(error_class, AmbiguousName):
+        return error_class("node", "n1", ["a", "b"])
     if issubclass(error_class, Throttled):
         return error_class("Too many.", limit=3, retry_after_s=60)
     return error_class("It went wrong.", field=["Wrong."])

@@ -51,6 +51,8 @@ def test_users_are_listed_in_full(api, store):
                 "email": "ada@example.org",
                 "admin": True,
                 "accessTo": [],
+                "externalId": None,
+                "labels": {},
                 "createdAt": "2026-01-31T12:00:00Z",
             }
         ],

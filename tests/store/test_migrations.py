@@ -1,5 +1,6 @@
 """Documents of earlier versions: each kind is brought up to date, once, whoever crashes."""
 
+import re
 import threading
 
 import pytest
@@ -291,7 +292,9 @@ def test_the_command_can_be_tried(old, migrate, store, database):
 
     printed = migrate("--dry-run").output
 
-    assert [*map(str, PENDING), "A"] == [line[0] for line in printed.splitlines()]
+    assert [*map(str, PENDING), "A"] == [
+        re.match(r"\d+|A", line)[0] for line in printed.splitlines()
+    ]
     assert before == snapshot(database)
 
 

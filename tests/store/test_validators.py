@@ -18,7 +18,7 @@ from service.store.admin import migrations, validators
 from service.store.admin.validators import make_schema
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
-SHAPES = {2: "d6573418", 8: "e50fabf5", 9: "1957834b"}
+SHAPES = {2: "d6573418", 8: "e50fabf5", 9: "1957834b", 10: "fc04dd0c"}
 """How the validators of each migration's version begin, as a digest."""
 
 
@@ -245,4 +245,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
     """Fields that may lack are known by their type, and not required."""
     schema = make_schema(Instance)
 
-    assert {"node_env", "revision"} == schema["properties"].keys() - set(schema["required"])
+    assert {"node_env", "revision", "external_id", "labels"} == schema["properties"].keys() - set(
+        schema["required"]
+    )

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
+from service.model.labelling import Labelling
 from service.model.lifecycle import InstanceState, Power
 from service.model.ports import PortMapping, PortPair
 
@@ -48,6 +49,8 @@ class Instance(TypedDict):
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    external_id: NotRequired[str]  # the dashboard's id of it; unique
+    labels: NotRequired[dict[str, str]]
     created_at: datetime
     updated_at: datetime
 
@@ -79,11 +82,12 @@ def new_instance(
     power: Power = Power.UNKNOWN,
     container_id: str | None = None,
     error: str | None = None,
+    labelling: Labelling | None = None,
     now: datetime,
 ) -> Instance:
     """Make the document of an instance: where nothing else is said, it is to be deployed."""
     mappings = list(ports)
-    return Instance(
+    document = Instance(
         _id=instance_id,
         name=name,
         user_id=user_id,
@@ -114,3 +118,4 @@ def new_instance(
         created_at=now,
         updated_at=now,
     )
+    return cast("Instance", {**document, **(labelling or {})})

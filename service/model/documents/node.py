@@ -1,9 +1,10 @@
 """The document of a node."""
 
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 from service.model.documents.operation import Lease
+from service.model.labelling import Labelling
 from service.model.lifecycle import NodeStatus
 
 
@@ -80,6 +81,8 @@ class Node(TypedDict):
     capacity: Capacity
     allocated: Allocated
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    external_id: NotRequired[str]  # the dashboard's id of it; unique
+    labels: NotRequired[dict[str, str]]
     created_at: datetime
     updated_at: datetime
 
@@ -100,10 +103,11 @@ def new_node(
     cpu_overallocate: int | None = None,
     allow_same_engine: bool = False,
     memory_from_engine: bool = False,
+    labelling: Labelling | None = None,
     now: datetime,
 ) -> Node:
     """Make the document of a node that nobody has talked to, and that has no instances."""
-    return Node(
+    document = Node(
         _id=node_id,
         name=name,
         tags=tags,
@@ -136,3 +140,4 @@ def new_node(
         created_at=now,
         updated_at=now,
     )
+    return cast("Node", {**document, **(labelling or {})})

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
+
+from service.model.labelling import Labelling
 
 
 class User(TypedDict):
@@ -16,6 +18,8 @@ class User(TypedDict):
     password_hash: str  # argon2id, or bcrypt from elsewhere
     admin: bool
     access_to: list[str]  # ids of instances of others
+    external_id: NotRequired[str]  # the dashboard's id of it; unique
+    labels: NotRequired[dict[str, str]]
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
     keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
@@ -31,10 +35,11 @@ def new_user(
     password_hash: str,
     admin: bool = False,
     access_to: Iterable[str] = (),
+    labelling: Labelling | None = None,
     now: datetime,
 ) -> User:
     """Make the document of a user."""
-    return User(
+    document = User(
         _id=user_id,
         username=username,
         username_key=username.casefold(),
@@ -47,3 +52,4 @@ def new_user(
         created_at=now,
         updated_at=now,
     )
+    return cast("User", {**document, **(labelling or {})})

@@ -128,6 +128,7 @@ MIGRATIONS = [
     Migration(8, "Show the progress of steps, and which nodes hang.", _change_shapes),
     # Documents are not rewritten, which of a million would take minutes: no revision counts as 0.
     Migration(9, "Give every document a revision, which each write raises.", _change_shapes),
+    Migration(10, "Keep ids and labels of dashboards at documents.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

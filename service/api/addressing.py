@@ -1,0 +1,14 @@
+"""What names a resource in a path."""
+
+from werkzeug.routing import BaseConverter
+
+RESERVED = ("create", "delete", "deploy", "suspend", "unsuspend")
+"""Last words of paths of the reference, and of what clients call that never was one: these keep
+their 404 and 405."""
+
+
+class IdConverter(BaseConverter):
+    """An id, or a name: `<id:node_id>`. What is named like a path of the reference has its id."""
+
+    regex = rf"(?!(?:{'|'.join(RESERVED)})$)[^/]+"
+    part_isolating = True

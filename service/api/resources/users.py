@@ -1,0 +1,81 @@
+"""Users by address."""
+
+from service import users
+from service.api.audit_trail import add_facts, record_change
+from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
+from service.api.call import store
+from service.api.context import now
+from service.api.users import blueprint
+from service.contract.base import NoContent
+from service.contract.users import AddUser, EditUser, UserAnswer
+from service.model.documents import User
+from service.model.orders import NewUser, UserChanges
+
+
+@blueprint.post("/users")
+@blueprint.needs("users:write", changes="user", named_by="userId")
+@blueprint.arguments(AddUser)
+@blueprint.answers(
+    201,
+    UserAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    location="/api/users/{_id}",
+    description="The user was added.",
+)
+def add_user(order: NewUser) -> User:
+    """Add a user.
+
+    409 when the e-mail address, the name (in any letter case), the `userId` or the `externalId` is
+    taken. A password has 8 characters or more.
+    """
+    user = users.create(store(), **order, min_password_length=users.MIN_PASSWORD_LENGTH, now=now())
+    record_change(user)
+    return user
+
+
+@blueprint.get("/users/<id:user_id>")
+@blueprint.needs("users:read")
+@blueprint.answers(200, UserAnswer, *ALWAYS, 404, description="The user.")
+def get_user(user_id: str) -> User:
+    """Get one user by id."""
+    return store().users.get(user_id)
+
+
+@blueprint.patch("/users/<id:user_id>")
+@blueprint.needs("users:write", changes="user")
+@blueprint.arguments(EditUser)
+@blueprint.answers(
+    200,
+    UserAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    404,
+    409,
+    description="The user, as it is now.",
+)
+def edit_user(changes: UserChanges, user_id: str) -> User:
+    """Change a user's name, e-mail address, password, role, external id or labels.
+
+    What is absent stays as it is (RFC 7396). 409 when the name, the address or the `externalId` is
+    taken.
+    """
+    user = users.edit(store(), user_id, changes, now=now())
+    record_change(user)
+    if "password" in changes:
+        add_facts(passwordChanged=True)
+    return user
+
+
+@blueprint.delete("/users/<id:user_id>")
+@blueprint.needs("users:write", changes="user")
+@blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The user is gone.")
+def remove_user(user_id: str) -> None:
+    """Delete a user, and revoke the keys that are limited to the user.
+
+    409 with their number while the user owns instances.
+    """
+    revoked = users.delete(store(), user_id)
+    record_change(None)
+    add_facts(keysRevoked=revoked)
