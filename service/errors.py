@@ -9,6 +9,7 @@
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
+    │   ├── ImageInUse          409 image_in_use          instances were made of it
     │   ├── NodeExists          409 node_exists
     │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
@@ -132,6 +133,12 @@ class PortTaken(Conflict):
     """Another instance of the node holds one of the host ports."""
 
     code = "port_taken"
+
+
+class ImageInUse(Conflict):
+    """Instances were made of the image, so it stays. `details` has their number."""
+
+    code = "image_in_use"
 
 
 class NodeExists(Conflict):

@@ -5,9 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from service.errors import InvalidInput, NotFound
-from service.model.documents import Image, new_image
+from service.errors import ImageInUse, InvalidInput, NotFound
+from service.model.documents import Image, Variable, new_image
 from service.store import Store
+from service.store.collection import Session
+
+_RUNS = (
+    "process", "image", "alt_images", "env", "cmd", "scripts", "variables", "stop_command"
+)  # fmt: skip
+"""What says which program an image runs, and how."""
 
 
 def make_id() -> str:
@@ -15,18 +21,82 @@ def make_id() -> str:
     return secrets.token_hex(8)
 
 
-def put(
+def create(
     store: Store,
     fields: Mapping[str, Any],
     *,
     now: datetime,
     new_id: Callable[[], str] = make_id,
 ) -> Image:
+    """Add an image. `fields` are those of `new_image`.
+
+    Raises Conflict for a name that is taken, and InvalidInput for one that would run as a process.
+    """
+    image = new_image(new_id(), **fields, now=now)
+    _check_process(None, image)
+    store.images.add(image)
+    return image
+
+
+def put(
+    store: Store,
+    fields: Mapping[str, Any],
+    *,
+    trusted: bool = True,
+    now: datetime,
+    new_id: Callable[[], str] = make_id,
+) -> Image:
     """Add an image, or replace the one of the same name, whose id stays.
 
-    `fields` are those of `new_image`.
+    `fields` are those of `new_image`. Who is not `trusted` does not work on the machine itself:
+    InvalidInput then for one that would run as a process there.
     """
-    return store.images.put(new_image(new_id(), **fields, now=now))
+    image = new_image(new_id(), **fields, now=now)
+
+    def write(session: Session) -> Image:
+        old = store.images.find_by_name(image["name"], session=session)
+        new = _keep_secrets(old, image)
+        if not trusted:
+            _check_process(old, new)
+        return store.images.put(new, session=session)
+
+    return store.transaction(write)
+
+
+def change(
+    store: Store,
+    reference: str,
+    make: Callable[[Image], Mapping[str, Any]],
+    *,
+    now: datetime,
+) -> Image:
+    """Replace an image by what `make` makes of it: the fields of `new_image`.
+
+    Instances that were made of it stay as they are. Raises NotFound, Conflict for a name that is
+    taken, and InvalidInput like `create`; nothing is changed then.
+    """
+
+    def write(session: Session) -> Image:
+        old = store.images.get_by_reference(reference, session=session)
+        new = _keep_secrets(old, new_image(old["_id"], **make(old), now=now))
+        new["created_at"] = old["created_at"]
+        _check_process(old, new)
+        store.images.replace(new, session=session)
+        return new
+
+    return store.transaction(write)
+
+
+def delete(store: Store, reference: str) -> None:
+    """Forget an image. Raises NotFound, and ImageInUse while instances use it."""
+
+    def write(session: Session) -> None:
+        image = store.images.get_by_reference(reference, session=session)
+        if count := store.instances.count_of_image(image["_id"], session=session):
+            raise ImageInUse(f"The image is used by {count} instances.", instances=count)
+        store.images.remove(image["_id"], session=session)
+
+    store.transaction(write)
 
 
 def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image:
@@ -37,10 +107,13 @@ def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image
     """
     if not matching:
         raise NotFound("image", reference, field="image")
-    for image in matching:
-        # The id and the name are exact; what else matches shares a container image.
-        if reference in (image["_id"], image["name"]):
-            return image
+    # The id and the name are exact; what else matches shares a container image.
+    exact = sorted(
+        (image for image in matching if reference in (image["_id"], image["name"])),
+        key=lambda image: image["_id"] != reference,
+    )
+    if exact:
+        return exact[0]
     if not name:
         return matching[0]
     for image in matching:
@@ -77,6 +150,28 @@ def list_secret(image: Image, names: Iterable[str]) -> list[str]:
     """Return which of these variables the image calls secret."""
     variables = image["variables"]
     return sorted(name for name in names if name in variables and variables[name].get("secret"))
+
+
+def _check_process(old: Image | None, new: Image) -> None:
+    """Raise InvalidInput for a new program that would run on this machine, past all containers."""
+    what: list[str] = [name for name in _RUNS if old is None or old[name] != new[name]]  # type: ignore[literal-required]
+    if new["process"] and what:
+        raise InvalidInput(
+            "What runs as a process is changed on the machine itself.",
+            process=["Must be false here: only `skyquay images import` changes what runs so."],
+        )
+
+
+def _keep_secrets(old: Image | None, new: Image) -> Image:
+    """Complete the secret variables that have no default with those that nobody can read."""
+    known = old["variables"] if old else {}
+    kept: dict[str, Variable] = {
+        name: {**variable, "default": known[name]["default"]}
+        for name, variable in new["variables"].items()
+        if variable.get("secret") and variable["default"] is None
+        if name in known and known[name].get("secret")
+    }
+    return {**new, "variables": {**new["variables"], **kept}}
 
 
 def outside_catalogue(reference: str) -> Image:

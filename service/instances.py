@@ -90,6 +90,8 @@ def deploy(
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)
+        if instance["image_id"] is not None:
+            store.images.record_deploy(instance["image_id"], session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],

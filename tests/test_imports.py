@@ -88,6 +88,7 @@ WIRE_NAMES = {"ContainerId", "VolumeId", "volumeId", "imagename", "imageData", "
 MAY_SPELL_THE_WIRE = {
     "service.contract.deploys",
     "service.contract.image_files",
+    "service.contract.image_changes",
     "service.admin.skyport_records",
     "service.drivers.skyportd.creation",
     "service.drivers.skyportd.inspection",

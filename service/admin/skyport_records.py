@@ -3,8 +3,7 @@
 Null and empty text are as good as absent. Whatever else a panel has in a record is ignored.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,16 +15,10 @@ from service.contract.image_files import ImageFile
 from service.errors import list_details
 from service.model.ports import PortMapping, parse
 from service.model.quantities import parse_cpu_milli, parse_memory_mib
+from service.model.storable import list_unstorable
 
-MAX_DEPTH = 32
-MAX_PATH = 80
 MAX_PROBLEMS = 3
 """How many problems of one record are listed."""
-
-MAX_SIZE = 2**20
-"""How large a record may be, in characters. A document of the database has room for 16 times it."""
-
-MAX_INTEGER = 2**63 - 1
 
 _NO_PORT = "Must be a port between 1 and 65535."
 
@@ -45,46 +38,10 @@ def load(schema: ma.Schema, record: Mapping[str, Any]) -> dict[str, Any]:
     except ma.ValidationError as exc:
         raise Unusable("; ".join(islice(list_details(exc.messages), MAX_PROBLEMS))) from exc
     names = {name: field.data_key or name for name, field in schema.fields.items()}
-    problem = next(_list_unstorable({names[n]: value for n, value in loaded.items()}), None)
+    problem = next(list_unstorable({names[n]: value for n, value in loaded.items()}), None)
     if problem is not None:
         raise Unusable(problem)
     return loaded
-
-
-def _list_unstorable(taken: Mapping[str, Any]) -> Iterator[str]:
-    """Find what no document can hold. Without recursion, for what is nested thousands deep."""
-    size = 0
-    waiting: list[tuple[str, Any, int]] = [(name, value, 0) for name, value in taken.items()]
-    while waiting and size <= MAX_SIZE:
-        path, value, depth = waiting.pop()
-        size += 1
-        if depth > MAX_DEPTH:
-            yield f"{path}: Is nested too deeply."
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                # Names are of any length, and there are as many paths as values.
-                inside = f"{path[:MAX_PATH]}.{name[:MAX_PATH]}"
-                waiting += ((inside, name, depth), (inside, inner, depth + 1))
-        elif isinstance(value, list):
-            waiting += ((f"{path}.{n}", inner, depth + 1) for n, inner in enumerate(value))
-        elif isinstance(value, str):
-            size += len(value)
-            if "\0" in value or _is_broken(value):
-                yield f"{path}: Is no text."
-        elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-            yield f"{path}: Is too large a number."
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield f"{path}: Is no number."
-    if size > MAX_SIZE:
-        yield "Is too large."
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _identifier(data_key: str) -> ma.fields.String:

@@ -14,6 +14,7 @@ from service import audit
 from service.api.call import Call, current_call
 from service.api.context import Context, app_context, now
 from service.contract.answers import Json
+from service.contract.images import ImageAnswer
 from service.contract.instances import InstanceAnswer
 from service.contract.keys import KeyAnswer
 from service.contract.nodes import NodeAnswer
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _FIND: dict[str, Callable[[Context, str], Any]] = {
     "user": lambda ctx, target_id: ctx.store.users.find(target_id),
     "instance": lambda ctx, target_id: ctx.store.instances.find_by_reference(target_id),
+    "image": lambda ctx, target_id: ctx.store.images.find_by_reference(target_id),
     "node": lambda ctx, target_id: ctx.store.nodes.find(target_id),
     "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),
     "key": lambda ctx, target_id: ctx.store.keys.find(target_id),
@@ -34,6 +36,7 @@ _FIND: dict[str, Callable[[Context, str], Any]] = {
 _SHAPE: dict[str, Callable[[Any], Json]] = {
     "user": UserAnswer.shape_audited,
     "instance": InstanceAnswer.shape_audited,
+    "image": ImageAnswer.shape_audited,
     "node": NodeAnswer.shape_audited,
     "operation": OperationAnswer.shape_audited,
     "key": KeyAnswer.shape_audited,

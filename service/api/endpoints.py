@@ -13,6 +13,7 @@ from service.api import (
     users,
 )
 from service.api.policy import EndpointPolicy
+from service.api.resources import images as image_resources
 from service.api.resources import users as user_resources
 
 BLUEPRINTS = (
@@ -28,7 +29,7 @@ BLUEPRINTS = (
     health.blueprint,
 )
 
-RESOURCES = (user_resources,)
+RESOURCES = (user_resources, image_resources)
 """The modules that add endpoints beyond the reference to these blueprints."""
 
 POLICIES: dict[str, EndpointPolicy] = {

@@ -54,7 +54,7 @@ def create_key(order: KeyOrder) -> KeyWithValue:
     """Make an API key, which may do no more than yours: 403 otherwise.
 
     The limits of your key apply to the new one too. A limited key has no scope that cannot be
-    limited; naming one is a 400: `users:write`, `users:verify`, `nodes:write`,
+    limited; naming one is a 400: `users:write`, `users:verify`, `images:write`, `nodes:write`,
     `audit:read`, `metrics:read`; limited to instances, `instances:deploy`. `*` and `users:*` give
     what is left. 409 with the code `too_many_keys` when a limited key, with those that it made, has
     made as many as it may; 429 when it makes them too fast.

@@ -1,11 +1,13 @@
 """Image documents as operators import them, in the older panel's format or ours."""
 
+from itertools import islice
 from typing import Any
 
 import marshmallow as ma
 
 from service.contract import fields
-from service.contract.base import Request
+from service.contract.base import Request, StrictRequest
+from service.model.storable import list_unstorable
 
 
 class InstallScript(Request[dict[str, Any]]):
@@ -44,8 +46,13 @@ class ImageFile(Request[dict[str, Any]]):
     absent.
     """
 
-    name = fields.text(data_key="Name", description="Unique.")
-    image = fields.text(data_key="Image", longest=512, description="The container image.")
+    name = fields.text(data_key="Name", description="Unique.", sample="Echo server")
+    image = fields.text(
+        data_key="Image",
+        longest=512,
+        description="The container image.",
+        sample="registry.example.org/echo:1",
+    )
     alt_images = ma.fields.List(ma.fields.String(), data_key="AltImages", load_default=list)
     env = fields.Environment(data_key="Env", load_default=list)
     cmd = fields.Command(data_key="Cmd", allow_none=True, load_default=None)
@@ -64,7 +71,42 @@ class ImageFile(Request[dict[str, Any]]):
     features = ma.fields.List(ma.fields.String(), load_default=list)
     process = ma.fields.Boolean(load_default=False, truthy={True}, falsy={False})
 
+    @ma.validates("meta")
+    def check_meta(self, meta: dict[str, Any], **kwargs: Any) -> None:
+        """Raise for what no document of the database can hold."""
+        found = [each.rpartition(": ") for each in islice(list_unstorable({"Meta": meta}), 3)]
+        if found:
+            raise ma.ValidationError({path.removeprefix("Meta."): [why] for path, _, why in found})
+
     @ma.post_load
     def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Offer the image itself among its alternatives."""
         return {**loaded, "alt_images": loaded["alt_images"] or [loaded["image"]]}
+
+
+class WrittenScript(StrictRequest[dict[str, Any]], InstallScript):
+    """The same, as it is written over the API."""
+
+
+class WrittenScripts(StrictRequest[dict[str, Any]]):
+    """The same, as they are written over the API."""
+
+    Install = ma.fields.List(ma.fields.Nested(WrittenScript), load_default=list)
+
+
+class WrittenVariable(StrictRequest[dict[str, Any]], ImageVariable):
+    """The same, as it is written over the API."""
+
+
+class CreateImage(StrictRequest[dict[str, Any]], ImageFile):
+    """An image to add. `process` is for images that are imported on the machine."""
+
+    scripts = ma.fields.Nested(
+        WrittenScripts, data_key="Scripts", load_default=lambda: {"Install": []}
+    )
+    variables = ma.fields.Dict(
+        keys=fields.variable_name(),
+        values=ma.fields.Nested(WrittenVariable),
+        data_key="Variables",
+        load_default=dict,
+    )

@@ -7,6 +7,20 @@ from service.model.documents import Image, Variable
 CONTAINER_IMAGE = "python:3.13-alpine"
 
 
+_VARIABLES = "By name: `{type, default, required}`, and `secret` for some."
+
+
+def _print_variables(image: Image) -> Json:
+    return {name: _leave_out_secret(variable) for name, variable in image["variables"].items()}
+
+
+def _leave_out_secret(variable: Variable) -> Json:
+    known = dict(variable)
+    if variable.get("secret"):
+        del known["default"]
+    return known
+
+
 def _list_variables(image: Image) -> Json:
     return {name: _hide_secret(variable) for name, variable in image["variables"].items()}
 
@@ -15,10 +29,9 @@ def _hide_secret(variable: Variable) -> Json:
     return {**variable, "default": None} if variable.get("secret") else dict(variable)
 
 
-class ImageAnswer(Answer[Image]):
-    """An image of the catalogue."""
+class ImageFileAnswer(Answer[Image]):
+    """An image document, as it can be imported."""
 
-    Id = answers.text("0c7d1e2f3a4b5c6d", of="_id")
     Name = answers.text(fields.IMAGE, of="name")
     Image = answers.text(CONTAINER_IMAGE, of="image", description="The container image.")
     AltImages = answers.texts([CONTAINER_IMAGE], of="alt_images")
@@ -32,8 +45,8 @@ class ImageAnswer(Answer[Image]):
     Scripts = answers.mapping({"Install": []}, of="scripts")
     Variables = answers.mapping(
         {},
-        of=_list_variables,
-        description="By name: `{type, default, required}`, and `secret` for some.",
+        of=_print_variables,
+        description=_VARIABLES,
     )
     StopCommand = answers.text(None, of="stop_command", null=True)
     Description = answers.text("Serves the instance's own folder over HTTP.", of="description")
@@ -42,3 +55,10 @@ class ImageAnswer(Answer[Image]):
     meta = answers.mapping({}, of="meta", data_key="Meta")
     features = answers.texts([])
     process = answers.flag(True, description="Whether it runs on nodes of that driver.")
+
+
+class ImageAnswer(ImageFileAnswer):
+    """An image of the catalogue."""
+
+    Id = answers.text("0c7d1e2f3a4b5c6d", of="_id")
+    Variables = answers.mapping({}, of=_list_variables, description=_VARIABLES)

@@ -15,6 +15,7 @@ SCOPES = (
     "instances:write",
     "instances:deploy",
     "images:read",
+    "images:write",
     "nodes:read",
     "nodes:write",
     "keys:read",
@@ -31,7 +32,14 @@ COMPATIBILITIES = ("0.3.0",)
 """Versions of the older panel that a key's answers can be like."""
 
 BEYOND_LIMITS = frozenset(
-    {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
+    {
+        "users:write",
+        "users:verify",
+        "images:write",
+        "nodes:write",
+        "audit:read",
+        "metrics:read",
+    }
 )
 """What a key that is limited to some documents never may: there is no such part of it."""
 

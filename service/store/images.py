@@ -3,9 +3,11 @@
 from typing import Any, cast
 
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
+from service.errors import NotFound
 from service.model.documents import Image
-from service.store.collection import Collection, Indexes, translated
+from service.store.collection import Collection, Indexes, Session, translated
 from service.store.versions import LISTED
 
 INDEXES: Indexes = [
@@ -33,7 +35,57 @@ class Images(Collection[Image]):
         return self._read_all(matching(reference))
 
     @translated
-    def put(self, image: Image) -> Image:
+    def find_by_name(self, name: str, *, session: Session | None = None) -> Image | None:
+        """Read the image of this name."""
+        return self._read({"name": name}, session=session)
+
+    @translated
+    def find_by_reference(self, reference: str, *, session: Session | None = None) -> Image | None:
+        """Read an image by its id or by its name; an exact id wins."""
+        return self._read({"_id": reference}, session=session) or self._read(
+            {"name": reference}, session=session
+        )
+
+    def get_by_reference(self, reference: str, *, session: Session | None = None) -> Image:
+        """Read an image by its id or by its name. Raises NotFound."""
+        image = self.find_by_reference(reference, session=session)
+        if image is None:
+            raise NotFound(self.what, reference)
+        return image
+
+    @translated
+    def replace(self, image: Image, *, session: Session) -> None:
+        """Write the image instead of the one of its id. Raises Conflict for a name that is taken.
+
+        What is counted about it stays.
+        """
+        try:
+            self._collection.update_one(
+                {"_id": image["_id"]}, {"$set": dict(image)}, session=session
+            )
+        except DuplicateKeyError as exc:
+            raise self._conflict(exc) from exc
+
+    @translated
+    def record_deploy(self, image_id: str, *, session: Session) -> None:
+        """Count that the image is deployed. Raises NotFound when it is gone.
+
+        The write keeps a deploy and the image's deletion from passing each other. It changes the
+        document each time: a write that changes nothing would be none.
+        """
+        counted = self._collection.update_one(
+            {"_id": image_id}, {"$inc": {"deploys": 1}}, session=session
+        )
+        if counted.matched_count == 0:
+            raise NotFound(self.what, image_id, field="image")
+
+    @translated
+    def remove(self, image_id: str, *, session: Session) -> None:
+        """Forget the image."""
+        self._collection.delete_one({"_id": image_id}, session=session)
+
+    @translated
+    def put(self, image: Image, *, session: Session | None = None) -> Image:
         """Add the image, or replace the one of its name, which keeps its id and creation time."""
         changes = {
             name: value
@@ -48,5 +100,6 @@ class Images(Collection[Image]):
             },
             upsert=True,
             return_document=ReturnDocument.AFTER,
+            session=session,
         )
         return cast("Image", stored)

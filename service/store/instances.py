@@ -82,6 +82,10 @@ class Instances(Collection[Instance]):
         return self._read_all({"node_id": node_id})
 
     @translated
+    def count_of_image(self, image_id: str, *, session: Session) -> int:
+        """Count the instances that were made of an image, those that go included."""
+        return self._collection.count_documents({"image_id": image_id}, session=session)
+
     def list_observed(self, node_id: str) -> list[Observed]:
         """Read what was last seen and is wanted of the instances of one node; an index tells it."""
         fields = ["state", "power", "suspended"]

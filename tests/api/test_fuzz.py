@@ -133,7 +133,7 @@ ENDPOINTS = list_endpoints()
 def requests(draw):
     """Make a request for one of the endpoints, with anything where something is expected."""
     method, path, fields, query = draw(st.sampled_from(ENDPOINTS))
-    for name in ("instance_id", "node_id", "operation_id", "key_id"):
+    for name in ("instance_id", "image_id", "node_id", "operation_id", "key_id"):
         odd = draw(
             st.sampled_from(["nothing", "$ne", "%00", "..", "{}", "%F0%9F%92%A9", "a" * 300])
         )

@@ -26,7 +26,9 @@ from tests.support import (
     told,
 )
 
-WHOLE = {"users:write", "users:verify", "nodes:write", "audit:read", "metrics:read"}
+WHOLE = {
+    "users:write", "users:verify", "images:write", "nodes:write", "audit:read", "metrics:read",
+}  # fmt: skip
 LIMITS = {
     "user": ({"user_id": "ada"}, WHOLE),
     "instances": ({"instance_ids": ["i1"]}, WHOLE | {"instances:deploy", "users:read"}),
@@ -51,7 +53,7 @@ def a_bearer(api, store, **grant):
 
 def knock(api, method, path):
     """Send a request without a body to a endpoint; there is nothing behind any id."""
-    for name in ("instance_id", "node_id", "operation_id", "key_id"):
+    for name in ("instance_id", "image_id", "node_id", "operation_id", "key_id"):
         path = path.replace(f"{{{name}}}", "nothing")
     return api.send(method, path)
 

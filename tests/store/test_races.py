@@ -6,10 +6,11 @@ from threading import Barrier
 
 import pytest
 
-from service import instances, nodes, users
+from service import images, instances, nodes, users
 from service.errors import (
     CapacityExceeded,
     Conflict,
+    ImageInUse,
     InvalidInput,
     NodeNotEmpty,
     NotFound,
@@ -226,3 +227,28 @@ def test_one_operation_has_one_worker(store, order):
     claimed = race(lambda n: store.claims.take(f"worker-{n}", lease_s=30), racers=20)
 
     assert 1 == len([operation for operation in claimed if operation])
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_an_image_is_deleted_or_deployed(store, memory_nodes, attempt):
+    """Never both: no instance is of an image that is gone."""
+    image = an_image(store)
+    order = an_order(a_user(store), a_node(store, memory_nodes), image)
+
+    def work(number):
+        if number == 5:
+            return images.delete(store, image["_id"])
+        mapping = parse(f"80:{9000 + number}")
+        return instances.deploy(
+            store, {**order, "ports": mapping, "primary": 9000 + number}, origin=AT_NOON
+        )
+
+    *deployed, deleted = race(work, racers=6)
+
+    made = len(store.instances.all())
+    assert made == kinds(deployed).get("done", 0)
+    if isinstance(deleted, ImageInUse):
+        assert made > 0
+        assert store.images.find(image["_id"])
+    else:
+        assert (None, 0, {"NotFound": 5}) == (deleted, made, kinds(deployed))

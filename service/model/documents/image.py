@@ -12,6 +12,9 @@ class Variable(TypedDict):
     default: str | None
     required: bool
     secret: NotRequired[bool]  # its values are never answered
+    schema: NotRequired[dict[str, Any]]  # a JSON Schema of its values; none: any text
+    description: NotRequired[str]
+    editable_by: NotRequired[str]  # who may set it: admin, or owner as well, which is the default
 
 
 class Image(TypedDict):
@@ -33,6 +36,7 @@ class Image(TypedDict):
     features: list[str]
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    deploys: NotRequired[int]  # how many instances were ever made of it
     created_at: datetime
     updated_at: datetime
 

@@ -74,6 +74,7 @@ class Node(TypedDict):
     allow_same_engine: bool  # its engine may be another node's as well
     same_engine_as: str | None  # the id of another node of its engine, found by the last probe
     memory_from_engine: bool  # its memory is what its engine reports, 0 before the first report
+    public_address: str | None  # what players connect to; None: where it is called, if that does
     trusted_address: bool  # the operator said it on the machine: it may be anything
     configure_key: ConfigureKey | None
     deploying: Deploying | None
@@ -104,6 +105,7 @@ def new_node(
     allow_same_engine: bool = False,
     memory_from_engine: bool = False,
     labelling: Labelling | None = None,
+    public_address: str | None = None,
     now: datetime,
 ) -> Node:
     """Make the document of a node that nobody has talked to, and that has no instances."""
@@ -131,6 +133,7 @@ def new_node(
         allow_same_engine=allow_same_engine,
         same_engine_as=None,
         memory_from_engine=memory_from_engine,
+        public_address=public_address,
         trusted_address=False,
         configure_key=None,
         deploying=None,

@@ -129,6 +129,11 @@ MIGRATIONS = [
     # Documents are not rewritten, which of a million would take minutes: no revision counts as 0.
     Migration(9, "Give every document a revision, which each write raises.", _change_shapes),
     Migration(10, "Keep ids and labels of dashboards at documents.", _change_shapes),
+    Migration(
+        11,
+        "Know what players connect to, and what the variables of images may be.",
+        partial(_complete_nodes, added={"public_address": None}),
+    ),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
