@@ -1,5 +1,6 @@
 """Fixtures for the whole suite: one real mongod, a database for each test, and the app on it."""
 
+import gc
 import io
 import logging
 import os
@@ -9,6 +10,7 @@ import threading
 from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
@@ -22,8 +24,7 @@ from pymongo import MongoClient
 from waitress.server import create_server
 from werkzeug.routing import Rule
 
-from service import users
-from service.app import make_store, make_worker
+from service import app, users
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
@@ -52,6 +53,13 @@ hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ e
 def pytest_xdist_auto_num_workers():
     """Run three times as many workers as there are cores: many tests wait for processes."""
     return 3 * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_finish():
+    """Look for garbage among what tests leave, and seldom: what was collected stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
 
 
 def pytest_configure(config):
@@ -130,20 +138,26 @@ def cheap_hashes():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cheap_routes():
-    """Compile what builds the URL of a rule once: hundreds of apps have the same rules."""
-    compile_builder = Rule._compile_builder
+def cheap_apps():
+    """Compile each route once, and look up the version once: hundreds of apps have the same."""
+    compile_rule, version = Rule.compile, app.version
     compiled = {}
 
-    def look_up(rule, append_unknown=True):
-        key = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), append_unknown)
+    def look_up(rule):
+        key = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), rule.merge_slashes)
         if key not in compiled:
-            compiled[key] = compile_builder(rule, append_unknown)
-        return compiled[key]
+            compile_rule(rule)
+            compiled[key] = {
+                name: getattr(rule, name)
+                for name in ("_parts", "_trace", "_converters", "arguments")
+            } | {name: getattr(rule, name).__func__ for name in ("_build", "_build_unknown")}
+            return
+        for name, value in compiled[key].items():
+            setattr(rule, name, value.__get__(rule) if callable(value) else value)
 
-    Rule._compile_builder = look_up
+    Rule.compile, app.version = look_up, cache(version)
     yield
-    Rule._compile_builder = compile_builder
+    Rule.compile, app.version = compile_rule, version
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -171,10 +185,22 @@ def shared_store(mongod_uri, mongo_client):
 
     Who changes more than documents there would disturb all others: `fresh_database` is for that.
     """
-    with closing(make_store(Config(mongodb_uri=mongod_uri, database="shared"))) as store:
+    with closing(app.make_store(Config(mongodb_uri=mongod_uri, database="shared"))) as store:
         store.prepare()
         yield store
         assert [] == store.list_missing_indexes() + store.list_stale_validators()
+
+
+@pytest.fixture(scope="session")
+def emptied(shared_store, mongo_client):
+    """The collections of the shared database but for those of the database itself.
+
+    Its schema and its installation stay. No test makes another collection there.
+    """
+    database = mongo_client[shared_store._database.name]
+    names = set(database.list_collection_names())
+    yield names - {"meta", "settings"}
+    assert names == set(database.list_collection_names())
 
 
 @pytest.fixture
@@ -186,7 +212,7 @@ def database_name(request, mongo_client):
     """
     if request.node.get_closest_marker("fresh_database") is None:
         name = request.getfixturevalue("shared_store")._database.name
-        empty(mongo_client[name])
+        empty(mongo_client[name], request.getfixturevalue("emptied"))
         yield name
     else:
         name = f"test_{uuid4().hex}"
@@ -222,7 +248,7 @@ def store(request, config):
         with closing(Changes(store._database, await_s=0.05)) as store.changes:
             yield store
     else:
-        with closing(make_store(config)) as store:
+        with closing(app.make_store(config)) as store:
             store.prepare()
             yield store
 
@@ -236,14 +262,14 @@ def memory_nodes():
 @pytest.fixture
 def api(config, store, memory_nodes):
     """A client with a key, of an app whose nodes are in memory. No worker runs."""
-    app = an_app(config, store, memory_nodes)
-    return ApiClient(app.test_client(), a_key(store))
+    flask = an_app(config, store, memory_nodes)
+    return ApiClient(flask.test_client(), a_key(store))
 
 
 @pytest.fixture
 def worker(config, store, memory_nodes):
     """A worker that runs, on nodes in memory."""
-    worker = make_worker(config, store, memory_nodes)
+    worker = app.make_worker(config, store, memory_nodes)
     worker.start()
     yield worker
     worker.stop()
@@ -260,8 +286,8 @@ class LiveServer:
 @pytest.fixture
 def live_server(config, store, memory_nodes, worker):
     """The app on waitress, with a worker, on nodes in memory."""
-    app = an_app(config, store, memory_nodes)
-    server = create_server(app, host="127.0.0.1", port=0, threads=4, ident=None)
+    flask = an_app(config, store, memory_nodes)
+    server = create_server(flask, host="127.0.0.1", port=0, threads=4, ident=None)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield LiveServer(f"http://127.0.0.1:{server.effective_port}", a_key(store))

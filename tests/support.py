@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -77,9 +77,8 @@ def answer_of(url: str, method: str = "GET", **options: Any) -> Any:
     return eventually(ask, timeout_s=60)
 
 
-def empty(database: Database[Any]) -> None:
-    """Delete all documents, but for those of the database itself: its schema, its installation."""
-    names = set(database.list_collection_names()) - {"meta", "settings"}
+def empty(database: Database[Any], names: Iterable[str]) -> None:
+    """Delete all documents of these collections."""
     # One look at all is faster than ten deletions that find nothing.
     looks = [
         {"$unionWith": {"coll": name, "pipeline": [{"$limit": 1}, {"$project": {"_id": name}}]}}

@@ -1,6 +1,7 @@
 """The OpenAPI document: it is the one that is checked in, it is valid, and it tells the truth."""
 
 import json
+from functools import cache
 
 import jsonschema
 import pytest
@@ -84,6 +85,12 @@ ANSWERS = [
 ANSWER_SCHEMAS = sorted(name for name in SCHEMAS if name.endswith(("Answer", "Summary")))
 
 
+@cache
+def make_app():
+    """Make one app for all tests that only read its schemas."""
+    return create_app(Config())
+
+
 def find_problems(schema, value):
     """List what is wrong with a value by a schema of the document."""
     whole = {**schema, "components": SPEC["components"]}
@@ -105,7 +112,7 @@ def find_undocumented(name, value):
 def compare(name, value):
     """List all in which an answer and the schema of this name disagree."""
     # As clients see it: through the very JSON that is sent.
-    sent = json.loads(create_app(Config()).json.dumps(value))
+    sent = json.loads(make_app().json.dumps(value))
     return find_problems({"$ref": f"#/components/schemas/{name}"}, sent) + find_undocumented(
         name, sent
     )
@@ -136,7 +143,7 @@ def test_the_document_is_checked_in():
     """
     openapi/openapi.json is what `skyquay openapi` prints.
     """
-    assert OPENAPI.read_text() == print_openapi(create_app(Config()))
+    assert OPENAPI.read_text() == print_openapi(make_app())
 
 
 def test_the_document_is_served(api):
@@ -209,7 +216,7 @@ def test_every_path_is_documented():
     """
     rules = {
         rule.rule.replace("<id:", "<").replace("<", "{").replace(">", "}")
-        for rule in create_app(Config()).url_map.iter_rules()
+        for rule in make_app().url_map.iter_rules()
         if not rule.endpoint.startswith(("api-docs.", "swagger_ui.", "metrics."))
     }
 
