@@ -533,6 +533,7 @@ class _Handler(BaseHTTPRequestHandler):
     daemon: FakeSkyportd
     over: threading.Event
     timeout = 5  # as long as it keeps idle connections
+    disable_nagle_algorithm = True  # an answer is two packets, and its client acknowledges late
 
     def _handle(self) -> None:
         daemon = self.daemon

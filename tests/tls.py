@@ -117,10 +117,13 @@ class TlsProxy:
     def _serve(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError):
             connection.settimeout(60)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._context.wrap_socket(connection, server_side=True) as near:
                 family = socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET
                 with socket.socket(family) as far:
                     far.connect(self._target)
+                    if family == socket.AF_INET:
+                        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     _pipe(near, far)
 
 

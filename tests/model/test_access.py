@@ -99,9 +99,9 @@ def test_a_key_may_do_what_it_was_granted_within_its_limits(limit):
         assert list_allowed(grants, without) == {scope for scope in SCOPES if access.may(scope)}
 
 
-def list_rejections(bearer):
-    """Send a request to every endpoint; return which scope each one that rejects it asks for."""
-    answers = {endpoint: knock(bearer, *endpoint) for endpoint in ENDPOINTS}
+def list_rejections(bearer, endpoints=tuple(ENDPOINTS)):
+    """Send a request to each endpoint; return which scope each one that rejects it asks for."""
+    answers = {endpoint: knock(bearer, *endpoint) for endpoint in endpoints}
     assert 401 not in {answer.status for answer in answers.values()}
     assert {"forbidden"} >= {a.json["code"] for a in answers.values() if a.status == 403}
     return {
@@ -121,6 +121,21 @@ def list_expected_rejections(grants, without=frozenset()):
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_every_endpoint_needs_its_own_scope(api, store, scope):
+    """
+    With its scope alone an endpoint is open; with all others it is not, and names what it asks for.
+    """
+    own = {endpoint: needed for endpoint, needed in ENDPOINTS.items() if needed == scope}
+    others = [other for other in SCOPES if other != scope]
+
+    opened = list_rejections(a_bearer(api, store, scopes=[scope]), own)
+    rejected = list_rejections(a_bearer(api, store, scopes=others), own)
+
+    assert ({}, own) == (opened, rejected)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("scope", SCOPES)
+def test_no_endpoint_needs_another_scope(api, store, scope):
     """
     With a scope alone the endpoints that need it are open, with all others those alone are not.
     """
