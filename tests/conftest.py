@@ -10,21 +10,17 @@ import threading
 from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-import argon2
-import bcrypt
 import hypothesis
 import pytest
 from pymongo import MongoClient
 from waitress.server import create_server
-from werkzeug.routing import Rule
 
-from service import app, users
+from service import app
 from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.serving import embedded_mongod
@@ -32,6 +28,7 @@ from service.store import read_cache
 from service.store.changes import Changes
 from service.telemetry import logs
 from tests import spawning
+from tests.cheap import cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
 from tests.support import (
     DEPLOY,
     ApiClient,
@@ -124,40 +121,6 @@ def mongo_client(mongod_uri):
         members |= {"writeConcernMajorityJournalDefault": False, "version": members["version"] + 1}
         client.admin.command("replSetReconfig", members)
         yield client
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cheap_hashes():
-    """Hash passwords with little effort: thousands of users are made."""
-    before = users._hasher, users._nobodys_hash
-    users._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    cheap = bcrypt.hashpw(b"nobody", bcrypt.gensalt(4)).decode()
-    users._nobodys_hash = lambda: cheap
-    yield
-    users._hasher, users._nobodys_hash = before
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cheap_apps():
-    """Compile each route once, and look up the version once: hundreds of apps have the same."""
-    compile_rule, version = Rule.compile, app.version
-    compiled = {}
-
-    def look_up(rule):
-        key = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), rule.merge_slashes)
-        if key not in compiled:
-            compile_rule(rule)
-            compiled[key] = {
-                name: getattr(rule, name)
-                for name in ("_parts", "_trace", "_converters", "arguments")
-            } | {name: getattr(rule, name).__func__ for name in ("_build", "_build_unknown")}
-            return
-        for name, value in compiled[key].items():
-            setattr(rule, name, value.__get__(rule) if callable(value) else value)
-
-    Rule.compile, app.version = look_up, cache(version)
-    yield
-    Rule.compile, app.version = compile_rule, version
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,8 @@ from service.worker.reconcile import reconcile
 from tests.fake_skyportd import Container, FakeSkyportd
 from tests.support import AT_NOON, NOON, a_node, a_user, run_due
 
+pytestmark = pytest.mark.usefixtures("poll_soon")
+
 SECRET_KEY = "a secret key of the tests"
 KEY = "panel-api-key-0123456789"
 HASH = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()
