@@ -1,7 +1,7 @@
 # What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick test-matrix test-compose fuzz bench lint format lock openapi docs clean
+.PHONY: help run test quick test-matrix test-compose test-clients fuzz bench lint format lock openapi docs clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -41,6 +41,21 @@ test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
 
 test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kill parts of it.
 	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
+
+# What makes and checks clients: kept apart from what Skyquay needs itself.
+CLIENTS := .clients
+CLIENTS_INSTALLED := $(CLIENTS)/installed
+
+test-clients: $(DEV_INSTALLED) $(CLIENTS_INSTALLED) ## Lint the OpenAPI document, and use clients made from it.
+	@$(PYTEST) -n 2 tests/clients
+
+$(CLIENTS_INSTALLED): tests/clients/requirements.lock tests/clients/package-lock.json | $(PYTHON)
+	@$(BASE_PYTHON) -m venv --clear $(CLIENTS)/venv
+	@$(CLIENTS)/venv/bin/python -m pip -qq --disable-pip-version-check --no-input install \
+		--require-hashes -r tests/clients/requirements.lock
+	@cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)
+	@npm ci --silent --ignore-scripts --prefix $(CLIENTS)
+	@touch $@
 
 fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
@@ -91,8 +106,9 @@ lock: $(PYTHON) ## Pin what pyproject.toml asks for, with hashes.
 	@$(UV_COMPILE) --extra embedded --constraint requirements.lock pyproject.toml $(VENV)/build.in \
 		--output-file requirements-embedded.lock
 	@$(UV_COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(UV_COMPILE) tests/clients/requirements.in --output-file tests/clients/requirements.lock
 	@sed -i '1i $(LOCK_HEAD)' requirements*.lock
-	@! grep -n '://\|file:' requirements*.lock
+	@! grep -n '://\|file:' requirements*.lock tests/clients/requirements.lock
 
 openapi: $(INSTALLED) ## Write openapi/openapi.json anew.
 	@$(VENV)/bin/skyquay openapi > openapi/openapi.json

@@ -1,12 +1,9 @@
 """What the README and the pages of ``docs/`` say, compared with what is so."""
 
 import os
-import pty
 import re
 import runpy
-import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
-import psutil
 import pytest
 
 from service import errors
@@ -22,6 +18,7 @@ from service.cli import main
 from service.model.driver_traits import OFFERED
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
+from tests.installation import new_installation
 from tests.support import SPEC
 from tests.test_imports import MAY_IMPORT
 
@@ -144,36 +141,9 @@ def find_broken_links(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory):
-    """A Skyquay that was started as `make run` does: what its terminal showed until it served."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith("SKYQUAY_")}
-    data_dir = tmp_path_factory.mktemp("up")
-    settings = {
-        "SKYQUAY_DATA_DIR": str(data_dir),
-        "SKYQUAY_LISTEN": "127.0.0.1:0",
-        "SKYQUAY_LOCAL_NODE": "process",
-    }
-    terminal, screen = pty.openpty()
-    with (
-        data_dir.joinpath("skyquay.log").open("w") as log,
-        subprocess.Popen(
-            [Path(sys.executable).with_name("skyquay"), "up"],
-            env={**environ, **settings},
-            stdout=screen,
-            stderr=log,
-        ) as process,
-        open(terminal, closefd=True) as shown,
-    ):
-        printed = ""
-        while not printed.endswith("'\n\n") and (line := shown.readline()):
-            printed += line
-        yield printed
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=40)
-    os.close(screen)
-    # Instances outlive Skyquay; one is left only when a block of the README failed.
-    for left in psutil.process_iter(["cwd"]):
-        if (left.info["cwd"] or "").startswith(str(data_dir)):
-            left.kill()
+    """What the terminal of a Skyquay showed until it served. It still does."""
+    with new_installation(tmp_path_factory.mktemp("up")) as installation:
+        yield installation.printed
 
 
 class Shell:

@@ -79,7 +79,7 @@ class Deploy(Request[Order]):
                     "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
                 },
                 {"type": "string", "description": "Such an object as JSON text."},
-                {"type": "array", "items": {}, "maxItems": 0},
+                {"type": "array", "items": {"type": "string"}, "maxItems": 0},
                 {"type": "null"},
             ],
         },

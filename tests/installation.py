@@ -1,0 +1,64 @@
+"""A new installation, as `make run` makes one."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Skyquay that serves, and what its terminal showed until it did."""
+
+    printed: str
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return re.findall(r"http://127\.0\.0\.1:\d+", self.printed)[0]
+
+    @property
+    def key(self) -> str:
+        """The first API key."""
+        return re.findall(r"sq_[\w-]+", self.printed)[0]
+
+
+@contextmanager
+def new_installation(data_dir: Path) -> Iterator[Installation]:
+    """Run `skyquay up` on an empty folder, with this machine as its node for processes."""
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SKYQUAY_")}
+    settings = {
+        "SKYQUAY_DATA_DIR": str(data_dir),
+        "SKYQUAY_LISTEN": "127.0.0.1:0",
+        "SKYQUAY_LOCAL_NODE": "process",
+    }
+    terminal, screen = pty.openpty()
+    with (
+        data_dir.joinpath("skyquay.log").open("w") as log,
+        subprocess.Popen(
+            [Path(sys.executable).with_name("skyquay"), "up"],
+            env={**environ, **settings},
+            stdout=screen,
+            stderr=log,
+        ) as process,
+        open(terminal, closefd=True) as shown,
+    ):
+        printed = ""
+        while not printed.endswith("'\n\n") and (line := shown.readline()):
+            printed += line
+        yield Installation(printed)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=40)
+    os.close(screen)
+    # Instances outlive Skyquay; one is left only when a test failed.
+    for left in psutil.process_iter(["cwd"]):
+        if (left.info["cwd"] or "").startswith(str(data_dir)):
+            left.kill()
