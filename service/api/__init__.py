@@ -6,10 +6,9 @@ from typing import Any
 import flask_smorest
 import orjson
 from flask import Flask, Response
-from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from service.api import document, pipeline, rendering, telemetry
+from service.api import docs, document, pipeline, rendering, telemetry
 from service.api.addressing import IdConverter
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
@@ -74,18 +73,7 @@ def register(app: Flask, config: Config) -> Api:
     api.spec.options["security"] = [{"apiKey": []}]
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
-    app.register_blueprint(
-        get_swaggerui_blueprint(
-            "/docs",
-            "/openapi.json",
-            config={
-                "app_name": "Skyquay API",
-                "persistAuthorization": True,
-                "validatorUrl": None,
-                "oauth2RedirectUrl": "",  # else the page would tell what it was asked for as
-            },
-        )
-    )
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(telemetry.blueprint)
     pipeline.register(app, config)
     app.register_error_handler(ServiceError, rendering.render_service_error)

@@ -82,5 +82,8 @@ class WaitQuery(SingleField[float | None]):
     wait = fields.seconds(
         longest=MAX_WAIT_S,
         load_default=None,
-        metadata={"description": "Seconds to wait for the end of the operation, and its outcome."},
+        metadata={
+            "description": "Seconds to wait for the end of the operation, and its outcome.",
+            "example": 30,
+        },
     )
