@@ -72,7 +72,9 @@ def describe_errors(
         text, code = REASONS[status]
         example: Json = {"error": text, "code": code, "details": {}}
         if status == 400:
-            example.update(_make_invalid("" if 404 in possible else rule, schemas))
+            example.update(_make_invalid(rule, schemas, is_unknown=404 not in named))
+        elif status == 404:
+            example.update(_make_unknown(rule))
         elif status == 403 and scope:
             example["details"] = {"scope": [scope]}
         elif errors:
@@ -86,17 +88,16 @@ def _make_example(error: type[ServiceError]) -> Json:
     return {"error": _explain(error), "code": error.code, "details": details}
 
 
-def _make_invalid(rule: str, schemas: dict[str, type[ma.Schema]]) -> Json:
+def _make_invalid(rule: str, schemas: dict[str, type[ma.Schema]], *, is_unknown: bool) -> Json:
     """Make what is answered to a request of this very operation with one thing wrong in it.
 
-    `rule` is its path where that may name what is unknown, and empty where that is a 404.
+    `is_unknown`: it is a 400 too where what the path names does not exist, as in the reference.
     """
     body, query = schemas.get("json"), schemas.get("query")
     if body and (problems := body().validate({})):
         return _name_field(problems)
-    if match := re.search(r"<(\w+)_id>", rule):
-        error = NotFound(match[1], _SAMPLE_IDS.get(match[1], "nothing"))
-        return {"error": error.message, "code": error.code, "details": error.details}
+    if is_unknown and (unknown := _make_unknown(rule)):
+        return unknown
     for schema, wrong in ((query, "?"), (body, [])):
         if schema is None:
             continue
@@ -106,12 +107,13 @@ def _make_invalid(rule: str, schemas: dict[str, type[ma.Schema]]) -> Json:
     return {}
 
 
-_SAMPLE_IDS = {
-    "instance": fields.INSTANCE_ID,
-    "node": fields.NODE,
-    "operation": fields.OPERATION_ID,
-    "key": fields.KEY_ID,
-}
+def _make_unknown(rule: str) -> Json:
+    """Make what is answered where there is nothing of the id in the path, if there is one in it."""
+    match = re.search(r"<(?:\w+:)?(\w+)_id>", rule)
+    if match is None:
+        return {}
+    error = NotFound(match[1], "nothing")
+    return {"error": error.message, "code": error.code, "details": error.details}
 
 
 def _name_field(problems: dict[Any, Any]) -> Json:
