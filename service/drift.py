@@ -35,12 +35,12 @@ from service.store.collection import Session
 
 def find(store: Store, open_driver: DriverFactory, node_id: str) -> Drift:
     """Compare now. Raises NotFound, NodeOffline when the node is down, and what drivers raise."""
-    node = store.nodes.get(node_id)
+    node = store.nodes.get_by_reference(node_id)
     if node["status"] != NodeStatus.ONLINE:
-        raise NodeOffline(node_id, f"The node is {node['status']}.")
+        raise NodeOffline(node["_id"], f"The node is {node['status']}.")
     with closing(open_driver(node)) as driver:
-        found = compare(store, driver, node_id)
-    return replace(found, leftovers=store.leftovers.list_on(node_id))
+        found = compare(store, driver, node["_id"])
+    return replace(found, leftovers=store.leftovers.list_on(node["_id"]))
 
 
 def resolve(
@@ -59,13 +59,13 @@ def resolve(
     InvalidInput for an id that is no such difference, or is named more than once, and then does
     nothing at all.
     """
-    node = store.nodes.get(node_id)
+    node = store.nodes.get_by_reference(node_id)
     _require_once(
         adopt=[wish["id"] for wish in resolution["adopt"]],
         remove=resolution["remove"],
         recreate=resolution["recreate"],
     )
-    drift = find(store, open_driver, node_id)
+    drift = find(store, open_driver, node["_id"])
     orphans = {item.instance_id: item for item in drift.orphans}
     adoptable = {item.instance_id: item for item in [*drift.unclaimed, *drift.orphans]}
     missing = {instance["_id"]: instance for instance in drift.missing}

@@ -23,7 +23,7 @@ def issue_configure_key(store: Store, node_id: str, *, now: datetime) -> tuple[N
 
     Raises NotFound, and InvalidInput for a node of another driver.
     """
-    node = store.nodes.get(node_id, field="nodeId")
+    node = store.nodes.get_by_reference(node_id, field="nodeId")
     if not traits_of(node["driver"]).enrols:
         raise InvalidInput(
             "Only skyportd nodes are enrolled.", nodeId=[f"Is a {node['driver']} node."]
@@ -31,7 +31,7 @@ def issue_configure_key(store: Store, node_id: str, *, now: datetime) -> tuple[N
     key = secrets.token_hex(32)
     expires_at = now + CONFIGURE_KEY_LIFETIME
     kept = ConfigureKey(digest=_digest(key), expires_at=expires_at)
-    return store.nodes.update(node_id, {"configure_key": kept}), key
+    return store.nodes.update(node["_id"], {"configure_key": kept}), key
 
 
 def enroll(

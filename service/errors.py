@@ -11,6 +11,7 @@
     │   ├── PortTaken           409 port_taken
     │   ├── ImageInUse          409 image_in_use          instances were made of it
     │   ├── NodeExists          409 node_exists
+    │   ├── DifferentEngine     409 different_engine      not the engine that the node is
     │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
@@ -145,6 +146,12 @@ class NodeExists(Conflict):
     """Another node is of the same engine, and nobody said that it may be. `details` has its id."""
 
     code = "node_exists"
+
+
+class DifferentEngine(Conflict):
+    """Another engine than the node's answers at the address that it would get."""
+
+    code = "different_engine"
 
 
 class UserNotEmpty(Conflict):

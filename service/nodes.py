@@ -13,6 +13,7 @@ from service.errors import InvalidInput, NodeUnreachable
 from service.model.addresses import is_socket
 from service.model.documents import Capacity, Node, new_node
 from service.model.driver_traits import traits_of
+from service.model.labelling import label
 from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
@@ -20,6 +21,9 @@ from service.model.quantities import find_capacity_mib, find_capacity_milli, str
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
+
+AUTO = "auto"
+"""What no node is called, in any letter case."""
 
 
 def make_id() -> str:
@@ -40,15 +44,16 @@ def create(
 ) -> Node:
     """Add a node, and probe it where that needs no enrolment. One that is down is added as well.
 
-    Raises InvalidInput for what the policy does not allow, NoSecretKey for what cannot be
-    encrypted, and NodeExists for the engine of another node, unless the order allows that. A
-    `trusted_address` may be any.
+    Raises InvalidInput for what the policy does not allow, and for the name `auto`, NoSecretKey for
+    what cannot be encrypted, Conflict for an external id that is taken, and NodeExists for the
+    engine of another node, unless the order allows that. A `trusted_address` may be any.
     """
+    check_name(order["name"])
     driver, address = traits_of(order["driver"]), order.get("address", "")
     policy.refuse_new(
         driver,
         address=address,
-        ips=_resolve(address) if driver.by_address else (),
+        ips=resolve(address) if driver.by_address else (),
         has_tls="tls" in order,
         trusted_address=trusted_address,
     )
@@ -90,6 +95,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
             memory_mib=stretch(memory_mib, memory_over or 0),
             cpu_milli=stretch(find_capacity_milli(processor), cpu_over),
         ),
+        labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
         now=now,
     )
 
@@ -108,7 +114,7 @@ def set_tls(
     Raises NotFound, InvalidInput for a node that has none or needs more, and NodeFailure when it
     does not answer to them; nothing is changed then. One that never enrolled is not asked.
     """
-    node = store.nodes.get(node_id, field="nodeId")
+    node = store.nodes.get_by_reference(node_id, field="nodeId")
     driver = traits_of(node["driver"])
     if driver.tls is None or is_socket(node["address"]):
         raise InvalidInput(
@@ -123,20 +129,21 @@ def set_tls(
         )
     sealed = vault.seal(json.dumps(tls))
     if driver.enrols and node["secret"] is None:
-        return store.nodes.update(node_id, {"tls": sealed, "updated_at": now})
+        return store.nodes.update(node["_id"], {"tls": sealed, "updated_at": now})
     found = probing.ask(open_driver, {**node, "tls": sealed}, now=now)
     if found["status"] != NodeStatus.ONLINE:
-        raise NodeUnreachable(node_id, f"It does not answer to them: {found['probe_error']}")
+        raise NodeUnreachable(node["_id"], f"It does not answer to them: {found['probe_error']}")
     # What it was found to be is noted by the next probe, which is due now.
-    return store.nodes.update(node_id, {"tls": sealed, "updated_at": now, "probed_at": None})
+    return store.nodes.update(node["_id"], {"tls": sealed, "updated_at": now, "probed_at": None})
 
 
-def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) -> int:
+def delete(store: Store, reference: str, *, force: bool = False, now: datetime) -> int:
     """Forget a node; return how many instances were forgotten with it.
 
     Raises NodeNotEmpty while instances live on it, unless `force` forgets them as well: their
     containers, where there still are any, run on. Raises NotFound for no node.
     """
+    node_id = store.nodes.get_by_reference(reference, field="nodeId")["_id"]
 
     def write(session: Session) -> int:
         forgotten = store.instances.remove_on(node_id, session=session) if force else 0
@@ -148,7 +155,14 @@ def delete(store: Store, node_id: str, *, force: bool = False, now: datetime) ->
     return store.transaction(write)
 
 
-def _resolve(address: str) -> list[str]:
+def check_name(name: str) -> None:
+    if name.casefold() == AUTO:
+        raise InvalidInput(
+            "No node may have this name.", name=[f"{AUTO!r} stands for whichever node fits."]
+        )
+
+
+def resolve(address: str) -> list[str]:
     """Look up the IP addresses. Empty for a name that has none, as yet, or a path."""
     try:
         found = socket.getaddrinfo(address.strip("[]"), None, type=socket.SOCK_STREAM)

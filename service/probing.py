@@ -126,6 +126,10 @@ def compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Map
 
 
 def _record_probe(store: Store, node: Node, found: Mapping[str, object]) -> Node:
+    """Write down what was found of the node as it was read, unless it was changed meanwhile.
+
+    Whoever changes how it is called, or its capacity, has it probed again.
+    """
     try:
         return _record(store, node, compare_engine(store, node, found))
     except NodeExists as exc:
@@ -144,4 +148,4 @@ def _record(store: Store, node: Node, changes: Mapping[str, object]) -> Node:
     after = cast("Node", {**node, **changes})
     if {**after, "last_seen_at": None} == {**node, "last_seen_at": None}:
         return after
-    return store.nodes.update(node["_id"], changes)
+    return store.nodes.update(node["_id"], changes, only_if={"updated_at": node["updated_at"]})

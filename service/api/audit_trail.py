@@ -29,7 +29,7 @@ _FIND: dict[str, Callable[[Context, str], Any]] = {
     "user": lambda ctx, target_id: ctx.store.users.find(target_id),
     "instance": lambda ctx, target_id: ctx.store.instances.find_by_reference(target_id),
     "image": lambda ctx, target_id: ctx.store.images.find_by_reference(target_id),
-    "node": lambda ctx, target_id: ctx.store.nodes.find(target_id),
+    "node": lambda ctx, target_id: ctx.store.nodes.find_by_reference(target_id),
     "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),
     "key": lambda ctx, target_id: ctx.store.keys.find(target_id),
 }

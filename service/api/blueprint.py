@@ -125,7 +125,7 @@ class Blueprint(flask_smorest.Blueprint):
             view_func,
             vars(view_func).get("loaders", ()),
             parser=self.ARGUMENTS_PARSER,
-            endpoint=whole_name,
+            path=f"{self.url_prefix or ''}{rule}",
         )
         super().add_url_rule(rule, endpoint, reads, **options)
         self.policies[whole_name] = view_func.policy

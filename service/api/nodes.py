@@ -66,20 +66,7 @@ def create_node(order: NodeOrder) -> NewNode:
     `allowSameEngine` is true. A Docker Engine that is not on the machine itself needs `tls`.
     Link-local, metadata and loopback addresses are refused, now and whenever the node is called.
     """
-    ctx = app_context()
-    with calling_a_node() as open_driver:
-        node = nodes.create(
-            store(),
-            open_driver,
-            order,
-            policy=ctx.node_policy,
-            vault=ctx.vault,
-            now=now(),
-        )
-    record_change(node)
-    is_enrolled = node["status"] != NodeStatus.UNCONFIGURED
-    key = None if is_enrolled else _issue_key(node["_id"])
-    return {**node, "one_time_key": key, "panel_url": _panel_url()}
+    return add(order)
 
 
 @blueprint.post("/<node_id>/configure-key")
@@ -185,8 +172,26 @@ def resolve_node_drift(resolution: Resolution, node_id: str) -> list[Resolved]:
     with calling_a_node() as open_driver:
         done = drift.resolve(store(), open_driver, node_id, resolution, origin=origin())
     add_facts(resolved=[ResolvedAnswer.shape_audited(one) for one in done])
-    record_change(store().nodes.get(node_id))
+    record_change(store().nodes.get_by_reference(node_id))
     return done
+
+
+def add(order: NodeOrder) -> NewNode:
+    """Add a node, with the key that its daemon enrols itself with, if it is to."""
+    ctx = app_context()
+    with calling_a_node() as open_driver:
+        node = nodes.create(
+            store(),
+            open_driver,
+            order,
+            policy=ctx.node_policy,
+            vault=ctx.vault,
+            now=now(),
+        )
+    record_change(node)
+    is_enrolled = node["status"] != NodeStatus.UNCONFIGURED
+    key = None if is_enrolled else _issue_key(node["_id"])
+    return {**node, "one_time_key": key, "panel_url": _panel_url()}
 
 
 def _issue_key(node_id: str) -> str:

@@ -19,8 +19,12 @@ Loader = tuple[ma.Schema, str]
 IGNORED = frozenset({"_"})
 """Parameters that every endpoint takes and ignores: what programs add to pass caches by."""
 
-IGNORED_AT = {"instances.list_instances": frozenset({"key"})}
-"""What else recorded clients send, by endpoint: Sedar sends its key here. It opens nothing."""
+IGNORED_AT = {
+    "/api/instances": frozenset({"key"}),
+    "/nodes/configure": frozenset({"authKey"}),
+}
+"""What else recorded clients send, by path: Sedar its key, which opens nothing, and skyportd's
+`configure` the key of an older panel."""
 
 MOST_NAMED = 20
 """How many unknown parameters an answer names: for each one that is like it is looked for."""
@@ -34,7 +38,7 @@ class Parser(Protocol):
 
 
 def read_first(
-    view: Callable[..., Any], loaders: Sequence[Loader], *, parser: Parser, endpoint: str
+    view: Callable[..., Any], loaders: Sequence[Loader], *, parser: Parser, path: str
 ) -> Callable[..., Any]:
     """Have a view called with what the loaders load, in their order, and with what the path says.
 
@@ -46,10 +50,10 @@ def read_first(
         if location == "query"
         for name, field in schema.load_fields.items()
     ]
-    ignored = IGNORED | IGNORED_AT.get(endpoint, frozenset())
+    ignored = IGNORED | IGNORED_AT.get(path, frozenset())
 
     @wraps(view)
-    def read_and_call(**path: object) -> Any:
+    def read_and_call(**ids: object) -> Any:
         request = request_ctx.request
         errors = []
         if request.query_string and (unknown := _find_unknown(request.args, known, ignored)):
@@ -62,7 +66,7 @@ def read_first(
                 errors.append(error)
         if errors:
             raise _gather(errors)
-        return view(*loaded, **path)
+        return view(*loaded, **ids)
 
     return read_and_call
 

@@ -8,7 +8,7 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
-from service.contract.base import Request, SingleField
+from service.contract.base import Patch, Request, SingleField, StrictRequest
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.tls import MISSING, NodeTls
 from service.model.addresses import is_socket
@@ -16,14 +16,15 @@ from service.model.documents import Node
 from service.model.driver_traits import OFFERED, SKYPORTD, Traits, traits_of
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
-from service.model.orders import NodeOrder
+from service.model.orders import NodeChanges, NodeOrder
 from service.model.quantities import print_cores
 
+_TEXTS = ("tags", "ram", "disk", "processor", "address")
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}|unix:///[^\s\0]{1,200}", re.ASCII)
 
 
-class CreateNode(Request[NodeOrder]):
-    """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
+class NodeFields(ma.Schema):
+    """What is said of a node, whatever its driver is."""
 
     name = fields.text(description="What operators call it.", sample="helsinki-1")
     tags = ma.fields.Raw(
@@ -71,6 +72,24 @@ class CreateNode(Request[NodeOrder]):
             "`processor` is a number."
         },
     )
+
+    @ma.validates("address")
+    def check_address(self, address: str | None, **kwargs: Any) -> None:
+        """Other schemes would have a driver start programs, or call what is no node."""
+        if address is not None and not _ADDRESS.fullmatch(address):
+            raise ma.ValidationError("Must be a host name, an IP address or unix:///path.")
+
+    @ma.validates("tags")
+    def check_tags(self, tags: object, **kwargs: Any) -> None:
+        """Tags are a text or a list of texts."""
+        texts = tags if isinstance(tags, list) else [tags]
+        if tags is not None and not all(isinstance(tag, str) for tag in texts):
+            raise ma.ValidationError("Must be a text or a list of texts.")
+
+
+class CreateNode(Request[NodeOrder], NodeFields):
+    """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
+
     api_key = ma.fields.String(
         data_key="apiKey",
         allow_none=True,
@@ -101,19 +120,6 @@ class CreateNode(Request[NodeOrder]):
         metadata={"description": "How Skyquay talks to the node."},
     )
 
-    @ma.validates("address")
-    def check_address(self, address: str | None, **kwargs: Any) -> None:
-        """Other schemes would have a driver start programs, or call what is no node."""
-        if address is not None and not _ADDRESS.fullmatch(address):
-            raise ma.ValidationError("Must be a host name, an IP address or unix:///path.")
-
-    @ma.validates("tags")
-    def check_tags(self, tags: object, **kwargs: Any) -> None:
-        """Tags are a text or a list of texts."""
-        texts = tags if isinstance(tags, list) else [tags]
-        if tags is not None and not all(isinstance(tag, str) for tag in texts):
-            raise ma.ValidationError("Must be a text or a list of texts.")
-
     @ma.validates_schema
     def check_complete(self, loaded: dict[str, Any], **kwargs: Any) -> None:
         """Raise for a field that this driver cannot do without."""
@@ -139,6 +145,26 @@ class CreateNode(Request[NodeOrder]):
     def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for absent."""
         return {name: value for name, value in loaded.items() if value is not None}
+
+
+class AddNode(StrictRequest[NodeOrder], CreateNode):
+    """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
+
+    external_id = fields.external_id()
+    labels = fields.labels()
+
+
+class EditNode(Patch[NodeChanges], NodeFields):
+    """What changes of a node."""
+
+    external_id = fields.external_id()
+    labels = fields.labels()
+
+    @ma.post_load
+    def empty_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no text."""
+        empty = {name: "" for name in _TEXTS if name in loaded and loaded[name] is None}
+        return {**loaded, **empty}
 
 
 class NodeRef(SingleField[str]):
@@ -258,10 +284,9 @@ NEW: Json = {
 """In what the example of a node that was just added differs from that of other nodes."""
 
 
-class CreatedNodeAnswer(NodeAnswer):
-    """The node that was added; once more under `Message`, where the older panel had it."""
+class AddedNodeAnswer(NodeAnswer):
+    """The node that was added, with what its daemon is enrolled with, if it has one."""
 
-    Message = answers.nested(NodeAnswer, fields.make_example(NodeAnswer, **NEW), of=answers.itself)
     configureKey = answers.text(
         CONFIGURE_KEY,
         of="one_time_key",
@@ -274,6 +299,12 @@ class CreatedNodeAnswer(NodeAnswer):
         optional=True,
         description="To run in the daemon's folder.",
     )
+
+
+class CreatedNodeAnswer(AddedNodeAnswer):
+    """The node that was added; once more under `Message`, where the older panel had it."""
+
+    Message = answers.nested(NodeAnswer, fields.make_example(NodeAnswer, **NEW), of=answers.itself)
 
 
 def _explain_deletion(forgotten: int) -> str:

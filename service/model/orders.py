@@ -84,6 +84,22 @@ class NodeOrder(TypedDict):
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
     allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
     tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
+    external_id: NotRequired[str | None]
+    labels: NotRequired[dict[str, str | None] | None]
+
+
+class NodeChanges(LabellingChanges, total=False):
+    """What is to change of a node. A text that is empty is what is not said."""
+
+    name: str
+    tags: str | list[str]
+    ram: str
+    disk: str
+    processor: str
+    address: str
+    port: int | None
+    memory_overallocate: int | None
+    cpu_overallocate: int | None
 
 
 class Enrolment(TypedDict):

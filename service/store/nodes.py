@@ -8,7 +8,14 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
-from service.errors import CapacityExceeded, Conflict, NodeExists, NodeNotEmpty, NotFound
+from service.errors import (
+    AmbiguousName,
+    CapacityExceeded,
+    Conflict,
+    NodeExists,
+    NodeNotEmpty,
+    NotFound,
+)
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
@@ -55,6 +62,24 @@ DEPLOYING = LeaseField("deploying", token="operation_id")  # noqa: S106
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def called(reference: str) -> dict[str, Any]:
+    """Make the query of the nodes of this id, or of this name."""
+    return {"$or": [{"_id": reference}, {"name": reference}]}
+
+
+def choose(found: list[Node], reference: str, *, field: str) -> Node:
+    """Choose the node of this id, or else the only one of this name.
+
+    Raises NotFound, and AmbiguousName for the name of several. Each names `field`.
+    """
+    named = [node for node in found if node["_id"] == reference] or found
+    if not named:
+        raise NotFound(Nodes.what, reference, field=field)
+    if len(named) > 1:
+        raise AmbiguousName(Nodes.what, reference, (each["_id"] for each in named), field=field)
+    return named[0]
+
+
 class Nodes(Collection[Node]):
     """The nodes."""
 
@@ -70,11 +95,28 @@ class Nodes(Collection[Node]):
         super().__init__(collection, only=only)
         self._cache = cache
 
+    @translated
+    def find_by_reference(self, reference: str, *, field: str = "id") -> Node | None:
+        """Read a node by its id, or else by its name.
+
+        Raises AmbiguousName, which names `field`, for the name of several.
+        """
+        found = self._read_all(called(reference))
+        return choose(found, reference, field=field) if found else None
+
+    def get_by_reference(self, reference: str, *, field: str = "id") -> Node:
+        """Read a node like `find_by_reference`. Raises NotFound, which names `field`, too."""
+        return choose(self._read_all(called(reference)), reference, field=field)
+
+    def outlast_caches(self) -> None:
+        """Return when every process knows of the changes of nodes that were made until now."""
+        self._cache.outlast()
+
     def find_known(self, node_ids: set[str]) -> dict[str, Node]:
         """Find the nodes of these ids that exist, by id, as they are or were a moment ago.
 
-        What a request changes of its address, its name and its status is seen by the next: that is
-        only the status of a node that was not enrolled, and such a one is read each time.
+        What a request changes of its address, its name and its status is seen by the next: whoever
+        changes the former outlasts the caches, and a node that was not enrolled is read each time.
         """
         return self._cache.find_each(
             node_ids,
@@ -249,21 +291,27 @@ class Nodes(Collection[Node]):
         return next((max(0.0, found["age"] / 1000) for found in ages), 0.0)
 
     @translated
-    def update(self, node_id: str, changes: Mapping[str, object]) -> Node:
-        """Write what a probe found.
+    def update(
+        self,
+        node_id: str,
+        changes: Mapping[str, object],
+        *,
+        only_if: Mapping[str, object] | None = None,
+    ) -> Node:
+        """Write what a probe found, unless the node is not as `only_if` says; return it then.
 
         Raises NotFound when the node is gone, NodeExists when another has its engine already and
         `changes` do not say so.
         """
         try:
             node = self._collection.find_one_and_update(
-                {"_id": node_id}, {"$set": dict(changes)}, return_document=ReturnDocument.AFTER
+                {**(only_if or {}), "_id": node_id},
+                {"$set": dict(changes)},
+                return_document=ReturnDocument.AFTER,
             )
         except DuplicateKeyError as exc:
             raise self._conflict(exc) from exc
-        if node is None:
-            raise NotFound(self.what, node_id)
-        return cast("Node", node)
+        return cast("Node", node) if node is not None else self.get(node_id)
 
     @translated
     def replace_secret(
@@ -289,8 +337,10 @@ class Nodes(Collection[Node]):
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         engine_id = duplicate_key(exc).get("report.engine_id")
+        if engine_id is None:
+            return super()._conflict(exc)
         other = self._collection.find_one({"report.engine_id": engine_id})
-        if engine_id is None or other is None:
+        if other is None:
             return super()._conflict(exc)
         return engine_taken(cast("Node", other))
 

@@ -7,7 +7,7 @@ from pymongo.database import Database
 from service.errors import NotFound
 from service.model.documents import Image, Node, User
 from service.store.images import Images, matching
-from service.store.nodes import Nodes
+from service.store.nodes import Nodes, called, choose
 from service.store.users import Users
 
 
@@ -32,11 +32,12 @@ def get(
 ) -> Place:
     """Read a user, a node, and the images whose id, name or container image is `image`.
 
-    Raises NotFound without the user, or else without the node; each names the field of a deploy.
+    The node may be named as well. Raises NotFound without the user, or else without the node, and
+    AmbiguousName for several nodes of this name; each names the field of a deploy.
     """
     pipeline = [
         *users.part("user", {"_id": user_id}),
-        {"$unionWith": {"coll": "nodes", "pipeline": nodes.part("node", {"_id": node_id})}},
+        {"$unionWith": {"coll": "nodes", "pipeline": nodes.part("node", called(node_id))}},
         {"$unionWith": {"coll": "images", "pipeline": images.part("image", matching(image))}},
     ]
     found: dict[str, list[Any]] = {"user": [], "node": [], "image": []}
@@ -45,7 +46,6 @@ def get(
             found[name].append(document)
     if not found["user"]:
         raise NotFound(users.what, user_id, field="user")
-    if not found["node"]:
-        raise NotFound(nodes.what, node_id, field="nodeId")
+    node = choose(found["node"], node_id, field="nodeId")
     oldest_first = sorted(found["image"], key=lambda each: (each["created_at"], each["_id"]))
-    return Place(found["user"][0], found["node"][0], oldest_first)
+    return Place(found["user"][0], node, oldest_first)

@@ -1,4 +1,4 @@
-"""Image endpoints beyond the reference: changes of the catalogue, import and export."""
+"""Images by address: the catalogue and its changes, import and export."""
 
 from typing import Any
 
@@ -41,6 +41,14 @@ def import_image(fields: dict[str, Any]) -> Image:
     An image of the same name is replaced and keeps its id. Unknown fields are ignored.
     """
     return _changed(images.put(store(), fields, trusted=False, now=now()))
+
+
+@blueprint.get("/images/<id:image_id>")
+@blueprint.needs("images:read")
+@blueprint.answers(200, ImageAnswer, *ALWAYS, 404, description="The image.")
+def get_image(image_id: str) -> Image:
+    """Get one image, by id or by name."""
+    return store().images.get_by_reference(image_id)
 
 
 @blueprint.get("/images/<id:image_id>/export")

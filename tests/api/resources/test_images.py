@@ -10,7 +10,7 @@ from service import images, keys
 from service.contract.image_files import ImageFile
 from service.contract.images import ImageFileAnswer
 from service.model.documents import new_image
-from tests.support import DEPLOY, NOON, a_deploy, an_image
+from tests.support import DEPLOY, NOON, a_deploy, an_image, told
 
 IMAGES = "/api/images"
 DOCUMENT = {
@@ -412,3 +412,24 @@ def test_changes_are_in_the_audit_log(api):
         ("edit_image", made["Id"], ada, "b"),
         ("create_image", made["Id"], None, ada),
     ] == seen
+
+
+@pytest.mark.parametrize("key", ["_id", "name"])
+def test_an_image_is_read_by_its_id_and_by_its_name(api, store, key):
+    """
+    It is as in the list.
+    """
+    image = an_image(store, name="Static web server")
+
+    answer = api.get(f"/api/images/{image[key]}")
+
+    assert (200, api.get("/api/images").json[0]) == (answer.status, answer.json)
+
+
+def test_a_container_image_names_no_image(api, store):
+    """
+    Several images may run it: a 404 with its code.
+    """
+    an_image(store, image="busybox:1")
+
+    assert (404, "image_not_found", ["id"]) == told(api.get("/api/images/busybox:1"))

@@ -1,0 +1,93 @@
+"""Nodes by address."""
+
+from service import node_edits, nodes
+from service.api.audit_trail import add_facts, record_change
+from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
+from service.api.call import store
+from service.api.context import app_context, now
+from service.api.nodes import add, blueprint
+from service.api.waiting import calling_a_node
+from service.contract.base import NoContent
+from service.contract.nodes import (
+    NEW,
+    AddedNodeAnswer,
+    AddNode,
+    EditNode,
+    ForceQuery,
+    NewNode,
+    NodeAnswer,
+)
+from service.model.documents import Node
+from service.model.orders import NodeChanges, NodeOrder
+
+
+@blueprint.post("")
+@blueprint.needs("nodes:write", changes="node")
+@blueprint.arguments(AddNode)
+@blueprint.answers(
+    201,
+    AddedNodeAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    location="/api/nodes/{_id}",
+    example=NEW,
+    description="The node was added.",
+)
+def add_node(order: NodeOrder) -> NewNode:
+    """Add a node, as `POST /api/nodes/create` does.
+
+    No node is called `auto`, which stands for whichever node fits.
+    """
+    return add(order)
+
+
+@blueprint.get("/<id:node_id>")
+@blueprint.needs("nodes:read")
+@blueprint.answers(200, NodeAnswer, 400, *ALWAYS, 404, description="The node.")
+def get_node(node_id: str) -> Node:
+    """Get one node, by id or by name. 400 with the code `ambiguous_name` for that of several."""
+    return store().nodes.get_by_reference(node_id)
+
+
+@blueprint.patch("/<id:node_id>")
+@blueprint.needs("nodes:write", changes="node")
+@blueprint.arguments(EditNode)
+@blueprint.answers(
+    200,
+    NodeAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    404,
+    409,
+    description="The node, as it is now.",
+)
+def edit_node(changes: NodeChanges, node_id: str) -> Node:
+    """Change what is said of a node, how much it may give away, and where it is called.
+
+    What is absent stays as it is (RFC 7396). With a new `address` or `port` it must answer there
+    first: 500 otherwise, and 409 with the code `different_engine` where that is another engine.
+    Addresses are refused as for a new node. Less capacity than was promised takes nothing back.
+    """
+    ctx = app_context()
+    with calling_a_node() as open_driver:
+        node = node_edits.edit(
+            store(), open_driver, node_id, changes, policy=ctx.node_policy, now=now()
+        )
+    record_change(node)
+    return node
+
+
+@blueprint.delete("/<id:node_id>")
+@blueprint.needs("nodes:write", changes="node")
+@blueprint.arguments(ForceQuery, location="query")
+@blueprint.answers(NO_CONTENT, NoContent, 400, *ALWAYS, 404, 409, description="The node is gone.")
+def remove_node(force: bool, node_id: str) -> None:
+    """Delete a node. 409 with their number while instances live on it.
+
+    With `force` they are forgotten too, for a node that never returns; containers that still run on
+    it are left alone.
+    """
+    forgotten = nodes.delete(store(), node_id, force=force, now=now())
+    record_change(None)
+    add_facts(instancesForgotten=forgotten)

@@ -1,0 +1,141 @@
+"""What can be changed of a node, so that it stays the engine that it is."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import cast
+
+from service import probing
+from service.drivers import DriverFactory
+from service.errors import Conflict, DifferentEngine, InvalidInput, NodeUnreachable
+from service.model.addresses import is_socket
+from service.model.documents import Node, Report
+from service.model.driver_traits import traits_of
+from service.model.labelling import relabel
+from service.model.lifecycle import NodeStatus
+from service.model.node_policy import NodePolicy
+from service.model.orders import NodeChanges
+from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
+from service.nodes import check_name, resolve
+from service.store import Store
+from service.store.collection import Session
+
+_DIALED = ("address", "port", "tls", "secret", "trusted_address")
+"""The fields that say how a node is called."""
+
+_SHOWN = ("name", "address", "port")
+"""Those that instances' answers have, from a cache."""
+
+
+def edit(
+    store: Store,
+    open_driver: DriverFactory,
+    reference: str,
+    changes: NodeChanges,
+    *,
+    policy: NodePolicy,
+    now: datetime,
+) -> Node:
+    """Change what `changes` name of a node, all of it or, after an error, nothing.
+
+    Where it is called anew it must answer first, and be the engine that it was; it is no address
+    that the operator vouched for any more. Less capacity than was promised takes nothing back.
+    Raises NotFound, InvalidInput like `nodes.create`, NodeUnreachable when it does not answer,
+    DifferentEngine, NodeExists, and Conflict for an external id that is taken or for a node that
+    somebody else moves now.
+    """
+    node = store.nodes.get_by_reference(reference)
+    fields = {
+        name: value for name, value in changes.items() if name not in ("external_id", "labels")
+    }
+    _check(node, fields)
+    moves = any(fields.get(name, node[name]) != node[name] for name in ("address", "port"))
+    if moves:
+        fields["trusted_address"] = False
+        moved = cast("Node", {**node, **fields})
+        _refuse_address(moved, policy=policy)
+        fields |= _look(store, open_driver, node, moved, now=now)
+
+    def write(session: Session) -> Node:
+        fresh = store.nodes.get(node["_id"], session=session)
+        if moves and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
+            raise Conflict("Somebody else changed how the node is called. Please try again.")
+        given, removed = relabel(fresh.get("labels", {}), changes)
+        written = {
+            **fields,
+            **_find_capacity(fresh, fields),
+            **given,
+            "probed_at": None,
+            # Later than any that a probe under way has seen.
+            "updated_at": max(now, fresh["updated_at"] + timedelta(milliseconds=1)),
+        }
+        return store.nodes.change(node["_id"], written, remove=removed, session=session)
+
+    edited = store.transaction(write)
+    if any(name in fields for name in _SHOWN):
+        store.nodes.outlast_caches()
+    return edited
+
+
+def _check(node: Node, fields: Mapping[str, object]) -> None:
+    if "name" in fields:
+        check_name(str(fields["name"]))
+    driver = traits_of(node["driver"])
+    emptied = [name for name in driver.required if fields.get(name, node["_id"]) in (None, "")]
+    if emptied:
+        raise InvalidInput(
+            f"A {driver.name} node needs them.",
+            **{name: ["Missing data for required field."] for name in emptied},
+        )
+
+
+def _refuse_address(moved: Node, *, policy: NodePolicy) -> None:
+    driver, address = traits_of(moved["driver"]), moved["address"]
+    policy.refuse_new(
+        driver,
+        address=address,
+        ips=resolve(address) if driver.by_address else (),
+        has_tls=moved["tls"] is not None,
+        trusted_address=False,
+    )
+    if moved["tls"] is not None and is_socket(address):
+        raise InvalidInput(
+            "The node is called over TLS.", address=["Only nodes that are called by address are."]
+        )
+
+
+def _look(
+    store: Store, open_driver: DriverFactory, node: Node, moved: Node, *, now: datetime
+) -> dict[str, object]:
+    """Ask the node where it would be called; return what to note. One not enrolled is not asked."""
+    if traits_of(node["driver"]).enrols and node["secret"] is None:
+        return {}
+    found = probing.ask(open_driver, moved, now=now)
+    if found["status"] != NodeStatus.ONLINE:
+        raise NodeUnreachable(node["_id"], f"It does not answer there: {found['probe_error']}")
+    known = node["report"] and node["report"].get("engine_id")
+    engine_id = cast("Report", found["report"])["engine_id"]
+    if known is not None and engine_id != known:
+        raise DifferentEngine(
+            "Another engine answers there: add it as a node of its own.",
+            nodeId=[f"Is the engine {known}, not {engine_id}."],
+        )
+    # The rest of what was found is noted by the next probe, which is due then.
+    same = probing.compare_engine(store, moved, found)["same_engine_as"]
+    return {"same_engine_as": same, "report": found["report"]}
+
+
+def _find_capacity(node: Node, fields: Mapping[str, object]) -> dict[str, object]:
+    """Find what the node may give away with these fields, as far as they bear on it."""
+    after = cast("Node", {**node, **fields})
+    capacity, from_engine = dict(node["capacity"]), node["memory_from_engine"]
+    if "ram" in fields:
+        from_engine = not after["ram"] and traits_of(node["driver"]).reports_memory
+    if fields.keys() & {"ram", "memory_overallocate"}:
+        report = after["report"]
+        reported = report["memory_mib"] if report else 0
+        memory_mib = reported if from_engine else find_capacity_mib(after["ram"])
+        capacity["memory_mib"] = stretch(memory_mib, after["memory_overallocate"] or 0)
+    if fields.keys() & {"processor", "cpu_overallocate"}:
+        cores = find_capacity_milli(after["processor"])
+        capacity["cpu_milli"] = stretch(cores, after["cpu_overallocate"])
+    return {"capacity": capacity, "memory_from_engine": from_engine}
