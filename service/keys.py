@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import cast
 
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.model.access import SCOPES, Access, expand, parse_network
 from service.model.documents import Key, RetiringKey, new_key
-from service.model.orders import Grant
+from service.model.orders import Grant, KeyChanges
 from service.store import Store
 from service.store.collection import Session
 
@@ -120,9 +121,7 @@ def delegate(
     first; None: any number. Raises Forbidden, with what the other one may not do itself,
     InvalidInput for one that would never work, or not as its scopes say, and TooManyKeys.
     """
-    expires_at = grant.get("expires_at")
-    if expires_at is not None and expires_at <= now:
-        raise InvalidInput("The key would never work.", expiresAt=["Must be in the future."])
+    _check_future(grant.get("expires_at"), now)
     inherited = Grant(
         user_id=by["user_id"],
         instance_ids=by["instance_ids"],
@@ -131,6 +130,8 @@ def delegate(
         expires_at=by["expires_at"],
     )
     given = {name: value for name, value in grant.items() if value is not None}
+    if (node_ids := grant.get("node_ids")) is not None:
+        given["node_ids"] = [_find_node_id(store, reference) for reference in node_ids]
     wanted: Grant = {**inherited, **given}  # type: ignore[typeddict-item]
     own, other = access_of(by), _access(wanted)
     if not own.covers(other):
@@ -238,6 +239,26 @@ def get_covered(store: Store, by: Key, key_id: str) -> Key:
     return key
 
 
+def edit(store: Store, by: Key, key_id: str, changes: KeyChanges, *, now: datetime) -> Key:
+    """Change a key's name, or when it expires, on behalf of another; no process knows it as it was.
+
+    Raises NotFound like `get_covered`, InvalidInput for one that would never work, and Forbidden
+    when it would then do more than the other one.
+    """
+    key = get_covered(store, by, key_id)
+    changed = cast("Key", {**key, **changes})
+    if "expires_at" in changes:
+        _check_future(changes["expires_at"], now)
+        if not access_of(by).covers(access_of(changed)):
+            raise Forbidden(
+                "A key cannot make one that may do more than itself.",
+                expiresAt=["Your own key expires sooner."],
+            )
+    edited = store.keys.change(key["_id"], changes)
+    store.keys.outlast_caches()
+    return edited
+
+
 def rotate(
     store: Store,
     key: Key,
@@ -274,6 +295,11 @@ def revoke(store: Store, key_id: str) -> bool:
     return removed
 
 
+def _check_future(expires_at: datetime | None, now: datetime) -> None:
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput("The key would never work.", expiresAt=["Must be in the future."])
+
+
 def _access(grant: Grant) -> Access:
     instances, nodes, networks = (
         grant["instance_ids"], grant["node_ids"], grant["networks"]
@@ -286,6 +312,12 @@ def _access(grant: Grant) -> Access:
         networks=None if networks is None else tuple(map(parse_network, networks)),
         expires_at=grant["expires_at"],
     )
+
+
+def _find_node_id(store: Store, reference: str) -> str:
+    """Find the id of a node that may be called by its name. That of one yet to come is its own."""
+    node = store.nodes.find_by_reference(reference, field="nodes")
+    return reference if node is None else node["_id"]
 
 
 def _find_prefix(key: str) -> str:

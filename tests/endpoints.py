@@ -49,6 +49,8 @@ ENDPOINTS = {
     ("POST", "/api/operations/{operation_id}/cancel"): "instances:write",
     ("GET", "/api/keys"): "keys:read",
     ("POST", "/api/keys"): "keys:write",
+    ("GET", "/api/keys/{key_id}"): "keys:read",
+    ("PATCH", "/api/keys/{key_id}"): "keys:write",
     ("POST", "/api/keys/{key_id}/rotate"): "keys:write",
     ("DELETE", "/api/keys/{key_id}"): "keys:write",
     ("GET", "/api/audit"): "audit:read",

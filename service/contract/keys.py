@@ -7,10 +7,10 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
-from service.contract.base import Request, SingleField
+from service.contract.base import Patch, Request, SingleField
 from service.model.access import COMPATIBILITIES, GRANTS, parse_network
 from service.model.documents import Key
-from service.model.orders import Grant, KeyOrder
+from service.model.orders import Grant, KeyChanges, KeyOrder
 
 MOST = 100
 """How many ids or networks a limit may have."""
@@ -30,6 +30,18 @@ def _limit(name: str, what: str, description: str, **metadata: object) -> ma.fie
         load_default=None,
         validate=ma.validate.Length(min=1, max=MOST),
         metadata={"description": description, **metadata},
+    )
+
+
+def _expiry() -> ma.fields.AwareDateTime:
+    return ma.fields.AwareDateTime(
+        data_key="expiresAt",
+        allow_none=True,
+        load_default=None,
+        default_timezone=UTC,
+        # What the database cannot keep is no time anybody means.
+        validate=ma.validate.Range(max=datetime(2200, 1, 1, tzinfo=UTC)),
+        metadata={"description": "When it expires.", "sample": _EXPIRES_AT},
     )
 
 
@@ -59,15 +71,7 @@ class CreateKey(Request[KeyOrder]):
         "Limit it to requests from these IP addresses or networks, like 10.1.0.0/16.",
         sample=_NETWORKS,
     )
-    expires_at = ma.fields.AwareDateTime(
-        data_key="expiresAt",
-        allow_none=True,
-        load_default=None,
-        default_timezone=UTC,
-        # What the database cannot keep is no time anybody means.
-        validate=ma.validate.Range(max=datetime(2200, 1, 1, tzinfo=UTC)),
-        metadata={"description": "When it expires.", "sample": _EXPIRES_AT},
-    )
+    expires_at = _expiry()
     compatibility = ma.fields.String(
         allow_none=True,
         load_default=None,
@@ -89,6 +93,13 @@ class CreateKey(Request[KeyOrder]):
         """Take together what the key may do."""
         name, compatibility = loaded.pop("name"), loaded.pop("compatibility")
         return KeyOrder(name=name, compatibility=compatibility, grant=cast("Grant", loaded))
+
+
+class EditKey(Patch[KeyChanges]):
+    """What changes of a key."""
+
+    name = fields.text(description="What you call it.", sample=_NAME)
+    expires_at = _expiry()
 
 
 class RotateKey(SingleField[float]):

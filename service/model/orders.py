@@ -144,6 +144,13 @@ class KeyOrder(TypedDict):
     grant: Grant
 
 
+class KeyChanges(TypedDict, total=False):
+    """What is to change of a key."""
+
+    name: str
+    expires_at: datetime | None
+
+
 class OperationSearch(TypedDict):
     """Which operations are listed: those with all the values of `wanted`."""
 

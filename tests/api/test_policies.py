@@ -57,6 +57,8 @@ TABLE = {
     "operations.cancel_operation": ("instances:write", "operation", None),
     "keys.list_keys": ("keys:read", None, None),
     "keys.create_key": ("keys:write", "key", None),
+    "keys.get_key": ("keys:read", None, None),
+    "keys.edit_key": ("keys:write", "key", None),
     "keys.rotate_key": ("keys:write", "key", None),
     "keys.revoke_key": ("keys:write", "key", None),
     "audit.list_audit_entries": ("audit:read", None, None),
