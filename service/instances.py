@@ -16,6 +16,7 @@ from service.errors import (
 from service.model.container import parse_env
 from service.model.documents import Image, Instance, Node, Operation, new_instance
 from service.model.driver_traits import traits_of
+from service.model.labelling import label
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
@@ -48,8 +49,8 @@ def deploy(
 
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
     crashes. After an error nothing is left. Raises NotFound and InvalidInput for what is wrong in
-    the order, NodeOffline when the node is down and the order does not say `queue`, PortTaken and
-    CapacityExceeded.
+    the order, NodeOffline when the node is down and the order does not say `queue`, PortTaken,
+    Conflict for an external id that is taken, and CapacityExceeded.
     """
     user, node, matching = store.get_place(
         user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
@@ -81,6 +82,7 @@ def deploy(
         alt_images=image["alt_images"],
         stop_command=image["stop_command"],
         scripts=image["scripts"],
+        labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
         now=origin.now,
     )
     operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)

@@ -76,10 +76,9 @@ class ErrorAnswer(Answer[dict[str, Any]]):
     details = answers.mapping(description="For a 400: the reasons, by the field's name.")
 
 
-class WaitQuery(SingleField[float | None]):
-    """How long the answer may take."""
-
-    wait = fields.seconds(
+def waiting() -> ma.fields.Field[Any]:
+    """Make a field for how long the answer may take; None: as long as it usually does."""
+    return fields.seconds(
         longest=MAX_WAIT_S,
         load_default=None,
         metadata={
@@ -87,3 +86,9 @@ class WaitQuery(SingleField[float | None]):
             "example": 30,
         },
     )
+
+
+class WaitQuery(SingleField[float | None]):
+    """How long the answer may take."""
+
+    wait = waiting()

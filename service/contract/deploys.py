@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
-from service.contract.base import Request
+from service.contract.base import Request, StrictRequest
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState
 from service.model.orders import Order
@@ -98,6 +98,13 @@ class Deploy(Request[Order]):
             "variables": loaded["variables"] or {},
             "queue": bool(loaded["queue"]),
         }
+
+
+class AddInstance(StrictRequest[Order], Deploy):
+    """An instance to deploy."""
+
+    external_id = fields.external_id()
+    labels = fields.labels()
 
 
 class TakenOn(Instance):

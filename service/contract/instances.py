@@ -6,10 +6,10 @@ import marshmallow as ma
 
 from service.contract import answers, fields, images
 from service.contract.answers import Answer, Json
-from service.contract.base import Request, SingleField
+from service.contract.base import Request, SingleField, waiting
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
-from service.model.orders import Deletion
+from service.model.orders import Deletion, Removal
 from service.model.ports import print_map
 from service.model.quantities import print_cores
 
@@ -53,6 +53,15 @@ class Delete(Request[Deletion]):
     def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for no."""
         return {**loaded, "force": bool(loaded["force"])}
+
+
+class RemovalQuery(Request[Removal]):
+    """How an instance goes."""
+
+    wait = waiting()
+    force = ma.fields.Boolean(
+        load_default=False, metadata={"description": "Forget it at once, and clean up later."}
+    )
 
 
 class LogsQuery(SingleField[int]):

@@ -59,6 +59,8 @@ class Order(TypedDict):
     primary: str | int
     variables: dict[str, str]
     queue: NotRequired[bool]  # take it on even when the node is down
+    external_id: NotRequired[str | None]
+    labels: NotRequired[dict[str, str | None] | None]
 
 
 class Deletion(TypedDict):
@@ -66,6 +68,13 @@ class Deletion(TypedDict):
 
     id: str  # its own, or its container's
     force: bool
+
+
+class Removal(TypedDict):
+    """How an instance goes, and how long that is waited for."""
+
+    force: bool
+    wait: float | None  # seconds; None: the app's own
 
 
 class NodeOrder(TypedDict):

@@ -220,7 +220,7 @@ def test_a_change_is_signed(api, store, memory_nodes):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/api", "/api/", "/api/user", "/api/instances/x", "/%00"]
+    "path", ["/nope", "/api", "/api/", "/api/user", "/api/instances/x/y", "/%00"]
 )
 def test_an_unknown_path_is_a_404(api, path):
     """

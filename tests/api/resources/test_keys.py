@@ -45,9 +45,7 @@ def test_a_key_that_may_do_more_is_unknown(api, store, method):
     other, _ = make(store)
     _, limited = make(store, scopes=["keys:*"])
 
-    answers = [
-        api.send(method, f"/api/keys/{key_id}", **limited) for key_id in (other, "nothing")
-    ]
+    answers = [api.send(method, f"/api/keys/{key_id}", **limited) for key_id in (other, "nothing")]
 
     assert [(404, "key_not_found", ["id"])] * 2 == [told(answer) for answer in answers]
 

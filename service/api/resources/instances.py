@@ -1,0 +1,94 @@
+"""Instances by address."""
+
+from service import instances, operations
+from service.api.accepted import Accepted
+from service.api.audit_trail import record_change
+from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
+from service.api.call import origin, store
+from service.api.context import app_context
+from service.api.instances import blueprint
+from service.api.waiting import wait_for
+from service.contract.base import NoContent, WaitQuery
+from service.contract.deploys import AddInstance
+from service.contract.instances import InstanceAnswer, InstanceOnNode, RemovalQuery
+from service.contract.operations import OperationAnswer
+from service.model.documents import Instance
+from service.model.lifecycle import ENDED, OperationKind
+from service.model.orders import Order, Removal
+
+
+@blueprint.post("/instances")
+@blueprint.needs("instances:deploy", changes="instance")
+@blueprint.arguments(AddInstance)
+@blueprint.arguments(WaitQuery, location="query")
+@blueprint.answers(
+    201,
+    InstanceAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    409,
+    location="/api/instances/{_id}",
+    accepted=InstanceAnswer,
+    description="The deployment has ended: `InternalState` is READY, or FAILED with its `error`.",
+)
+def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
+    """Deploy an instance. 202 while its operation runs, and 201 if it ends within `wait`.
+
+    Either way the instance is stored, and is deployed whatever crashes. 409 when a host port or the
+    `externalId` is taken, or the node has not enough capacity left; 500 with the code
+    `node_offline` when the node is down and `queue` is not true.
+    """
+    instance, operation = instances.deploy(
+        store(), order, allow_any_image=app_context().config.allow_any_image, origin=origin()
+    )
+    record_change(instance)
+    ended = wait_for(operation, wait or 0)
+    latest = store().instances.find(instance["_id"]) or instance
+    record_change(latest)
+    answered = _add_node(latest, operation["_id"])
+    return answered if ended["status"] in ENDED else Accepted(operation["_id"], answered)
+
+
+@blueprint.get("/instances/<id:instance_id>")
+@blueprint.needs("instances:read")
+@blueprint.answers(200, InstanceAnswer, *ALWAYS, 404, description="The instance.")
+def get_instance(instance_id: str) -> InstanceOnNode:
+    """Get one instance by its id or its container's."""
+    return _add_node(store().instances.get_by_reference(instance_id), None)
+
+
+@blueprint.delete("/instances/<id:instance_id>")
+@blueprint.needs("instances:write", changes="instance")
+@blueprint.arguments(RemovalQuery, location="query")
+@blueprint.answers(
+    NO_CONTENT,
+    NoContent,
+    400,
+    *ALWAYS,
+    404,
+    accepted=OperationAnswer,
+    description="It is gone, with its container, volume and ports.",
+)
+def remove_instance(removal: Removal, instance_id: str) -> Accepted | None:
+    """Delete an instance, whatever its state, and wait some seconds for its node to do it.
+
+    202 while its operation runs: the deletion waits for a node that is down. `force` forgets the
+    instance at once, for a node that may never return; what is left there goes when it answers.
+    """
+    delete = instances.delete_by_force if removal["force"] else instances.delete
+    operation = delete(store(), instance_id, origin=origin())
+    if operation["kind"] == OperationKind.DELETE:
+        operation = wait_for(operation, removal["wait"])
+    record_change(store().instances.find(operation["instance_id"]))
+    operations.require_success(operation)
+    is_gone = operation["kind"] == OperationKind.REMOVE or operation["status"] in ENDED
+    return None if is_gone else Accepted(operation["_id"], operation)
+
+
+def _add_node(instance: Instance, operation_id: str | None) -> InstanceOnNode:
+    nodes = store().nodes.find_known({instance["node_id"]})
+    return {
+        **instance,
+        "node": nodes.get(instance["node_id"]),
+        "operation_id": operation_id,
+    }
