@@ -4,6 +4,7 @@ UNDOCUMENTED = {("GET", "/metrics"): "metrics:read"}  # not JSON
 ENDPOINTS = {
     **UNDOCUMENTED,
     ("GET", "/api/name"): None,
+    ("GET", "/api/me"): None,
     ("GET", "/api/users"): "users:read",
     ("POST", "/api/users"): "users:write",
     ("GET", "/api/users/{user_id}"): "users:read",

@@ -16,6 +16,7 @@ from service.api.policy import EndpointPolicy
 from service.api.resources import images as image_resources
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
+from service.api.resources import me
 from service.api.resources import nodes as node_resources
 from service.api.resources import users as user_resources
 
@@ -32,7 +33,14 @@ BLUEPRINTS = (
     health.blueprint,
 )
 
-RESOURCES = (user_resources, image_resources, instance_resources, key_resources, node_resources)
+RESOURCES = (
+    user_resources,
+    image_resources,
+    instance_resources,
+    key_resources,
+    node_resources,
+    me,
+)
 """The modules that add endpoints beyond the reference to these blueprints."""
 
 POLICIES: dict[str, EndpointPolicy] = {

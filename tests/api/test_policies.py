@@ -11,6 +11,7 @@ from service.config import Config
 TABLE = {
     "home.get_home": ("open", None, None),
     "home.get_name": ("any key", None, None),
+    "home.get_me": ("any key", None, None),
     "users.list_users": ("users:read", None, None),
     "users.look_up_user": ("users:read", None, None),
     "users.create_user": ("users:write", "user", "userId"),
