@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from service import variables
 from service.errors import ImageInUse, InvalidInput, NotFound
 from service.model.documents import Image, Variable, new_image
 from service.store import Store
@@ -21,6 +22,15 @@ def make_id() -> str:
     return secrets.token_hex(8)
 
 
+def draft(image_id: str, fields: Mapping[str, Any], *, now: datetime) -> Image:
+    """Make the document of an image of the fields of `new_image`.
+
+    Raises InvalidInput for variables that are declared wrongly.
+    """
+    declared = variables.declare(fields.get("variables", {}))
+    return new_image(image_id, **{**fields, "variables": declared}, now=now)
+
+
 def create(
     store: Store,
     fields: Mapping[str, Any],
@@ -30,9 +40,10 @@ def create(
 ) -> Image:
     """Add an image. `fields` are those of `new_image`.
 
-    Raises Conflict for a name that is taken, and InvalidInput for one that would run as a process.
+    Raises Conflict for a name that is taken, and InvalidInput for one that would run as a process,
+    and like `draft`.
     """
-    image = new_image(new_id(), **fields, now=now)
+    image = draft(new_id(), fields, now=now)
     _check_process(None, image)
     store.images.add(image)
     return image
@@ -49,9 +60,9 @@ def put(
     """Add an image, or replace the one of the same name, whose id stays.
 
     `fields` are those of `new_image`. Who is not `trusted` does not work on the machine itself:
-    InvalidInput then for one that would run as a process there.
+    InvalidInput then for one that would run as a process there, and like `draft`.
     """
-    image = new_image(new_id(), **fields, now=now)
+    image = draft(new_id(), fields, now=now)
 
     def write(session: Session) -> Image:
         old = store.images.find_by_name(image["name"], session=session)
@@ -78,7 +89,7 @@ def change(
 
     def write(session: Session) -> Image:
         old = store.images.get_by_reference(reference, session=session)
-        new = _keep_secrets(old, new_image(old["_id"], **make(old), now=now))
+        new = _keep_secrets(old, draft(old["_id"], make(old), now=now))
         new["created_at"] = old["created_at"]
         _check_process(old, new)
         store.images.replace(new, session=session)
@@ -125,31 +136,10 @@ def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image
     )
 
 
-def choose_variables(image: Image, given: Mapping[str, str]) -> dict[str, str]:
-    """Complete the variables that were sent with the image's defaults.
-
-    Raises InvalidInput, which names each required variable that has neither. Variables that the
-    image does not declare are kept: the older panel handed them to the container too.
-    """
-    chosen = dict(given)
-    missing = []
-    for name, variable in image["variables"].items():
-        if chosen.get(name, "") == "" and variable["default"] not in (None, ""):
-            chosen[name] = str(variable["default"])
-        if variable["required"] and chosen.get(name, "") == "":
-            missing.append(name)
-    if missing:
-        raise InvalidInput(
-            "A required variable is missing.",
-            variables={name: ["This variable is required."] for name in missing},
-        )
-    return chosen
-
-
 def list_secret(image: Image, names: Iterable[str]) -> list[str]:
     """Return which of these variables the image calls secret."""
-    variables = image["variables"]
-    return sorted(name for name in names if name in variables and variables[name].get("secret"))
+    declared = image["variables"]
+    return sorted(name for name in names if name in declared and declared[name].get("secret"))
 
 
 def _check_process(old: Image | None, new: Image) -> None:

@@ -5,7 +5,7 @@ from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
-from service import images, operations
+from service import images, operations, variables
 from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
@@ -42,23 +42,25 @@ def deploy(
     order: Order,
     *,
     allow_any_image: bool = False,
+    may_edit_all: bool = True,
     new_id: Callable[[], str] = make_id,
     origin: Origin,
 ) -> tuple[Instance, Operation]:
     """Take on an instance: reserve its ports and memory, and write down that it must be deployed.
 
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
-    crashes. After an error nothing is left. Raises NotFound and InvalidInput for what is wrong in
-    the order, NodeOffline when the node is down and the order does not say `queue`, PortTaken,
-    Conflict for an external id that is taken, and CapacityExceeded.
+    crashes. After an error nothing is left. Who may not edit all variables sets those of owners
+    only. Raises NotFound and InvalidInput for what is wrong in the order, NodeOffline when the node
+    is down and the order does not say `queue`, PortTaken, Conflict for an external id that is
+    taken, and CapacityExceeded.
     """
     user, node, matching = store.get_place(
         user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
     )
     image = _choose_image(matching, order, allow_any_image=allow_any_image)
     primary = _find_primary(order)
-    variables = images.choose_variables(image, order["variables"])
-    _check_node(node, image, variables)
+    chosen = variables.check(image["variables"], order["variables"], may_edit_all=may_edit_all)
+    _check_node(node, image, chosen)
     _check_online(node, queue=order.get("queue", False))
 
     instance = new_instance(
@@ -75,9 +77,9 @@ def deploy(
         ports=order["ports"],
         primary=order["primary"],
         primary_port=primary.host,
-        variables=variables,
-        secret_variables=images.list_secret(image, variables),
-        env=[*image["env"], *(f"{name}={value}" for name, value in variables.items())],
+        variables=chosen,
+        secret_variables=images.list_secret(image, chosen),
+        env=[*image["env"], *(f"{name}={value}" for name, value in chosen.items())],
         cmd=image["cmd"],
         alt_images=image["alt_images"],
         stop_command=image["stop_command"],
@@ -277,7 +279,7 @@ def _find_primary(order: Order) -> PortMapping:
         raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
 
 
-def _check_node(node: Node, image: Image, variables: Mapping[str, str]) -> None:
+def _check_node(node: Node, image: Image, chosen: Mapping[str, str]) -> None:
     driver = traits_of(node["driver"])
     if image["scripts"].get("Install") and not driver.runs_install_scripts:
         raise InvalidInput(
@@ -290,7 +292,7 @@ def _check_node(node: Node, image: Image, variables: Mapping[str, str]) -> None:
                 "This image cannot run as a process.",
                 image=["Only images that an operator marked with `process` run on this node."],
             )
-        undeclared = sorted(variables.keys() - image["variables"].keys())
+        undeclared = sorted(chosen.keys() - image["variables"].keys())
         if undeclared:
             # A process runs on our own machine: LD_PRELOAD must not become a way into it.
             raise InvalidInput(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
              "keys", "operations", "drift", "adoption", "audit", "installation",
-             "leftovers", "listings", "node_edits"}  # fmt: skip
+             "leftovers", "listings", "node_edits", "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {
@@ -78,6 +78,8 @@ OWNERS = {
     "requests": {"drivers", "a driver"},
     "docker": {"a driver"},
     "websocket": {"a driver"},
+    "jsonschema": {"use case"},
+    "re2": {"use case"},
 }
 STANDARD_LIBRARY_ONLY = {"service", "config", "errors", "model"}
 

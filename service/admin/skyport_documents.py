@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from service import images, nodes
+from service.admin.skyport_records import Unusable
+from service.errors import InvalidInput, list_details
 from service.model.container import ContainerStatus
 from service.model.documents import (
     Image,
     Instance,
     Node,
     User,
-    new_image,
     new_instance,
     new_user,
 )
@@ -53,8 +54,15 @@ def make_node(fields: Fields, *, secret: str | None, now: datetime) -> Node:
 
 
 def make_image(fields: Fields, *, now: datetime) -> Image:
-    """Make the document of an image, which never runs as a process of ours."""
-    return new_image(**{**fields, "process": False}, now=now)
+    """Make the document of an image, which never runs as a process of ours.
+
+    Raises Unusable for variables that are declared wrongly.
+    """
+    others = {name: value for name, value in fields.items() if name != "image_id"}
+    try:
+        return images.draft(fields["image_id"], {**others, "process": False}, now=now)
+    except InvalidInput as exc:
+        raise Unusable("; ".join(list_details(exc.details))) from exc
 
 
 def make_instance(

@@ -30,13 +30,29 @@ class Scripts(Request[dict[str, Any]]):
     Install = ma.fields.List(ma.fields.Nested(InstallScript), load_default=list)
 
 
+_ALWAYS = ("type", "default", "required", "secret")
+"""What a variable has whatever the value is, if it has it."""
+
+
 class ImageVariable(Request[dict[str, Any]]):
     """What an image asks of those who deploy it."""
 
     type = ma.fields.String(load_default="text")
     default = fields.as_text(allow_none=True, load_default=None, empty=True)
     required = ma.fields.Boolean(load_default=False)
-    secret = ma.fields.Boolean()  # stored only where an image says so
+    # Stored only where an image says so, like the next.
+    secret = ma.fields.Boolean()
+    schema = ma.fields.Dict(allow_none=True)
+    description = fields.text(required=False, shortest=0, longest=2000, description="For forms.")
+    editable_by = ma.fields.String(
+        data_key="editableBy", allow_none=True, validate=ma.validate.OneOf(["admin", "owner"])
+    )
+    rules = ma.fields.Raw(allow_none=True)  # of older panels, which become a schema
+
+    @ma.post_load
+    def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for absent."""
+        return {name: value for name, value in loaded.items() if value or name in _ALWAYS}
 
 
 class ImageFile(Request[dict[str, Any]]):

@@ -7,15 +7,22 @@ from service.model.documents import Image, Variable
 CONTAINER_IMAGE = "python:3.13-alpine"
 
 
-_VARIABLES = "By name: `{type, default, required}`, and `secret` for some."
+_VARIABLES = (
+    "By name: `{type, default, required}`, and for some `schema` (a JSON Schema of the values), "
+    "`description`, `editableBy` (`admin` or `owner`) and `secret`."
+)
 
 
 def _print_variables(image: Image) -> Json:
     return {name: _leave_out_secret(variable) for name, variable in image["variables"].items()}
 
 
+def _print_variable(variable: Variable) -> Json:
+    return {"editableBy" if name == "editable_by" else name: variable[name] for name in variable}  # type: ignore[literal-required]
+
+
 def _leave_out_secret(variable: Variable) -> Json:
-    known = dict(variable)
+    known = _print_variable(variable)
     if variable.get("secret"):
         del known["default"]
     return known
@@ -26,7 +33,8 @@ def _list_variables(image: Image) -> Json:
 
 
 def _hide_secret(variable: Variable) -> Json:
-    return {**variable, "default": None} if variable.get("secret") else dict(variable)
+    known = _print_variable(variable)
+    return {**known, "default": None} if variable.get("secret") else known
 
 
 class ImageFileAnswer(Answer[Image]):

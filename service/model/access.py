@@ -68,6 +68,11 @@ class Access:
         return any(limit is not None for limit in (self.user_id, self.instance_ids, self.node_ids))
 
     @property
+    def is_of_owner(self) -> bool:
+        """Return whether it is for somebody who has instances, not for who runs the panel."""
+        return self.user_id is not None or self.instance_ids is not None
+
+    @property
     def allowed(self) -> frozenset[str]:
         """The scopes that its limits leave."""
         return _allow(

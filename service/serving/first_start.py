@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from cryptography.fernet import Fernet
 
-from service import images, keys, nodes, users
+from service import images, keys, nodes, users, variables
 from service.config import Config
 from service.drivers import DriverFactory
 from service.errors import InvalidInput
@@ -145,4 +145,8 @@ def _read_image(path: Path) -> Any:
         raise InvalidInput(f"{path} cannot be read: {exc}") from exc
     if problems := ImageFile().validate(document):
         raise InvalidInput(f"{path} is no image.", **problems)
-    return ImageFile().load(document)
+    fields = ImageFile().load(document)
+    try:
+        return {**fields, "variables": variables.declare(fields["variables"])}
+    except InvalidInput as exc:
+        raise InvalidInput(f"{path} is no image.", **exc.details) from exc

@@ -433,3 +433,82 @@ def test_a_container_image_names_no_image(api, store):
     an_image(store, image="busybox:1")
 
     assert (404, "image_not_found", ["id"]) == told(api.get("/api/images/busybox:1"))
+
+
+# Typed variables
+
+
+TYPED = {
+    "SLOTS": {
+        "type": "text",
+        "default": "8",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1, "maximum": 64},
+        "description": "How many play.",
+        "editableBy": "owner",
+    },
+    "LICENCE": {"type": "text", "default": "free", "required": False, "editableBy": "admin"},
+}
+
+
+def test_typed_variables_are_answered_and_exported(api, made):
+    """The new members stand beside those that clients know."""
+    api.send("PATCH", f"{IMAGES}/Paper", json={"Variables": TYPED})
+
+    [listed] = api.get(IMAGES).json
+    assert {**DOCUMENT["Variables"], **TYPED} == listed["Variables"]
+    assert listed["Variables"] == export(api, "Paper")["Variables"]
+    assert 201 == api.post(f"{IMAGES}/import", export(api, "Paper")).status
+
+
+@pytest.mark.parametrize(
+    "over",
+    [{"schema": {"type": "object"}}, {"schema": 3}, {"editableBy": "me"}, {"default": "many"}],
+)
+def test_a_wrong_variable_is_named(api, look, over):
+    """And no image is stored."""
+    answer = api.post(IMAGES, {**DOCUMENT, "Variables": {"SLOTS": {**TYPED["SLOTS"], **over}}})
+
+    assert (400, []) == (answer.status, look()["images"])
+    assert ["SLOTS"] == list(answer.json["details"]["Variables"])
+
+
+@pytest.mark.parametrize(
+    ("given_", "named"),
+    [
+        ({"SLOTS": 65}, ["SLOTS"]),
+        ({"SLOTS": "many", "LICENCE": "pro"}, ["SLOTS"]),
+        ({"SLOTS": 64, "LICENCE": "pro"}, None),
+    ],
+)
+def test_a_deploy_is_checked_by_the_schemas(api, store, place, look, given_, named):
+    """Each wrong variable is named, and nothing is stored."""
+    api.send("PATCH", f"{IMAGES}/{place[2]['_id']}", json={"process": False, "Variables": TYPED})
+
+    answer = api.post(DEPLOY, a_deploy(*place, variables=given_))
+
+    if named is None:
+        assert (201, {"SLOTS": "64", "LICENCE": "pro"}) == (
+            answer.status,
+            store.instances.get(answer.json["Id"])["variables"],
+        )
+    else:
+        assert (400, named) == (answer.status, list(answer.json["details"]["variables"]))
+        assert [] == look()["instances"]
+
+
+@pytest.mark.parametrize(
+    ("licence", "status"), [("pro", 400), ("free", 201), (None, 201)], ids=["other", "same", "none"]
+)
+def test_a_key_of_an_owner_sets_no_variable_of_administrators(api, store, place, licence, status):
+    """It may repeat the default, as forms do."""
+    api.send("PATCH", f"{IMAGES}/{place[2]['_id']}", json={"process": False, "Variables": TYPED})
+    grant = {"scopes": ["*"], "user_id": place[0]["_id"]}
+    owner = replace(api, key=keys.create(store, name="k", grant=grant, now=NOON)[1])
+
+    answer = owner.post(DEPLOY, a_deploy(*place, variables={"LICENCE": licence}))
+
+    assert status == answer.status
+    assert ["LICENCE"] * (status == 400) == list(
+        answer.json.get("details", {}).get("variables", [])
+    )
