@@ -6,7 +6,6 @@ the rest is read and encoded. A document that is changed or deleted between the 
 in its newer state, or left out.
 """
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -15,7 +14,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from flask import Response
 
 from service.api import etags, pages
-from service.api.call import current_call
 from service.api.context import app_context
 from service.api.encoding import encode, encode_around
 from service.api.fragments import Fragment, Fragments
@@ -23,8 +21,6 @@ from service.contract.answers import Answer
 from service.contract.instances import summarize
 from service.model.documents import Node
 from service.model.listing import Listing
-
-log = logging.getLogger(__name__)
 
 STREAMED_ABOVE = 2 * 2**20
 """Bytes. A shorter answer is sent whole, with its length."""
@@ -229,16 +225,6 @@ def _send(pieces: Generator[bytes, None, None]) -> Response:
 
 def _stream(begun: list[bytes], rest: Generator[bytes, None, None]) -> Response:
     """Send what is there, and each other piece when it is made."""
-    pieces = _report_end(rest, current_call().request_id)
-    streamed = Response(chain(begun, pieces), mimetype="application/json")
+    streamed = Response(chain(begun, rest), mimetype="application/json")
     streamed.call_on_close(rest.close)
     return streamed
-
-
-def _report_end(pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:
-    """Have the server cut the connection if a piece cannot be made: no part passes for a list."""
-    try:
-        yield from pieces
-    except Exception:
-        log.exception("answer.cut_off", extra={"request_id": request_id})
-        raise

@@ -1,25 +1,22 @@
 """The WSGI app behind an event loop, so that a slow client holds none of its threads.
 
-The loop reads each request to its end, within bounds; only then it gets a thread. The health
-endpoints have threads of their own, and answer whatever other requests wait for.
+The loop reads each request to its end, within bounds; only then it gets a thread, and what is long
+of an answer gets one for each of its pieces. The health endpoints have threads of their own, and
+answer whatever other requests wait for.
 """
 
 import asyncio
 import logging
-import sys
 from collections import Counter
-from contextlib import suppress
-from io import BytesIO
-from queue import SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 from granian._granian import RSGIHTTPProtocol
 from granian.rsgi import Scope
 
 from service.config import Config
 from service.model.addresses import find_caller
+from service.serving import streaming
+from service.serving.lane import Answer, Lane, Pieces, make_error
 from service.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -37,14 +34,17 @@ DISCARDED = 4
 """How many times the largest size is read of a body that is too large: many clients look for an
 answer only when they have sent everything."""
 
+STREAMS_LIMIT = 32
+"""How many answers a process sends in several pieces at a time; of each it holds a few MiB."""
+
 CALLER_LIMIT = 500
 """How many requests of one address a process reads and answers at a time. Behind proxies, whose
 addresses stand for many clients, they are not counted."""
 
 OWN_THREAD = ("/healthz", "/readyz")
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
-"""The status, the headers and the body."""
+STREAMS_LIMIT = 32
+"""How many answers a process sends in pieces at a time, each with some MiB at the most."""
 
 
 class Bridge:
@@ -61,38 +61,56 @@ class Bridge:
         self._counts_callers = not config.trusted_proxies
         self._in_flight = Counter[str]()
         self._held_bytes = 0
-        self._lane = _Lane(app, threads=config.threads)
-        self._own_lanes = {path: _Lane(app, threads=1) for path in OWN_THREAD}
+        self._streams = 0
+        self._lane = Lane(app, threads=config.threads)
+        self._own_lanes = {path: Lane(app, threads=1) for path in OWN_THREAD}
 
     def __rsgi_init__(self, _: asyncio.AbstractEventLoop) -> None:
         """Note that granian begins. It does so before it lets the loop go on."""
         self.begun.set()
 
     async def __call__(self, scope: Scope, proto: RSGIHTTPProtocol) -> None:
-        """Answer a request, in one piece."""
+        """Answer a request: in one piece, or in several while the app makes them."""
         caller = find_caller(scope.client.rpartition(":")[0].strip("[]"))
-        pieces: list[bytes] = []
+        lane = self._own_lanes.get(scope.path, self._lane)
         self.busy[scope.client] += 1
         self._in_flight[caller] += 1
+        try:
+            answer = await self._answer(scope, proto, lane, caller)
+            if self.is_leaving:
+                answer.headers.append(("connection", "close"))
+            answer.headers.append(("server", "skyquay"))
+            if isinstance(answer.body, bytes):
+                proto.response_bytes(answer.status, answer.headers, answer.body)
+            else:
+                self._streams += 1
+                try:
+                    await streaming.send(scope, proto, lane, answer, answer.body)
+                finally:
+                    self._streams -= 1
+        finally:
+            _decrement(self._in_flight, caller)
+            _decrement(self.busy, scope.client)
+
+    async def _answer(
+        self, scope: Scope, proto: RSGIHTTPProtocol, lane: Lane, caller: str
+    ) -> Answer:
+        pieces: list[bytes] = []
         try:
             if self._counts_callers and self._in_flight[caller] > CALLER_LIMIT:
                 raise _Rejected(503, "busy", "Too many requests of one address at a time.")
             size = await self._read(scope, proto, pieces)
-            environ = _make_environ(scope, b"".join(pieces), size)
-            lane = self._own_lanes.get(scope.path, self._lane)
-            status, headers, body = await lane.answer(environ)
+            answer = await lane.answer(scope, b"".join(pieces), size)
+            if isinstance(answer.body, Pieces) and self._streams >= STREAMS_LIMIT:
+                lane.run(answer.body.close)
+                raise _Rejected(503, "busy", "Too many long answers at a time.")
         except _Rejected as exc:
             log.info("request.rejected", extra={"code": exc.code, "address": caller})
             metrics.REJECTED.labels(exc.code).inc()
-            status, headers, body = exc.answer
+            return exc.answer
         finally:
             self._held_bytes -= sum(map(len, pieces))
-            _decrement(self._in_flight, caller)
-            _decrement(self.busy, scope.client)
-        if self.is_leaving:
-            headers.append(("connection", "close"))
-        headers.append(("server", "skyquay"))
-        proto.response_bytes(status, headers, body)
+        return answer
 
     async def _read(self, scope: Scope, proto: RSGIHTTPProtocol, pieces: list[bytes]) -> int:
         """Read the body into `pieces`; return its size.
@@ -140,97 +158,6 @@ class _Rejected(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.answer: Answer = (
-            status,
-            # What was not read of the body is not taken for the next request.
-            [("content-type", "application/json"), ("connection", "close")],
-            orjson.dumps({"error": message, "code": code, "details": {}}),
-        )
+        self.answer = make_error(status, code, message)
         if status == 503:
-            self.answer[1].append(("retry-after", "1"))
-
-
-class _Lane:
-    """Threads in which the app answers. They end with the process."""
-
-    def __init__(self, app: "WSGIApplication", *, threads: int) -> None:
-        self._app = app
-        self._requests = SimpleQueue[tuple[dict[str, Any], "asyncio.Future[Answer]"]]()
-        for _ in range(threads):
-            Thread(target=self._run, daemon=True).start()
-
-    def answer(self, environ: dict[str, Any]) -> "asyncio.Future[Answer]":
-        """Have a thread answer, when one is free."""
-        answered = asyncio.get_running_loop().create_future()
-        self._requests.put((environ, answered))
-        return answered
-
-    def _run(self) -> None:
-        while True:
-            environ, answered = self._requests.get()
-            if answered.cancelled():
-                continue  # the client is gone
-            answer = _call(self._app, environ)
-            with suppress(RuntimeError):  # the process is ending, and its loop has
-                answered.get_loop().call_soon_threadsafe(_settle, answered, answer)
-
-
-def _settle(answered: "asyncio.Future[Answer]", answer: Answer) -> None:
-    if not answered.cancelled():
-        answered.set_result(answer)
-
-
-def _call(app: "WSGIApplication", environ: dict[str, Any]) -> Answer:
-    begun: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None, /) -> Any:
-        begun[:] = int(status[:3]), headers
-
-    try:
-        pieces = app(environ, start_response)
-        try:
-            body = b"".join(pieces)
-        finally:
-            if hasattr(pieces, "close"):
-                pieces.close()
-    except Exception:
-        log.exception("request.crashed")
-        return _Rejected(500, "internal_error", "Unexpected error.").answer
-    status, headers = begun
-    return status, headers, body
-
-
-def _make_environ(scope: Scope, body: bytes, size: int) -> dict[str, Any]:
-    """Make what WSGI (PEP 3333) hands an app of a request."""
-    server, _, port = scope.server.rpartition(":")
-    client, _, client_port = scope.client.rpartition(":")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
-        "SERVER_NAME": server.strip("[]"),
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": client.strip("[]"),
-        "REMOTE_PORT": client_port,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }
-    for name, value in scope.headers.items():
-        # X_Forwarded_For would become the variable of X-Forwarded-For, which proxies vouch for.
-        if "_" not in name:
-            variable = f"HTTP_{name.replace('-', '_').upper()}"
-            before = environ.get(variable)
-            environ[variable] = value if before is None else f"{before}, {value}"
-    environ.pop("HTTP_TRANSFER_ENCODING", None)
-    if "HTTP_CONTENT_TYPE" in environ:
-        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
-    environ.pop("HTTP_CONTENT_LENGTH", None)
-    environ["CONTENT_LENGTH"] = str(size)
-    return environ
+            self.answer.headers.append(("retry-after", "1"))

@@ -1,0 +1,161 @@
+"""The threads in which the WSGI app answers."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import orjson
+from granian.rsgi import Scope
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_WITHOUT_BODY = (204, 304)
+
+
+class Pieces:
+    """The pieces of an answer. Any thread may make the next one; they take turns."""
+
+    def __init__(self, answered: Iterable[bytes]) -> None:
+        self._answered = answered
+        self._pieces = iter(answered)
+        self._is_closed = False
+        self._lock = Lock()
+
+    def make(self) -> bytes | None:
+        """Make the next piece; None at the end. Raises what the app raises."""
+        with self._lock:
+            return None if self._is_closed else next(self._pieces, None)
+
+    def close(self) -> None:
+        """Have the app let go of what it holds for the answer. Repeating it is harmless."""
+        with self._lock:
+            if not self._is_closed and hasattr(self._answered, "close"):
+                self._answered.close()
+            self._is_closed = True
+
+
+class Answer(NamedTuple):
+    """What the app answers; in pieces when it does not say how many bytes it will be."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes | Pieces
+
+
+def make_error(status: int, code: str, message: str) -> Answer:
+    """Make the answer to a request that the app does not answer."""
+    # What was not read of the body is not taken for the next request.
+    headers = [("content-type", "application/json"), ("connection", "close")]
+    body = orjson.dumps({"error": message, "code": code, "details": {}})
+    return Answer(status, headers, body)
+
+
+class Lane:
+    """Some threads, which end with the process. Each does one thing at a time."""
+
+    def __init__(self, app: "WSGIApplication", *, threads: int) -> None:
+        self._app = app
+        self._work = SimpleQueue[tuple[Callable[[], Any], "asyncio.Future[Any]"]]()
+        for _ in range(threads):
+            Thread(target=self._run, daemon=True).start()
+
+    def answer(self, scope: Scope, body: bytes, size: int) -> "asyncio.Future[Answer]":
+        """Have the app answer a request, when a thread is free."""
+        return self.run(partial(_call, self._app, _make_environ(scope, body, size)))
+
+    def run(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+        """Do something of an answer, when a thread is free; raise what that raises."""
+        done = asyncio.get_running_loop().create_future()
+        self._work.put((work, done))
+        return done
+
+    def _run(self) -> None:
+        while True:
+            work, done = self._work.get()
+            if done.cancelled():
+                continue  # the client is gone
+            result = error = None
+            try:
+                result = work()
+            except Exception as exc:  # noqa: BLE001 (it is raised where the result is awaited)
+                error = exc
+            with suppress(RuntimeError):  # the process is ending, and its loop has
+                done.get_loop().call_soon_threadsafe(self._settle, done, result, error)
+
+    def _settle(self, done: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+        if done.cancelled():
+            if isinstance(result, Answer) and isinstance(result.body, Pieces):
+                self.run(result.body.close)
+        elif error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+
+def _call(app: "WSGIApplication", environ: dict[str, Any]) -> Answer:
+    begun: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None, /) -> Any:
+        begun[:] = int(status[:3]), headers
+
+    try:
+        pieces = Pieces(app(environ, start_response))
+        status, headers = begun
+        has_body = environ["REQUEST_METHOD"] != "HEAD" and status not in _WITHOUT_BODY
+        if has_body and not any(name.lower() == "content-length" for name, _ in headers):
+            return Answer(status, headers, pieces)
+        try:
+            return Answer(status, headers, b"".join(iter(pieces.make, None)))
+        finally:
+            pieces.close()
+    except Exception:
+        log.exception("request.crashed")
+        return make_error(500, "internal_error", "Unexpected error.")
+
+
+def _make_environ(scope: Scope, body: bytes, size: int) -> dict[str, Any]:
+    """Make what WSGI (PEP 3333) hands an app of a request."""
+    server, _, port = scope.server.rpartition(":")
+    client, _, client_port = scope.client.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": client.strip("[]"),
+        "REMOTE_PORT": client_port,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        # X_Forwarded_For would become the variable of X-Forwarded-For, which proxies vouch for.
+        if "_" not in name:
+            variable = f"HTTP_{name.replace('-', '_').upper()}"
+            before = environ.get(variable)
+            environ[variable] = value if before is None else f"{before}, {value}"
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if "HTTP_CONTENT_TYPE" in environ:
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+    environ.pop("HTTP_CONTENT_LENGTH", None)
+    environ["CONTENT_LENGTH"] = str(size)
+    return environ
