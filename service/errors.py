@@ -18,6 +18,7 @@
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
+    ├── PreconditionFailed      412 precondition_failed   it was changed since the client read it
     ├── Throttled               429 too_many_requests     too many in a short time; wait
     ├── NodeFailure             500 node_failure          a node could not do its part; try again
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
@@ -188,6 +189,13 @@ class WrongStatus(Conflict):
     """The operation has ended, or is of a kind that this cannot be done to."""
 
     code = "wrong_status"
+
+
+class PreconditionFailed(ServiceError):
+    """What is to be changed is not as `If-Match` says. Nothing was done."""
+
+    status = 412
+    code = "precondition_failed"
 
 
 class Throttled(ServiceError):

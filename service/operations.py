@@ -8,6 +8,7 @@ from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation, new_operation
 from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
 from service.model.origin import Origin
+from service.model.precondition import ANY_STATE, Precondition
 from service.store import Store
 from service.store.changes import LOOK_AGAIN_S
 from service.store.collection import Session
@@ -81,18 +82,21 @@ def require_success(operation: Operation) -> Operation:
     return operation
 
 
-def cancel(store: Store, operation_id: str, *, now: datetime) -> Operation:
+def cancel(
+    store: Store, operation_id: str, *, only_if: Precondition = ANY_STATE, now: datetime
+) -> Operation:
     """End a waiting operation, or ask the worker that carries it out to stop at its next step.
 
     An instance whose deployment ends that way is FAILED, until it is retried or deleted. Raises
-    NotFound, and WrongStatus for an operation that has ended or only carries out what its
-    instance's document says.
+    NotFound, PreconditionFailed, and WrongStatus for an operation that has ended or only carries
+    out what its instance's document says.
     """
     operation = store.operations.get(operation_id)
     if operation["kind"] in _PURSUED:
         raise WrongStatus(_WHY_PURSUED[operation["kind"]], kind=operation["kind"])
 
     def write(session: Session) -> bool:
+        only_if.check(store.operations.get(operation_id, session=session))
         if store.operations.cancel_waiting(operation_id, now=now, session=session):
             if operation["kind"] == OperationKind.DEPLOY:
                 fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)

@@ -39,9 +39,16 @@ NO_CONTENT = 204
 OPEN = (429, 500, 503)
 _ETAG: dict[str, Any] = {
     "ETag": {
-        "description": "To send as `If-None-Match`. Lists of more than 10,000 have none.",
+        "description": "To send as `If-None-Match`; of one resource also as `If-Match`. Lists of "
+        "more than 10,000 have none.",
         "schema": {"type": "string"},
     }
+}
+_IF_MATCH: dict[str, Any] = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The `ETag` of the resource: change it only while it is still as it was then.",
+    "schema": {"type": "string"},
 }
 ALWAYS = (401, 403, *OPEN)
 WITH_BODY = (400, 413, 415)
@@ -221,10 +228,11 @@ class Blueprint(flask_smorest.Blueprint):
         An error is a status, or better its class, which says more.
 
         `example` is what differs in the example of this answer from the samples of its fields; of
-        a list with several items, what differs in each. With an `etag` a client that has the answer
-        already gets a 304; what the view returns is stored documents then. `location` is the path
-        of what was made, with a key of its document in braces. `accepted` shapes what is answered
-        with 202, while an operation runs. A view of status 204 answers nothing.
+        a list with several items, what differs in each. With an `etag`, of a GET, a client that has
+        the answer already gets a 304; what the view returns, unless many, is a stored document.
+        With the error 412 the view takes `If-Match`: see `etags.read_precondition`. `location` is
+        the path of what was made, with a key of its document in braces. `accepted` shapes what is
+        answered with 202, while an operation runs. A view of status 204 answers nothing.
 
         An error about what the path names, like a NotFound, has its status of the web where that is
         among `errors`; else it is the reference's.
@@ -250,16 +258,11 @@ class Blueprint(flask_smorest.Blueprint):
                     return found.answer(accepted)
                 if status == NO_CONTENT:
                     return Response(status=NO_CONTENT)
-                tag = etags.make_of(schema, found if many else [found]) if etag else None
-                if tag is not None and etags.is_known(tag):
-                    return etags.answer_known(tag)
                 shaped = [shape(item) for item in found] if many else shape(found)
                 answered = json_answer(shaped, status)
-                if tag is not None:
-                    answered.set_etag(tag, weak=True)
                 if location is not None:
                     answered.headers["Location"] = _locate(location, found)
-                return answered
+                return etags.tag(answered, None if many else found) if etag else answered
 
             described = self.alt_response(
                 status,
@@ -283,6 +286,8 @@ class Blueprint(flask_smorest.Blueprint):
                     304, description="As in the answer with this ETag.", headers=_ETAG
                 )(described)
             vars(described)["errors"] = errors  # until the route is added, with its example
+            if 412 in errors:
+                described = self.doc(parameters=[_IF_MATCH])(described)
             return described
 
         return decorate

@@ -20,6 +20,7 @@ REASONS = {
     403: ("The API key is valid, but may not do this.", "forbidden"),
     404: ("There is no such thing.", "not_found"),
     409: ("It conflicts with something that exists.", "conflict"),
+    412: ("It was changed since `If-Match` was true of it.", "precondition_failed"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
     429: ("Too many requests; try again after `Retry-After` seconds.", "too_many_requests"),

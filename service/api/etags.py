@@ -1,19 +1,20 @@
 """ETags: which state of which documents an answer was made of, so that it need not be sent again.
 
-They are weak. The answer may show a document that changed while it was made in its newer state,
-but the documents never have this state again.
+Those of lists are weak. Such an answer may show a document that changed while it was made in its
+newer state, but the documents never have this state again. That of one resource begins with the
+state of its document, which `If-Match` can require of a change.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
 from flask import Response, current_app, request
 
 from service.api.call import caller
-from service.api.encoding import encode
 from service.contract.answers import Answer
+from service.model.precondition import ANY_STATE, Precondition, name_state
 
 LONGEST_LIST = 10_000
 """How many documents a list may have that has an ETag."""
@@ -31,15 +32,31 @@ def make(schema: type[Answer[Any]], states: Iterable[bytes]) -> str:
     return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
 
-def make_of(schema: type[Answer[Any]], documents: Sequence[Mapping[str, Any]]) -> str | None:
-    """Make the ETag of an answer with these documents; None for too many."""
-    if len(documents) > LONGEST_LIST:
-        return None
-    states = [
-        [document["_id"], document["created_at"], document.get("revision", 0)]
-        for document in documents
-    ]
-    return make(schema, [encode(states)])
+def tag(answered: Response, document: Mapping[str, Any] | None) -> Response:
+    """Give an answer its ETag; make it a 304 to a client that has it already.
+
+    The ETag is of what the answer says, and, where it shows one resource, of its document's state.
+    """
+    etag = hashlib.blake2b(answered.get_data(), digest_size=16).hexdigest()
+    if document is not None:
+        etag = f"{name_state(document)}.{etag}"
+    if is_known(etag):
+        return answer_known(etag, weak=False)
+    answered.set_etag(etag)
+    return answered
+
+
+def read_precondition() -> Precondition:
+    """Read `If-Match`: in which states the caller wants the resource to be changed.
+
+    Without it, and with `*`, in any. What is no ETag of ours names no state that there is.
+    """
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return ANY_STATE
+    # A proxy that compresses answers makes their ETags weak.
+    tags = request.if_match.as_set(include_weak=True)
+    # An empty one is None.
+    return Precondition(frozenset(tag.partition(".")[0] for tag in tags if tag))
 
 
 def is_known(etag: str | None) -> bool:
@@ -47,9 +64,9 @@ def is_known(etag: str | None) -> bool:
     return etag is not None and request.if_none_match.contains_weak(etag)
 
 
-def answer_known(etag: str) -> Response:
+def answer_known(etag: str, *, weak: bool) -> Response:
     """Say that what the client has is how things are."""
     answer = Response(status=304)
     del answer.headers["Content-Type"]
-    answer.set_etag(etag, weak=True)
+    answer.set_etag(etag, weak=weak)
     return answer

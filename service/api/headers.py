@@ -22,7 +22,8 @@ def allow_origins(app: Flask, config: Config) -> None:
         CORS(
             app,
             origins=origins,
-            allow_headers=["Content-Type", "If-None-Match", "x-api-key", "X-Request-Id"],
+            allow_headers=["Content-Type", "If-Match", "If-None-Match", "x-api-key",
+                           "X-Request-Id"],
             expose_headers=["ETag", "X-Request-Id", "Retry-After", "RateLimit-Limit",
                             "RateLimit-Remaining", "RateLimit-Reset"],
             max_age=600,

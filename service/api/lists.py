@@ -207,7 +207,7 @@ def _answer(listed: _List[Any]) -> Response:
             return _stream([], listed.write(chain([versions], batches)))
     etag = etags.make(listed.schema, listed.list_states(versions))
     if etags.is_known(etag):
-        return etags.answer_known(etag)
+        return etags.answer_known(etag, weak=True)
     answered = _send(listed.write([versions]))
     answered.set_etag(etag, weak=True)
     return answered

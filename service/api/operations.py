@@ -5,6 +5,7 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.call import origin, store
 from service.api.context import now
+from service.api.etags import read_precondition
 from service.contract.fields import WHEN
 from service.contract.operations import OperationAnswer, OperationsQuery
 from service.errors import WrongStatus
@@ -70,6 +71,7 @@ def retry_operation(operation_id: str) -> Operation:
     200,
     OperationAnswer,
     400,
+    412,
     *ALWAYS,
     WrongStatus,
     example={"status": "cancelled", "nextAttemptAt": None, "endedAt": WHEN},
@@ -81,6 +83,7 @@ def cancel_operation(operation_id: str) -> Operation:
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
     and suspensions: request the opposite.
     """
-    operation = operations.cancel(store(), operation_id, now=now())
+    only_if = read_precondition()
+    operation = operations.cancel(store(), operation_id, only_if=only_if, now=now())
     record_change(operation)
     return operation

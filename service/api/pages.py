@@ -119,6 +119,6 @@ def _unless_known(answer: Response) -> Response:
     said = answer.data + answer.headers.get("Link", "").encode()
     etag = blake2b(said, digest_size=16).hexdigest()
     if etags.is_known(etag):
-        return etags.answer_known(etag)
+        return etags.answer_known(etag, weak=True)
     answer.set_etag(etag, weak=True)
     return answer
