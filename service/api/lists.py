@@ -37,13 +37,25 @@ class Versioned(Protocol[Found_co]):
 
     def versions(self) -> Iterator[list[bytes]]: ...
 
-    def decode_version(self, version: bytes) -> Mapping[str, Any]: ...
+    def short_versions(self, limit: int) -> bytes | None: ...
+
+    def split_versions(self, short: bytes, /) -> list[bytes]: ...
 
     def list_versions(self, wanted: Iterable[bytes]) -> Mapping[bytes, tuple[Found_co, bool]]: ...
 
 
+class VersionedInstances(Versioned[Found_co], Protocol[Found_co]):
+    """The same of instances."""
+
+    def list_version_nodes(self, short: bytes, /) -> set[str]: ...
+
+
 class Listed(Versioned[Found_co], pages.Paged[Found_co], Protocol[Found_co]):
     """All that a list can be made of."""
+
+
+class ListedInstances(VersionedInstances[Found_co], pages.Paged[Found_co], Protocol[Found_co]):
+    """All that a list of instances can be made of."""
 
 
 class NodesById(Protocol):
@@ -61,7 +73,7 @@ def answer(schema: type[Answer[Any]], collection: Listed[Document], listing: Lis
 
 def answer_instances(
     schema: type[Answer[Any]],
-    collection: Listed[Document],
+    collection: ListedInstances[Document],
     listing: Listing,
     nodes: NodesById,
 ) -> Response:
@@ -111,9 +123,9 @@ class _List(Generic[Document]):
         self._kind = schema.__name__
         self.kept = fragments.of(self._kind)
 
-    def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
+    def list_states(self, versions: bytes) -> Iterable[bytes]:
         """List the states of all that the answer is made of."""
-        return versions
+        return [versions]
 
     def write(self, batches: Iterable[list[bytes]]) -> Generator[bytes, None, None]:
         """Write the list in pieces of JSON."""
@@ -155,23 +167,19 @@ class _InstanceList(_List[Document]):
     def __init__(
         self,
         schema: type[Answer[Any]],
-        collection: Versioned[Document],
+        collection: VersionedInstances[Document],
         fragments: Fragments,
         nodes: NodesById,
     ) -> None:
         super().__init__(schema, collection, fragments)
+        self._list_nodes = collection.list_version_nodes
         self._nodes = nodes
         self._summaries: dict[str, bytes] = {}
 
-    def list_states(self, versions: list[bytes]) -> Iterable[bytes]:
+    def list_states(self, versions: bytes) -> Iterable[bytes]:
         """Take of nodes what is shown, as their revisions rise with each probe and deploy."""
-        fragments = map(self.kept.get, versions)
-        node_ids = {None if each is None else each.node_id for each in fragments}
-        if None in node_ids:
-            others = (version for version in versions if version not in self.kept)
-            node_ids.update(self.collection.decode_version(each)["node_id"] for each in others)
-        self._summarize({str(node_id) for node_id in node_ids if node_id is not None})
-        return chain(versions, self._summaries.values())
+        self._summarize(self._list_nodes(versions))
+        return chain([versions], self._summaries.values())
 
     def encode(self, document: Document) -> Fragment:
         """Write one instance, without its node."""
@@ -198,17 +206,14 @@ class _InstanceList(_List[Document]):
 
 
 def _answer(listed: _List[Any]) -> Response:
-    batches = listed.collection.versions()
-    versions: list[bytes] = []
-    for batch in batches:
-        versions += batch
-        if len(versions) > etags.LONGEST_LIST:
-            listed.keeps = False
-            return _stream([], listed.write(chain([versions], batches)))
+    versions = listed.collection.short_versions(etags.LONGEST_LIST)
+    if versions is None:
+        listed.keeps = False
+        return _stream([], listed.write(listed.collection.versions()))
     etag = etags.make(listed.schema, listed.list_states(versions))
     if etags.is_known(etag):
         return etags.answer_known(etag, weak=True)
-    answered = _send(listed.write([versions]))
+    answered = _send(listed.write([listed.collection.split_versions(versions)]))
     answered.set_etag(etag, weak=True)
     return answered
 

@@ -14,7 +14,7 @@ from service.errors import Conflict, NotFound, ServiceError, StoreFailure, Store
 from service.model.listing import Listing
 from service.store import pages, versions
 from service.store.revised import RevisedCollection
-from service.store.versions import Version
+from service.store.versions import Version, Versions
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 Self = TypeVar("Self")
@@ -180,6 +180,17 @@ class Collection(Generic[Document]):
             raise translate(exc) from exc
 
     @translated
+    def short_versions(self, limit: int) -> Versions | None:
+        """Read the same at once; None when there are more than `limit`."""
+        query = self._within({})
+        return versions.read_short(self._collection, query, self.version_fields, limit)
+
+    @staticmethod
+    def split_versions(short: Versions) -> list[Version]:
+        """Take versions apart that were read at once."""
+        return versions.split(short)
+
+    @translated
     def list_versions(self, wanted: Iterable[Version]) -> dict[Version, tuple[Document, bool]]:
         """Read the documents of these versions as they are now, and whether they are still those.
 
@@ -193,11 +204,6 @@ class Collection(Generic[Document]):
             for version, fields in decoded.items()
             if (document := by_id.get(fields["_id"])) is not None
         }
-
-    @staticmethod
-    def decode_version(version: Version) -> Mapping[str, Any]:
-        """Read the `version_fields` of a version."""
-        return versions.decode(version)
 
     @translated
     def list_by_ids(self, document_ids: Iterable[str]) -> list[Document]:

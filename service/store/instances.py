@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from service.errors import Conflict, NotFound, PortTaken
 from service.model.documents import Instance, Observed
 from service.model.lifecycle import InstanceState, instance_states_before
+from service.store import versions
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
     Collection,
@@ -19,7 +20,7 @@ from service.store.collection import (
     translated,
 )
 from service.store.transitions import GONE, TransitionLog
-from service.store.versions import LISTED
+from service.store.versions import LISTED, Versions
 
 INDEXES: Indexes = [
     # One document holds several ports, and no two documents of a node hold the same. Partial,
@@ -58,6 +59,11 @@ class Instances(Collection[Instance]):
     ) -> None:
         super().__init__(collection, only=only)
         self._moves = moves
+
+    @staticmethod
+    def list_version_nodes(short: Versions) -> set[str]:
+        """List the ids of the nodes of versions that were read at once."""
+        return versions.list_node_ids(short)
 
     @translated
     def find_by_reference(self, reference: str) -> Instance | None:

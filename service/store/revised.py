@@ -21,6 +21,9 @@ Changes = Mapping[str, Any] | list[Mapping[str, Any]]
 """What an update changes: operators, or the stages of a pipeline."""
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
+_BATCH = b"\x04firstBatch\0"
+"""How the batch begins in BSON. Nothing but its length is before it in an answer's cursor."""
+
 _RAISED = {"$add": [{"$ifNull": ["$revision", 0]}, 1]}
 
 
@@ -29,6 +32,7 @@ class RevisedCollection:
 
     def __init__(self, collection: MongoCollection[Json]) -> None:
         self._collection = collection
+        self.name = collection.name
         # Reading and deleting change no document that anybody can read afterwards.
         self.aggregate = collection.aggregate
         self.count_documents = collection.count_documents
@@ -47,6 +51,14 @@ class RevisedCollection:
     def find_raw(self, *query: Any, **options: Any) -> Cursor[RawBSONDocument]:
         """Find documents like `find`, and leave them as BSON."""
         return self._collection.with_options(codec_options=_RAW).find(*query, **options)
+
+    def find_batch(self, command: Json) -> bytes:
+        """Find documents with a bare command, which has all of them in one batch: a BSON array."""
+        reply: Any = self._collection.database.command(command, codec_options=_RAW)
+        cursor = bytes(reply["cursor"].raw)
+        begin = cursor.index(_BATCH) + len(_BATCH)
+        size = int.from_bytes(cursor[begin : begin + 4], "little")
+        return cursor[begin : begin + size]
 
     def insert_one(
         self, document: Json, *, session: ClientSession | None = None

@@ -5,6 +5,7 @@ each write, and read from an index that has all of it. Ids may be given again, a
 but not at the same time.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
@@ -12,17 +13,24 @@ from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions
+from pymongo.errors import AutoReconnect
 
 from service.store.revised import RevisedCollection
 
 Version = bytes
 """The version of a document, as BSON. Two that are equal are of one document in one state."""
 
+Versions = bytes
+"""Versions that were read at once, as a BSON array."""
+
 LISTED = [("created_at", 1), ("_id", 1), ("revision", 1)]
 """The end of each index that a list is read from."""
 
 BATCH = 2000
 """How many versions are read at a time: some hundred kilobytes."""
+
+_NODE_ID = re.compile(rb"\x02node_id\0.{4}([^\0]*)\0", re.DOTALL)
+"""A string of this name, with its length before it: how BSON writes it."""
 
 _TIMES = CodecOptions[dict[str, Any]](tz_aware=True)
 
@@ -38,6 +46,43 @@ def read(
     with closing(cursor):
         while batch := [bytes(document.raw) for document in islice(cursor, BATCH)]:
             yield batch
+
+
+def read_short(
+    collection: RevisedCollection, query: Mapping[str, Any], fields: tuple[str, ...], limit: int
+) -> Versions | None:
+    """Read the same at once, without an object for each; None when there are more than `limit`."""
+    command = {
+        "find": collection.name,
+        "filter": query,
+        "projection": dict.fromkeys(fields, 1),
+        "sort": dict(LISTED[:2]),
+        "limit": limit + 1,
+        "batchSize": limit + 1,
+        "singleBatch": True,
+    }
+    try:
+        batch = collection.find_batch(command)
+    except AutoReconnect:  # of commands pymongo itself repeats none, of reads all
+        batch = collection.find_batch(command)
+    # One too many has this number. It is looked for first, as taking all apart takes its time.
+    is_maybe_long = b"\x03%d\0" % limit in batch
+    return None if is_maybe_long and len(split(batch)) > limit else batch
+
+
+def split(versions: Versions) -> list[Version]:
+    """Take versions apart that were read at once."""
+    found, at, end = [], 4, len(versions) - 1
+    while at < end:
+        begin = versions.index(0, at) + 1  # after the kind of the element and its number
+        at = begin + int.from_bytes(versions[begin : begin + 4], "little")
+        found.append(versions[begin:at])
+    return found
+
+
+def list_node_ids(versions: Versions) -> set[str]:
+    """List the `node_id`s of versions of instances that were read at once."""
+    return {node_id.decode() for node_id in set(_NODE_ID.findall(versions))}
 
 
 def decode(version: Version) -> dict[str, Any]:

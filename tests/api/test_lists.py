@@ -231,7 +231,7 @@ def test_what_comes_twice_while_versions_are_read_is_listed_once(api, store, fil
     store.instances.update(filled[2], {"power": Power.STOPPED})
     newer = next(store.instances.versions())[2]
     twice = [*versions[:3], newer, *versions[3:]]
-    monkeypatch.setattr(store.instances, "versions", lambda: iter([twice]))
+    monkeypatch.setattr(store.instances, "split_versions", lambda _: twice)
 
     assert filled == [each["Id"] for each in ask(api).json]
 
@@ -316,9 +316,38 @@ def test_a_database_that_is_away_before_the_first_byte_is_a_503(api, store, monk
     def fail(*arguments, **options):
         raise AutoReconnect
 
-    monkeypatch.setattr(store.instances._collection, "find_raw", fail)
+    monkeypatch.setattr(store.instances._collection, "find_batch", fail)
 
     assert (503, "database_unavailable", []) == told(api.get(LIST))
+
+
+def test_a_read_that_a_failover_cuts_off_is_repeated(api, store, filled, monkeypatch):
+    """Nobody sees it, as with every other read."""
+    find_batch, calls = store.instances._collection.find_batch, []
+
+    def fail_once(command):
+        calls.append(command)
+        if len(calls) == 1:
+            raise AutoReconnect
+        return find_batch(command)
+
+    monkeypatch.setattr(store.instances._collection, "find_batch", fail_once)
+
+    assert filled == [each["Id"] for each in ask(api).json]
+
+
+@pytest.mark.usefixtures("filled")
+def test_versions_are_the_same_read_at_once_or_one_by_one(store):
+    """Both are of the same index; only their form differs."""
+    [one_by_one] = list(store.instances.versions())
+    count = len(one_by_one)
+    at_once = store.instances.short_versions(count)
+
+    assert one_by_one == store.instances.split_versions(at_once)
+    assert None is store.instances.short_versions(count - 1)
+    assert {each["node_id"] for each in store.instances.all()} == (
+        store.instances.list_version_nodes(at_once)
+    )
 
 
 def test_the_cache_has_a_bound():
