@@ -22,7 +22,7 @@ from service.store.collection import Session
 _DIALED = ("address", "port", "tls", "secret", "trusted_address")
 """The fields that say how a node is called."""
 
-_SHOWN = ("name", "address", "port")
+_SHOWN = ("name", "address", "port", "public_address")
 """Those that instances' answers have, from a cache."""
 
 

@@ -91,6 +91,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         cpu_overallocate=cpu_over,
         allow_same_engine=order.get("allow_same_engine", False),
         memory_from_engine=from_engine,
+        public_address=order.get("public_address"),
         capacity=Capacity(
             memory_mib=stretch(memory_mib, memory_over or 0),
             cpu_milli=stretch(find_capacity_milli(processor), cpu_over),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from flask import Request, g
 
+from service import keys
 from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
@@ -98,6 +99,11 @@ def caller() -> Key:
     if key is None:
         raise Unauthorized("This needs an API key.")
     return key
+
+
+def is_owner() -> bool:
+    """Return whether the current request's key is for somebody who owns instances."""
+    return keys.access_of(caller()).is_of_owner
 
 
 def store() -> Store:

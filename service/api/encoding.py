@@ -33,14 +33,15 @@ def encode(body: Any) -> bytes:
     return orjson.dumps(body, option=_OPTIONS)
 
 
-def encode_around(schema: type[Answer[Source]], source: Source, name: str) -> tuple[bytes, bytes]:
-    """Write an answer, but for the value of the field `name`: what is before that and after it.
+def encode_around(schema: type[Answer[Source]], source: Source, *names: str) -> tuple[bytes, bytes]:
+    """Write an answer, but for these fields, which follow one another: what is before and after.
 
-    It is neither the first field nor the last.
+    They are neither the first field nor the last. What is before ends where the first one's value
+    begins.
     """
     shaped = schema.shape(source)
-    names = list(shaped)
-    at = names.index(name)
-    before = encode({each: shaped[each] for each in names[:at]})
-    after = encode({each: shaped[each] for each in names[at + 1 :]})
-    return before[:-1] + b"," + encode(name) + b":", b"," + after[1:]
+    every = list(shaped)
+    at = every.index(names[0])
+    before = encode({each: shaped[each] for each in every[:at]})
+    after = encode({each: shaped[each] for each in every[at + len(names) :]})
+    return before[:-1] + b"," + encode(names[0]) + b":", b"," + after[1:]

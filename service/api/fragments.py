@@ -20,6 +20,8 @@ class Fragment(NamedTuple):
     node_id: str | None
     head: bytes
     tail: bytes
+    port: int = 0
+    """Of an instance: what is connected to, on its node."""
 
 
 class Fragments:

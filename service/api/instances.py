@@ -8,7 +8,7 @@ from service import instances, keys, listings, operations
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import caller, origin, store
+from service.api.call import caller, is_owner, origin, store
 from service.api.context import app_context
 from service.api.waiting import calling_a_node, wait_for
 from service.contract.base import WaitQuery
@@ -59,6 +59,7 @@ def list_instances(listing: Listing) -> Response:
         store().instances,
         listings.find_references(store(), listing),
         store().nodes,
+        for_owner=is_owner(),
     )
 
 
@@ -118,7 +119,7 @@ def deploy_instance(order: Order, wait: float | None) -> TakenOn:
         store(),
         order,
         allow_any_image=app_context().config.allow_any_image,
-        may_edit_all=not keys.access_of(caller()).is_of_owner,
+        may_edit_all=not is_owner(),
         origin=origin(),
     )
     record_change(instance)
@@ -276,7 +277,13 @@ def _add_known_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
 
 
 def _join(documents: list[Instance], nodes: Mapping[str, Node]) -> list[InstanceOnNode]:
+    for_owner = is_owner()
     return [
-        {**document, "node": nodes.get(document["node_id"]), "operation_id": None}
+        {
+            **document,
+            "node": nodes.get(document["node_id"]),
+            "operation_id": None,
+            "for_owner": for_owner,
+        }
         for document in documents
     ]

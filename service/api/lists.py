@@ -21,12 +21,18 @@ from service.contract.answers import Answer
 from service.contract.instances import summarize
 from service.model.documents import Node
 from service.model.listing import Listing
+from service.model.public_addresses import find_host, print_endpoint
 
 STREAMED_ABOVE = 2 * 2**20
 """Bytes. A shorter answer is sent whole, with its length."""
 
 _CHUNK = 250
 """How many documents are encoded and sent at a time."""
+
+_CONNECT = b',"connect":'
+
+Hide = Callable[[Any], Any]
+"""Takes from a document what its reader may not see."""
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 Found_co = TypeVar("Found_co", bound=Mapping[str, Any], covariant=True)
@@ -64,11 +70,21 @@ class NodesById(Protocol):
     def list_by_ids(self, document_ids: Iterable[str]) -> list[Node]: ...
 
 
-def answer(schema: type[Answer[Any]], collection: Listed[Document], listing: Listing) -> Response:
-    """Answer the list of the documents that may be seen and are asked for, unless it is known."""
+def answer(
+    schema: type[Answer[Any]],
+    collection: Listed[Document],
+    listing: Listing,
+    *,
+    hide: Hide | None = None,
+) -> Response:
+    """Answer the list of the documents that may be seen and are asked for, unless it is known.
+
+    `hide` takes from each what the caller may not see.
+    """
     if not listing.is_whole:
-        return _answer_part(pages.read(schema, collection, listing))
-    return _answer(_List(schema, collection, app_context().fragments))
+        join = list if hide is None else partial(map, hide)
+        return _answer_part(pages.read(schema, collection, listing, join=join))
+    return _answer(_List(schema, collection, app_context().fragments, hide))
 
 
 def answer_instances(
@@ -76,13 +92,14 @@ def answer_instances(
     collection: ListedInstances[Document],
     listing: Listing,
     nodes: NodesById,
+    *,
+    for_owner: bool,
 ) -> Response:
-    """Answer the same of instances, each with its node."""
+    """Answer the same of instances, each with its node, as who owns instances sees it or all."""
     if not listing.is_whole:
-        return _answer_part(
-            pages.read(schema, collection, listing, join=partial(_add_nodes, nodes))
-        )
-    return _answer(_InstanceList(schema, collection, app_context().fragments, nodes))
+        join = partial(_add_nodes, nodes, for_owner)
+        return _answer_part(pages.read(schema, collection, listing, join=join))
+    return _answer(_InstanceList(schema, collection, app_context().fragments, nodes, for_owner))
 
 
 def answer_shown(
@@ -95,11 +112,16 @@ def answer_shown(
     return _answer_part(pages.read(schema, collection, listing, may_show=may_show))
 
 
-def _add_nodes(nodes: NodesById, documents: list[Any]) -> list[dict[str, Any]]:
+def _add_nodes(nodes: NodesById, for_owner: bool, documents: list[Any]) -> list[dict[str, Any]]:
     wanted = {document["node_id"] for document in documents}
     by_id = {node["_id"]: node for node in nodes.list_by_ids(wanted)}
     return [
-        {**document, "node": by_id.get(document["node_id"]), "operation_id": None}
+        {
+            **document,
+            "node": by_id.get(document["node_id"]),
+            "operation_id": None,
+            "for_owner": for_owner,
+        }
         for document in documents
     ]
 
@@ -112,7 +134,11 @@ class _List(Generic[Document]):
     """One answer in the making."""
 
     def __init__(
-        self, schema: type[Answer[Any]], collection: Versioned[Document], fragments: Fragments
+        self,
+        schema: type[Answer[Any]],
+        collection: Versioned[Document],
+        fragments: Fragments,
+        hide: Hide | None = None,
     ) -> None:
         self.schema = schema
         self.collection = collection
@@ -120,12 +146,13 @@ class _List(Generic[Document]):
         """Whether what is encoded is kept. A list that is too long would drive out all others."""
 
         self._fragments = fragments
-        self._kind = schema.__name__
+        self._hide = hide
+        self._kind = schema.__name__ if hide is None else f"{schema.__name__} {hide.__name__}"
         self.kept = fragments.of(self._kind)
 
     def list_states(self, versions: bytes) -> Iterable[bytes]:
         """List the states of all that the answer is made of."""
-        return [versions]
+        return [versions, self._kind.encode()]
 
     def write(self, batches: Iterable[list[bytes]]) -> Generator[bytes, None, None]:
         """Write the list in pieces of JSON."""
@@ -144,7 +171,8 @@ class _List(Generic[Document]):
 
     def encode(self, document: Document) -> Fragment:
         """Write one document."""
-        return Fragment(document["_id"], None, encode(self.schema.shape(document)), b"")
+        shown = document if self._hide is None else self._hide(document)
+        return Fragment(document["_id"], None, encode(self.schema.shape(shown)), b"")
 
     def join(self, fragment: Fragment) -> bytes:
         """Write the whole answer of one document."""
@@ -170,27 +198,33 @@ class _InstanceList(_List[Document]):
         collection: VersionedInstances[Document],
         fragments: Fragments,
         nodes: NodesById,
+        for_owner: bool,
     ) -> None:
         super().__init__(schema, collection, fragments)
+        self._for_owner = for_owner
         self._list_nodes = collection.list_version_nodes
         self._nodes = nodes
         self._summaries: dict[str, bytes] = {}
+        self._hosts: dict[str, str | None] = {}
 
     def list_states(self, versions: bytes) -> Iterable[bytes]:
         """Take of nodes what is shown, as their revisions rise with each probe and deploy."""
         self._summarize(self._list_nodes(versions))
-        return chain([versions], self._summaries.values())
+        hosts = (str(host).encode() for host in self._hosts.values())
+        return chain([versions], self._summaries.values(), hosts)
 
     def encode(self, document: Document) -> Fragment:
-        """Write one instance, without its node."""
+        """Write one instance, without what its node says."""
         source = {**document, "node": None, "operation_id": None}
-        head, tail = encode_around(self.schema, source, "Node")
-        return Fragment(document["_id"], document["node_id"], head, tail)
+        head, tail = encode_around(self.schema, source, "Node", "connect")
+        return Fragment(document["_id"], document["node_id"], head, tail, document["primary_port"])
 
     def join(self, fragment: Fragment) -> bytes:
         """Write one instance with its node."""
         node_id = str(fragment.node_id)
-        return fragment.head + self._summaries[node_id] + fragment.tail
+        host = self._hosts[node_id]
+        connect = encode(host and print_endpoint(host, fragment.port))
+        return b"".join((fragment.head, self._summaries[node_id], _CONNECT, connect, fragment.tail))
 
     def _read(self, versions: list[bytes]) -> list[Fragment]:
         fragments = super()._read(versions)
@@ -202,7 +236,10 @@ class _InstanceList(_List[Document]):
         if wanted:
             by_id = {node["_id"]: node for node in self._nodes.list_by_ids(wanted)}
             for node_id in wanted:
-                self._summaries[node_id] = encode(summarize(by_id.get(node_id), node_id))
+                node = by_id.get(node_id)
+                summary = summarize(node, node_id, for_owner=self._for_owner)
+                self._summaries[node_id] = encode(summary)
+                self._hosts[node_id] = find_host(node) if node else None
 
 
 def _answer(listed: _List[Any]) -> Response:

@@ -6,7 +6,7 @@ from service import drift, enrolment, nodes
 from service.api import lists
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import origin, store
+from service.api.call import is_owner, origin, store
 from service.api.context import app_context, now
 from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
@@ -21,6 +21,7 @@ from service.contract.nodes import (
     NewNode,
     NodeAnswer,
     NodeRef,
+    hide_management,
 )
 from service.contract.tls import NodeTls
 from service.errors import NodeExists, NodeFailure, NodeNotEmpty, NodeOffline
@@ -40,8 +41,13 @@ blueprint = Blueprint(
 @blueprint.arguments(NodesQuery, location="query")
 @blueprint.answers(200, NodeAnswer, 400, *ALWAYS, many=True, etag=True, description="All nodes.")
 def list_nodes(listing: Listing) -> Response:
-    """List all nodes, with what their last probe found."""
-    return lists.answer(NodeAnswer, store().nodes, listing)
+    """List all nodes, with what their last probe found.
+
+    Keys limited to a user or to instances see neither where nodes are called nor what ails them.
+    """
+    return lists.answer(
+        NodeAnswer, store().nodes, listing, hide=hide_management if is_owner() else None
+    )
 
 
 @blueprint.post("/create")

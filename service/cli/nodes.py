@@ -68,6 +68,11 @@ def _read_tls(options: dict[str, Any]) -> dict[str, str]:
     help="GB, or with a unit; what the node may give away. Default for docker and process: "
     "what the engine has.",
 )
+@click.option(
+    "--public-address",
+    "publicAddress",
+    help="Host name or address that players connect to. Default: --address, if that is public.",
+)
 @click.option("--disk", help="GB.")
 @click.option("--processor", help="Its processor, as you call it.")
 @click.option(

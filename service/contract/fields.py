@@ -13,6 +13,7 @@ import marshmallow as ma
 import orjson
 
 from service.model import labelling, ports, quantities
+from service.model.public_addresses import parse_host
 
 MAX_TEXT = 4096
 
@@ -235,6 +236,21 @@ def as_text(*, empty: bool = False, **options: Any) -> Parsed:
 def port(**options: Any) -> Parsed:
     """Make a field for one port; loads an int."""
     return Parsed(_parse_port, types=("string", "integer"), **options)
+
+
+def public_address() -> Parsed:
+    """Make a field for what a node's instances are reached at; loads a host without brackets."""
+    return Parsed(
+        parse_host,
+        types=("string",),
+        data_key="publicAddress",
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "Host name or IP address that players connect to; if absent, `address` "
+            "where that is a public one.",
+        },
+    )
 
 
 def seconds(*, longest: int, **options: Any) -> Parsed:

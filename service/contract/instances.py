@@ -1,6 +1,6 @@
 """Instances on the wire."""
 
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 import marshmallow as ma
 
@@ -11,6 +11,7 @@ from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
 from service.model.orders import Deletion, Removal
 from service.model.ports import print_map
+from service.model.public_addresses import find_host, print_endpoint
 from service.model.quantities import print_cores
 
 
@@ -85,6 +86,7 @@ class InstanceOnNode(Instance):
 
     node: Node | None  # None: it was forgotten between two reads of a list
     operation_id: str | None  # of what carries a change out
+    for_owner: NotRequired[bool]  # whether the key is for somebody who has instances
 
 
 class PrintedLines(TypedDict):
@@ -99,23 +101,40 @@ class NodeSummary(Answer[Node]):
 
     id = answers.text(fields.NODE_ID, of="_id")
     name = answers.text("local")
-    address = answers.text("unix:///var/run/docker.sock")
+    address = answers.text(
+        "unix:///var/run/docker.sock",
+        null=True,
+        description="For keys limited to a user or to instances, what players connect to, if that "
+        "is known.",
+    )
     port = answers.integer(None, null=True)
     status = answers.choice(NodeStatus, "Online")
 
 
-def summarize(node: Node | None, node_id: str) -> Json:
-    """Shape the node of an instance; None: it was forgotten a moment ago."""
-    return NodeSummary.shape(node or _forgotten(node_id))
+def summarize(node: Node | None, node_id: str, *, for_owner: bool | None = False) -> Json:
+    """Shape the node of an instance; None: it was forgotten a moment ago.
+
+    Who owns instances sees what players connect to instead of where the node is called.
+    """
+    return NodeSummary.shape(_find_summary(node, node_id, for_owner=for_owner))
 
 
-def _forgotten(node_id: str) -> Node:
-    summary = {"name": "", "address": "", "port": None, "status": NodeStatus.OFFLINE}
-    return cast("Node", {"_id": node_id, **summary})
+def _find_summary(node: Node | None, node_id: str, *, for_owner: bool | None) -> Node:
+    if node is None:
+        summary = {"name": "", "address": "", "port": None, "status": NodeStatus.OFFLINE}
+        return cast("Node", {"_id": node_id, **summary})
+    if for_owner:
+        return cast("Node", {**node, "address": find_host(node), "port": None})
+    return node
 
 
 def _find_node(instance: InstanceOnNode) -> Node:
-    return instance["node"] or _forgotten(instance["node_id"])
+    return _find_summary(instance["node"], instance["node_id"], for_owner=instance.get("for_owner"))
+
+
+def _find_endpoint(instance: InstanceOnNode) -> str | None:
+    host = find_host(instance["node"]) if instance["node"] else None
+    return host and print_endpoint(host, instance["primary_port"])
 
 
 def _expose_ports(instance: Instance) -> Json:
@@ -152,6 +171,14 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     Name = answers.text("my first", of="name")
     User = answers.text(fields.USER_ID, of="user_id", description="The owner's `userId`.")
     Node = answers.nested(NodeSummary, of=_find_node, audited=False)
+    connect = answers.text(
+        "play.example.org:25565",
+        of=_find_endpoint,
+        null=True,
+        audited=False,
+        description="What a player types: the node's `publicAddress`, or its address where that is "
+        "a public one, and the primary host port.",
+    )
     Image = answers.text(images.CONTAINER_IMAGE, of="image", description="The container image.")
     ImageName = answers.text(fields.IMAGE, of="image_name")
     AltImages = answers.texts([images.CONTAINER_IMAGE], of="alt_images")

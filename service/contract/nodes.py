@@ -17,6 +17,7 @@ from service.model.driver_traits import OFFERED, SKYPORTD, Traits, traits_of
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
 from service.model.orders import NodeChanges, NodeOrder
+from service.model.public_addresses import find_host
 from service.model.quantities import print_cores
 
 _TEXTS = ("tags", "ram", "disk", "processor", "address")
@@ -57,6 +58,7 @@ class NodeFields(ma.Schema):
         sample="node1.example.org",
     )
     port = fields.port(allow_none=True, load_default=None, metadata={"sample": "3002"})
+    public_address = fields.public_address()
     memory_overallocate = fields.percent(
         data_key="memoryOverallocate",
         allow_none=True,
@@ -199,6 +201,27 @@ def _print_cores(milli: int | None) -> float | None:
     return None if milli is None else print_cores(milli)
 
 
+class ShownNode(Node):
+    """A node as one key sees it."""
+
+    for_owner: bool  # whether the key is for somebody who has instances: see `hide_management`
+
+
+def hide_management(node: Node) -> ShownNode:
+    """Take from a node what is for those who run the panel: its address, and its troubles."""
+    return {
+        **node,
+        "address": find_host(node) or "",
+        "port": None,
+        "probe_error": None,
+        "for_owner": True,
+    }
+
+
+def _list_warnings(node: Node) -> list[str]:
+    return [] if node.get("for_owner") else list_warnings(node)
+
+
 class NodeAnswer(Answer[Node]):
     """A node. Never with its keys or certificates."""
 
@@ -210,7 +233,19 @@ class NodeAnswer(Answer[Node]):
     ram = answers.text("32")
     disk = answers.text("500")
     processor = answers.text("Ryzen 7")
-    address = answers.text("unix:///var/run/docker.sock")
+    address = answers.text(
+        "unix:///var/run/docker.sock",
+        of=lambda node: (node["address"] or None) if node.get("for_owner") else node["address"],
+        null=True,
+        description="Where it is called. For keys limited to a user or to instances, what players "
+        "connect to, if that is known.",
+    )
+    publicAddress = answers.text(
+        "play.example.org",
+        of="public_address",
+        null=True,
+        description="What players connect to, where somebody said it.",
+    )
     port = answers.integer(None, null=True)
     driver = answers.text("docker")
     tls = answers.flag(
@@ -257,7 +292,7 @@ class NodeAnswer(Answer[Node]):
     )
     warnings = answers.texts(
         [],
-        of=list_warnings,
+        of=_list_warnings,
         description="What is not limited because it cannot be read, what is promised beyond its "
         "limit, and another node of the same engine.",
     )

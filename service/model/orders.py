@@ -88,6 +88,7 @@ class NodeOrder(TypedDict):
     processor: NotRequired[str]
     address: NotRequired[str]
     port: NotRequired[int | None]
+    public_address: NotRequired[str]  # what players connect to
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
@@ -107,6 +108,7 @@ class NodeChanges(LabellingChanges, total=False):
     processor: str
     address: str
     port: int | None
+    public_address: str | None
     memory_overallocate: int | None
     cpu_overallocate: int | None
 

@@ -45,7 +45,7 @@ def import_image(fields: dict[str, Any]) -> Image:
 
 @blueprint.get("/images/<id:image_id>")
 @blueprint.needs("images:read")
-@blueprint.answers(200, ImageAnswer, *ALWAYS, 404, description="The image.")
+@blueprint.answers(200, ImageAnswer, *ALWAYS, 404, etag=True, description="The image.")
 def get_image(image_id: str) -> Image:
     """Get one image, by id or by name."""
     return store().images.get_by_reference(image_id)

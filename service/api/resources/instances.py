@@ -4,7 +4,7 @@ from service import instances, operations
 from service.api.accepted import Accepted
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import origin, store
+from service.api.call import is_owner, origin, store
 from service.api.context import app_context
 from service.api.instances import blueprint
 from service.api.waiting import wait_for
@@ -39,7 +39,11 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
     `node_offline` when the node is down and `queue` is not true.
     """
     instance, operation = instances.deploy(
-        store(), order, allow_any_image=app_context().config.allow_any_image, origin=origin()
+        store(),
+        order,
+        allow_any_image=app_context().config.allow_any_image,
+        may_edit_all=not is_owner(),
+        origin=origin(),
     )
     record_change(instance)
     ended = wait_for(operation, wait or 0)
@@ -91,4 +95,5 @@ def _add_node(instance: Instance, operation_id: str | None) -> InstanceOnNode:
         **instance,
         "node": nodes.get(instance["node_id"]),
         "operation_id": operation_id,
+        "for_owner": is_owner(),
     }

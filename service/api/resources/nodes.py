@@ -3,7 +3,7 @@
 from service import node_edits, nodes
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import store
+from service.api.call import is_owner, store
 from service.api.context import app_context, now
 from service.api.nodes import add, blueprint
 from service.api.waiting import calling_a_node
@@ -16,6 +16,7 @@ from service.contract.nodes import (
     ForceQuery,
     NewNode,
     NodeAnswer,
+    hide_management,
 )
 from service.model.documents import Node
 from service.model.orders import NodeChanges, NodeOrder
@@ -44,10 +45,11 @@ def add_node(order: NodeOrder) -> NewNode:
 
 @blueprint.get("/<id:node_id>")
 @blueprint.needs("nodes:read")
-@blueprint.answers(200, NodeAnswer, 400, *ALWAYS, 404, description="The node.")
+@blueprint.answers(200, NodeAnswer, 400, *ALWAYS, 404, etag=True, description="The node.")
 def get_node(node_id: str) -> Node:
     """Get one node, by id or by name. 400 with the code `ambiguous_name` for that of several."""
-    return store().nodes.get_by_reference(node_id)
+    node = store().nodes.get_by_reference(node_id)
+    return hide_management(node) if is_owner() else node
 
 
 @blueprint.patch("/<id:node_id>")

@@ -37,7 +37,7 @@ def add_user(order: NewUser) -> User:
 
 @blueprint.get("/users/<id:user_id>")
 @blueprint.needs("users:read")
-@blueprint.answers(200, UserAnswer, *ALWAYS, 404, description="The user.")
+@blueprint.answers(200, UserAnswer, *ALWAYS, 404, etag=True, description="The user.")
 def get_user(user_id: str) -> User:
     """Get one user by id."""
     return store().users.get(user_id)

@@ -96,7 +96,7 @@ def test_bad_changes_are_a_400(api, store, field, bad):
     assert before == store.keys.get(key_id)
 
 
-@pytest.mark.parametrize("until", [None, in_days(9)])
+@pytest.mark.parametrize("until", [None, in_days(9)], ids=["never", "later"])
 def test_a_key_does_not_outlive_the_one_that_changes_it(api, store, until):
     """
     Itself neither: 403, and nothing is stored. Sooner is allowed.
