@@ -257,7 +257,7 @@ class Blueprint(flask_smorest.Blueprint):
                 if isinstance(found, Accepted) and accepted is not None:
                     return found.answer(accepted)
                 if status == NO_CONTENT:
-                    return Response(status=NO_CONTENT)
+                    return _empty_answer()
                 shaped = [shape(item) for item in found] if many else shape(found)
                 answered = json_answer(shaped, status)
                 if location is not None:
@@ -291,6 +291,12 @@ class Blueprint(flask_smorest.Blueprint):
             return described
 
         return decorate
+
+
+def _empty_answer() -> Response:
+    answer = Response(status=NO_CONTENT)
+    del answer.headers["Content-Type"]  # of nothing
+    return answer
 
 
 def _locate(pattern: str, document: Mapping[str, object]) -> str:

@@ -60,9 +60,8 @@ class Images(Collection[Image]):
         What is counted about it stays.
         """
         try:
-            self._collection.update_one(
-                {"_id": image["_id"]}, {"$set": dict(image)}, session=session
-            )
+            changes = {name: value for name, value in image.items() if name != "revision"}
+            self._collection.update_one({"_id": image["_id"]}, {"$set": changes}, session=session)
         except DuplicateKeyError as exc:
             raise self._conflict(exc) from exc
 
