@@ -64,7 +64,7 @@ def register(app: Flask, config: Config) -> Api:
     """Give the app its endpoints: paths, documentation, authentication and errors."""
     app.json = OrjsonProvider(app)
     app.url_map.strict_slashes = False
-    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["default"] = IdConverter
     api = Api(app)
     api.register_converter(IdConverter, lambda _: {"type": "string", "minLength": 1})
     api.spec.components.security_scheme(

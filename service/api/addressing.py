@@ -8,7 +8,7 @@ their 404 and 405."""
 
 
 class IdConverter(BaseConverter):
-    """An id, or a name: `<id:node_id>`. What is named like a path of the reference has its id."""
+    """An id, or a name, in a path. What is called like a path of the reference has its id."""
 
     regex = rf"(?!(?:{'|'.join(RESERVED)})$)[^/]+"
     part_isolating = True

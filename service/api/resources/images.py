@@ -43,7 +43,7 @@ def import_image(fields: dict[str, Any]) -> Image:
     return _changed(images.put(store(), fields, trusted=False, now=now()))
 
 
-@blueprint.get("/images/<id:image_id>")
+@blueprint.get("/images/<image_id>")
 @blueprint.needs("images:read")
 @blueprint.answers(200, ImageAnswer, *ALWAYS, 404, etag=True, description="The image.")
 def get_image(image_id: str) -> Image:
@@ -51,7 +51,7 @@ def get_image(image_id: str) -> Image:
     return store().images.get_by_reference(image_id)
 
 
-@blueprint.get("/images/<id:image_id>/export")
+@blueprint.get("/images/<image_id>/export")
 @blueprint.needs("images:read")
 @blueprint.answers(200, ImageFileAnswer, *ALWAYS, 404, description="The image document.")
 def export_image(image_id: str) -> Image:
@@ -63,7 +63,7 @@ def export_image(image_id: str) -> Image:
     return store().images.get_by_reference(image_id)
 
 
-@blueprint.put("/images/<id:image_id>")
+@blueprint.put("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
 @blueprint.arguments(CreateImage)
 @blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
@@ -75,7 +75,7 @@ def replace_image(fields: dict[str, Any], image_id: str) -> Image:
     return _changed(images.change(store(), image_id, lambda _: fields, now=now()))
 
 
-@blueprint.patch("/images/<id:image_id>")
+@blueprint.patch("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
 @blueprint.arguments(EditImage)
 @blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
@@ -88,7 +88,7 @@ def edit_image(patch: Json, image_id: str) -> Image:
     return _changed(images.change(store(), image_id, make, now=now()))
 
 
-@blueprint.delete("/images/<id:image_id>")
+@blueprint.delete("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
 @blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The image is gone.")
 def delete_image(image_id: str) -> None:

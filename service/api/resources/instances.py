@@ -53,7 +53,7 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
     return answered if ended["status"] in ENDED else Accepted(operation["_id"], answered)
 
 
-@blueprint.get("/instances/<id:instance_id>")
+@blueprint.get("/instances/<instance_id>")
 @blueprint.needs("instances:read")
 @blueprint.answers(200, InstanceAnswer, *ALWAYS, 404, description="The instance.")
 def get_instance(instance_id: str) -> InstanceOnNode:
@@ -61,7 +61,7 @@ def get_instance(instance_id: str) -> InstanceOnNode:
     return _add_node(store().instances.get_by_reference(instance_id), None)
 
 
-@blueprint.delete("/instances/<id:instance_id>")
+@blueprint.delete("/instances/<instance_id>")
 @blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(RemovalQuery, location="query")
 @blueprint.answers(

@@ -12,7 +12,7 @@ from service.model.documents import Key
 from service.model.orders import KeyChanges
 
 
-@blueprint.get("/<id:key_id>")
+@blueprint.get("/<key_id>")
 @blueprint.needs("keys:read")
 @blueprint.answers(200, KeyAnswer, *ALWAYS, 404, description="The key, without its value.")
 def get_key(key_id: str) -> Key:
@@ -20,7 +20,7 @@ def get_key(key_id: str) -> Key:
     return keys.get_covered(store(), caller(), key_id)
 
 
-@blueprint.patch("/<id:key_id>")
+@blueprint.patch("/<key_id>")
 @blueprint.needs("keys:write", changes="key")
 @blueprint.arguments(EditKey)
 @blueprint.answers(200, KeyAnswer, *WITH_BODY, *ALWAYS, 404, description="The key, as it is now.")

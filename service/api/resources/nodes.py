@@ -43,7 +43,7 @@ def add_node(order: NodeOrder) -> NewNode:
     return add(order)
 
 
-@blueprint.get("/<id:node_id>")
+@blueprint.get("/<node_id>")
 @blueprint.needs("nodes:read")
 @blueprint.answers(200, NodeAnswer, 400, *ALWAYS, 404, etag=True, description="The node.")
 def get_node(node_id: str) -> Node:
@@ -52,7 +52,7 @@ def get_node(node_id: str) -> Node:
     return hide_management(node) if is_owner() else node
 
 
-@blueprint.patch("/<id:node_id>")
+@blueprint.patch("/<node_id>")
 @blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(EditNode)
 @blueprint.answers(
@@ -80,7 +80,7 @@ def edit_node(changes: NodeChanges, node_id: str) -> Node:
     return node
 
 
-@blueprint.delete("/<id:node_id>")
+@blueprint.delete("/<node_id>")
 @blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(ForceQuery, location="query")
 @blueprint.answers(NO_CONTENT, NoContent, 400, *ALWAYS, 404, 409, description="The node is gone.")

@@ -35,7 +35,7 @@ def add_user(order: NewUser) -> User:
     return user
 
 
-@blueprint.get("/users/<id:user_id>")
+@blueprint.get("/users/<user_id>")
 @blueprint.needs("users:read")
 @blueprint.answers(200, UserAnswer, *ALWAYS, 404, etag=True, description="The user.")
 def get_user(user_id: str) -> User:
@@ -43,7 +43,7 @@ def get_user(user_id: str) -> User:
     return store().users.get(user_id)
 
 
-@blueprint.patch("/users/<id:user_id>")
+@blueprint.patch("/users/<user_id>")
 @blueprint.needs("users:write", changes="user")
 @blueprint.arguments(EditUser)
 @blueprint.answers(
@@ -68,7 +68,7 @@ def edit_user(changes: UserChanges, user_id: str) -> User:
     return user
 
 
-@blueprint.delete("/users/<id:user_id>")
+@blueprint.delete("/users/<user_id>")
 @blueprint.needs("users:write", changes="user")
 @blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The user is gone.")
 def remove_user(user_id: str) -> None:
