@@ -285,7 +285,8 @@ class Blueprint(flask_smorest.Blueprint):
                 described = self.alt_response(
                     304, description="As in the answer with this ETag.", headers=_ETAG
                 )(described)
-            vars(described)["errors"] = errors  # until the route is added, with its example
+            # Until the route is added, with its examples. No endpoint takes any parameter.
+            vars(described)["errors"] = tuple(dict.fromkeys((400, *errors)))
             if 412 in errors:
                 described = self.doc(parameters=[_IF_MATCH])(described)
             return described

@@ -105,7 +105,7 @@ def _make_invalid(rule: str, schemas: dict[str, type[ma.Schema]], *, is_unknown:
         for name, field in schema().load_fields.items():
             if problems := schema().validate({field.data_key or name: wrong}):
                 return _name_field(problems)
-    return {}
+    return _name_field({"pretty": ["Unknown parameter. This takes none."]})
 
 
 def _make_unknown(rule: str) -> Json:

@@ -39,7 +39,7 @@ OF_NODES = {"node_offline", "node_failure", "node_refused", "node_unreachable", 
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 # Ids and ports are checked against what exists, which no schema can tell.
-expected-statuses = ["2xx", 302, 400, 409]
+expected-statuses = ["2xx", 302, 400, 404, 409]
 """
 
 
