@@ -22,7 +22,7 @@ def get_key(key_id: str) -> Key:
 
 @blueprint.patch("/<key_id>")
 @blueprint.needs("keys:write", changes="key")
-@blueprint.arguments(EditKey)
+@blueprint.arguments(EditKey, required=False)
 @blueprint.answers(200, KeyAnswer, *WITH_BODY, *ALWAYS, 404, description="The key, as it is now.")
 def edit_key(changes: KeyChanges, key_id: str) -> Key:
     """Change an API key's name, or when it expires. Its rights stay: make another for other ones.

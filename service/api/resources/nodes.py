@@ -54,7 +54,7 @@ def get_node(node_id: str) -> Node:
 
 @blueprint.patch("/<node_id>")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(EditNode)
+@blueprint.arguments(EditNode, required=False)
 @blueprint.answers(
     200,
     NodeAnswer,

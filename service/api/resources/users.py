@@ -45,7 +45,7 @@ def get_user(user_id: str) -> User:
 
 @blueprint.patch("/users/<user_id>")
 @blueprint.needs("users:write", changes="user")
-@blueprint.arguments(EditUser)
+@blueprint.arguments(EditUser, required=False)
 @blueprint.answers(
     200,
     UserAnswer,
