@@ -22,7 +22,7 @@ INFO = {
 Requests with a lock need an API key in the header `x-api-key`: press **Authorize**. Every error is
 `{"error": "<sentence>", "code": "<snake_case>", "details": {...}}`; a 400 names the fields.
 
-The examples work as they are on a new installation (`skyquay up`). On this page the ids of
+The examples work as they are on a new installation (`skyquay up`). At `/docs/` the ids of
 instances, operations and keys in them are replaced by those that the page itself made last.
 """,
     "contact": {"name": "The Skyquay founders"},

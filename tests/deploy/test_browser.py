@@ -104,6 +104,10 @@ def installation(tmp_path_factory):
         yield installation
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(
+    900
+)  # a page of this size takes a browser its time, on a busy machine above all
 def test_examples_work_as_they_are(browser, installation):
     """
     On a new installation a whole life cycle and every GET run as they stand, without the internet.
