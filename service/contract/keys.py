@@ -61,7 +61,7 @@ class CreateKey(Request[KeyOrder]):
         load_default=None,
         longest=64,
         description="Limit it to this user and the user's instances.",
-        sample=fields.USER_ID,
+        sample=fields.USER,
     )
     instance_ids = _limit("instances", "An instance's id", "Limit it to these instances.")
     node_ids = _limit("nodes", "A node's id", "Limit it to these nodes and the instances there.")
