@@ -38,7 +38,8 @@ function learn({ isRead, path }, answer) {
 
 function fillIn(text, known) {
   for (const [kind, id] of Object.entries(known)) {
-    if (examples[kind]) text = text.replaceAll(examples[kind], id);
+    // Whole ids only: that of a key begins within that of an operation.
+    if (examples[kind]) text = text.replaceAll(new RegExp(`\\b${examples[kind]}\\b`, "g"), id);
   }
   return text;
 }
