@@ -10,9 +10,6 @@ import threading
 from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
-from shutil import disk_usage
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import hypothesis
@@ -23,12 +20,12 @@ from waitress.server import create_server
 from service import app
 from service.config import Config
 from service.drivers.memory import MemoryNodes
-from service.serving import embedded_mongod
 from service.store import read_cache
 from service.store.changes import Changes
 from service.telemetry import logs
 from tests import spawning
 from tests.cheap import cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
+from tests.shared_mongod import run_mongod
 from tests.support import (
     DEPLOY,
     ApiClient,
@@ -72,11 +69,6 @@ def pytest_runtest_protocol(item):
     return (yield)
 
 
-SHARED_MEMORY = Path("/dev/shm")
-MONGOD_BYTES = 4 * 2**30
-"""How much of it must be free: a mongod takes 300 MB at once, and there is one a worker."""
-
-
 @pytest.fixture(autouse=True)
 def no_stream_is_left():
     """Let no test leave a thread that asks the database: the next one would have it beside it.
@@ -93,18 +85,11 @@ def no_stream_is_left():
 
 @pytest.fixture(scope="session")
 def mongod_uri():
-    """The address of a mongod that all tests share. It is primary, and gone after the session.
-
-    Nothing that it stores must outlast it, so it waits for no disk, if there is enough memory.
-    """
-    in_memory = SHARED_MEMORY.is_dir() and disk_usage(SHARED_MEMORY).free > MONGOD_BYTES
+    """The address of a mongod that all tests share. It is primary, and gone after the session."""
     with ExitStack() as stack:
-        folder = stack.enter_context(
-            TemporaryDirectory(prefix="skyquay-", dir=SHARED_MEMORY if in_memory else None)
-        )
         with spawning.allowed():
-            mongod = stack.enter_context(embedded_mongod.start(Path(folder)))
-        yield mongod.uri
+            uri = stack.enter_context(run_mongod())
+        yield uri
 
 
 @pytest.fixture(scope="session")
