@@ -155,6 +155,8 @@ def _check_progress(
         client.ask_to_delete(instance_id)
         raise NodeRefused(client.node_id, reason)
     if state == "FAILED":
+        if client.inspect(instance_id) is not None:
+            return  # it was made after it was looked for, and is looked at next
         raise NodeFailure(
             client.node_id, "The node could not make the container; its own log says why."
         )

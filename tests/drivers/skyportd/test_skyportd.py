@@ -10,6 +10,7 @@ import pytest
 from service import instances
 from service.app import make_drivers
 from service.drivers import ContainerSpec
+from service.drivers.skyportd import creation
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
@@ -175,6 +176,40 @@ def test_a_start_that_fails_tells_docker_s_reason(daemon, driver, spec):
         create(driver, spec)
 
     assert {} == daemon.containers
+
+
+class LateContainer:
+    """A client that first looks before the container is made, whose start then fails."""
+
+    node_id = "node"
+
+    def __init__(self):
+        self.looks = 0
+        self.deleted = []
+
+    def inspect(self, instance_id):
+        """Look at the container."""
+        self.looks += 1
+        failed = {"State": {"Status": "created", "Error": "/nosuch: no such file"}}
+        return failed if self.looks > 1 else None
+
+    def read_state(self, instance_id):
+        """Read the state as it is after the start."""
+        return "FAILED"
+
+    def ask_to_delete(self, instance_id):
+        """Remove the container."""
+        self.deleted.append(instance_id)
+
+
+def test_a_container_that_is_made_while_it_is_looked_for_is_removed():
+    """It was not there, and its start has failed since: Docker's reason is told all the same."""
+    client = LateContainer()
+
+    with pytest.raises(NodeRefused, match="/nosuch"):
+        creation.await_outcome(client, "i1", None, lambda: None)
+
+    assert ["i1"] == client.deleted
 
 
 def test_a_program_that_ends_at_once_is_there(daemon, driver, spec):
