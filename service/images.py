@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service import variables
-from service.errors import ImageInUse, InvalidInput, NotFound
+from service.errors import Conflict, ImageInUse, InvalidInput, NotFound
 from service.model.documents import Image, Variable, new_image
 from service.store import Store
 from service.store.collection import Session
@@ -98,16 +98,31 @@ def change(
     return store.transaction(write)
 
 
-def delete(store: Store, reference: str) -> None:
-    """Forget an image. Raises NotFound, and ImageInUse while instances use it."""
+def delete(store: Store, reference: str, *, now: datetime) -> None:
+    """Forget an image. Raises NotFound, ImageInUse while instances use it, and Conflict.
 
-    def write(session: Session) -> None:
-        image = store.images.get_by_reference(reference, session=session)
-        if count := store.instances.count_of_image(image["_id"], session=session):
-            raise ImageInUse(f"The image is used by {count} instances.", instances=count)
-        store.images.remove(image["_id"], session=session)
+    A deploy only reads the image, so that many of one image do not wait for one another. So the
+    deletion does more: its mark stops those that begin later, and it writes to every node, as each
+    deploy that began before writes to one. They cannot pass each other. A crash in between leaves a
+    mark, which is soon void.
+    """
+    image_id = store.images.get_by_reference(reference)["_id"]
+    store.images.mark_deleting(image_id, now=now)
 
-    store.transaction(write)
+    def write(session: Session) -> int:
+        image = store.images.find(image_id, session=session)
+        if image is not None and image.get("deleting_at") != now:
+            raise Conflict("Somebody else deletes the image at this moment.")
+        store.nodes.touch_all(session=session)
+        count = store.instances.count_of_image(image_id, session=session)
+        if count:
+            store.images.unmark(image_id, session=session)
+        else:
+            store.images.remove(image_id, session=session)
+        return count
+
+    if count := store.transaction(write):
+        raise ImageInUse(f"Instances use the image: {count}.", instances=count)
 
 
 def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image:

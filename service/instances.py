@@ -90,11 +90,11 @@ def deploy(
     operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
 
     def write(session: Session) -> None:
+        if instance["image_id"] is not None:
+            store.images.require_deployable(instance["image_id"], now=origin.now, session=session)
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)
-        if instance["image_id"] is not None:
-            store.images.record_deploy(instance["image_id"], session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],

@@ -6,7 +6,7 @@ import marshmallow as ma
 
 from service.contract.answers import Json
 from service.contract.base import Request
-from service.contract.image_files import CreateImage
+from service.contract.image_files import ReplaceImage
 from service.contract.images import ImageFileAnswer
 from service.errors import InvalidInput
 from service.model.documents import Image
@@ -45,13 +45,20 @@ class EditImage(Request[Json]):
         return dict(data)
 
 
+def take_replacement(image: Image, loaded: dict[str, Any]) -> dict[str, Any]:
+    """Take what replaces an image, for `new_image`. Raises InvalidInput where it names another."""
+    if loaded["image_id"] not in (None, image["_id"]):
+        raise InvalidInput("Two images are named.", Id=["Must be that of the image, or absent."])
+    return {name: value for name, value in loaded.items() if name != "image_id"}
+
+
 def apply_patch(image: Image, patch: Json) -> dict[str, Any]:
     """Make what replaces an image, for `new_image`. Raises InvalidInput for what is no image."""
     document = ImageFileAnswer.shape(image)
     if image["alt_images"] == [image["image"]]:
         del document["AltImages"]  # which follows the container image
     try:
-        return CreateImage().load(merge(document, patch))
+        return take_replacement(image, ReplaceImage().load(merge(document, patch)))
     except ma.ValidationError as exc:
         wrong = ", ".join(sorted(map(str, exc.messages_dict)))
         raise InvalidInput(f"The image would not be valid: {wrong}.", **exc.messages_dict) from exc

@@ -114,8 +114,8 @@ class WrittenVariable(StrictRequest[dict[str, Any]], ImageVariable):
     """The same, as it is written over the API."""
 
 
-class CreateImage(StrictRequest[dict[str, Any]], ImageFile):
-    """An image to add. `process` is for images that are imported on the machine."""
+class WrittenImage(ImageFile):
+    """The same, as it is written over the API."""
 
     scripts = ma.fields.Nested(
         WrittenScripts, data_key="Scripts", load_default=lambda: {"Install": []}
@@ -125,4 +125,20 @@ class CreateImage(StrictRequest[dict[str, Any]], ImageFile):
         values=ma.fields.Nested(WrittenVariable),
         data_key="Variables",
         load_default=dict,
+    )
+
+
+class CreateImage(StrictRequest[dict[str, Any]], WrittenImage):
+    """An image to add. `process` is for images that are imported on the machine."""
+
+
+class ReplaceImage(StrictRequest[dict[str, Any]], WrittenImage):
+    """What replaces an image: all of it. Its `Id` may be repeated, as it is listed."""
+
+    image_id = fields.text(
+        required=False,
+        load_default=None,
+        longest=64,
+        data_key="Id",
+        description="That of the image, or absent.",
     )

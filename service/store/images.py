@@ -1,5 +1,6 @@
 """The catalogue of what may be deployed."""
 
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from pymongo import ReturnDocument
@@ -17,6 +18,10 @@ INDEXES: Indexes = [
     {"keys": [("image", 1)]},
     {"keys": [("alt_images", 1)]},
 ]
+
+
+MARK_S = 60
+"""How long a deletion may take, at most; one that a crash cut off is void then."""
 
 
 def matching(reference: str) -> dict[str, Any]:
@@ -66,16 +71,24 @@ class Images(Collection[Image]):
             raise self._conflict(exc) from exc
 
     @translated
-    def record_deploy(self, image_id: str, *, session: Session) -> None:
-        """Count that the image is deployed. Raises NotFound when it is gone.
+    def mark_deleting(self, image_id: str, *, now: datetime) -> None:
+        """Keep the image from being deployed, for `MARK_S` seconds. Raises NotFound."""
+        marked = self._collection.update_one({"_id": image_id}, {"$set": {"deleting_at": now}})
+        if marked.matched_count == 0:
+            raise NotFound(self.what, image_id)
 
-        The write keeps a deploy and the image's deletion from passing each other. It changes the
-        document each time: a write that changes nothing would be none.
-        """
-        counted = self._collection.update_one(
-            {"_id": image_id}, {"$inc": {"deploys": 1}}, session=session
+    @translated
+    def unmark(self, image_id: str, *, session: Session) -> None:
+        """Let the image be deployed again."""
+        self._collection.update_one(
+            {"_id": image_id}, {"$unset": {"deleting_at": ""}}, session=session
         )
-        if counted.matched_count == 0:
+
+    def require_deployable(self, image_id: str, *, now: datetime, session: Session) -> None:
+        """Raise NotFound for an image that is gone, or is being deleted."""
+        image = self.get(image_id, field="image", session=session)
+        since = image.get("deleting_at")
+        if since is not None and now - since < timedelta(seconds=MARK_S):
             raise NotFound(self.what, image_id, field="image")
 
     @translated

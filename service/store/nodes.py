@@ -163,6 +163,11 @@ class Nodes(Collection[Node]):
             raise _exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
 
     @translated
+    def touch_all(self, *, session: Session) -> None:
+        """Have the deletion of an image conflict with every deploy, each of which has a node."""
+        self._collection.update_many({}, {"$inc": {"image_deletions": 1}}, session=session)
+
+    @translated
     def release(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
         """Take back what `reserve` promised."""
         self._collection.update_one(

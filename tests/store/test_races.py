@@ -237,7 +237,7 @@ def test_an_image_is_deleted_or_deployed(store, memory_nodes, attempt):
 
     def work(number):
         if number == 5:
-            return images.delete(store, image["_id"])
+            return images.delete(store, image["_id"], now=NOON)
         mapping = parse(f"80:{9000 + number}")
         return instances.deploy(
             store, {**order, "ports": mapping, "primary": 9000 + number}, origin=AT_NOON

@@ -10,8 +10,8 @@ from service.api.context import now
 from service.api.images import blueprint
 from service.contract.answers import Json
 from service.contract.base import NoContent
-from service.contract.image_changes import EditImage, apply_patch
-from service.contract.image_files import CreateImage, ImageFile
+from service.contract.image_changes import EditImage, apply_patch, take_replacement
+from service.contract.image_files import CreateImage, ImageFile, ReplaceImage
 from service.contract.images import ImageAnswer, ImageFileAnswer
 from service.model.documents import Image
 
@@ -65,14 +65,18 @@ def export_image(image_id: str) -> Image:
 
 @blueprint.put("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
-@blueprint.arguments(CreateImage)
+@blueprint.arguments(ReplaceImage)
 @blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
 def replace_image(fields: dict[str, Any], image_id: str) -> Image:
     """Replace an image, by its id or its name. Its instances stay as they are.
 
     A secret variable without a default keeps the one that it has; an empty text removes that.
     """
-    return _changed(images.change(store(), image_id, lambda _: fields, now=now()))
+
+    def make(image: Image) -> dict[str, Any]:
+        return take_replacement(image, fields)
+
+    return _changed(images.change(store(), image_id, make, now=now()))
 
 
 @blueprint.patch("/images/<image_id>")
@@ -93,7 +97,7 @@ def edit_image(patch: Json, image_id: str) -> Image:
 @blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The image is gone.")
 def delete_image(image_id: str) -> None:
     """Delete an image. 409 with the code `image_in_use` while instances use it."""
-    images.delete(store(), image_id)
+    images.delete(store(), image_id, now=now())
     record_change(None)
 
 

@@ -36,7 +36,7 @@ class Image(TypedDict):
     features: list[str]
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
-    deploys: NotRequired[int]  # how many instances were ever made of it
+    deleting_at: NotRequired[datetime]  # since when it is being deleted, which takes seconds
     created_at: datetime
     updated_at: datetime
 

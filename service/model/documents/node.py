@@ -78,6 +78,7 @@ class Node(TypedDict):
     trusted_address: bool  # the operator said it on the machine: it may be anything
     configure_key: ConfigureKey | None
     deploying: Deploying | None
+    image_deletions: NotRequired[int]  # how many images were deleted since it is there
     unanswered: NotRequired[int]  # operations in a row that it left without an answer
     capacity: Capacity
     allocated: Allocated

@@ -1,12 +1,14 @@
 """Images as resources: create, replace, edit, delete, import and export."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import images, keys
+from service.app import utc_now
 from service.contract.image_files import ImageFile
 from service.contract.images import ImageFileAnswer
 from service.model.documents import new_image
@@ -131,6 +133,20 @@ def test_an_image_is_replaced(api, made):
         answer.json["AltImages"],
         answer.json["Variables"],
     )
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_what_is_listed_replaces(api, made, method):
+    """With its id, which must be the one of the address."""
+    other = api.post(IMAGES, {**DOCUMENT, "Name": "Other"}).json
+
+    body = {**made.json, "Author": "b", "Meta": {"version": 1, "tags": ["a"]}}
+
+    fine = api.send(method, f"{IMAGES}/Paper", json=body)
+    wrong = api.send(method, f"{IMAGES}/Paper", json={**body, "Id": other["Id"]})
+
+    assert (200, made.json["Id"], "b") == (fine.status, fine.json["Id"], fine.json["Author"])
+    assert (400, ["Id"]) == (wrong.status, list(wrong.json["details"]))
 
 
 def test_an_image_is_edited(api, made):
@@ -513,3 +529,22 @@ def test_a_key_of_an_owner_sets_no_variable_of_administrators(api, store, place,
     assert ["LICENCE"] * (status == 400) == list(
         answer.json.get("details", {}).get("variables", [])
     )
+
+
+def test_a_deletion_that_was_cut_off_is_void_soon(api, store, place):
+    """An image that is being deleted is not deployed, nor for ever kept from it."""
+    store.images.mark_deleting(place[2]["_id"], now=utc_now())
+    refused = api.post(DEPLOY, a_deploy(*place))
+    store.images.mark_deleting(place[2]["_id"], now=utc_now() - timedelta(seconds=61))
+    deployed = api.post(DEPLOY, a_deploy(*place))
+
+    assert (400, "image_not_found") == (refused.status, refused.json["code"])
+    assert 201 == deployed.status
+
+
+def test_an_image_that_stays_can_be_deployed_again(api, place):
+    """A deletion that was refused leaves no mark."""
+    api.post(DEPLOY, a_deploy(*place))
+    api.delete(f"{IMAGES}/{place[2]['_id']}")
+
+    assert 201 == api.post(DEPLOY, a_deploy(*place, ports="80:8081", primary=8081)).status
