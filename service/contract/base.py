@@ -34,8 +34,10 @@ class StrictRequest(Request[Loaded]):
         unknown = ma.INCLUDE
 
     @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
-    def refuse_unknown(self, loaded: Any, sent: dict[str, Any], **kwargs: Any) -> None:
+    def refuse_unknown(self, loaded: Any, sent: object, **kwargs: Any) -> None:
         """Name each unknown field, and the known one that may have been meant."""
+        if not isinstance(sent, dict):
+            return  # which is wrong already
         known = [field.data_key or name for name, field in self.load_fields.items()]
         unknown = [name for name in sent if name not in known]
         if unknown:

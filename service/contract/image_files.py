@@ -30,6 +30,12 @@ class Scripts(Request[dict[str, Any]]):
     Install = ma.fields.List(ma.fields.Nested(InstallScript), load_default=list)
 
 
+def _require_flag(value: object) -> None:
+    """Raise for what is no boolean: 0 and 1 are equal to one, which is not enough here."""
+    if not isinstance(value, bool):
+        raise ma.ValidationError("Must be true or false.")
+
+
 _ALWAYS = ("type", "default", "required", "secret")
 """What a variable has whatever the value is, if it has it."""
 
@@ -85,7 +91,9 @@ class ImageFile(Request[dict[str, Any]]):
     author_name = ma.fields.String(data_key="AuthorName", load_default="")
     meta = ma.fields.Dict(data_key="Meta", load_default=dict)
     features = ma.fields.List(ma.fields.String(), load_default=list)
-    process = ma.fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    process = ma.fields.Raw(
+        load_default=False, validate=_require_flag, metadata={"type": "boolean"}
+    )
 
     @ma.validates("meta")
     def check_meta(self, meta: dict[str, Any], **kwargs: Any) -> None:

@@ -30,3 +30,12 @@ def test_wrong_and_unknown_fields_are_named_at_once():
         Wanted().load({"memory": "much", "xyz": 1})
 
     assert {"memory", "xyz"} == set(refused.value.messages)
+
+
+@pytest.mark.parametrize("sent", [[None], "x", 7])
+def test_what_is_no_object_is_wrong(sent):
+    """
+    It has no fields that could be unknown.
+    """
+    with pytest.raises(ma.ValidationError):
+        Wanted().load(sent)

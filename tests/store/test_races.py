@@ -252,3 +252,44 @@ def test_an_image_is_deleted_or_deployed(store, memory_nodes, attempt):
         assert store.images.find(image["_id"])
     else:
         assert (None, 0, {"NotFound": 5}) == (deleted, made, kinds(deployed))
+
+
+def test_a_deploy_that_began_before_an_images_deletion_notices(store, memory_nodes, monkeypatch):
+    """It read the image; when it writes the instance, the image is gone."""
+    image = an_image(store)
+    order = an_order(a_user(store), a_node(store, memory_nodes), image)
+    add, deletions = store.instances.add, iter([image["_id"]])
+
+    def delete_first(instance, *, session):
+        for image_id in deletions:
+            images.delete(store, image_id, now=NOON)
+        add(instance, session=session)
+
+    monkeypatch.setattr(store.instances, "add", delete_first)
+    with pytest.raises(NotFound):
+        instances.deploy(store, order, origin=AT_NOON)
+
+    assert ([], []) == (store.instances.all(), store.images.all())
+
+
+def test_a_deploy_that_begins_within_an_images_deletion_is_refused(
+    store, memory_nodes, monkeypatch
+):
+    """The instances were counted already, and the image is still there."""
+    image = an_image(store)
+    order = an_order(a_user(store), a_node(store, memory_nodes), image)
+    count, outcomes = store.instances.count_of_image, []
+
+    def deploy_after(image_id, *, session):
+        counted = count(image_id, session=session)
+        try:
+            instances.deploy(store, order, origin=AT_NOON)
+        except NotFound as exc:
+            outcomes.append(exc.code)
+        return counted
+
+    monkeypatch.setattr(store.instances, "count_of_image", deploy_after)
+    images.delete(store, image["_id"], now=NOON)
+
+    assert {"image_not_found"} == set(outcomes)
+    assert ([], []) == (store.instances.all(), store.images.all())

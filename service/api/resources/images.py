@@ -81,7 +81,7 @@ def replace_image(fields: dict[str, Any], image_id: str) -> Image:
 
 @blueprint.patch("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
-@blueprint.arguments(EditImage)
+@blueprint.arguments(EditImage, required=False)
 @blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
 def edit_image(patch: Json, image_id: str) -> Image:
     """Change parts of an image by a merge patch (RFC 7396). Its instances stay as they are."""

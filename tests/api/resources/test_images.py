@@ -43,6 +43,9 @@ WRONG = [
     ({"Meta": {"a\0": 1}}, "Meta"),
     ({"Meta": {"a": 2**63}}, "Meta"),
     ({"process": True}, "process"),
+    ({"process": 0}, "process"),
+    ({"Scripts": [None]}, "Scripts"),
+    ({"Variables": {"A": [None]}}, "Variables"),
     ({"Nmae": "Paper"}, "Nmae"),
 ]
 
