@@ -6,8 +6,8 @@ from threading import Lock
 from typing import NamedTuple
 
 MAX_BYTES = 16 * 2**20
-"""How much is kept: more than ten thousand usual instances, which is as long as a list may be that
-fills it."""
+"""How much memory it takes at the most, in each process: enough for more than ten thousand usual
+instances, which is as long as a list may be that fills it."""
 
 _OVERHEAD = 500
 """What Python needs for an entry beside its text, roughly."""
@@ -38,19 +38,20 @@ class Fragments:
 
     def of(self, kind: str) -> Mapping[bytes, Fragment]:
         """Return what was encoded of this kind of documents, by version."""
-        return self._kept[kind]
+        with self._lock:
+            return self._kept[kind]
 
     def keep(self, kind: str, version: bytes, fragment: Fragment) -> None:
-        """Keep what was encoded; what is of the same kind makes room for it."""
+        """Keep what was encoded; the oldest of the kind with the most makes room for it."""
         with self._lock:
-            kept = self._kept[kind]
-            if version in kept:
+            if version in self._kept[kind]:
                 return
-            kept[version] = fragment
+            self._kept[kind][version] = fragment
             self._bytes += _measure(version, fragment)
-            while self._bytes > self._max_bytes and kept:
-                oldest = next(iter(kept))
-                self._bytes -= _measure(oldest, kept.pop(oldest))
+            while self._bytes > self._max_bytes:
+                longest = max(self._kept.values(), key=len)
+                oldest = next(iter(longest))
+                self._bytes -= _measure(oldest, longest.pop(oldest))
 
 
 def _measure(version: bytes, fragment: Fragment) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tracemalloc
 from dataclasses import replace
 from itertools import islice
 
@@ -358,6 +359,31 @@ def test_the_cache_has_a_bound():
 
     kept = [number for number in range(100) if b"%d" % number in cache.of("users")]
     assert list(range(94, 100)) == kept
+
+
+@pytest.mark.parametrize("size", [1, 700, 20_000])
+def test_the_cache_takes_no_more_memory_than_it_may(size):
+    """All that Python allocates for it counts, whether the fragments are short or long."""
+    limit = 2 * 2**20
+    tracemalloc.start()
+    cache = Fragments(max_bytes=limit)
+    for number in range(2 * limit // (size + 500)):
+        fragment = Fragment(f"i{number:011d}", f"n{number:011d}", b"x" * size, b"%d" % number)
+        cache.keep("instances", b"%091d" % number, fragment)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert limit / 3 < taken <= limit
+
+
+def test_one_kind_makes_room_for_another():
+    """A list that fills the cache keeps no other out of it."""
+    cache = Fragments(max_bytes=10_000)
+    for number in range(20):
+        cache.keep("users", b"%d" % number, Fragment("u", None, b"x" * 1000, b""))
+    cache.keep("nodes", b"1", Fragment("n", None, b"x", b""))
+
+    assert b"1" in cache.of("nodes")
 
 
 def test_each_app_has_a_cache_of_its_own(config, store, memory_nodes):
