@@ -4,10 +4,12 @@ import hashlib
 import secrets
 from datetime import datetime, timedelta
 
+from service import idempotency
 from service.errors import InvalidInput
 from service.model.documents import ConfigureKey, Node
 from service.model.driver_traits import traits_of
 from service.model.lifecycle import NodeStatus
+from service.model.origin import Claim
 from service.security.vault import Vault
 from service.store import Store
 
@@ -18,11 +20,14 @@ RESTART = "Restart the daemon."
 """What is left to do for a daemon that enrolled itself."""
 
 
-def issue_configure_key(store: Store, node_id: str, *, now: datetime) -> tuple[Node, str]:
+def issue_configure_key(
+    store: Store, node_id: str, *, now: datetime, claim: Claim | None = None
+) -> tuple[Node, str]:
     """Make the key that the node's daemon enrols itself with, once; the one before is worthless.
 
-    Raises NotFound, and InvalidInput for a node of another driver.
+    Raises NotFound, InvalidInput for a node of another driver, and AlreadyDone for a repeat.
     """
+    idempotency.refuse_repeat(claim)
     node = store.nodes.get_by_reference(node_id, field="nodeId")
     if not traits_of(node["driver"]).enrols:
         raise InvalidInput(

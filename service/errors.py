@@ -17,8 +17,11 @@
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
-    │   └── WrongStatus         409 wrong_status          the operation is past that, or never so
+    │   ├── WrongStatus         409 wrong_status          the operation is past that, or never so
+    │   ├── IdempotencyInProgress 409 idempotency_in_progress  the same request is carried out now
+    │   └── AlreadyDone         409 already_done          an earlier request did it
     ├── PreconditionFailed      412 precondition_failed   it was changed since the client read it
+    ├── IdempotencyKeyReused    422 idempotency_key_reused    the key was sent with another request
     ├── Throttled               429 too_many_requests     too many in a short time; wait
     ├── NodeFailure             500 node_failure          a node could not do its part; try again
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
@@ -27,7 +30,8 @@
     ├── Busy                    503 busy                  too many others wait already; ask again
     ├── Unready                 503 not_ready             something that it needs is not there
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
-    └── StoreFailure            500 database_error        the database said no: our mistake
+    ├── StoreFailure            500 database_error        the database said no: our mistake
+    └── NoSecretKey             500 no_secret_key         nothing to encrypt with
 
 At endpoints beyond the reference NotFound is a 404 where the path names what does not exist, and
 NodeNotEmpty a 409: their `web_status`.
@@ -198,6 +202,35 @@ class PreconditionFailed(ServiceError):
     code = "precondition_failed"
 
 
+class IdempotencyInProgress(Conflict):
+    """A request with this `Idempotency-Key` is being carried out. Wait, and repeat it."""
+
+    code = "idempotency_in_progress"
+    retry_after_s = 1
+
+
+class AlreadyDone(Conflict):
+    """An earlier request with this `Idempotency-Key` did it. `details` has the ids of what it made.
+
+    Its answer cannot be given again: it had a secret, or what it made is gone.
+    """
+
+    code = "already_done"
+
+    def __init__(self, made: Mapping[str, str]) -> None:
+        super().__init__(
+            "An earlier request with this Idempotency-Key did this.",
+            **{f"{kind}Id": made_id for kind, made_id in made.items()},
+        )
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The `Idempotency-Key` was sent before with another path or body. Nothing was done."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+
 class Throttled(ServiceError):
     """Too many requests, or failed attempts, came lately. Wait as long as `Retry-After` says."""
 
@@ -267,3 +300,9 @@ class StoreFailure(ServiceError):
     """The database refused an operation, which asking again does not change."""
 
     code = "database_error"
+
+
+class NoSecretKey(ServiceError):
+    """There is no secret key to encrypt with."""
+
+    code = "no_secret_key"

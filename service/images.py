@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service import variables
-from service.errors import Conflict, ImageInUse, InvalidInput, NotFound
+from service.errors import AlreadyDone, Conflict, ImageInUse, InvalidInput, NotFound
 from service.model.documents import Image, Variable, new_image
+from service.model.origin import Claim
 from service.store import Store
 from service.store.collection import Session
 
@@ -36,16 +37,28 @@ def create(
     fields: Mapping[str, Any],
     *,
     now: datetime,
+    claim: Claim | None = None,
     new_id: Callable[[], str] = make_id,
 ) -> Image:
     """Add an image. `fields` are those of `new_image`.
 
     Raises Conflict for a name that is taken, and InvalidInput for one that would run as a process,
-    and like `draft`.
+    and like `draft`. A repeat of what an earlier request did answers the image that it added;
+    AlreadyDone when that one is gone.
     """
+    if claim is not None and claim.made is not None:
+        added = store.images.find(claim.made["image"])
+        if added is None:
+            raise AlreadyDone(claim.made)
+        return added
     image = draft(new_id(), fields, now=now)
     _check_process(None, image)
-    store.images.add(image)
+
+    def write(session: Session) -> None:
+        store.images.add(image, session=session)
+        store.idempotency.mark(claim, {"image": image["_id"]}, session=session)
+
+    store.transaction(write)
     return image
 
 

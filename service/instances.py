@@ -8,6 +8,7 @@ from contextlib import closing
 from service import images, operations, variables
 from service.drivers import DriverFactory
 from service.errors import (
+    AlreadyDone,
     InstanceNotReady,
     InstanceSuspended,
     InvalidInput,
@@ -19,7 +20,7 @@ from service.model.driver_traits import traits_of
 from service.model.labelling import label
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
-from service.model.origin import Origin
+from service.model.origin import Claim, Origin
 from service.model.ports import PortMapping, parse_primary
 from service.security.masking import mask
 from service.store import Store
@@ -52,8 +53,11 @@ def deploy(
     crashes. After an error nothing is left. Who may not edit all variables sets those of owners
     only. Raises NotFound and InvalidInput for what is wrong in the order, NodeOffline when the node
     is down and the order does not say `queue`, PortTaken, Conflict for an external id that is
-    taken, and CapacityExceeded.
+    taken, and CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
+    when it is gone.
     """
+    if done := _find_done(store, origin.claim):
+        return done
     user, node, matching = store.get_place(
         user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
     )
@@ -95,6 +99,7 @@ def deploy(
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)
+        _mark(store, origin.claim, operation, session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -183,8 +188,11 @@ def change_power(
     """Have the instance started, stopped, restarted or killed; answer the operation that does it.
 
     Raises NotFound, also for an instance that is being deleted, InstanceNotReady for one that is
-    not installed, InstanceSuspended when it may not run, and NodeOffline when its node is down.
+    not installed, InstanceSuspended when it may not run, and NodeOffline when its node is down. A
+    repeat is answered like that of `deploy`.
     """
+    if done := _find_done(store, origin.claim):
+        return done
     instance = store.instances.get_by_reference(reference)
     _check_online(store.nodes.get(instance["node_id"]))
     operation = operations.draft(kind, instance, origin=origin)
@@ -199,6 +207,7 @@ def change_power(
             instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
         )
         store.operations.add(operation, session=session)
+        _mark(store, origin.claim, operation, session=session)
         return touched, operation
 
     return store.transaction(write)
@@ -236,9 +245,27 @@ def hide_secrets(instance: Instance, printed: str) -> str:
     return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
 
 
+def _mark(store: Store, claim: Claim | None, operation: Operation, *, session: Session) -> None:
+    made = {"instance": operation["instance_id"], "operation": operation["_id"]}
+    store.idempotency.mark(claim, made, session=session)
+
+
+def _find_done(store: Store, claim: Claim | None) -> tuple[Instance, Operation] | None:
+    """Read what an earlier request did; None if there is none. Raises AlreadyDone."""
+    if claim is None or claim.made is None:
+        return None
+    instance = store.instances.find(claim.made["instance"])
+    operation = store.operations.find(claim.made["operation"])
+    if instance is None or operation is None:
+        raise AlreadyDone(claim.made)
+    return instance, operation
+
+
 def _change_suspension(
     store: Store, reference: str, kind: OperationKind, *, origin: Origin
 ) -> tuple[Instance, Operation | None]:
+    if done := _find_done(store, origin.claim):
+        return done
     instance = store.instances.get_by_reference(reference)
     suspended = kind == OperationKind.SUSPEND
     operation = operations.draft(kind, instance, origin=origin)
@@ -257,6 +284,7 @@ def _change_suspension(
         if not suspended and changed["state"] != InstanceState.READY:
             return changed, None
         store.operations.add(operation, session=session)
+        _mark(store, origin.claim, operation, session=session)
         return changed, operation
 
     return store.transaction(write)

@@ -7,10 +7,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import cast
 
+from service import idempotency
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.model.access import SCOPES, Access, expand, parse_network
 from service.model.documents import Key, RetiringKey, new_key
 from service.model.orders import Grant, KeyChanges
+from service.model.origin import Claim
 from service.store import Store
 from service.store.collection import Session
 
@@ -56,6 +58,7 @@ def create(
     created_by: str | None = None,
     family: str | None = None,
     most: int | None = None,
+    claim: Claim | None = None,
     new_value: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
@@ -100,6 +103,7 @@ def create(
                     keys=[f"There are {count} of {most}: revoke some."],
                 )
         store.keys.add(document, session=session)
+        store.idempotency.mark(claim, {"key": document["_id"]}, session=session)
 
     store.transaction(write)
     return document, key
@@ -114,13 +118,16 @@ def delegate(
     compatibility: str | None,
     most: int | None = None,
     now: datetime,
+    claim: Claim | None = None,
 ) -> tuple[Key, str]:
     """Add a key on behalf of another, which may do no more than that; limits pass on to it.
 
     A limited key and all that descend from it are one family, which has `most` keys beside the
     first; None: any number. Raises Forbidden, with what the other one may not do itself,
-    InvalidInput for one that would never work, or not as its scopes say, and TooManyKeys.
+    InvalidInput for one that would never work, or not as its scopes say, TooManyKeys, and
+    AlreadyDone for a repeat: nobody knows the value of the key that was made.
     """
+    idempotency.refuse_repeat(claim)
     _check_future(grant.get("expires_at"), now)
     inherited = Grant(
         user_id=by["user_id"],
@@ -146,6 +153,7 @@ def delegate(
         created_by=by["_id"],
         family=family_of(by) if own.is_limited else None,
         most=most,
+        claim=claim,
         now=now,
     )
 
@@ -265,13 +273,16 @@ def rotate(
     *,
     overlap_s: float,
     now: datetime,
+    claim: Claim | None = None,
     new_value: Callable[[], str] = make_key,
 ) -> tuple[Key, str]:
     """Give a key a new value; the one before works `overlap_s` seconds more.
 
     One that is older still is worthless. No process knows the key as it was any more. Raises
-    Conflict when somebody else rotates it now.
+    Conflict when somebody else rotates it now, and AlreadyDone for a repeat: nobody knows the new
+    value, and the old one is to work until then.
     """
+    idempotency.refuse_repeat(claim)
     value, old = new_value(), key["retiring"]
     before = key.get("spent", [old["digest"]] if old else [])
     changes = {
@@ -280,9 +291,15 @@ def rotate(
         "retiring": RetiringKey(digest=key["digest"], until=now + timedelta(seconds=overlap_s)),
         "spent": [*before, key["digest"]][-MOST_SPENT:],
     }
-    rotated = store.keys.rotate(key, changes)
-    if rotated is None:
-        raise Conflict("The key was rotated or revoked meanwhile.")
+
+    def write(session: Session) -> Key:
+        rotated = store.keys.rotate(key, changes, session=session)
+        if rotated is None:
+            raise Conflict("The key was rotated or revoked meanwhile.")
+        store.idempotency.mark(claim, {"key": key["_id"]}, session=session)
+        return rotated
+
+    rotated = store.transaction(write)
     store.keys.outlast_caches()
     return rotated, value
 

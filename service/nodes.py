@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
-from service import probing
+from service import idempotency, probing
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeUnreachable
 from service.model.addresses import is_socket
@@ -17,6 +17,7 @@ from service.model.labelling import label
 from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
+from service.model.origin import Claim
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
 from service.security.vault import Vault
 from service.store import Store
@@ -40,14 +41,17 @@ def create(
     trusted_address: bool = False,
     vault: Vault | None = None,
     now: datetime,
+    claim: Claim | None = None,
     new_id: Callable[[], str] = make_id,
 ) -> Node:
     """Add a node, and probe it where that needs no enrolment. One that is down is added as well.
 
     Raises InvalidInput for what the policy does not allow, and for the name `auto`, NoSecretKey for
-    what cannot be encrypted, Conflict for an external id that is taken, and NodeExists for the
-    engine of another node, unless the order allows that. A `trusted_address` may be any.
+    what cannot be encrypted, Conflict for an external id that is taken, NodeExists for the engine
+    of another node, unless the order allows that, and AlreadyDone for a repeat. A `trusted_address`
+    may be any.
     """
+    idempotency.refuse_repeat(claim)
     check_name(order["name"])
     driver, address = traits_of(order["driver"]), order.get("address", "")
     policy.refuse_new(
@@ -67,7 +71,12 @@ def create(
     if not driver.enrols or node["secret"] is not None:
         found = probing.compare_engine(store, node, probing.ask(open_driver, node, now=now))
         node = cast("Node", {**node, **found})
-    store.nodes.add(node)
+
+    def write(session: Session) -> None:
+        store.nodes.add(node, session=session)
+        store.idempotency.mark(claim, {"node": node["_id"]}, session=session)
+
+    store.transaction(write)
     return node
 
 

@@ -7,7 +7,7 @@ from threading import Event
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation, new_operation
 from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
-from service.model.origin import Origin
+from service.model.origin import Claim, Origin
 from service.model.precondition import ANY_STATE, Precondition
 from service.store import Store
 from service.store.changes import LOOK_AGAIN_S
@@ -83,28 +83,38 @@ def require_success(operation: Operation) -> Operation:
 
 
 def cancel(
-    store: Store, operation_id: str, *, only_if: Precondition = ANY_STATE, now: datetime
+    store: Store,
+    operation_id: str,
+    *,
+    only_if: Precondition = ANY_STATE,
+    now: datetime,
+    claim: Claim | None = None,
 ) -> Operation:
     """End a waiting operation, or ask the worker that carries it out to stop at its next step.
 
     An instance whose deployment ends that way is FAILED, until it is retried or deleted. Raises
     NotFound, PreconditionFailed, and WrongStatus for an operation that has ended or only carries
-    out what its instance's document says.
+    out what its instance's document says. A repeat of what an earlier request did answers the
+    operation.
     """
     operation = store.operations.get(operation_id)
+    if claim is not None and claim.made is not None:
+        return operation
     if operation["kind"] in _PURSUED:
         raise WrongStatus(_WHY_PURSUED[operation["kind"]], kind=operation["kind"])
 
-    def write(session: Session) -> bool:
+    def write(session: Session) -> None:
         only_if.check(store.operations.get(operation_id, session=session))
+        store.idempotency.mark(claim, {"operation": operation_id}, session=session)
         if store.operations.cancel_waiting(operation_id, now=now, session=session):
             if operation["kind"] == OperationKind.DEPLOY:
                 fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)
-            return True
-        return store.operations.request_cancel(operation_id, session=session)
+            return
+        if store.operations.request_cancel(operation_id, session=session):
+            return
+        raise _ended(store.operations.get(operation_id, session=session))
 
-    if not store.transaction(write):
-        raise _ended(store.operations.get(operation_id))
+    store.transaction(write)
     return store.operations.get(operation_id)
 
 
@@ -113,7 +123,10 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
 
     Answers the operation that does it: what has ended stays as it ended, and a new one follows it.
     Raises NotFound, and WrongStatus for an operation that runs, succeeded, or is no longer wanted.
+    A repeat of what an earlier request did answers the operation that this made.
     """
+    if origin.claim is not None and origin.claim.made is not None:
+        return store.operations.get(origin.claim.made["operation"])
     operation = store.operations.get(operation_id)
     if store.operations.retry_now(operation_id):
         return store.operations.get(operation_id)
@@ -134,6 +147,7 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
             raise WrongStatus("This is no longer wanted of the instance.", kind=before["kind"])
         store.operations.supersede_waiting(before["instance_id"], now=now, session=session)
         store.operations.add(again, session=session)
+        store.idempotency.mark(origin.claim, {"operation": again["_id"]}, session=session)
 
     store.transaction(write)
     return again

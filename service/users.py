@@ -9,10 +9,11 @@ from threading import BoundedSemaphore
 import argon2
 import bcrypt
 
-from service.errors import InvalidInput, NotFound, UserNotEmpty
+from service.errors import AlreadyDone, InvalidInput, NotFound, UserNotEmpty
 from service.model.documents import User, new_user
 from service.model.labelling import label, relabel
 from service.model.orders import UserChanges, UserKey
+from service.model.origin import Claim
 from service.store import Store
 from service.store.collection import Session
 
@@ -49,13 +50,20 @@ def create(
     labels: dict[str, str | None] | None = None,
     min_password_length: int = 1,
     now: datetime,
+    claim: Claim | None = None,
     new_id: Callable[[], str] = make_id,
 ) -> User:
     """Add a user. The id that was sent is kept, because clients look users up by it.
 
     Raises Conflict when an id, the e-mail address or the name is taken, in any letter case, and
-    InvalidInput for a password of fewer characters than `min_password_length`.
+    InvalidInput for a password of fewer characters than `min_password_length`. A repeat of what an
+    earlier request did answers the user whom it added; AlreadyDone when that one is gone.
     """
+    if claim is not None and claim.made is not None:
+        added = store.users.find(claim.made["user"])
+        if added is None:
+            raise AlreadyDone(claim.made)
+        return added
     _check_length(password, min_password_length)
     user = new_user(
         user_id or new_id(),
@@ -66,7 +74,12 @@ def create(
         labelling=label({"external_id": external_id, "labels": labels}),
         now=now,
     )
-    store.users.add(user)
+
+    def write(session: Session) -> None:
+        store.users.add(user, session=session)
+        store.idempotency.mark(claim, {"user": user["_id"]}, session=session)
+
+    store.transaction(write)
     return user
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
              "keys", "operations", "drift", "adoption", "audit", "installation",
-             "leftovers", "listings", "node_edits", "variables"}  # fmt: skip
+             "idempotency", "leftovers", "listings", "node_edits", "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

@@ -16,6 +16,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from service.api import etags
 from service.api.accepted import Accepted
+from service.api.call import current_call
 from service.api.encoding import json_answer
 from service.api.error_docs import PossibleError, describe_errors
 from service.api.policy import EndpointPolicy
@@ -238,6 +239,7 @@ class Blueprint(flask_smorest.Blueprint):
         among `errors`; else it is the reference's.
         """
         shape = compile_shape(schema)
+        secrets = [n for n, one in schema._declared_fields.items() if one.metadata["secret"]]
         others = example if isinstance(example, list) else [example or {}]
         shown = [make_example(schema, **other) for other in others]
 
@@ -258,7 +260,9 @@ class Blueprint(flask_smorest.Blueprint):
                     return found.answer(accepted)
                 if status == NO_CONTENT:
                     return _empty_answer()
-                shaped = [shape(item) for item in found] if many else shape(found)
+                shaped: Any = [shape(item) for item in found] if many else shape(found)
+                if any(shaped.get(name) is not None for name in secrets):  # which no list has
+                    current_call().shows_secret = True
                 answered = json_answer(shaped, status)
                 if location is not None:
                     answered.headers["Location"] = _locate(location, found)

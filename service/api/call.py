@@ -12,7 +12,7 @@ from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
 from service.model.documents import AuditEntry, Key
-from service.model.origin import Origin
+from service.model.origin import Claim, Origin
 from service.store import CALL_TIMEOUT_S, Store
 
 REST_S = 3.0
@@ -51,6 +51,12 @@ class Call:
     """The limit that is nearest."""
 
     error_code: str | None = None
+
+    claim: Claim | None = None
+    """Of a request that bears an `Idempotency-Key`."""
+
+    shows_secret: bool = False
+    """Whether the answer has a secret, which nobody may see again."""
 
     # For the audit log.
     entry: AuditEntry | None = None
@@ -113,4 +119,10 @@ def store() -> Store:
 
 def origin() -> Origin:
     """Return when, by whom and in which request a change is asked for."""
-    return Origin(now=now(), requested_by=caller()["_id"], request_id=current_call().request_id)
+    call = current_call()
+    return Origin(now(), caller()["_id"], call.request_id, call.claim)
+
+
+def claim() -> Claim | None:
+    """Return the current request's claim, if it bears an `Idempotency-Key`."""
+    return current_call().claim

@@ -23,6 +23,10 @@ REASONS = {
     412: ("It was changed since `If-Match` was true of it.", "precondition_failed"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),
+    422: (
+        "The request is another than its `Idempotency-Key` stands for.",
+        "idempotency_key_reused",
+    ),
     429: ("Too many requests; try again after `Retry-After` seconds.", "too_many_requests"),
     500: ("Something went wrong on a node or in the service.", "internal_error"),
     503: ("The database does not answer, or too many wait; try again.", "database_unavailable"),

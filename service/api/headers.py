@@ -22,9 +22,10 @@ def allow_origins(app: Flask, config: Config) -> None:
         CORS(
             app,
             origins=origins,
-            allow_headers=["Content-Type", "If-Match", "If-None-Match", "x-api-key",
-                           "X-Request-Id"],
-            expose_headers=["ETag", "X-Request-Id", "Retry-After", "RateLimit-Limit",
+            allow_headers=["Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+                           "x-api-key", "X-Request-Id"],
+            expose_headers=["ETag", "Idempotency-Replayed", "Link", "Location", "X-Request-Id",
+                            "X-Total-Count", "Retry-After", "RateLimit-Limit",
                             "RateLimit-Remaining", "RateLimit-Reset"],
             max_age=600,
             send_wildcard=origins == ["*"],

@@ -6,7 +6,7 @@ from service import keys
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import caller, store
+from service.api.call import caller, claim, store
 from service.api.context import app_context, now
 from service.api.waiting import changing_keys
 from service.contract.keys import (
@@ -67,6 +67,7 @@ def create_key(order: KeyOrder) -> KeyWithValue:
         **order,
         most=app_context().max_child_keys,
         now=now(),
+        claim=claim(),
     )
     record_change(key)
     return {**key, "value": value}
@@ -87,7 +88,7 @@ def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
     key = keys.get_covered(store(), caller(), key_id)
     with changing_keys():
-        rotated, value = keys.rotate(store(), key, overlap_s=overlap_s, now=now())
+        rotated, value = keys.rotate(store(), key, overlap_s=overlap_s, now=now(), claim=claim())
     record_change(rotated)
     return {**rotated, "value": value}
 

@@ -6,7 +6,7 @@ from service import drift, enrolment, nodes
 from service.api import lists
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import is_owner, origin, store
+from service.api.call import claim, is_owner, origin, store
 from service.api.context import app_context, now
 from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
@@ -193,6 +193,7 @@ def add(order: NodeOrder) -> NewNode:
             policy=ctx.node_policy,
             vault=ctx.vault,
             now=now(),
+            claim=claim(),
         )
     record_change(node)
     is_enrolled = node["status"] != NodeStatus.UNCONFIGURED
@@ -201,7 +202,7 @@ def add(order: NodeOrder) -> NewNode:
 
 
 def _issue_key(node_id: str) -> str:
-    node, key = enrolment.issue_configure_key(store(), node_id, now=now())
+    node, key = enrolment.issue_configure_key(store(), node_id, now=now(), claim=claim())
     record_change(node)
     return key
 

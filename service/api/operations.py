@@ -3,7 +3,7 @@
 from service import operations
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
-from service.api.call import origin, store
+from service.api.call import claim, origin, store
 from service.api.context import now
 from service.api.etags import read_precondition
 from service.contract.fields import WHEN
@@ -83,7 +83,8 @@ def cancel_operation(operation_id: str) -> Operation:
     An instance whose deployment is cancelled is FAILED. 409 when it has ended, and for deletions
     and suspensions: request the opposite.
     """
-    only_if = read_precondition()
-    operation = operations.cancel(store(), operation_id, only_if=only_if, now=now())
+    operation = operations.cancel(
+        store(), operation_id, only_if=read_precondition(), now=now(), claim=claim()
+    )
     record_change(operation)
     return operation

@@ -8,7 +8,7 @@ import structlog
 from flask import Flask, Response, g
 from flask.globals import request_ctx
 
-from service.api import audit_trail, compatibility, headers, telemetry
+from service.api import audit_trail, compatibility, headers, idempotency, telemetry
 from service.api.auth import authenticate
 from service.api.call import Call, current_call
 from service.api.context import BRIEFLY_S, Context, app_context
@@ -37,10 +37,12 @@ def register(app: Flask, config: Config) -> None:
         _prepare_database,
         authenticate,
         throttle.count,
+        idempotency.begin,
         audit_trail.begin,
     )
     after: tuple[Callable[[Call, Response], Response], ...] = (
         audit_trail.finish,
+        idempotency.finish,
         compatibility.adapt,
         headers.protect,
         _add_request_id,

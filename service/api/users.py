@@ -6,7 +6,7 @@ from service import users
 from service.api import lists
 from service.api.audit_trail import mark_rejected, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import caller, store
+from service.api.call import caller, claim, store
 from service.api.context import app_context, now
 from service.contract.list_queries import UsersQuery
 from service.contract.users import (
@@ -62,7 +62,9 @@ def create_user(order: NewUser) -> User:
     409 when the e-mail address, the name (in any letter case) or the `userId` is taken. 400 for a
     password of fewer than 8 characters, unless the key has `compatibility`.
     """
-    user = users.create(store(), **order, min_password_length=_min_length(), now=now())
+    user = users.create(
+        store(), **order, min_password_length=_min_length(), now=now(), claim=claim()
+    )
     record_change(user)
     return user
 

@@ -43,6 +43,7 @@ def field(
     null: bool = False,
     optional: bool = False,
     audited: bool = True,
+    secret: bool = False,
     description: str | None = None,
     metadata: dict[str, object] | None = None,
     **options: Any,
@@ -56,7 +57,9 @@ def field(
     return kind(
         required=not optional,
         allow_none=null,
-        metadata=describe(description, sample, of=of, audited=audited, **metadata or {}),
+        metadata=describe(
+            description, sample, of=of, audited=audited, secret=secret, **metadata or {}
+        ),
         **options,
     )
 

@@ -34,7 +34,7 @@ EXAMPLE_COMMAND = print_command(
 class ConfigureKeyAnswer(Answer[OneTimeKey]):
     """A new way for a daemon to enrol itself."""
 
-    configureKey = answers.text(CONFIGURE_KEY, of="one_time_key")
+    configureKey = answers.text(CONFIGURE_KEY, of="one_time_key", secret=True)
     configureCommand = answers.text(EXAMPLE_COMMAND, of=print_command)
 
 

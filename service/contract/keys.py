@@ -152,7 +152,7 @@ class KeyAnswer(Answer[Key]):
 class NewKeyAnswer(KeyAnswer):
     """A key with its value, which is shown this once."""
 
-    key = answers.text("sq_Xk3v9Q...", of="value")
+    key = answers.text("sq_Xk3v9Q...", of="value", secret=True)
 
 
 class RevokedKeyAnswer(Answer[str]):

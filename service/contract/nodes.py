@@ -326,6 +326,7 @@ class AddedNodeAnswer(NodeAnswer):
         CONFIGURE_KEY,
         of="one_time_key",
         optional=True,
+        secret=True,
         description="One-time key for the daemon's enrolment. Shown only here.",
     )
     configureCommand = answers.text(

@@ -2,17 +2,11 @@
 
 import base64
 import hashlib
+import hmac
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from service.errors import ServiceError, StoreFailure
-
-
-class NoSecretKey(ServiceError):
-    """There is no secret key to encrypt with."""
-
-    status = 500
-    code = "no_secret_key"
+from service.errors import NoSecretKey, StoreFailure
 
 
 class Vault:
@@ -20,7 +14,9 @@ class Vault:
 
     def __init__(self, secret_keys: str) -> None:
         """Take comma-separated keys: the first encrypts, all decrypt."""
-        fernets = [_make_fernet(key) for key in map(str.strip, secret_keys.split(",")) if key]
+        keys = [key for key in map(str.strip, secret_keys.split(",")) if key]
+        fernets = [_make_fernet(key) for key in keys]
+        self._digest_keys = [hashlib.sha256(f"digests\0{key}".encode()).digest() for key in keys]
         self._fernet = MultiFernet(fernets) if fernets else None
 
     @property
@@ -46,6 +42,14 @@ class Vault:
         except InvalidToken as exc:
             raise _sealed_by_another() from exc
 
+    def digest(self, text: bytes) -> list[str]:
+        """Digest a text that may have a password, by each of the keys; the first is to be kept.
+
+        Whoever has only the database cannot find out by it what the text was. Raises NoSecretKey.
+        """
+        self._require()
+        return [hmac.digest(key, text, "sha256").hex() for key in self._digest_keys]
+
     def can_open(self, sealed: str) -> bool:
         """Return whether one of the keys sealed it."""
         try:
@@ -57,7 +61,8 @@ class Vault:
     def _require(self) -> MultiFernet:
         if self._fernet is None:
             raise NoSecretKey(
-                "Nodes with a key or certificates need the setting SKYQUAY_SECRET_KEY."
+                "Nodes with a key or certificates, and requests with an Idempotency-Key, need the "
+                "setting SKYQUAY_SECRET_KEY."
             )
         return self._fernet
 

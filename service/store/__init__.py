@@ -24,6 +24,7 @@ from service.errors import StoreFailure
 from service.store import (
     audit,
     failed_attempts,
+    idempotency,
     images,
     instances,
     keys,
@@ -42,6 +43,7 @@ from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import Indexes, Session, translate, translated
 from service.store.failed_attempts import FailedAttempts
+from service.store.idempotency import Idempotency
 from service.store.images import Images
 from service.store.instances import Instances
 from service.store.keys import Keys
@@ -80,6 +82,7 @@ _INDEXES: dict[str, Indexes] = {
     "leftovers": leftovers.INDEXES,
     "audit": audit.INDEXES,
     "failures": failed_attempts.INDEXES,
+    "idempotency": idempotency.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -146,6 +149,7 @@ class Store:
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])
+        self.idempotency = Idempotency(self._database["idempotency"])
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
         self.settings = Settings(self._database["settings"])

@@ -113,12 +113,13 @@ class Keys(Collection[Key]):
         )
 
     @translated
-    def rotate(self, key: Key, changes: Mapping[str, object]) -> Key | None:
+    def rotate(self, key: Key, changes: Mapping[str, object], *, session: Session) -> Key | None:
         """Give the key another value. None when it was rotated or revoked meanwhile."""
         rotated = self._collection.find_one_and_update(
             {"_id": key["_id"], "digest": key["digest"]},
             {"$set": dict(changes)},
             return_document=ReturnDocument.AFTER,
+            session=session,
         )
         return cast("Key | None", rotated)
 

@@ -7,6 +7,7 @@ import pytest
 
 from service import errors
 from service.errors import (
+    AlreadyDone,
     AmbiguousName,
     InvalidInput,
     NodeFailure,
@@ -52,6 +53,8 @@ def an_error(error_class):
         return error_class("node", "n1", ["a", "b"])
     if issubclass(error_class, Throttled):
         return error_class("Too many.", limit=3, retry_after_s=60)
+    if error_class is AlreadyDone:
+        return error_class({"user": "u1"})
     return error_class("It went wrong.", field=["Wrong."])
 
 

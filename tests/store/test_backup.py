@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pymongo import MongoClient
 
-from service import audit, cli, instances, keys
+from service import audit, cli, idempotency, instances, keys
 from service.errors import StoreFailure
 from service.model.documents import LeftBehind, Leftover
 from service.model.lifecycle import OperationStatus
@@ -64,6 +64,13 @@ def other(config, mongo_client):
 
 
 @pytest.fixture
+def a_claim(store):
+    """A request that bears an Idempotency-Key, and was carried out."""
+    wanted = {"key_id": "k", "idempotency_key": "1", "request": b""}
+    return idempotency.begin(store, VAULT, **wanted)
+
+
+@pytest.fixture
 def there(mongo_client, config):
     """The database that is restored into."""
     return mongo_client[f"{config.database}_other"]
@@ -72,7 +79,20 @@ def there(mongo_client, config):
 def read_all(database):
     """Read all documents of Skyquay's, but for what a restoration sets."""
     unset = {"probed_at": 0, "probing": 0, "deploying": 0, "revision": 0}
-    return {name: list(database[name].find({}, unset).sort("_id")) for name in validators.DOCUMENTS}
+    return {name: list(database[name].find({}, unset).sort("_id")) for name in backup.KEPT}
+
+
+def test_records_of_idempotency_keys_are_left_out(a_claim, full, other, file, there):
+    """
+    They end within a day, and speak of what may not be in the backup: restoring removes them.
+    """
+    there["idempotency"].insert_one({"_id": "of another time"})
+
+    written = full.back_up(file)
+    other.restore(file)
+
+    assert "idempotency" not in written.counts
+    assert 0 == there["idempotency"].count_documents({})
 
 
 def test_what_is_restored_is_what_was_backed_up(full, other, file, database, there):

@@ -9,16 +9,24 @@ import pytest
 from bson import MinKey
 from pymongo.errors import WriteError
 
-from service import audit, instances, keys
+from service import audit, idempotency, instances, keys
 from service.errors import StoreFailure
 from service.model.documents import Instance, LeftBehind, Leftover
 from service.model.lifecycle import Power
+from service.security.vault import Vault
 from service.store import Store
 from service.store.admin import migrations, validators
 from service.store.admin.validators import make_schema
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
-SHAPES = {2: "d6573418", 8: "e50fabf5", 9: "1957834b", 10: "fc04dd0c", 11: "1a4ea5a0"}
+SHAPES = {
+    2: "d6573418",
+    8: "e50fabf5",
+    9: "1957834b",
+    10: "fc04dd0c",
+    11: "1a4ea5a0",
+    12: "27009494",
+}
 """How the validators of each migration's version begin, as a digest."""
 
 
@@ -33,6 +41,11 @@ def full(store, memory_nodes):
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
     audit.begin(store, action="a.b", target_kind=None, target_id=None, keep_s=60, now=NOON)
+    wanted = {"key_id": "k", "idempotency_key": "1", "request": b""}
+    claim = idempotency.begin(store, Vault("a secret key"), **wanted)
+    store.transaction(lambda session: store.idempotency.mark(claim, {"user": "u"}, session=session))
+    answer = {"status": 201, "body": "{}", "location": "/api/users/u"}
+    store.idempotency.keep(claim, answer)
 
 
 def test_the_validators_in_the_database_are_those_of_documents(store, database):

@@ -5,7 +5,7 @@ from typing import Any
 from service import images
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import store
+from service.api.call import claim, store
 from service.api.context import now
 from service.api.images import blueprint
 from service.contract.answers import Json
@@ -26,7 +26,7 @@ LOCATION = "/api/images/{_id}"
 )
 def create_image(fields: dict[str, Any]) -> Image:
     """Add an image to the catalogue. 409 for a name that is taken."""
-    return _changed(images.create(store(), fields, now=now()))
+    return _changed(images.create(store(), fields, now=now(), claim=claim()))
 
 
 @blueprint.post("/images/import")

@@ -3,7 +3,7 @@
 from service import users
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import store
+from service.api.call import claim, store
 from service.api.context import now
 from service.api.users import blueprint
 from service.contract.base import NoContent
@@ -30,7 +30,13 @@ def add_user(order: NewUser) -> User:
     409 when the e-mail address, the name (in any letter case), the `userId` or the `externalId` is
     taken. A password has 8 characters or more.
     """
-    user = users.create(store(), **order, min_password_length=users.MIN_PASSWORD_LENGTH, now=now())
+    user = users.create(
+        store(),
+        **order,
+        min_password_length=users.MIN_PASSWORD_LENGTH,
+        now=now(),
+        claim=claim(),
+    )
     record_change(user)
     return user
 

@@ -5,6 +5,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 """
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
+from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import Image, Variable, new_image
 from service.model.documents.instance import Instance, Observed, new_instance
 from service.model.documents.key import Key, RetiringKey, new_key
@@ -28,8 +29,10 @@ __all__ = [
     "Capacity",
     "ConfigureKey",
     "Deploying",
+    "IdempotencyRecord",
     "Image",
     "Instance",
+    "KeptAnswer",
     "Key",
     "Lease",
     "LeftBehind",

@@ -6,8 +6,8 @@ The file is gzip; in it are BSON documents, one after the other::
     {in: <collection>, document: {...}}           each document, as it is stored
     {sha256}                                      of everything before: so far the file is whole
 
-Secrets stay encrypted. The counts of failed attempts, which soon end, are left out. Neither way
-holds more than a few documents in memory.
+Secrets stay encrypted. Left out is what soon ends: the counts of failed attempts, and the
+records of `Idempotency-Key`s. Neither way holds more than a few documents in memory.
 """
 
 import gzip
@@ -40,6 +40,9 @@ from service.store.collection import UNHURRIED_S
 
 FORMAT = "skyquay backup"
 VERSION = 1
+
+KEPT = [name for name in DOCUMENTS if name != "idempotency"]
+"""The collections that are backed up."""
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
 _TIMES = CodecOptions[dict[str, Any]](tz_aware=True)
@@ -158,9 +161,7 @@ def _dump(database: Database[dict[str, Any]], file: IO[bytes]) -> Contents:
         contents = Contents(
             schema=schema["version"] if schema else 0,
             made_at=datetime.now(UTC),
-            counts={
-                name: database[name].count_documents({}, session=session) for name in DOCUMENTS
-            },
+            counts={name: database[name].count_documents({}, session=session) for name in KEPT},
         )
         digest = hashlib.sha256()
 
@@ -178,7 +179,7 @@ def _dump(database: Database[dict[str, Any]], file: IO[bytes]) -> Contents:
                 "counts": contents.counts,
             }
         )
-        for name in DOCUMENTS:
+        for name in KEPT:
             raw = database.get_collection(name, codec_options=_RAW)
             with closing(raw.find(session=session)) as found:
                 for document in found:
@@ -207,7 +208,7 @@ def _check(file: IO[bytes], path: Path) -> Contents:
         contents = Contents(header["schema"], header["made_at"], dict(header["counts"]))
     except (OSError, EOFError, zlib.error, BSONError, LookupError, StopIteration, TypeError) as exc:
         raise BackupError(damaged) from exc
-    if counts != Counter(contents.counts) or not counts.keys() <= DOCUMENTS.keys():
+    if counts != Counter(contents.counts) or not counts.keys() <= set(KEPT):
         raise BackupError(damaged)
     return contents
 

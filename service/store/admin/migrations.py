@@ -134,6 +134,7 @@ MIGRATIONS = [
         "Know what players connect to, and what the variables of images may be.",
         partial(_complete_nodes, added={"public_address": None}),
     ),
+    Migration(12, "Know the requests that bear an Idempotency-Key.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

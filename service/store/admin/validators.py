@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure
 
 from service.model.documents import (
     AuditEntry,
+    IdempotencyRecord,
     Image,
     Instance,
     Key,
@@ -39,6 +40,7 @@ DOCUMENTS: dict[str, type] = {
     "leftovers": Leftover,
     "audit": AuditEntry,
     "settings": Setting,
+    "idempotency": IdempotencyRecord,
 }
 """What each collection holds. The counts of `failures` are worth no check."""
 
