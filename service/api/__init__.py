@@ -8,7 +8,7 @@ import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.api import docs, document, pipeline, rendering, telemetry
+from service.api import docs, document, idempotency_docs, pipeline, rendering, telemetry
 from service.api.addressing import IdConverter
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
@@ -46,6 +46,7 @@ class Api(flask_smorest.Api):
                     )
                     self.spec.tag({"name": blp.name, "description": blp.description})
                 written = document.complete(self.spec.to_dict())
+                idempotency_docs.describe(written, self._app.url_map)
                 self._document = orjson.dumps(written, option=orjson.OPT_INDENT_2)
         return Response(self._document, mimetype="application/json")
 

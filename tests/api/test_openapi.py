@@ -204,7 +204,7 @@ def test_every_parameter_is_explained():
         (path, parameter["name"])
         for method, path, operation in OPERATIONS
         for parameter in operation.get("parameters", [])
-        if parameter["in"] == "query" and "enum" not in str(parameter["schema"])
+        if parameter.get("in") == "query" and "enum" not in str(parameter["schema"])
         if "description" not in parameter
     }
 
