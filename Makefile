@@ -113,7 +113,7 @@ lock: $(PYTHON) ## Pin what pyproject.toml asks for, with hashes.
 openapi: $(INSTALLED) ## Write openapi/openapi.json anew.
 	@$(VENV)/bin/skyquay openapi > openapi/openapi.json
 
-docs: $(INSTALLED) ## Write docs/settings.md and docs/commands.md anew.
+docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code anew.
 	@$(PYTHON) docs/generate.py
 
 clean: ## Remove what was installed and cached. The data in .skyquay stays.

@@ -1,7 +1,7 @@
-"""Writes docs/settings.md and docs/commands.md from the code: `make docs`."""
+"""Writes docs/settings.md, docs/commands.md and docs/errors.md from the code: `make docs`."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import click
 
 from service.cli import main
 from service.config import Config, describe_settings, variable
+from service.contract.error_catalogue import CATALOGUE, OF_NGINX, Entry
 
 SETTINGS = """# Settings
 
@@ -20,6 +21,44 @@ Secrets may be in files instead, which these name: {secrets}.
 | variable | default | meaning |
 | --- | --- | --- |
 {rows}
+"""
+
+ERRORS = """# Errors
+
+Every error is JSON: `error` is a sentence for people, `code` is for programs, and `details` has the
+facts. A 400 names all wrong fields at once. Programs should branch on the code: the sentences may
+change.
+
+```json
+{{"error": "There is no such node.", "code": "node_not_found",
+ "details": {{"nodeId": ["There is no node 'nowhere'."]}},
+ "type": "/docs/errors#node_not_found", "title": "There is no such node.", "status": 400,
+ "detail": "There is no such node.", "instance": "urn:skyquay:request:b0c1d2e3f4a59687"}}
+```
+
+`type`, `title`, `status`, `detail` and `instance` are those of RFC 9457. `type` leads to this list
+on your server. The content type is `application/json`, or `application/problem+json` for requests
+that name that in `Accept`.
+
+An unknown user, instance or node is a 400, not a 404, as in the older panel, except where the path
+names it at one of the [addresses](api.md#addresses) beyond the reference: `node_not_empty` is a 409
+there too. Keys made with `compatibility` get [other
+statuses](compatibility.md#two-families-of-clients) for some requests.
+Requests that may be repeated after a 500 or a 503 are listed in [What is safe to
+repeat](api.md#what-is-safe-to-repeat). `Retry-After` is a header, in seconds. Every answer has
+`X-Request-Id`; the log has it too.
+
+<!-- codes -->
+
+| status | code | meaning | what to do |
+| --- | --- | --- | --- |
+{codes}
+
+[nginx](deploy.md#nginx) in front adds errors of its own, in the same shape:
+
+| status | code | meaning | what to do |
+| --- | --- | --- | --- |
+{nginx}
 """
 
 COMMANDS = """# Commands
@@ -40,6 +79,17 @@ def settings_page() -> str:
         for name, default, meaning in describe_settings()
     ]
     return SETTINGS.format(secrets=", ".join(secrets), rows="\n".join(rows))
+
+
+def errors_page() -> str:
+    """Write the page of the errors."""
+    return ERRORS.format(codes=_list(CATALOGUE), nginx=_list(OF_NGINX))
+
+
+def _list(entries: Iterable[Entry]) -> str:
+    return "\n".join(
+        f"| {entry.status} | `{entry.code}` | {entry.title} | {entry.remedy} |" for entry in entries
+    )
 
 
 def commands_page() -> str:
@@ -77,7 +127,7 @@ def _describe_command(command: click.Command, context: click.Context) -> str:
     return "\n\n".join(parts)
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+PAGES = {"settings.md": settings_page, "commands.md": commands_page, "errors.md": errors_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

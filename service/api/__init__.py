@@ -8,7 +8,7 @@ import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.api import docs, document, idempotency_docs, pipeline, rendering, telemetry
+from service.api import docs, document, error_page, idempotency_docs, pipeline, rendering, telemetry
 from service.api.addressing import IdConverter
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
@@ -75,6 +75,7 @@ def register(app: Flask, config: Config) -> Api:
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blueprint)
+    app.register_blueprint(error_page.blueprint)
     app.register_blueprint(telemetry.blueprint)
     pipeline.register(app, config)
     app.register_error_handler(ServiceError, rendering.render_service_error)

@@ -22,6 +22,7 @@ def adapt(call: Call, answer: Response) -> Response:
         return _adapt_node_deletion(call, answer)
     if answer.status_code == 400 and (call.error_code or "").endswith("_not_found"):
         answer.status_code = 404
+        answer.set_data(json_answer({**answer.get_json(), "status": 404}, 404).get_data())
     return answer
 
 

@@ -9,6 +9,7 @@ import marshmallow as ma
 
 from service.contract import fields
 from service.contract.answers import Json
+from service.contract.error_catalogue import CATALOGUE, OF_NGINX
 from service.errors import NodeFailure, NotFound, ServiceError
 
 PossibleError = int | type[ServiceError]
@@ -33,27 +34,10 @@ REASONS = {
 }
 """What an error of a status means where the view does not say more, and its code."""
 
-_OF_HTTP = (
-    "bad_request",
-    "https_required",
-    "method_not_allowed",
-    "not_found",
-    "request_entity_too_large",
-    "request_timeout",
-    "request_uri_too_long",
-    "unavailable",
-    "unsupported_media_type",
-)
-"""Codes of errors that are not ours: of the framework, the server, and nginx before it."""
-
-_NOT_FOUND = ("image", "instance", "key", "node", "operation", "user")
-
 
 def list_codes() -> list[str]:
-    """List every code that an error can have, sorted."""
-    ours = {error.code for error in _walk(ServiceError)}
-    unknown = {NotFound(what, "").code for what in _NOT_FOUND}
-    return sorted(ours | unknown | set(_OF_HTTP))
+    """List every code that an error can have, sorted: those of nginx before Skyquay too."""
+    return sorted({entry.code for entry in (*CATALOGUE, *OF_NGINX)})
 
 
 def describe_errors(

@@ -17,9 +17,12 @@ from service.api.call import Rate, current_call
 from service.api.context import app_context
 from service.api.encoding import json_answer
 from service.api.throttle import set_headers
+from service.contract.error_catalogue import make_problem
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 
 log = logging.getLogger(__name__)
+
+_PROBLEM = "application/problem+json"
 
 
 def render_service_error(error: ServiceError) -> Response:
@@ -55,9 +58,17 @@ def render_unknown(error: Exception) -> Response:
 
 
 def _render(status: int, message: str, code: str, details: dict[str, Any]) -> Response:
-    """Shape every error there is."""
-    current_call().error_code = code
-    return json_answer({"error": message, "code": code, "details": details}, status)
+    """Shape every error there is.
+
+    It is JSON of RFC 9457, and called so to who asks for that: others may know JSON alone.
+    """
+    call = current_call()
+    call.error_code = code
+    problem = make_problem(status, message, code, details, request_id=call.request_id)
+    answer = json_answer(problem, status)
+    if call.request.accept_mimetypes[_PROBLEM] and _PROBLEM in call.request.headers["Accept"]:
+        answer.content_type = _PROBLEM
+    return answer
 
 
 def _explain(error: HTTPException) -> str:

@@ -71,11 +71,19 @@ class NoContent(Answer[None]):
 
 
 class ErrorAnswer(Answer[dict[str, Any]]):
-    """What went wrong: a sentence for people, a code for programs, and the facts."""
+    """What went wrong: a sentence for people, a code for programs, and the facts.
+
+    The other members are those of RFC 9457.
+    """
 
     error = answers.text()
     code = answers.text()
     details = answers.mapping(description="For a 400: the reasons, by the field's name.")
+    type = answers.text(optional=True, description="Where the code is explained.")
+    title = answers.text(optional=True, description="What the code means.")
+    status = answers.integer(optional=True, description="The status of the answer.")
+    detail = answers.text(optional=True, description="The sentence of `error`.")
+    instance = answers.text(optional=True, description="This very error, by the request's id.")
 
 
 def waiting() -> ma.fields.Field[Any]:

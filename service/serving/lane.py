@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import orjson
 from granian.rsgi import Scope
 
+from service.contract.error_catalogue import make_problem
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -58,7 +60,7 @@ def make_error(status: int, code: str, message: str) -> Answer:
     """Make the answer to a request that the app does not answer."""
     # What was not read of the body is not taken for the next request.
     headers = [("content-type", "application/json"), ("connection", "close")]
-    body = orjson.dumps({"error": message, "code": code, "details": {}})
+    body = orjson.dumps(make_problem(status, message, code, {}))
     return Answer(status, headers, body)
 
 

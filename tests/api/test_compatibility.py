@@ -70,10 +70,11 @@ def test_both_families_get_their_answers(
 
 
 def test_errors_of_the_last_version_are_json(clients):
-    """Whatever the code, an error has its sentence, its code and its details."""
+    """Whatever the code, an error has its sentence, its code and its details, and its status."""
     answer = clients["0.3.0"].post("/api/getInstance", {"id": "inothing"})
 
-    assert {"error", "code", "details"} == answer.json.keys()
+    assert {"error", "code", "details"} <= answer.json.keys()
+    assert (404, 404) == (answer.status, answer.json["status"])
 
 
 def test_other_mistakes_are_the_same_for_all(clients):

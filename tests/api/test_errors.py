@@ -6,6 +6,7 @@ import re
 import pytest
 
 from service import errors
+from service.contract.error_catalogue import CATALOGUE, list_codes
 from service.errors import (
     AlreadyDone,
     AmbiguousName,
@@ -161,6 +162,66 @@ def test_a_nodes_failure_carries_its_facts(error_class):
 
     assert ("node-1", "Connection refused.") == (error.node_id, error.reason)
     assert ("Connection refused.", {"nodeId": "node-1"}) == (error.message, error.details)
+
+
+def test_every_code_is_in_the_catalogue():
+    """
+    Each code of the tree says what it means and what to do, and the catalogue has no other.
+    """
+    of_http = {"not_found", "method_not_allowed", "request_entity_too_large", "request_timeout",
+               "unsupported_media_type"}  # fmt: skip
+
+    assert {code for _, code in list_codes()} | of_http == {entry.code for entry in CATALOGUE}
+    assert all(entry.title.endswith(".") and entry.remedy.endswith(".") for entry in CATALOGUE)
+
+
+def test_the_type_of_an_error_leads_to_its_explanation(api):
+    """
+    `type` is a page without a key, with an anchor for each code.
+    """
+    problem = api.get("/api/operations/nothing").json
+    path, _, anchor = problem["type"].partition("#")
+
+    page = api.flask.get(path)
+
+    assert (200, "text/html") == (page.status_code, page.mimetype)
+    assert f'id="{anchor}"' in page.text
+    assert problem["title"] in page.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/problem+json", "application/problem+json"),
+        ("application/json, application/problem+json", "application/problem+json"),
+        ("application/json, application/problem+json;q=0", "application/json"),
+    ],
+)
+def test_an_error_is_called_a_problem_to_who_asks(api, accept, expected):
+    """
+    Old clients read JSON; RFC 9457's content type is for those that name it.
+    """
+    answer = api.get("/nope", headers={"Accept": accept} if accept else {})
+
+    assert expected == answer.headers["Content-Type"]
+
+
+def test_an_error_has_the_members_of_the_rfc(api):
+    """
+    They say the same as ours, and name the request.
+    """
+    answer = api.get("/api/operations/nothing", headers={"X-Request-Id": "r-1"})
+
+    assert {
+        "type": "/docs/errors#operation_not_found",
+        "title": "There is no such operation, or it ended long ago.",
+        "status": answer.status,
+        "detail": answer.json["error"],
+        "instance": "urn:skyquay:request:r-1",
+    }.items() <= answer.json.items()
 
 
 def test_a_field_may_be_called_message():

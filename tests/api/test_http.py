@@ -77,10 +77,13 @@ def read(api, path):
 
 def is_error(answer):
     """Return whether an answer is an error as all errors are."""
+    members = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
     return (
         answer.headers["Content-Type"] == "application/json"
-        and {"error": str, "code": str, "details": dict}
+        and {"error": str, "code": str, "details": dict, **members}
         == {name: type(value) for name, value in answer.json.items()}
+        and answer.json["type"] == f"/docs/errors#{answer.json['code']}"
+        and answer.json["status"] == answer.status
         and re.fullmatch(r"[a-z]+(_[a-z]+)*", answer.json["code"]) is not None
     )
 

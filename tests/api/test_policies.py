@@ -69,6 +69,7 @@ TABLE = {
     "health.check_health": ("open", None, None),
     "health.check_readiness": ("open", None, None),
     "metrics.show": ("metrics:read", None, None),
+    "errors.show": ("open", None, None),
     "api-docs.openapi_json": ("open", None, None),
     "swagger_ui.show": ("open", None, None),
 }
