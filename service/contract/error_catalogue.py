@@ -68,8 +68,8 @@ _OURS = {
         "Use a key with that [scope](api.md#authentication).",
     ),
     "conflict": (
-        "The user's id, name or e-mail address is taken, in any letter case; or an `externalId`, or "
-        "the image's name.",
+        "The user's id, name or e-mail address is taken, in any letter case; or an `externalId`, "
+        "or the image's name.",
         "Choose another, or look the user up with `getUser`.",
     ),
     "node_exists": (
