@@ -6,6 +6,8 @@ from service.api.blueprint import ALWAYS, Blueprint
 from service.api.call import claim, origin, store
 from service.api.context import now
 from service.api.etags import read_precondition
+from service.api.waiting import wait_for
+from service.contract.base import WaitQuery
 from service.contract.fields import WHEN
 from service.contract.operations import OperationAnswer, OperationsQuery
 from service.errors import WrongStatus
@@ -39,10 +41,11 @@ def list_operations(search: OperationSearch) -> list[Operation]:
 
 @blueprint.get("/<operation_id>")
 @blueprint.needs("instances:read")
+@blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(200, OperationAnswer, 400, *ALWAYS, etag=True, description="The operation.")
-def get_operation(operation_id: str) -> Operation:
-    """Get one operation. An unknown one is a 400."""
-    return store().operations.get(operation_id)
+def get_operation(wait: float | None, operation_id: str) -> Operation:
+    """Get one operation, with `wait` once it has ended or that time is over. 400 if unknown."""
+    return wait_for(store().operations.get(operation_id), wait or 0)
 
 
 @blueprint.post("/<operation_id>/retry")

@@ -7,8 +7,11 @@ from service import keys, operations
 from service.api.call import caller, current_call, store
 from service.api.context import app_context
 from service.drivers import DriverFactory
-from service.model.documents import Operation
-from service.model.lifecycle import NodeStatus
+from service.model.documents import Instance, Operation
+from service.model.lifecycle import ENDED, InstanceState, NodeStatus
+from service.model.orders import StateWish
+
+_UNDER_WAY = (InstanceState.INSTALLING, InstanceState.DELETING)
 
 
 def wait_for(operation: Operation, wait_s: float | None) -> Operation:
@@ -35,6 +38,19 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
         )
     current_call().bound_rest()
     return ended
+
+
+def wait_for_state(instance: Instance, wish: StateWish) -> Instance:
+    """Wait while something is under way, or until the state that is wished for; read it then.
+
+    Raises NotFound when it is gone by then.
+    """
+    while instance["state"] in _UNDER_WAY and instance["state"] != wish["until"]:
+        operation = store().operations.find_latest(instance["_id"])
+        if operation is None or wait_for(operation, wish["wait"])["status"] not in ENDED:
+            break
+        instance = store().instances.get(instance["_id"])
+    return instance
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
+from service.model.lifecycle import InstanceState
+from service.model.orders import StateWish
 from service.model.suggestions import suggest
 
 MAX_WAIT_S = 60
@@ -102,3 +104,19 @@ class WaitQuery(SingleField[float | None]):
     """How long the answer may take."""
 
     wait = waiting()
+
+
+class StateQuery(Request[StateWish]):
+    """For which state of an instance the answer waits, and how long."""
+
+    wait = fields.seconds(
+        longest=MAX_WAIT_S,
+        load_default=0.0,
+        metadata={"description": "Seconds to wait while the instance is INSTALLING or DELETING."},
+    )
+    until = ma.fields.Enum(
+        InstanceState,
+        by_value=True,
+        load_default=None,
+        metadata={"description": "Wait no longer than until this is its `InternalState`."},
+    )

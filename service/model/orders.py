@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
 from service.model.labelling import LabellingChanges
+from service.model.lifecycle import InstanceState
 from service.model.ports import PortMapping
 
 UserKey = Literal["id", "email", "username"]
@@ -153,6 +154,13 @@ class KeyOrder(TypedDict):
     name: str
     compatibility: str | None
     grant: Grant
+
+
+class StateWish(TypedDict):
+    """For which state of an instance somebody waits, and how many seconds."""
+
+    wait: float
+    until: InstanceState | None  # None: until nothing is under way
 
 
 class KeyChanges(TypedDict, total=False):

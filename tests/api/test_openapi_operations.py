@@ -37,6 +37,15 @@ OPERATIONS = {
 }
 
 
+def list_parameters(operation):
+    """List the parameters of an operation, also those that are described for several at once."""
+    shared = SPEC["components"]["parameters"]
+    return [
+        shared[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
+        for parameter in operation.get("parameters", [])
+    ]
+
+
 def test_every_operation_has_an_id_of_its_own():
     """
     Each is the name of one function in a generated client: a verb and a noun, in camel case.
@@ -124,7 +133,7 @@ def test_a_query_has_no_null():
     schemas = [
         parameter["schema"]
         for operation in OPERATIONS.values()
-        for parameter in operation.get("parameters", [])
+        for parameter in list_parameters(operation)
     ]
 
     assert [] == [schema for schema in schemas if "null" in schema.get("type", ())]
@@ -143,7 +152,7 @@ def test_an_operations_errors_are_its_own(place):
         return
     example = operation["responses"]["400"]["content"]["application/json"]["example"]
 
-    parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
+    parameters = {parameter["name"] for parameter in list_parameters(operation)}
     if "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         parameters |= SCHEMAS[schema["$ref"].rpartition("/")[2]]["properties"].keys()

@@ -274,6 +274,35 @@ def test_a_deletion_is_waited_for(api, ready, worker):
     assert (201, "DELETED") == (answer.status, answer.json["state"])
 
 
+def test_an_operation_is_waited_for(api, place, worker):
+    """With `wait` reading an operation answers how it ended."""
+    operation_id = api.post(DEPLOY, a_body(place)).json["operationId"]
+
+    answer = api.get(f"/api/operations/{operation_id}?wait=30")
+
+    assert (200, "succeeded") == (answer.status, answer.json["status"])
+
+
+@pytest.mark.parametrize("query", ["wait=30", "wait=30&until=READY"])
+def test_an_instance_is_waited_for(api, place, worker, query):
+    """With `wait` an instance is answered when nothing is under way, or in the state wished for."""
+    instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
+
+    answer = api.get(f"/api/instances/{instance_id}?{query}")
+
+    assert (200, "READY") == (answer.status, answer.json["InternalState"])
+
+
+@pytest.mark.parametrize("query", ["wait=0", "wait=30&until=INSTALLING"])
+def test_an_instance_is_answered_as_it_is(api, place, query):
+    """Without a wait, or in the state that is wished for; no worker is needed."""
+    instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
+
+    answer = api.get(f"/api/instances/{instance_id}?{query}")
+
+    assert (200, "INSTALLING") == (answer.status, answer.json["InternalState"])
+
+
 @pytest.mark.parametrize(("spent_s", "waits"), [(0, True), (31, False)])
 def test_what_was_waited_for_the_database_counts(api, place, monkeypatch, spent_s, waits):
     """A request that took its time already does not wait as long once more."""

@@ -7,14 +7,14 @@ from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, origin, store
 from service.api.context import app_context
 from service.api.instances import blueprint
-from service.api.waiting import wait_for
-from service.contract.base import NoContent, WaitQuery
+from service.api.waiting import wait_for, wait_for_state
+from service.contract.base import NoContent, StateQuery, WaitQuery
 from service.contract.deploys import AddInstance
 from service.contract.instances import InstanceAnswer, InstanceOnNode, RemovalQuery
 from service.contract.operations import OperationAnswer
 from service.model.documents import Instance
 from service.model.lifecycle import ENDED, OperationKind
-from service.model.orders import Order, Removal
+from service.model.orders import Order, Removal, StateWish
 
 
 @blueprint.post("/instances")
@@ -55,10 +55,15 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
 
 @blueprint.get("/instances/<instance_id>")
 @blueprint.needs("instances:read")
-@blueprint.answers(200, InstanceAnswer, *ALWAYS, 404, description="The instance.")
-def get_instance(instance_id: str) -> InstanceOnNode:
-    """Get one instance by its id or its container's."""
-    return _add_node(store().instances.get_by_reference(instance_id), None)
+@blueprint.arguments(StateQuery, location="query")
+@blueprint.answers(200, InstanceAnswer, *ALWAYS, 404, etag=True, description="The instance.")
+def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
+    """Get one instance by its id or its container's; with `wait`, once nothing is under way.
+
+    `?wait=30&until=READY` answers when it is READY, when it FAILED, or after 30 s.
+    """
+    instance = store().instances.get_by_reference(instance_id)
+    return _add_node(wait_for_state(instance, wish), None)
 
 
 @blueprint.delete("/instances/<instance_id>")
