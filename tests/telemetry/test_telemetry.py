@@ -213,7 +213,7 @@ def test_an_unexpected_error_is_a_line_with_its_traceback(api, store, lines, mon
     """
     A mistake of ours is one JSON object too.
     """
-    monkeypatch.setattr(store.users, "versions", lambda: 1 / 0)
+    monkeypatch.setattr(store.users, "short_versions", lambda _: 1 / 0)
 
     answer = api.get("/api/users")
 
