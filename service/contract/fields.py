@@ -162,6 +162,17 @@ class Variables(ma.fields.Field[Any]):
         return None
 
 
+class Flag(ma.fields.Boolean):
+    """True or false, and nothing that stands for one of them."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Environment(ma.fields.Field[Any]):
     """Lines of `KEY=value`; some published documents have an object instead."""
 

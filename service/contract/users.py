@@ -75,6 +75,7 @@ class AddUser(StrictRequest[NewUser], CreateUser):
         description="Generated if absent.",
         sample=fields.USER_ID,
     )
+    admin = fields.Flag(load_default=False, allow_none=True)
     external_id = fields.external_id()
     labels = fields.labels()
 

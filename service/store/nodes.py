@@ -10,7 +10,6 @@ from pymongo.errors import DuplicateKeyError
 
 from service.errors import (
     AmbiguousName,
-    CapacityExceeded,
     Conflict,
     NodeExists,
     NodeNotEmpty,
@@ -19,6 +18,7 @@ from service.errors import (
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
+from service.store.capacity import amounts, exceeded, has_room
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
     Collection,
@@ -150,17 +150,17 @@ class Nodes(Collection[Node]):
         is gone. It is the last write of its transaction: first, fifty deploys that race for a node
         would need three times the attempts.
         """
-        room = [_has_room("memory_mib", memory_mib), _has_room("cpu_milli", cpu_milli)]
+        room = [has_room("memory_mib", memory_mib), has_room("cpu_milli", cpu_milli)]
         changed = self._collection.update_one(
             {"_id": node_id, **({} if even_if_full else {"$expr": {"$and": room}})},
-            {"$inc": _amounts(1, memory_mib, cpu_milli)},
+            {"$inc": amounts(1, memory_mib, cpu_milli)},
             session=session,
         )
         if changed.matched_count == 0:
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
-            raise _exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
+            raise exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
 
     @translated
     def touch_all(self, *, session: Session) -> None:
@@ -171,7 +171,7 @@ class Nodes(Collection[Node]):
     def release(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
         """Take back what `reserve` promised."""
         self._collection.update_one(
-            {"_id": node_id}, {"$inc": _amounts(-1, memory_mib, cpu_milli)}, session=session
+            {"_id": node_id}, {"$inc": amounts(-1, memory_mib, cpu_milli)}, session=session
         )
 
     @translated
@@ -357,35 +357,3 @@ def engine_taken(by: Node) -> NodeExists:
         "are counted for each node, so one engine should be one node.",
         nodeId=[by["_id"]],
     )
-
-
-def _has_room(what: str, amount: int) -> dict[str, object]:
-    limit = f"$capacity.{what}"
-    enough = {"$lte": [{"$add": [f"$allocated.{what}", amount]}, limit]}
-    return {"$or": [{"$eq": [{"$ifNull": [limit, None]}, None]}, enough]}
-
-
-def _exceeded(node: Node, *, memory_mib: int, cpu_milli: int) -> CapacityExceeded:
-    allocated, capacity = node["allocated"], node["capacity"]
-    limit = capacity["memory_mib"]
-    if limit is not None and allocated["memory_mib"] + memory_mib > limit:
-        return CapacityExceeded(
-            "The node has not enough memory left.",
-            requestedMib=memory_mib,
-            allocatedMib=allocated["memory_mib"],
-            capacityMib=limit,
-        )
-    return CapacityExceeded(
-        "The node has not enough cores left.",
-        requestedCpu=cpu_milli / 1000,
-        allocatedCpu=allocated["cpu_milli"] / 1000,
-        capacityCpu=(capacity["cpu_milli"] or 0) / 1000,
-    )
-
-
-def _amounts(instances: int, memory_mib: int, cpu_milli: int) -> dict[str, int]:
-    return {
-        "allocated.instances": instances,
-        "allocated.memory_mib": instances * memory_mib,
-        "allocated.cpu_milli": instances * cpu_milli,
-    }

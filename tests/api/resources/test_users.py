@@ -15,7 +15,7 @@ BAD = {
     "username": (None, "", 7, {}, "x" * 65),
     "email": (None, "ada", [], 7),
     "password": (None, "short", 7, "x" * 1025),
-    "admin": ("yes", 2, {}),
+    "admin": ("yes", 2, 0, 1, {}),
     "externalId": ("", 7, {}, "x" * 129, "a\0b"),
     "labels": ("x", [], {"a": 7}, {"a.b": "c"}, {"": "x"}, {"$a": "x"}, {"a": "x" * 256},
                {f"n{i}": "" for i in range(33)}),
