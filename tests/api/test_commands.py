@@ -60,7 +60,7 @@ def test_a_look_up_is_one_command(
 
 def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api, place, commands):
     """
-    The user, the node and the image are one query before the transaction.
+    The user, the node and the image are one query before the transaction, which rereads the image.
     """
     client = ApiClient(an_app(config, watched, memory_nodes).test_client(), api.key)
     client.post(DEPLOY, {})
@@ -69,5 +69,5 @@ def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api
     deployed = client.post(DEPLOY, a_body(place))
 
     assert 201 == deployed.status
-    written = ["insert", "insert", "update", "update", "commitTransaction"]
-    assert ["insert", "aggregate", *written] == commands[:7]  # the first is for the audit log
+    written = ["find", "insert", "insert", "update", "update", "commitTransaction"]
+    assert ["insert", "aggregate", *written] == commands[:8]  # the first is for the audit log
