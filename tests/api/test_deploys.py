@@ -111,6 +111,8 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
         "suspended": False,
         "power": "running",
         "error": None,
+        "externalId": None,
+        "labels": {},
     } == shown
 
 
