@@ -89,6 +89,11 @@ WRITES = {
     "users.set_password_hash": lambda s: s.store.users.set_password_hash(s.user, "h", now=NOON),
     "users.record_deploy": lambda s: s.in_transaction(s.store.users.record_deploy, s.user, now=FAR),
     "users.count_key": lambda s: s.in_transaction(s.store.users.count_key, s.user),
+    "images.replace": lambda s: s.in_transaction(
+        s.store.images.replace, {**s.image, "description": "new"}
+    ),
+    "images.mark_deleting": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
+    "images.unmark": lambda s: s.in_transaction(s.store.images.unmark, s.image["_id"]),
     "images.put": lambda s: s.store.images.put({**s.image, "description": "new"}),
     "keys.count_delegation": lambda s: s.in_transaction(
         s.store.keys.count_delegation, s.key["_id"]
@@ -110,7 +115,8 @@ WRITES = {
     ),
     "nodes.claim_probe": Stored.claim_probe,
     "nodes.renew_probes": lambda s: s.store.nodes.renew_probes([s.node], "t", lease_s=60),
-    "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t"),
+    "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t", seen_at=NOON),
+    "nodes.touch_all": lambda s: s.in_transaction(s.store.nodes.touch_all),
     "nodes.update": lambda s: s.store.nodes.update(s.node, {"probe_error": "away"}),
     "nodes.replace_secret": lambda s: s.store.nodes.replace_secret(
         s.node, {"secret": "s"}, only_if={}
