@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 
-from service import adoption, instances, operations
+from service import adoption, instances, operations, replacements
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import (
     InstanceNotReady,
@@ -173,7 +173,7 @@ def _recreate(store: Store, instance: Instance, *, origin: Origin) -> Operation:
             changes={"error": None},
             session=session,
         )
-        if not moved:
+        if not moved or replacements.is_open(store, instance["_id"], session=session):
             raise InstanceNotReady("The instance changed meanwhile.")
         store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)

@@ -10,10 +10,11 @@ import hashlib
 import secrets
 
 from service.errors import AlreadyDone, IdempotencyInProgress, IdempotencyKeyReused
-from service.model.documents import KeptAnswer
+from service.model.documents import Instance, KeptAnswer, Operation
 from service.model.origin import Claim
 from service.security.vault import Vault
 from service.store import Store
+from service.store.collection import Session
 
 KEEP_S = 24 * 3600.0
 LEASE_S = 30.0
@@ -62,3 +63,25 @@ def refuse_repeat(claim: Claim | None) -> None:
     """
     if claim is not None and claim.made is not None:
         raise AlreadyDone(claim.made)
+
+
+def mark_operation(
+    store: Store, claim: Claim | None, operation: Operation, *, session: Session
+) -> None:
+    """Write down, in its transaction, that a request made this operation."""
+    made = {"instance": operation["instance_id"], "operation": operation["_id"]}
+    store.idempotency.mark(claim, made, session=session)
+
+
+def find_done(store: Store, claim: Claim | None) -> tuple[Instance, Operation] | None:
+    """Read the operation that an earlier request made; None if there is none.
+
+    Raises AlreadyDone when that, or its instance, is gone.
+    """
+    if claim is None or claim.made is None:
+        return None
+    instance = store.instances.find(claim.made["instance"])
+    operation = store.operations.find(claim.made["operation"])
+    if instance is None or operation is None:
+        raise AlreadyDone(claim.made)
+    return instance, operation

@@ -128,6 +128,7 @@ def delete(store: Store, reference: str, *, now: datetime) -> None:
             raise Conflict("Somebody else deletes the image at this moment.")
         store.nodes.touch_all(session=session)
         count = store.instances.count_of_image(image_id, session=session)
+        count += store.operations.count_to_image(image_id, session=session)
         if count:
             store.images.unmark(image_id, session=session)
         else:
@@ -138,12 +139,17 @@ def delete(store: Store, reference: str, *, now: datetime) -> None:
         raise ImageInUse(f"Instances use the image: {count}.", instances=count)
 
 
-def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image:
+def choose(
+    matching: Sequence[Image], reference: str, name: str | None, *, allow_any_image: bool = False
+) -> Image:
     """Choose the image that a deploy means of those that `reference` may: see `get_place`.
 
     Several images may run one container image; `name` distinguishes them, and without it the oldest
-    is meant. Raises NotFound, which names `image`; InvalidInput when `name` is none of them.
+    is meant. Where any image is allowed, one that the catalogue lacks runs as it was built. Raises
+    NotFound, which names `image`; InvalidInput when `name` is none of them.
     """
+    if not matching and allow_any_image:
+        return outside_catalogue(reference)
     if not matching:
         raise NotFound("image", reference, field="image")
     # The id and the name are exact; what else matches shares a container image.
@@ -162,6 +168,11 @@ def choose(matching: Sequence[Image], reference: str, name: str | None) -> Image
         "No image of this name runs this container image.",
         imagename=[f"Must be one of {', '.join(image['name'] for image in matching)}."],
     )
+
+
+def choose_reference(image: Image, reference: str) -> str:
+    """Return the container image that is meant: an alternative only where it is named itself."""
+    return reference if reference in image["alt_images"] else image["image"]
 
 
 def list_secret(image: Image, names: Iterable[str]) -> list[str]:

@@ -2,13 +2,12 @@
 
 import secrets
 from base64 import b32encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from service import images, operations, variables
+from service import idempotency, images, operations, replacements, variables
 from service.drivers import DriverFactory
 from service.errors import (
-    AlreadyDone,
     InstanceNotReady,
     InstanceSuspended,
     InvalidInput,
@@ -20,8 +19,9 @@ from service.model.driver_traits import traits_of
 from service.model.labelling import label
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
-from service.model.origin import Claim, Origin
+from service.model.origin import Origin
 from service.model.ports import PortMapping, parse_primary
+from service.model.replacements import held_by
 from service.security.masking import mask
 from service.store import Store
 from service.store.collection import Session
@@ -56,15 +56,17 @@ def deploy(
     taken, and CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
     when it is gone.
     """
-    if done := _find_done(store, origin.claim):
+    if done := idempotency.find_done(store, origin.claim):
         return done
     user, node, matching = store.get_place(
         user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
     )
-    image = _choose_image(matching, order, allow_any_image=allow_any_image)
+    image = images.choose(
+        matching, order["image"], order["image_name"], allow_any_image=allow_any_image
+    )
     primary = _find_primary(order)
     chosen = variables.check(image["variables"], order["variables"], may_edit_all=may_edit_all)
-    _check_node(node, image, chosen)
+    check_node(node, image, chosen)
     _check_online(node, queue=order.get("queue", False))
 
     instance = new_instance(
@@ -72,7 +74,7 @@ def deploy(
         name=order["name"],
         user_id=user["_id"],
         node_id=node["_id"],
-        image=_container_image(image, order["image"]),
+        image=images.choose_reference(image, order["image"]),
         image_id=image["_id"] or None,
         image_name=image["name"],
         memory_mib=order["memory_mib"],
@@ -99,7 +101,7 @@ def deploy(
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)
-        _mark(store, origin.claim, operation, session=session)
+        idempotency.mark_operation(store, origin.claim, operation, session=session)
         store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
@@ -162,9 +164,9 @@ def delete_by_force(store: Store, reference: str, *, origin: Origin) -> Operatio
 def suspend(store: Store, reference: str, *, origin: Origin) -> tuple[Instance, Operation | None]:
     """Write down that the instance may not run; answer the operation that stops it.
 
-    There is none while a deployment is open, which applies what is wanted at its end. What FAILED
-    may have a container that runs, which is stopped too. Repeating it is harmless. Raises NotFound,
-    also for an instance that is being deleted.
+    There is none while a deployment or a change of the container is open, which applies what is
+    wanted at its end. What FAILED may have a container that runs, which is stopped too. Repeating
+    it is harmless. Raises NotFound, also for an instance that is being deleted.
     """
     return _change_suspension(store, reference, OperationKind.SUSPEND, origin=origin)
 
@@ -191,7 +193,7 @@ def change_power(
     not installed, InstanceSuspended when it may not run, and NodeOffline when its node is down. A
     repeat is answered like that of `deploy`.
     """
-    if done := _find_done(store, origin.claim):
+    if done := idempotency.find_done(store, origin.claim):
         return done
     instance = store.instances.get_by_reference(reference)
     _check_online(store.nodes.get(instance["node_id"]))
@@ -203,11 +205,15 @@ def change_power(
             raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
         if touched["suspended"] and kind in (OperationKind.START, OperationKind.RESTART):
             raise InstanceSuspended("The instance is suspended, so it may not run.")
+        replacing = replacements.wish(store, instance["_id"], kind, session=session)
+        if replacing is not None:
+            idempotency.mark_operation(store, origin.claim, replacing, session=session)
+            return touched, replacing
         store.operations.supersede_waiting(
             instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
         )
         store.operations.add(operation, session=session)
-        _mark(store, origin.claim, operation, session=session)
+        idempotency.mark_operation(store, origin.claim, operation, session=session)
         return touched, operation
 
     return store.transaction(write)
@@ -224,18 +230,15 @@ def read_logs(
     node = store.nodes.get(instance["node_id"])
     _check_online(node)
     with closing(open_driver(node)) as driver:
-        return instance, hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
+        printed = hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
+    # The program may be the one of a change that is under way.
+    return instance, hide_secrets(replacements.expect(store, instance), printed)
 
 
 def forget(store: Store, instance: Instance, *, session: Session) -> None:
     """Give back the ports and the memory of an instance whose container and volume are gone."""
     if store.instances.remove(instance["_id"], session=session):
-        store.nodes.release(
-            instance["node_id"],
-            memory_mib=instance["memory_mib"],
-            cpu_milli=instance["cpu_milli"],
-            session=session,
-        )
+        store.nodes.release(instance["node_id"], **held_by(instance), session=session)
 
 
 def hide_secrets(instance: Instance, printed: str) -> str:
@@ -245,69 +248,8 @@ def hide_secrets(instance: Instance, printed: str) -> str:
     return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
 
 
-def _mark(store: Store, claim: Claim | None, operation: Operation, *, session: Session) -> None:
-    made = {"instance": operation["instance_id"], "operation": operation["_id"]}
-    store.idempotency.mark(claim, made, session=session)
-
-
-def _find_done(store: Store, claim: Claim | None) -> tuple[Instance, Operation] | None:
-    """Read what an earlier request did; None if there is none. Raises AlreadyDone."""
-    if claim is None or claim.made is None:
-        return None
-    instance = store.instances.find(claim.made["instance"])
-    operation = store.operations.find(claim.made["operation"])
-    if instance is None or operation is None:
-        raise AlreadyDone(claim.made)
-    return instance, operation
-
-
-def _change_suspension(
-    store: Store, reference: str, kind: OperationKind, *, origin: Origin
-) -> tuple[Instance, Operation | None]:
-    if done := _find_done(store, origin.claim):
-        return done
-    instance = store.instances.get_by_reference(reference)
-    suspended = kind == OperationKind.SUSPEND
-    operation = operations.draft(kind, instance, origin=origin)
-
-    def write(session: Session) -> tuple[Instance, Operation | None]:
-        changed = store.instances.set_suspended(
-            instance["_id"], suspended, now=origin.now, session=session
-        )
-        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
-            instance["_id"], OperationKind.DEPLOY, session=session
-        ):
-            return changed, None
-        store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
-        )
-        if not suspended and changed["state"] != InstanceState.READY:
-            return changed, None
-        store.operations.add(operation, session=session)
-        _mark(store, origin.claim, operation, session=session)
-        return changed, operation
-
-    return store.transaction(write)
-
-
-def _choose_image(matching: Sequence[Image], order: Order, *, allow_any_image: bool) -> Image:
-    if allow_any_image and not matching:
-        return images.outside_catalogue(order["image"])
-    return images.choose(matching, order["image"], order["image_name"])
-
-
-def _container_image(image: Image, reference: str) -> str:
-    return reference if reference in image["alt_images"] else image["image"]
-
-
-def _find_primary(order: Order) -> PortMapping:
-    try:
-        return parse_primary(order["primary"], order["ports"])
-    except ValueError as exc:
-        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
-
-
-def _check_node(node: Node, image: Image, chosen: Mapping[str, str]) -> None:
+def check_node(node: Node, image: Image, chosen: Mapping[str, str]) -> None:
+    """Raise InvalidInput for an image that cannot run on this node, or not with these variables."""
     driver = traits_of(node["driver"])
     if image["scripts"].get("Install") and not driver.runs_install_scripts:
         raise InvalidInput(
@@ -327,6 +269,44 @@ def _check_node(node: Node, image: Image, chosen: Mapping[str, str]) -> None:
                 "This image has no such variable.",
                 variables={name: ["The image does not declare it."] for name in undeclared},
             )
+
+
+def _change_suspension(
+    store: Store, reference: str, kind: OperationKind, *, origin: Origin
+) -> tuple[Instance, Operation | None]:
+    if done := idempotency.find_done(store, origin.claim):
+        return done
+    instance = store.instances.get_by_reference(reference)
+    suspended = kind == OperationKind.SUSPEND
+    operation = operations.draft(kind, instance, origin=origin)
+
+    def write(session: Session) -> tuple[Instance, Operation | None]:
+        changed = store.instances.set_suspended(
+            instance["_id"], suspended, now=origin.now, session=session
+        )
+        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
+            instance["_id"], OperationKind.DEPLOY, session=session
+        ):
+            return changed, None
+        if replacements.wish(store, instance["_id"], kind, session=session):
+            return changed, None
+        store.operations.supersede_waiting(
+            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
+        )
+        if not suspended and changed["state"] != InstanceState.READY:
+            return changed, None
+        store.operations.add(operation, session=session)
+        idempotency.mark_operation(store, origin.claim, operation, session=session)
+        return changed, operation
+
+    return store.transaction(write)
+
+
+def _find_primary(order: Order) -> PortMapping:
+    try:
+        return parse_primary(order["primary"], order["ports"])
+    except ValueError as exc:
+        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
 
 
 def _check_online(node: Node, *, queue: bool = False) -> None:

@@ -4,9 +4,16 @@ import time
 from datetime import datetime
 from threading import Event
 
+from service import replacements
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation, new_operation
-from service.model.lifecycle import ENDED, InstanceState, OperationKind, OperationStatus
+from service.model.lifecycle import (
+    ENDED,
+    REPLACING,
+    InstanceState,
+    OperationKind,
+    OperationStatus,
+)
 from service.model.origin import Claim, Origin
 from service.model.precondition import ANY_STATE, Precondition
 from service.store import Store
@@ -92,10 +99,10 @@ def cancel(
 ) -> Operation:
     """End a waiting operation, or ask the worker that carries it out to stop at its next step.
 
-    An instance whose deployment ends that way is FAILED, until it is retried or deleted. Raises
-    NotFound, PreconditionFailed, and WrongStatus for an operation that has ended or only carries
-    out what its instance's document says. A repeat of what an earlier request did answers the
-    operation.
+    An instance whose deployment ends that way is FAILED, until it is retried or deleted. A change
+    that has begun is undone first. Raises NotFound, PreconditionFailed, and WrongStatus for an
+    operation that has ended or only carries out what its instance's document says. A repeat of what
+    an earlier request did answers the operation.
     """
     operation = store.operations.get(operation_id)
     if claim is not None and claim.made is not None:
@@ -104,9 +111,13 @@ def cancel(
         raise WrongStatus(_WHY_PURSUED[operation["kind"]], kind=operation["kind"])
 
     def write(session: Session) -> None:
-        only_if.check(store.operations.get(operation_id, session=session))
+        latest = store.operations.get(operation_id, session=session)
+        only_if.check(latest)
         store.idempotency.mark(claim, {"operation": operation_id}, session=session)
-        if store.operations.cancel_waiting(operation_id, now=now, session=session):
+        is_begun = latest["kind"] in REPLACING and latest["replacement"]["begun"]
+        if not is_begun and store.operations.cancel_waiting(operation_id, now=now, session=session):
+            if latest["kind"] in REPLACING:
+                replacements.drop(store, latest, now=now, session=session)
             if operation["kind"] == OperationKind.DEPLOY:
                 fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)
             return
@@ -139,18 +150,33 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
     )
     now = origin.now
 
-    def write(session: Session) -> None:
+    def write(session: Session) -> Operation:
         before = store.operations.get(operation_id, session=session)
+        instance_id = before["instance_id"]
         if before["status"] not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
             raise _ended(before)
+        if before["kind"] in REPLACING:
+            return replacements.take_on(
+                store,
+                store.instances.touch(instance_id, now=now, session=session),
+                before["changes"],
+                kind=before["kind"],
+                keep_volume=before["replacement"]["keep_volume"],
+                origin=origin,
+                session=session,
+            )
+        if before["kind"] != OperationKind.DELETE and replacements.is_open(
+            store, instance_id, session=session
+        ):
+            raise WrongStatus("A change of the instance is under way.", kind=before["kind"])
         if not _still_wanted(store, before, now=now, session=session):
             raise WrongStatus("This is no longer wanted of the instance.", kind=before["kind"])
-        store.operations.supersede_waiting(before["instance_id"], now=now, session=session)
+        store.operations.supersede_waiting(instance_id, now=now, session=session)
         store.operations.add(again, session=session)
         store.idempotency.mark(origin.claim, {"operation": again["_id"]}, session=session)
+        return again
 
-    store.transaction(write)
-    return again
+    return store.transaction(write)
 
 
 def fail_deploy(

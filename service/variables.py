@@ -13,7 +13,7 @@ from typing import Any
 
 from service.errors import InvalidInput
 from service.model import panel_rules
-from service.model.documents import Variable
+from service.model.documents import Image, Variable
 from service.model.variable_schema import FORMATS, list_patterns, list_problems
 
 ADMIN, OWNER = "admin", "owner"
@@ -92,6 +92,12 @@ def declare(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, Variable]:
         names = ", ".join(sorted(wrong))
         raise InvalidInput(f"The image's variables are wrong: {names}.", Variables=wrong)
     return declared
+
+
+def is_of_admin(image: Image, name: str) -> bool:
+    """Return whether the image lets only administrators set this variable."""
+    declared = image["variables"].get(name)
+    return declared is not None and declared.get("editable_by") == ADMIN
 
 
 def _list_reasons(variable: Variable, value: str, *, is_fixed: bool, before: str) -> list[str]:

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
              "keys", "operations", "drift", "adoption", "audit", "installation",
-             "idempotency", "leftovers", "listings", "node_edits", "variables"}  # fmt: skip
+             "idempotency", "instance_changes", "leftovers", "listings", "node_edits",
+             "replacements", "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {
@@ -89,6 +90,7 @@ WIRE_NAMES = {"ContainerId", "VolumeId", "volumeId", "imagename", "imageData", "
               "accessTo"}  # fmt: skip
 MAY_SPELL_THE_WIRE = {
     "service.contract.deploys",
+    "service.contract.instance_changes",
     "service.contract.image_files",
     "service.contract.image_changes",
     "service.admin.skyport_records",

@@ -14,9 +14,9 @@ from service.api import (
 )
 from service.api.policy import EndpointPolicy
 from service.api.resources import images as image_resources
+from service.api.resources import instance_changes, me
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
-from service.api.resources import me
 from service.api.resources import nodes as node_resources
 from service.api.resources import users as user_resources
 
@@ -37,6 +37,7 @@ RESOURCES = (
     user_resources,
     image_resources,
     instance_resources,
+    instance_changes,
     key_resources,
     node_resources,
     me,

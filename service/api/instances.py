@@ -124,7 +124,7 @@ def deploy_instance(order: Order, wait: float | None) -> TakenOn:
     )
     record_change(instance)
     ended = wait_for(operation, wait or 0)
-    return {**_record_latest(instance), "operation_id": ended["_id"]}
+    return {**record_latest(instance), "operation_id": ended["_id"]}
 
 
 @blueprint.delete("/instance/delete")
@@ -242,22 +242,7 @@ def get_instance_logs(tail: int, instance_id: str) -> PrintedLines:
     return PrintedLines(instance_id=instance["_id"], lines=text.splitlines())
 
 
-def _check_same(same_id: str | None, instance_id: str) -> None:
-    if same_id not in (None, instance_id):
-        raise InvalidInput("Two ids are given.", id=["Must be the id in the path, or absent."])
-
-
-def _outcome(instance: Instance, operation: Operation | None, wait: float | None) -> InstanceOnNode:
-    record_change(instance)
-    if operation is None:
-        return _add_nodes([instance])[0]
-    ended = wait_for(operation, wait)
-    latest = _record_latest(instance)
-    operations.require_success(ended)
-    return {**_add_nodes([latest])[0], "operation_id": operation["_id"]}
-
-
-def _record_latest(instance: Instance) -> Instance:
+def record_latest(instance: Instance) -> Instance:
     """Read how the instance is after the wait, for the answer and the audit log.
 
     By now it may be deleted; then what was wanted of it is the last that is known.
@@ -268,8 +253,24 @@ def _record_latest(instance: Instance) -> Instance:
 
 
 def _add_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
+    """Add the nodes, as they are, to what is answered of instances."""
     nodes = store().nodes.list_by_ids({document["node_id"] for document in documents})
     return _join(documents, {node["_id"]: node for node in nodes})
+
+
+def _check_same(same_id: str | None, instance_id: str) -> None:
+    if same_id not in (None, instance_id):
+        raise InvalidInput("Two ids are given.", id=["Must be the id in the path, or absent."])
+
+
+def _outcome(instance: Instance, operation: Operation | None, wait: float | None) -> InstanceOnNode:
+    record_change(instance)
+    if operation is None:
+        return _add_nodes([instance])[0]
+    ended = wait_for(operation, wait)
+    latest = record_latest(instance)
+    operations.require_success(ended)
+    return {**_add_nodes([latest])[0], "operation_id": operation["_id"]}
 
 
 def _add_known_nodes(documents: list[Instance]) -> list[InstanceOnNode]:

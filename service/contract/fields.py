@@ -48,13 +48,14 @@ def make_example(schema: type[ma.Schema], **other: object) -> dict[str, Any]:
 def text(
     *,
     required: bool = True,
+    null: bool | None = None,
     shortest: int = 1,
     longest: int = 255,
     description: str,
     sample: object = ma.missing,
     **options: Any,
 ) -> ma.fields.String:
-    """Make a field for a text that is not empty. One that is not required may be null."""
+    """Make a field for a text that is not empty. One that is not required may be `null`."""
     length = ma.validate.Length(
         min=shortest, max=longest, error="Must have {min} to {max} characters."
     )
@@ -62,7 +63,7 @@ def text(
     no_nul = ma.validate.ContainsNoneOf("\0", error="Must not contain a NUL character.")
     return ma.fields.String(
         required=required,
-        allow_none=not required,
+        allow_none=not required if null is None else null,
         validate=[length, no_nul],
         metadata=describe(description, sample),
         **options,
@@ -171,6 +172,17 @@ class Flag(ma.fields.Boolean):
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
+
+
+class VariableChanges(Variables):
+    """Changes of variables, where null stands for the image's default again."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, Any]:
+        loaded = super()._deserialize(value, attr, data, **kwargs)
+        sent = value if isinstance(value, dict) else {}
+        return {**loaded, **{name: None for name, given in sent.items() if given is None}}
 
 
 class Environment(ma.fields.Field[Any]):

@@ -152,6 +152,9 @@ class NodeDriver(Protocol):
     pulls: bool
     """Whether an image is fetched by `pull`, which comes before `create`; else `create` does it."""
 
+    steady_s: float
+    """How long a new program must run to count as started."""
+
     def probe(self) -> NodeReport:
         """Ask the node how it is. Answers or raises within the connect timeout plus a second.
 
@@ -222,6 +225,12 @@ class NodeDriver(Protocol):
         at once without a command, and kills it when all of `stop_timeout_s` is over. Starting what
         runs and stopping what does not is a success. A stopped container stays stopped, whatever
         restarts. Raises NodeRefused when there is no such container.
+        """
+
+    def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
+        """Kill and remove the container, and keep its volume for the next `create`.
+
+        What is gone already is a success. `checkpoint` is called as in `create`.
         """
 
     def remove(self, instance_id: str) -> Leftovers | None:

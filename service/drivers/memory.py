@@ -37,6 +37,8 @@ class Container:
     """What the program printed."""
     is_ours: bool = True
     """False: it may be another installation's."""
+    reason: str | None = None
+    """Why it is not running."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,16 @@ class MemoryNode:
     node_id: str
     exclusive: bool = MEMORY.exclusive
     pulls: bool = MEMORY.pulls
+    steady_s: float = MEMORY.steady_s
     containers: dict[str, Container] = field(default_factory=dict)
+    volumes: dict[str, builtins.list[str]] = field(default_factory=dict)
+    """The files of each instance."""
+    refused_pull: str | None = None
+    """Why no image is fetched."""
+    broken_images: set[str] = field(default_factory=set)
+    """Images of which no container can be made."""
+    short_lived_images: set[str] = field(default_factory=set)
+    """Images whose programs end as soon as they are started."""
     engine_id: str = ""
     """What its engine is known by; its own unless two nodes are to be of one engine."""
     calls: int = 0
@@ -124,6 +135,8 @@ class MemoryNode:
     ) -> None:
         """Return of a pull, which takes until `release` where pulls are held. See NodeDriver."""
         self._receive()
+        if self.refused_pull is not None:
+            raise NodeRefused(self.node_id, self.refused_pull)
         report(f"Waiting for {image}.")
         while not self._pulling.wait(0.05):
             checkpoint()
@@ -139,6 +152,9 @@ class MemoryNode:
         if self._lies:
             return ContainerStatus(_container_id(spec.instance_id), Power.STOPPED)
         with self._changing(authorize):
+            self.volumes.setdefault(spec.instance_id, [])
+            if spec.image in self.broken_images:
+                raise NodeRefused(self.node_id, f"Image {spec.image} not found on the registry.")
             if spec.instance_id not in self.containers:
                 self.containers[spec.instance_id] = Container(spec)
                 self.created += 1
@@ -193,8 +209,20 @@ class MemoryNode:
             with self._changing(authorize):
                 self.stop_commands.append(stop_command)
         with self._changing(authorize):
+            if container.spec.image in self.short_lived_images:
+                ends_up = Power.STOPPED
             container.power = ends_up
             return _to_status(container)
+
+    def discard(
+        self, instance_id: str, *, checkpoint: Callable[[], None], authorize: Authorize = always
+    ) -> None:
+        """Remove a container, and keep its files. See NodeDriver."""
+        checkpoint()
+        self._receive()
+        if not self._lies:
+            with self._changing(authorize):
+                self.containers.pop(instance_id, None)
 
     def remove(self, instance_id: str, *, authorize: Authorize = always) -> None:
         """Remove a container. See NodeDriver."""
@@ -202,6 +230,7 @@ class MemoryNode:
         if not self._lies:
             with self._changing(authorize):
                 self.containers.pop(instance_id, None)
+                self.volumes.pop(instance_id, None)
 
     def close(self) -> None:
         """Close nothing. See NodeDriver."""
@@ -236,6 +265,7 @@ class OpenedNode:
         self._node = node
         self.create = partial(node.create, authorize=authorize)
         self.power = partial(node.power, authorize=authorize)
+        self.discard = partial(node.discard, authorize=authorize)
         self.remove = partial(node.remove, authorize=authorize)
 
     def __getattr__(self, name: str) -> Any:
@@ -262,7 +292,10 @@ class MemoryNodes:
 
 def _to_status(container: Container) -> ContainerStatus:
     return ContainerStatus(
-        _container_id(container.spec.instance_id), container.power, is_ours=container.is_ours
+        _container_id(container.spec.instance_id),
+        container.power,
+        reason=container.reason,
+        is_ours=container.is_ours,
     )
 
 

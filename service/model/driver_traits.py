@@ -39,6 +39,8 @@ class Traits:
     """See NodeDriver."""
     pulls: bool = False
     """See NodeDriver."""
+    steady_s: float = 3.0
+    """See NodeDriver."""
     remedy: str = (
         "Start its engine, or correct its address; delete the node if it is gone for good."
     )
@@ -80,7 +82,7 @@ PROCESS = Traits(
     reports_memory=True,
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
-MEMORY = Traits("memory", runs_install_scripts=True)
+MEMORY = Traits("memory", runs_install_scripts=True, steady_s=0.0)
 
 _BY_NAME = {traits.name: traits for traits in (SKYPORTD, DOCKER, PROCESS, MEMORY)}
 

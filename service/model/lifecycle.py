@@ -49,6 +49,12 @@ class OperationKind(StrEnum):
     RESTART = "restart"
     KILL = "kill"
     REMOVE = "remove"  # what is left on the node of an instance that is forgotten
+    UPDATE = "update"  # the container is made anew with other settings; the volume stays
+    REINSTALL = "reinstall"  # the same, and the image is installed as at a deploy
+
+
+REPLACING = frozenset({OperationKind.UPDATE, OperationKind.REINSTALL})
+"""The kinds that replace a container. One that fails makes again what was there before."""
 
 
 class Lane(StrEnum):
@@ -58,9 +64,13 @@ class Lane(StrEnum):
     SHORT = "short"  # everything else: no stop and no deletion waits for pulls
 
 
+PULLING = REPLACING | {OperationKind.DEPLOY}
+"""The kinds that may have to fetch an image."""
+
+
 def lane_of(kind: str) -> Lane:
     """Return the lane of an operation's kind."""
-    return Lane.DEPLOY if kind == OperationKind.DEPLOY else Lane.SHORT
+    return Lane.DEPLOY if kind in PULLING else Lane.SHORT
 
 
 class OperationStatus(StrEnum):

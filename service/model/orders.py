@@ -64,6 +64,26 @@ class Order(TypedDict):
     labels: NotRequired[dict[str, str | None] | None]
 
 
+class Edit(LabellingChanges, total=False):
+    """What is to be changed of an instance; what is absent stays."""
+
+    name: str
+    user_id: str
+    memory_mib: int
+    cpu_milli: int
+    ports: tuple[PortMapping, ...]
+    primary: str | int
+    image: str  # as in an Order
+    image_name: str | None
+    variables: dict[str, str | None] | None  # None: the image's default again; of all: of each
+
+
+class Reinstallation(TypedDict):
+    """How an instance is installed anew."""
+
+    keep_volume: bool
+
+
 class Deletion(TypedDict):
     """Which instance goes, and whether it is forgotten without waiting for its node."""
 

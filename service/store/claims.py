@@ -136,6 +136,32 @@ class Claims:
         )
 
     @translated
+    def begin_replacement(self, operation_id: str, token: str, *, found: bool, run: bool) -> bool:
+        """Write that a container is being replaced, and what it was found to be, unless that is.
+
+        What somebody wishes meanwhile stays. False when the lease is no longer ours.
+        """
+        before, wish = "$replacement.begun", {"$ifNull": ["$replacement.run", run]}
+        begun = {
+            "begun": True,
+            "found": {"$cond": [before, "$replacement.found", found]},
+            "run": wish,
+        }
+        noted = self._collection.update_one(
+            _held(operation_id, token),
+            [{"$set": {f"replacement.{name}": value for name, value in begun.items()}}],
+        )
+        return noted.matched_count == 1
+
+    @translated
+    def begin_undo(self, operation_id: str, token: str, reason: str) -> bool:
+        """Write that what was there before is made again. False when the lease is not ours."""
+        noted = self._collection.update_one(
+            _held(operation_id, token), {"$set": {"replacement.undo": reason, "attempts": 1}}
+        )
+        return noted.matched_count == 1
+
+    @translated
     def set_leftovers(
         self, operation_id: str, token: str, leftovers: LeftBehind, *, session: Session
     ) -> None:
@@ -172,6 +198,7 @@ class Claims:
         error: str | None = None,
         tried: bool = True,
         now: datetime,
+        session: Session | None = None,
     ) -> bool:
         """Put the operation back, to be tried again in `delay_s` seconds.
 
@@ -190,8 +217,12 @@ class Claims:
             "updated_at": "$$NOW",
         }
         try:
-            return self._operations.move(_held(operation_id, token), [{"$set": pending}])
+            return self._operations.move(
+                _held(operation_id, token), [{"$set": pending}], session=session
+            )
         except DuplicateKeyError:
+            if session is not None:
+                raise  # it ends the transaction, which is tried again
             return self.finish(
                 operation_id, token, OperationStatus.SUPERSEDED, error=error, now=now
             )

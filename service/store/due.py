@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.model.lifecycle import Lane, OperationKind, OperationStatus, lane_of
+from service.model.lifecycle import PULLING, Lane, OperationStatus, lane_of
 from service.store.lease import LeaseField
 
 CLAIM = LeaseField("lease")
@@ -22,8 +22,8 @@ SLOW_S = 1.0
 
 _ALL = frozenset(Lane)
 _KINDS: Mapping[Lane, object] = {
-    Lane.DEPLOY: OperationKind.DEPLOY,
-    Lane.SHORT: {"$ne": OperationKind.DEPLOY},
+    Lane.DEPLOY: {"$in": sorted(PULLING)},
+    Lane.SHORT: {"$nin": sorted(PULLING)},
 }
 
 _RUNNING = {

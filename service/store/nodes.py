@@ -175,6 +175,22 @@ class Nodes(Collection[Node]):
         )
 
     @translated
+    def resize(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
+        """Promise an instance so much more, or less. Raises CapacityExceeded, as `reserve` does.
+
+        What becomes less is always given back. It is the last write of its transaction.
+        """
+        more = {"memory_mib": memory_mib, "cpu_milli": cpu_milli}
+        room = [has_room(what, amount) for what, amount in more.items() if amount > 0]
+        changed = self._collection.update_one(
+            {"_id": node_id, **({"$expr": {"$and": room}} if room else {})},
+            {"$inc": {f"allocated.{what}": amount for what, amount in more.items()}},
+            session=session,
+        )
+        if changed.matched_count == 0 and room:
+            raise exceeded(self.get(node_id, field="nodeId", session=session), **more)
+
+    @translated
     def list_offline(self) -> list[str]:
         """List the ids of the nodes that are known to be down."""
         return self._collection.distinct("_id", {"status": NodeStatus.OFFLINE})

@@ -93,6 +93,51 @@ class Operations(Collection[Operation]):
         return cast("Operation | None", document)
 
     @translated
+    def list_open(
+        self,
+        instance_id: str,
+        kinds: Iterable[OperationKind],
+        *,
+        session: Session | None = None,
+    ) -> list[Operation]:
+        """Read the instance's operations of these kinds that have not ended, the running first."""
+        found = self._collection.find(
+            {"instance_id": instance_id, "kind": {"$in": sorted(kinds)}, "status": _IS_OPEN},
+            session=session,
+        )
+        return cast("list[Operation]", list(found.sort("status", -1)))
+
+    @translated
+    def find_waiting(self, instance_id: str, *, session: Session) -> Operation | None:
+        """Read the instance's operation that waits to be carried out."""
+        waiting = {"instance_id": instance_id, "status": OperationStatus.PENDING}
+        found = self._collection.find_one(waiting, session=session)
+        return cast("Operation | None", found)
+
+    @translated
+    def change_open(
+        self, operation_id: str, changes: Mapping[str, object], *, session: Session
+    ) -> None:
+        """Write what an operation that has not ended is to do."""
+        self._collection.update_one(
+            {"_id": operation_id, "status": _IS_OPEN}, {"$set": dict(changes)}, session=session
+        )
+
+    @translated
+    def count_to_image(self, image_id: str, *, session: Session) -> int:
+        """Count the changes under way that give their instances this image."""
+        return self._collection.count_documents(
+            {"status": _IS_OPEN, "changes.image_id": image_id}, session=session
+        )
+
+    @translated
+    def set_owner(self, instance_id: str, user_id: str, *, session: Session) -> None:
+        """Write down whose the instance of these operations is now."""
+        self._collection.update_many(
+            {"instance_id": instance_id}, {"$set": {"user_id": user_id}}, session=session
+        )
+
+    @translated
     def list_removed_containers(self, instance_ids: Iterable[str]) -> dict[str, str | None]:
         """List which of these instances are forgotten and still to be removed from their nodes.
 
@@ -160,10 +205,13 @@ class Operations(Collection[Operation]):
 
     @translated
     def request_cancel(self, operation_id: str, *, session: Session) -> bool:
-        """Have the worker that carries it out stop at its next checkpoint. False if none does."""
+        """Have the worker that carries it out stop at its next checkpoint. False: it has ended.
+
+        One that waits is due at once.
+        """
         asked = self._collection.update_one(
-            {"_id": operation_id, "status": OperationStatus.RUNNING},
-            {"$set": {"cancel_requested": True}},
+            {"_id": operation_id, "status": _IS_OPEN},
+            {"$set": {"cancel_requested": True, "next_attempt_at": None}},
             session=session,
         )
         return asked.matched_count == 1

@@ -6,10 +6,18 @@ An operation that fails is tried again, later and later; one that nobody wants a
 import logging
 from contextlib import closing
 
-from service import operations
+from service import instances, operations, replacements
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
-from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus
+from service.model.lifecycle import (
+    PULLING,
+    REPLACING,
+    InstanceState,
+    NodeStatus,
+    OperationKind,
+    OperationStatus,
+)
+from service.model.replacements import changes_of, with_changes
 from service.store.collection import Session
 from service.worker.interruptions import (
     LeaseLost,
@@ -85,17 +93,18 @@ def _carry_out(job: Job, open_driver: DriverFactory) -> None:
             instance = job.store.instances.find(job.operation["instance_id"])
             reason = failure.reason
             if instance is not None:
-                reason = explain(driver, instance, reason)
+                wanted = with_changes(instance, changes_of(job.operation))
+                reason = instances.hide_secrets(instance, explain(driver, wanted, reason))
             raise type(failure)(node["_id"], reason) from failure
 
 
 def _clean_up(job: Job, driver: NodeDriver) -> None:
-    """Remove what a deployment made although its instance was forgotten meanwhile.
+    """Remove what was made although its instance was forgotten meanwhile.
 
     No document knows it, and no other will bear its id, so that nobody else ever would.
     """
     instance_id = job.operation["instance_id"]
-    if job.operation["kind"] == OperationKind.DEPLOY and not job.store.instances.find(instance_id):
+    if job.operation["kind"] in PULLING and not job.store.instances.find(instance_id):
         log.info("instance.cleaned_up", extra={"instance_id": instance_id})
         driver.remove(instance_id)
 
@@ -115,7 +124,8 @@ def _settle_failure(job: Job, failure: NodeFailure) -> None:
     if _is_final(job, failure):
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
-    _store_reason(job, failure.reason)
+    if job.operation["kind"] not in REPLACING:
+        _store_reason(job, failure.reason)
     job.reschedule(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
 
 
@@ -127,12 +137,22 @@ def _reset_unanswered(job: Job) -> None:
 
 def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
     instance_id = job.operation["instance_id"]
+    replaces = job.operation["kind"] in REPLACING
+    if replaces:
+        replacement = job.store.operations.get(job.operation["_id"])["replacement"]
+        if replacement["begun"] and job.undoing is None:
+            job.begin_undo(reason)
+            return
+        if job.undoing is not None:
+            reason = f"{job.undoing}\nWhat was there before could not be made again: {reason}"
 
     def end(session: Session) -> None:
         job.finish(status, error=reason, session=session)
+        if replaces:
+            replacements.drop(job.store, job.operation, now=job.now(), session=session)
         if job.operation["kind"] == OperationKind.DEPLOY:
             operations.fail_deploy(job.store, instance_id, reason, now=job.now(), session=session)
-        elif status == OperationStatus.FAILED:
+        elif status == OperationStatus.FAILED and (not replaces or job.undoing is not None):
             _store_reason(job, reason, session=session)
 
     job.store.transaction(end)

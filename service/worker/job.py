@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from service import operations
+from service import operations, replacements
 from service.drivers.boundary import Interruption
 from service.errors import ServiceError
 from service.model.documents import Instance, Operation
-from service.model.lifecycle import InstanceState, OperationKind, OperationStatus
+from service.model.lifecycle import REPLACING, InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
 from service.store.due import ANY_ROOM, Look, Room
@@ -105,6 +105,12 @@ class Job:
         assert lease is not None, "a job's operation was claimed"  # noqa: S101
         return lease["token"]
 
+    @property
+    def undoing(self) -> str | None:
+        """Why what was there before is made again; None where the operation goes on."""
+        replacement = self.operation.get("replacement")
+        return replacement["undo"] if replacement is not None else None
+
     def renew(self) -> None:
         """Extend the lease. Called by another thread while a driver is busy.
 
@@ -158,7 +164,8 @@ class Job:
 
     def check_cancelled(self) -> None:
         """Raise OperationCancelled when somebody asked for that."""
-        if self.store.operations.get(self.operation["_id"])["cancel_requested"]:
+        latest = self.store.operations.get(self.operation["_id"])
+        if latest["cancel_requested"] and not self.undoing:
             raise OperationCancelled(operations.CANCELLED)
 
     def read_instance(self) -> Instance:
@@ -228,14 +235,44 @@ class Job:
         """
         self.check_lease()
         self._lost = True
-        self.store.claims.postpone(
-            self.operation["_id"],
-            self.token,
-            delay_s=delay_s,
-            error=error,
-            tried=tried,
-            now=self.now(),
-        )
+        operation_id, token, now = self.operation["_id"], self.token, self.now()
+
+        def postpone(session: Session | None) -> None:
+            self.store.claims.postpone(
+                operation_id,
+                token,
+                delay_s=delay_s,
+                error=error,
+                tried=tried,
+                now=now,
+                session=session,
+            )
+
+        def write(session: Session) -> None:
+            if not replacements.hand_over(
+                self.store, operation_id, token, now=now, session=session
+            ):
+                postpone(session)
+
+        if self.operation["kind"] in REPLACING:
+            self.store.transaction(write)
+        else:
+            postpone(None)
+
+    def begin_replacement(self, *, found: bool, run: bool) -> None:
+        """Write down what is there before it goes, once. Raises LeaseLost."""
+        self.check_lease()
+        if not self.store.claims.begin_replacement(
+            self.operation["_id"], self.token, found=found, run=run
+        ):
+            raise LeaseLost
+
+    def begin_undo(self, reason: str) -> None:
+        """Have what was there before made again, from the next claim on. Raises LeaseLost."""
+        self.check_lease()
+        if not self.store.claims.begin_undo(self.operation["_id"], self.token, reason):
+            raise LeaseLost
+        self.reschedule(delay_s=0, error=reason)
 
     def _end_step(self, error: str | None) -> None:
         self.check_lease()

@@ -9,7 +9,7 @@ import time
 from contextlib import closing, suppress
 from datetime import datetime, timedelta
 
-from service import operations
+from service import operations, replacements
 from service.drift import compare
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import Conflict, NodeFailure, NodeUnreachable
@@ -98,7 +98,12 @@ def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datet
     def write(session: Session) -> None:
         # The write keeps anybody from changing what is wanted before this is done.
         noted = {"updated_at": now}
-        if store.instances.update(instance["_id"], noted, only_if=wanted, session=session):
+        noted_it = store.instances.update(instance["_id"], noted, only_if=wanted, session=session)
+        # What replaces the container brings the power in line itself.
+        if noted_it and (
+            kind == OperationKind.DELETE
+            or not replacements.is_open(store, instance["_id"], session=session)
+        ):
             store.operations.add(
                 operations.draft(kind, instance, origin=Origin(now)), session=session
             )

@@ -4,15 +4,14 @@ Every step may be done again: a worker may die after any line, and another does 
 its beginning. What was seen is written down as it is seen.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 from service import instances, leftovers
 from service.drivers import Leftovers, NodeDriver
-from service.errors import NodeRefused, NodeUnreachable
+from service.errors import NodeRefused
 from service.model.container import ContainerStatus, make_spec
-from service.model.documents import Deploying, Instance
+from service.model.documents import Instance
 from service.model.lifecycle import (
     InstanceState,
     OperationKind,
@@ -21,9 +20,12 @@ from service.model.lifecycle import (
     PowerAction,
 )
 from service.store.collection import Session
+from service.worker.exclusive import find_lock, one_at_a_time
 from service.worker.interruptions import NodeBusy, OperationSuperseded
-from service.worker.job import Job, backoff_s
+from service.worker.job import Job
 from service.worker.observation import observe
+from service.worker.power import set_power, store_status
+from service.worker.replace import replace
 
 
 def deploy(job: Job, driver: NodeDriver) -> None:
@@ -37,7 +39,7 @@ def deploy(job: Job, driver: NodeDriver) -> None:
         # A creation that may not be left half-way goes on when it is no longer wanted.
         checkpoint = job.check_lease if driver.exclusive else job.checkpoint
         status = driver.create(make_spec(job.read_instance()), checkpoint=checkpoint)
-        _store_status(job, driver, status)
+        store_status(job, driver, status)
 
     def settle() -> None:
         while True:
@@ -57,7 +59,7 @@ def deploy(job: Job, driver: NodeDriver) -> None:
             if job.read_instance()["state"] != InstanceState.INSTALLING:
                 return
 
-    with _one_at_a_time(job, driver):
+    with one_at_a_time(job, driver):
         if driver.pulls:
             job.step("pull", pull)
         job.step("create", create)
@@ -82,7 +84,7 @@ def align_power(job: Job, driver: NodeDriver) -> None:
                 raise
             job.store.instances.update(instance["_id"], {"power": Power.STOPPED})
         else:
-            _store_status(job, driver, status)
+            store_status(job, driver, status)
 
     job.step("power", align)
     job.finish(OperationStatus.SUCCEEDED)
@@ -95,7 +97,7 @@ def delete(job: Job, driver: NodeDriver) -> None:
         instances.forget(job.store, instance, session=session)
 
     instance = job.read_instance()
-    held = _find_lock(job, instance["_id"]) if driver.exclusive else None
+    held = find_lock(job, instance["_id"]) if driver.exclusive else None
     if held is not None and driver.status(instance["_id"]) is None:
         raise NodeBusy("Its deployment has not come to its end.")
     _remove(job, driver, forget)
@@ -126,34 +128,6 @@ def remove(job: Job, driver: NodeDriver) -> None:
     _remove(job, driver, lambda _: None)
 
 
-@contextmanager
-def _one_at_a_time(job: Job, driver: NodeDriver) -> Iterator[None]:
-    """Have the node for this deployment alone, where it bears no two at once."""
-    if not driver.exclusive:
-        yield
-        return
-    job.hold_node()
-    try:
-        yield
-    except NodeUnreachable:
-        # What became of the creation is not known: the node stays held until the next attempt.
-        job.hold_node(longer_s=backoff_s(job.operation["attempts"], chance=lambda: 0.0))
-        raise
-    except BaseException:
-        job.release_node()
-        raise
-    job.release_node()
-
-
-def _find_lock(job: Job, instance_id: str) -> Deploying | None:
-    """Find what holds the node for a deployment of this instance, whose end is not known."""
-    for node in job.store.nodes.list_deploying():
-        held = node["deploying"]
-        if held is not None and held["instance_id"] == instance_id:
-            return held
-    return None
-
-
 def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> None:
     """Have the node remove everything, and note with the operation's end what is left there."""
     left: Leftovers | None = None
@@ -175,29 +149,14 @@ def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> 
 
 def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:
     action = PowerAction.STOP if instance["suspended"] else PowerAction.START
-    return _set_power(job, driver, instance, action)
+    return set_power(job, driver, instance, action)
 
 
 def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
     instance = job.read_instance()
     if instance["suspended"] and action == PowerAction.START:
         raise OperationSuperseded("The instance was suspended.")
-    _store_status(job, driver, _set_power(job, driver, instance, action))
-
-
-def _set_power(
-    job: Job, driver: NodeDriver, instance: Instance, action: PowerAction
-) -> ContainerStatus:
-    job.check_lease()
-    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
-
-
-def _store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
-    instance = job.store.instances.find(job.operation["instance_id"])
-    if instance is not None:
-        seen = observe(driver, instance, status)
-        job.check_lease()
-        job.store.instances.update(instance["_id"], seen)
+    store_status(job, driver, set_power(job, driver, instance, action))
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
@@ -210,4 +169,6 @@ CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
     OperationKind.RESTART: restart,
     OperationKind.KILL: change_power,
     OperationKind.REMOVE: remove,
+    OperationKind.UPDATE: replace,
+    OperationKind.REINSTALL: replace,
 }

@@ -26,6 +26,7 @@ SHAPES = {
     10: "fc04dd0c",
     11: "1a4ea5a0",
     12: "27009494",
+    13: "ca17b78c",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -49,7 +49,7 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
     ended = wait_for(operation, wait or 0)
     latest = store().instances.find(instance["_id"]) or instance
     record_change(latest)
-    answered = _add_node(latest, operation["_id"])
+    answered = add_node(latest, operation["_id"])
     return answered if ended["status"] in ENDED else Accepted(operation["_id"], answered)
 
 
@@ -63,7 +63,7 @@ def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
     `?wait=30&until=READY` answers when it is READY, when it FAILED, or after 30 s.
     """
     instance = store().instances.get_by_reference(instance_id)
-    return _add_node(wait_for_state(instance, wish), None)
+    return add_node(wait_for_state(instance, wish), None)
 
 
 @blueprint.delete("/instances/<instance_id>")
@@ -94,7 +94,8 @@ def remove_instance(removal: Removal, instance_id: str) -> Accepted | None:
     return None if is_gone else Accepted(operation["_id"], operation)
 
 
-def _add_node(instance: Instance, operation_id: str | None) -> InstanceOnNode:
+def add_node(instance: Instance, operation_id: str | None) -> InstanceOnNode:
+    """Complete the answer of an instance."""
     nodes = store().nodes.find_known({instance["node_id"]})
     return {
         **instance,

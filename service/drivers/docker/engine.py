@@ -61,6 +61,7 @@ class DockerEngine:
 
     exclusive = DOCKER.exclusive
     pulls = DOCKER.pulls
+    steady_s = DOCKER.steady_s
 
     def __init__(
         self,
@@ -208,14 +209,24 @@ class DockerEngine:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         return after
 
-    def remove(self, instance_id: str) -> None:
-        """Kill and remove the container and its volume. See NodeDriver."""
+    def discard(
+        self,
+        instance_id: str,
+        *,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Kill and remove the container, and keep its volume. See NodeDriver."""
+        checkpoint()
         found = find(self._engine, self._labels, instance_id)
         if found is not None:
             self._remove_container(found[0])
         for other in list_labelled(self._engine, self._labels, instance_id):
             if other.is_ours:
                 self._remove_container(other.container["Id"])
+
+    def remove(self, instance_id: str) -> None:
+        """Kill and remove the container and its volume. See NodeDriver."""
+        self.discard(instance_id)
         try:
             volume = self._engine.inspect_volume(instance_id)
         except NotFound:

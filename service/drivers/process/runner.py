@@ -92,6 +92,7 @@ class ProcessRunner:
 
     exclusive = PROCESS.exclusive
     pulls = PROCESS.pulls
+    steady_s = PROCESS.steady_s
 
     def __init__(self, node_id: str, *, root: Path, authorize: Authorize = always) -> None:
         """Keep the instances' folders in `root`, which is made when it is needed.
@@ -208,19 +209,21 @@ class ProcessRunner:
                 self._end(folder, record, signal_s)
             return self._to_status(folder, record)
 
+    def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
+        """Kill the process and its children, and keep their files. See NodeDriver."""
+        checkpoint()
+        folder = self._folder(instance_id)
+        if folder.exists():
+            with self._locked(instance_id):
+                self._end_for_good(folder)
+                self._change((folder / "instance.json").unlink, missing_ok=True)
+
     def remove(self, instance_id: str) -> None:
         """Kill the process and its children, and remove the folder. See NodeDriver."""
         folder = self._folder(instance_id)
         if folder.exists():
             with self._locked(instance_id):
-                try:
-                    record = records.read(folder)
-                except ValueError:
-                    record = None  # what bears its mark is ended all the same
-                if record is not None:
-                    record["wanted"] = False
-                    self._change(records.write, folder, record)
-                self._end(folder, record, 0)
+                self._end_for_good(folder)
                 # At once, so that no half of it is ever taken for an instance.
                 gone = self._root / f"{GONE}{instance_id}-{secrets.token_hex(4)}"
                 self._change(folder.rename, gone)
@@ -248,6 +251,17 @@ class ProcessRunner:
         with ruleset(hidden=self._root.parent, writable=writable) as descriptor:
             record["process"] = self._change(spawn, folder, record, descriptor)
         records.write(folder, record)  # what was begun is written down, whoever may go on
+
+    def _end_for_good(self, folder: Path) -> None:
+        """Kill all processes of the instance, which nothing starts again."""
+        try:
+            record = records.read(folder)
+        except ValueError:
+            record = None  # what bears its mark is ended all the same
+        if record is not None:
+            record["wanted"] = False
+            self._change(records.write, folder, record)
+        self._end(folder, record, 0)
 
     def _end(self, folder: Path, record: Record | None, timeout_s: float) -> None:
         """Ask all processes of the instance to end, and kill them after `timeout_s`."""

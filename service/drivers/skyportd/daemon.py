@@ -52,6 +52,7 @@ class Skyportd:
 
     exclusive = SKYPORTD.exclusive
     pulls = SKYPORTD.pulls
+    steady_s = SKYPORTD.steady_s
 
     def __init__(
         self,
@@ -177,6 +178,14 @@ class Skyportd:
         if action == PowerAction.START and after["State"].get("Status") == "created":
             raise NodeRefused(self._node_id, status.reason or "The container does not start.")
         return status
+
+    def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
+        """Remove the container; the daemon keeps its volume. See NodeDriver.
+
+        One that an earlier creation is about to make is waited for.
+        """
+        creation.find_earlier(self._client, instance_id, checkpoint)
+        self._client.delete_container(instance_id)
 
     def remove(self, instance_id: str) -> Leftovers | None:
         """Remove the container, and then its volume. See NodeDriver.

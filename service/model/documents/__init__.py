@@ -7,7 +7,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 from service.model.documents.audit import AuditEntry, new_audit_entry
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import Image, Variable, new_image
-from service.model.documents.instance import Instance, Observed, new_instance
+from service.model.documents.instance import Instance, Observed, Reserved, Settings, new_instance
 from service.model.documents.key import Key, RetiringKey, new_key
 from service.model.documents.leftover import LeftBehind, Leftover
 from service.model.documents.node import (
@@ -19,7 +19,13 @@ from service.model.documents.node import (
     Report,
     new_node,
 )
-from service.model.documents.operation import Lease, Operation, Step, new_operation
+from service.model.documents.operation import (
+    Lease,
+    Operation,
+    Replacement,
+    Step,
+    new_operation,
+)
 from service.model.documents.setting import Setting
 from service.model.documents.user import User, new_user
 
@@ -40,9 +46,12 @@ __all__ = [
     "Node",
     "Observed",
     "Operation",
+    "Replacement",
     "Report",
+    "Reserved",
     "RetiringKey",
     "Setting",
+    "Settings",
     "Step",
     "User",
     "Variable",

@@ -18,6 +18,33 @@ class Observed(TypedDict):
     power: Power
 
 
+class Settings(TypedDict, total=False):
+    """What of an instance a change may replace; see Instance for what the fields mean."""
+
+    memory_mib: int
+    cpu_milli: int
+    port_map: list[PortPair]
+    primary: str | int
+    primary_port: int
+    image: str
+    image_id: str | None
+    image_name: str
+    variables: dict[str, str]
+    secret_variables: list[str]
+    env: list[str]
+    cmd: list[str] | str | None
+    alt_images: list[str]
+    stop_command: str | None
+    scripts: dict[str, Any]
+
+
+class Reserved(TypedDict):
+    """What is promised to an instance on its node."""
+
+    memory_mib: int
+    cpu_milli: int
+
+
 class Instance(TypedDict):
     """A container that somebody wants, and what became of it."""
 
@@ -31,7 +58,7 @@ class Instance(TypedDict):
     memory_mib: int
     cpu_milli: int
     disk_gb: float | None  # not enforced
-    ports: list[int]  # host ports; unique for a node
+    ports: list[int]  # host ports, also those of open changes; unique for a node
     port_map: list[PortPair]
     primary: str | int  # as it was sent
     primary_port: int  # host side
@@ -46,6 +73,7 @@ class Instance(TypedDict):
     suspended: bool  # what is wanted
     power: Power  # what was last seen
     container_id: str | None
+    reserved: NotRequired[Reserved | None]  # while changes are open; None: what it has
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions

@@ -4,6 +4,7 @@ import secrets
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
+from service.model.documents.instance import Settings
 from service.model.documents.leftover import LeftBehind
 from service.model.lifecycle import OperationKind, OperationStatus
 from service.model.origin import Origin
@@ -24,6 +25,16 @@ class Step(TypedDict):
     ended_at: datetime | None
     error: str | None
     progress: NotRequired[str]  # in plain words, of what takes long
+
+
+class Replacement(TypedDict):
+    """How far a container is that is replaced."""
+
+    begun: bool  # what was there may be gone
+    found: bool  # there was a container when it was begun
+    run: bool | None  # whether it is to run afterwards; None: as the one that is there
+    undo: str | None  # why what was there before is made again
+    keep_volume: bool
 
 
 class Operation(TypedDict):
@@ -48,6 +59,8 @@ class Operation(TypedDict):
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     created_at: datetime
     updated_at: datetime
+    changes: NotRequired[Settings]  # which the container that replaces another one has
+    replacement: NotRequired[Replacement]
     leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
     ended_at: NotRequired[datetime]
     expires_at: NotRequired[datetime]  # when it is forgotten

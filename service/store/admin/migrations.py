@@ -135,6 +135,7 @@ MIGRATIONS = [
         partial(_complete_nodes, added={"public_address": None}),
     ),
     Migration(12, "Know the requests that bear an Idempotency-Key.", _change_shapes),
+    Migration(13, "Change instances, and reinstall them.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -91,9 +91,10 @@ def _describe_parts(kind: Any, parts: tuple[Any, ...]) -> Schema:
 
 def _describe_document(kind: Any) -> Schema:
     fields = get_type_hints(kind)
+    required = sorted(kind.__required_keys__)
     return {
         "bsonType": "object",
-        "required": sorted(kind.__required_keys__),
+        **({"required": required} if required else {}),  # MongoDB takes no empty list
         "properties": {name: make_schema(hint) for name, hint in fields.items()},
     }
 

@@ -1,0 +1,105 @@
+"""Changes of an instance that exists."""
+
+from service import instance_changes, operations
+from service.api.accepted import Accepted
+from service.api.audit_trail import record_change
+from service.api.blueprint import ALWAYS, WITH_BODY
+from service.api.call import is_owner, origin, store
+from service.api.context import app_context
+from service.api.instances import blueprint, record_latest
+from service.api.resources.instances import add_node
+from service.api.waiting import wait_for
+from service.contract.base import WaitQuery
+from service.contract.fields import OPERATION_ID
+from service.contract.instance_changes import InstanceEdit, Reinstall
+from service.contract.instances import InstanceAnswer, InstanceOnNode
+from service.model.documents import Instance, Operation
+from service.model.lifecycle import ENDED
+from service.model.orders import Edit, Reinstallation
+from service.replacements import expect
+
+ACCEPTED = "The operation, which `Location` names, has not ended. The instance is as it was before."
+
+
+@blueprint.patch("/instances/<instance_id>")
+@blueprint.needs("instances:deploy", changes="instance")
+@blueprint.arguments(InstanceEdit, required=False)
+@blueprint.arguments(WaitQuery, location="query")
+@blueprint.answers(
+    200,
+    InstanceAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    404,
+    409,
+    accepted=InstanceAnswer,
+    example={"Name": "my second", "Memory": 256, "operationId": OPERATION_ID},
+    description="The instance, changed.",
+)
+@blueprint.alt_response(202, schema=InstanceAnswer, description=ACCEPTED, success=True)
+def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceOnNode | Accepted:
+    """Change an instance (RFC 7396: what is left out stays as it is).
+
+    A name, an owner, labels and the external id are changed at once. All else needs a new
+    container, which an operation makes: the files stay, and a suspended or stopped instance stays
+    so. Where the new container does not start, the one before is made again, and the operation is
+    `failed`. 409 when a host port or the `externalId` is taken, when the node has not enough
+    capacity left, and while it is being installed.
+    """
+    return _outcome(
+        *instance_changes.edit(
+            store(),
+            instance_id,
+            edit,
+            allow_any_image=app_context().config.allow_any_image,
+            may_edit_all=not is_owner(),
+            origin=origin(),
+        ),
+        wait,
+    )
+
+
+@blueprint.post("/instances/<instance_id>/reinstall")
+@blueprint.needs("instances:write", changes="instance")
+@blueprint.arguments(Reinstall, required=False)
+@blueprint.arguments(WaitQuery, location="query")
+@blueprint.answers(
+    200,
+    InstanceAnswer,
+    *WITH_BODY,
+    *ALWAYS,
+    404,
+    409,
+    accepted=InstanceAnswer,
+    example={"operationId": OPERATION_ID},
+    description="The instance, reinstalled.",
+)
+@blueprint.alt_response(202, schema=InstanceAnswer, description=ACCEPTED, success=True)
+def reinstall_instance(
+    order: Reinstallation, wait: float | None, instance_id: str
+) -> InstanceOnNode | Accepted:
+    """Install an instance's image as at its deploy, in a new container.
+
+    The files stay unless `keepVolume` is false: then they are all deleted before, for good.
+    """
+    return _outcome(
+        *instance_changes.reinstall(
+            store(), instance_id, keep_volume=order["keep_volume"], origin=origin()
+        ),
+        wait,
+    )
+
+
+def _outcome(
+    instance: Instance, operation: Operation | None, wait: float | None
+) -> InstanceOnNode | Accepted:
+    """Answer the instance when all is done, else with 202. What failed is an error."""
+    record_change(expect(store(), instance))  # what is wanted, until it is known what became of it
+    if operation is None:
+        return add_node(instance, None)
+    ended = wait_for(operation, wait or 0)
+    if ended["status"] not in ENDED:
+        return Accepted(operation["_id"], add_node(instance, operation["_id"]))
+    latest = record_latest(instance)
+    operations.require_success(ended)
+    return add_node(latest, operation["_id"])

@@ -1,0 +1,67 @@
+"""Changes of instances on the wire."""
+
+import marshmallow as ma
+
+from service.contract import fields
+from service.contract.base import Patch, StrictRequest
+from service.model.orders import Edit, Reinstallation
+
+
+class InstanceEdit(Patch[Edit]):
+    """What is to be changed of an instance (RFC 7396): what is left out stays as it is."""
+
+    name = fields.text(
+        required=False, null=False, description="What the owner calls it.", sample="my second"
+    )
+    user_id = fields.text(
+        data_key="user",
+        required=False,
+        null=False,
+        longest=64,
+        description="The `userId` of the new owner.",
+    )
+    memory_mib = fields.memory(
+        data_key="memory",
+        metadata={"description": 'MiB, or with a unit: 512, "512", "512M", "2G".', "sample": 256},
+    )
+    cpu_milli = fields.cpu(data_key="cpu", metadata={"description": 'Cores: 1, "1", "0.5".'})
+    ports = fields.port_map(
+        metadata={"description": "All of them: `container:host[,container:host...]`."},
+    )
+    primary = fields.primary(
+        metadata={
+            "description": "One of the host ports, or one of the pairs. Without it the primary "
+            "port stays, and must be one of `ports`."
+        },
+    )
+    image = fields.text(
+        required=False,
+        null=False,
+        longest=512,
+        description="An image's `Id`, its `Name`, or the container image it runs.",
+    )
+    image_name = fields.text(
+        data_key="imagename",
+        required=False,
+        shortest=0,
+        description="Distinguishes images that run the same container image.",
+    )
+    variables = fields.VariableChanges(
+        allow_none=True,
+        metadata={
+            "type": ["object", "string", "array", "null"],
+            "description": "Those to change, null for the image's default. Others stay.",
+        },
+    )
+    external_id = fields.external_id()
+    labels = fields.labels()
+
+
+class Reinstall(StrictRequest[Reinstallation]):
+    """How an instance is installed anew."""
+
+    keep_volume = ma.fields.Boolean(
+        data_key="keepVolume",
+        load_default=True,
+        metadata={"description": "False: all of its files are deleted before.", "sample": True},
+    )

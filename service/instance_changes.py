@@ -1,0 +1,232 @@
+"""Changes of instances that exist: what needs a new container becomes an operation."""
+
+from collections.abc import Mapping
+
+from service import idempotency, images, replacements, variables
+from service.errors import InvalidInput
+from service.instances import check_node
+from service.model.container import parse_env
+from service.model.documents import Image, Instance, Node, Operation, Settings
+from service.model.labelling import relabel
+from service.model.lifecycle import OperationKind
+from service.model.orders import Edit
+from service.model.origin import Origin
+from service.model.ports import PortMapping, PortPair, parse_primary
+from service.store import Store
+from service.store.collection import Session
+
+
+def edit(
+    store: Store,
+    reference: str,
+    order: Edit,
+    *,
+    allow_any_image: bool = False,
+    may_edit_all: bool = True,
+    origin: Origin,
+) -> tuple[Instance, Operation | None]:
+    """Change an instance; answer the operation that makes its container anew, where that is needed.
+
+    The name, the owner, the external id and labels are changed at once, with no operation. Who may
+    not edit all variables changes those of owners only. The ports and the size of before
+    and after are both held until the operation has ended, which undoes itself when the new
+    container does not start. After an error nothing is changed. Raises NotFound, also for an
+    instance that is being deleted, InvalidInput, InstanceNotReady while it is being installed,
+    PortTaken, Conflict for an external id that is taken, and CapacityExceeded.
+    """
+    instance = store.instances.get_by_reference(reference)
+    node = store.nodes.get(instance["node_id"])
+    user = store.users.get(order["user_id"], field="user") if "user_id" in order else None
+    image = _choose_image(store, order, allow_any_image=allow_any_image)
+
+    def write(session: Session) -> tuple[Instance, Operation | None]:
+        current = store.instances.touch(instance["_id"], now=origin.now, session=session)
+        expected = replacements.expect(store, current, session=session)
+        changes = _find_changes(
+            expected,
+            _make_settings(
+                store, node, expected, order, image, may_edit_all=may_edit_all, session=session
+            ),
+        )
+        plain, removed = relabel(current.get("labels", {}), order)
+        at_once: dict[str, object] = {**plain}
+        if "name" in order:
+            at_once["name"] = order["name"]
+        if user is not None:
+            at_once["user_id"] = user["_id"]
+            store.users.record_deploy(user["_id"], now=origin.now, session=session)
+            store.operations.set_owner(current["_id"], user["_id"], session=session)
+        if at_once or removed:
+            current = store.instances.change(
+                current["_id"], at_once, remove=removed, session=session
+            )
+        if not changes:
+            return current, None
+        return current, replacements.take_on(
+            store, current, changes, origin=origin, session=session
+        )
+
+    return store.transaction(write)
+
+
+def reinstall(
+    store: Store, reference: str, *, keep_volume: bool, origin: Origin
+) -> tuple[Instance, Operation]:
+    """Have the image installed as at a deploy; answer the operation that does it.
+
+    Without `keep_volume` all files are lost before. Raises NotFound and InstanceNotReady as `edit`.
+    """
+    if done := idempotency.find_done(store, origin.claim):
+        return done
+    instance = store.instances.get_by_reference(reference)
+
+    def write(session: Session) -> tuple[Instance, Operation]:
+        current = store.instances.touch(instance["_id"], now=origin.now, session=session)
+        return current, replacements.take_on(
+            store,
+            current,
+            Settings(),
+            kind=OperationKind.REINSTALL,
+            keep_volume=keep_volume,
+            origin=origin,
+            session=session,
+        )
+
+    return store.transaction(write)
+
+
+def _choose_image(store: Store, order: Edit, *, allow_any_image: bool) -> Image | None:
+    if "image" not in order:
+        return None
+    return images.choose(
+        store.images.list_matching(order["image"]),
+        order["image"],
+        order.get("image_name"),
+        allow_any_image=allow_any_image,
+    )
+
+
+def _find_changes(expected: Instance, settings: Settings) -> Settings:
+    """Return the settings, or nothing where the instance will have them all."""
+    before: Mapping[str, object] = expected
+    same = all(before[name] == value for name, value in settings.items())
+    return Settings() if same else settings
+
+
+def _make_settings(
+    store: Store,
+    node: Node,
+    expected: Instance,
+    order: Edit,
+    image: Image | None,
+    *,
+    may_edit_all: bool,
+    session: Session,
+) -> Settings:
+    settings = Settings()
+    if "memory_mib" in order:
+        settings["memory_mib"] = order["memory_mib"]
+    if "cpu_milli" in order:
+        settings["cpu_milli"] = order["cpu_milli"]
+    if "ports" in order or "primary" in order:
+        settings.update(_make_ports(expected, order))
+    if image is not None or "variables" in order:
+        before = _find_image(store, expected, session=session)
+        chosen = _choose_variables(
+            expected, order, image or before, before, may_edit_all=may_edit_all
+        )
+        check_node(node, image or before, chosen)
+        settings.update(_make_program(expected, order, image or before, chosen))
+    return settings
+
+
+def _make_ports(expected: Instance, order: Edit) -> Settings:
+    """Make the ports with their primary one, which stays where it is one of them."""
+    ports = order.get("ports", tuple(PortMapping(**pair) for pair in expected["port_map"]))
+    primary = order.get("primary", str(expected["primary_port"]))
+    try:
+        mapping = parse_primary(primary, ports)
+    except ValueError as exc:
+        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
+    return Settings(
+        port_map=[PortPair(container=each.container, host=each.host) for each in ports],
+        primary=order.get("primary", _keep_primary(expected, mapping)),
+        primary_port=mapping.host,
+    )
+
+
+def _keep_primary(expected: Instance, mapping: PortMapping) -> str | int:
+    """Return the primary port as it was sent once, unless that named another container port."""
+    sent = str(expected["primary"])
+    return str(mapping) if ":" in sent else expected["primary"]
+
+
+def _find_image(store: Store, expected: Instance, *, session: Session) -> Image:
+    image_id = expected["image_id"]
+    found = store.images.find(image_id, session=session) if image_id is not None else None
+    return found or images.outside_catalogue(expected["image"])
+
+
+def _choose_variables(
+    expected: Instance, order: Edit, image: Image, before: Image, *, may_edit_all: bool
+) -> dict[str, str]:
+    """Merge the variables that were sent into those of before, and check all of them.
+
+    What only administrators may set of another image is not what an owner once set of this one.
+    """
+    sent = order.get("variables", {})
+    merged = {**expected["variables"], **sent} if sent is not None else {}
+    return variables.check(
+        image["variables"],
+        {name: value for name, value in merged.items() if value is not None},
+        may_edit_all=may_edit_all,
+        current={
+            name: value
+            for name, value in expected["variables"].items()
+            if image["_id"] == before["_id"] or variables.is_of_admin(before, name)
+        },
+    )
+
+
+def _make_program(
+    expected: Instance, order: Edit, image: Image, chosen: Mapping[str, str]
+) -> Settings:
+    """Make all that the container runs, with these variables."""
+    program = _make_image(expected, order, image)
+    env = [*program["env"], *(f"{name}={value}" for name, value in chosen.items())]
+    # What was secret stays so: another image may not know it, and the program has it all the same.
+    secret = {*images.list_secret(image, chosen), *expected["secret_variables"]}
+    return Settings(
+        **{
+            **program,
+            "variables": dict(chosen),
+            "secret_variables": sorted(secret & parse_env(env).keys()),
+            "env": env,
+        }
+    )
+
+
+def _make_image(expected: Instance, order: Edit, image: Image) -> Settings:
+    """Make what the image says, with its own environment; what it said before if it stays."""
+    if "image" in order:
+        return Settings(
+            image=images.choose_reference(image, order["image"]),
+            image_id=image["_id"] or None,
+            image_name=image["name"],
+            env=image["env"],
+            cmd=image["cmd"],
+            alt_images=image["alt_images"],
+            stop_command=image["stop_command"],
+            scripts=image["scripts"],
+        )
+    return Settings(
+        image=expected["image"],
+        image_id=expected["image_id"],
+        image_name=expected["image_name"],
+        # An environment ends with the variables; what comes before is the image's.
+        env=expected["env"][: len(expected["env"]) - len(expected["variables"])],
+        cmd=expected["cmd"],
+        alt_images=expected["alt_images"],
+        stop_command=expected["stop_command"],
+        scripts=expected["scripts"],
+    )

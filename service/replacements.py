@@ -1,0 +1,212 @@
+"""Containers that are replaced: the operations that do it, and what is held on the node meanwhile.
+
+While such an operation is open the instance keeps its old settings, and holds the ports and the
+size that suffice for the old ones and for the new ones: so it can always be undone. There is one
+running and one waiting at the most; a later one makes the changes of the waiting one too. Wishes
+for its power are written into it, for it brings the power in line at its end.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from service import idempotency
+from service.errors import InstanceNotReady
+from service.model.documents import Instance, Operation, Settings, new_operation
+from service.model.lifecycle import (
+    REPLACING,
+    InstanceState,
+    OperationKind,
+    OperationStatus,
+)
+from service.model.origin import Origin
+from service.model.replacements import (
+    changes_of,
+    held_by,
+    hold,
+    inherit,
+    new_replacement,
+    with_changes,
+)
+from service.store import Store
+from service.store.collection import Session
+
+_RUN: Mapping[OperationKind, bool] = {
+    OperationKind.START: True,
+    OperationKind.RESTART: True,
+    OperationKind.UNSUSPEND: True,
+    OperationKind.STOP: False,
+    OperationKind.KILL: False,
+}
+"""Whether what these ask for ends with a program that runs."""
+
+
+def expect(store: Store, instance: Instance, *, session: Session | None = None) -> Instance:
+    """Return how the instance will be when its open operations have succeeded."""
+    for each in store.operations.list_open(instance["_id"], REPLACING, session=session):
+        instance = with_changes(instance, changes_of(each))
+    return instance
+
+
+def take_on(
+    store: Store,
+    instance: Instance,
+    changes: Settings,
+    *,
+    kind: OperationKind = OperationKind.UPDATE,
+    keep_volume: bool = True,
+    origin: Origin,
+    session: Session,
+) -> Operation:
+    """Add the operation that replaces the container, and hold what it needs.
+
+    In a transaction that has touched the instance. What waits is superseded, and done by this one.
+    Raises InstanceNotReady while it is being installed, NotFound for another image that goes,
+    PortTaken and CapacityExceeded.
+    """
+    if instance["state"] == InstanceState.INSTALLING:
+        raise InstanceNotReady("The instance is INSTALLING.", state=instance["state"])
+    image_id = changes.get("image_id")
+    if image_id is not None and image_id != instance["image_id"]:
+        # Its deletion writes to every node, like `_hold` to this one: they cannot pass each other.
+        store.images.require_deployable(image_id, now=origin.now, session=session)
+    operation = new_operation(
+        kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], origin=origin
+    )
+    operation["changes"] = changes
+    operation["replacement"] = new_replacement(keep_volume=keep_volume)
+    waiting = store.operations.find_waiting(instance["_id"], session=session)
+    if waiting is not None and waiting["kind"] in REPLACING:
+        operation.update(inherit(operation, waiting))  # type: ignore[typeddict-item]
+    elif waiting is not None:
+        operation["replacement"]["run"] = _RUN.get(waiting["kind"])
+    store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
+    store.operations.add(operation, session=session)
+    idempotency.mark_operation(store, origin.claim, operation, session=session)
+    _hold(store, instance, session=session)
+    return operation
+
+
+def wish(
+    store: Store, instance_id: str, kind: OperationKind, *, session: Session
+) -> Operation | None:
+    """Have the open operation that replaces the container bring its power in line.
+
+    None where there is none. In a transaction that has touched the instance.
+    """
+    underway = store.operations.list_open(instance_id, REPLACING, session=session)
+    if not underway:
+        return None
+    if kind in _RUN:
+        for each in underway:
+            store.operations.change_open(
+                each["_id"], {"replacement.run": _RUN[kind]}, session=session
+            )
+    return underway[-1]
+
+
+def is_open(store: Store, instance_id: str, *, session: Session) -> bool:
+    """Return whether the container is being replaced, or is about to be."""
+    return bool(store.operations.list_open(instance_id, REPLACING, session=session))
+
+
+def settle(
+    store: Store,
+    instance: Instance,
+    changes: Mapping[str, object],
+    *,
+    ready: bool,
+    now: datetime,
+    session: Session,
+) -> None:
+    """Write what became of the instance, with the end of its operation; give back the rest.
+
+    What FAILED is `ready` when it has the container that was wanted.
+    """
+    instance_id = instance["_id"]
+    if ready and instance["state"] == InstanceState.FAILED:
+        for state in (InstanceState.INSTALLING, InstanceState.READY):
+            store.instances.move(instance_id, state, now=now, session=session)
+    store.instances.change(instance_id, {**changes, "updated_at": now}, session=session)
+    _hold(store, store.instances.get(instance_id, session=session), session=session)
+
+
+def drop(store: Store, operation: Operation, *, now: datetime, session: Session) -> None:
+    """Give back what an operation held that changed nothing, in the transaction of its end.
+
+    What was wished of the power before it began becomes an operation of its own.
+    """
+    instance_id = operation["instance_id"]
+    if not store.instances.update(
+        instance_id,
+        {"updated_at": now},
+        only_if={"state": {"$ne": InstanceState.DELETING}},
+        session=session,
+    ):
+        return  # a deletion gives everything back
+    instance = store.instances.get(instance_id, session=session)
+    latest = store.operations.get(operation["_id"], session=session)["replacement"]
+    kind = _find_wish(instance, None if latest["begun"] else latest["run"])
+    waiting = store.operations.find_waiting(instance_id, session=session)
+    if kind is not None and waiting is None:
+        store.operations.add(
+            new_operation(
+                kind, instance_id, instance["node_id"], user_id=instance["user_id"],
+                origin=Origin(now),
+            ),
+            session=session,
+        )  # fmt: skip
+    _hold(store, instance, session=session)
+
+
+def hand_over(
+    store: Store, operation_id: str, token: str, *, now: datetime, session: Session
+) -> bool:
+    """End a running operation that would wait behind a later one, which does the work of both.
+
+    False where it may wait itself: what else waited is superseded then, and done by this one.
+    """
+    operation = store.operations.get(operation_id, session=session)
+    instance_id = operation["instance_id"]
+    # The write keeps anybody from adding an operation meanwhile.
+    store.instances.update(instance_id, {"updated_at": now}, session=session)
+    waiting = store.operations.find_waiting(instance_id, session=session)
+    if waiting is None:
+        return False
+    if waiting["kind"] not in (*REPLACING, OperationKind.DELETE):
+        store.operations.supersede_waiting(instance_id, now=now, session=session)
+        return False
+    ended = store.claims.finish(
+        operation_id,
+        token,
+        OperationStatus.SUPERSEDED,
+        error=operation["replacement"]["undo"],
+        now=now,
+        session=session,
+    )
+    if ended and waiting["kind"] in REPLACING:
+        store.operations.change_open(waiting["_id"], inherit(waiting, operation), session=session)
+    return ended
+
+
+def _find_wish(instance: Instance, run: bool | None) -> OperationKind | None:
+    if instance["suspended"]:
+        return OperationKind.SUSPEND
+    if run is None or instance["state"] != InstanceState.READY:
+        return None
+    return OperationKind.START if run else OperationKind.STOP
+
+
+def _hold(store: Store, instance: Instance, *, session: Session) -> None:
+    """Hold what suffices for the instance and all of its open changes, and no more."""
+    underway = store.operations.list_open(instance["_id"], REPLACING, session=session)
+    ports, needed = hold(instance, map(changes_of, underway))
+    held = held_by(instance)
+    store.instances.change(
+        instance["_id"], {"ports": ports, "reserved": needed if underway else None}, session=session
+    )
+    store.nodes.resize(
+        instance["node_id"],
+        memory_mib=needed["memory_mib"] - held["memory_mib"],
+        cpu_milli=needed["cpu_milli"] - held["cpu_milli"],
+        session=session,
+    )

@@ -1,0 +1,25 @@
+"""What is done to a container's power, and how what was seen of it is written down."""
+
+from service.drivers import NodeDriver
+from service.model.container import ContainerStatus
+from service.model.documents import Instance
+from service.model.lifecycle import PowerAction
+from service.worker.job import Job
+from service.worker.observation import observe
+
+
+def set_power(
+    job: Job, driver: NodeDriver, instance: Instance, action: PowerAction
+) -> ContainerStatus:
+    """Start, stop or kill the container, a stop by the instance's own command first."""
+    job.check_lease()
+    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
+
+
+def store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:
+    """Write down how the container is, unless the instance is gone."""
+    instance = job.store.instances.find(job.operation["instance_id"])
+    if instance is not None:
+        seen = observe(driver, instance, status)
+        job.check_lease()
+        job.store.instances.update(instance["_id"], seen)
