@@ -27,6 +27,8 @@ ENDPOINTS = {
     ("POST", "/api/instances/{instance_id}/stop"): "instances:write",
     ("POST", "/api/instances/{instance_id}/restart"): "instances:write",
     ("POST", "/api/instances/{instance_id}/kill"): "instances:write",
+    ("PATCH", "/api/instances/{instance_id}"): "instances:deploy",
+    ("POST", "/api/instances/{instance_id}/reinstall"): "instances:write",
     ("GET", "/api/instances/{instance_id}/logs"): "instances:read",
     ("GET", "/api/images"): "images:read",
     ("POST", "/api/images"): "images:write",

@@ -35,6 +35,8 @@ TABLE = {
     "instances.restart_instance": ("instances:write", "instance", None),
     "instances.kill_instance": ("instances:write", "instance", None),
     "instances.get_instance_logs": ("instances:read", None, None),
+    "instances.edit_instance": ("instances:deploy", "instance", None),
+    "instances.reinstall_instance": ("instances:write", "instance", None),
     "images.list_images": ("images:read", None, None),
     "images.create_image": ("images:write", "image", None),
     "images.import_image": ("images:write", "image", "Name"),

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -219,6 +220,10 @@ class Subject:
         """Change the instance's power."""
         return self.driver.power(self.instance_id, action, **options)
 
+    def discard(self):
+        """Remove the container, and keep the files."""
+        self.driver.discard(self.instance_id, checkpoint=lambda: None)
+
     def status(self):
         """Look at the instance."""
         return self.driver.status(self.instance_id)
@@ -353,6 +358,33 @@ def test_removing_again_is_a_success(subject):
 
 
 @every_driver
+def test_what_is_discarded_is_gone(subject):
+    """A container that is discarded is neither seen nor listed, and may be discarded again."""
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.discard()
+
+    subject.discard()
+
+    assert subject.status() is None
+    assert subject.instance_id not in subject.driver.list()
+
+
+@every_driver
+def test_another_takes_the_place_of_what_was_discarded(subject):
+    """A new container of the same instance is made as its own specification says."""
+    subject.create()
+    subject.discard()
+    subject.spec = replace(subject.spec, memory_mib=96)
+
+    subject.create()
+    started = subject.power(PowerAction.START)
+
+    assert Power.RUNNING == started.power
+    assert 96 == subject.driver.describe(subject.instance_id).memory_mib
+
+
+@every_driver
 def test_what_is_there_is_listed(subject):
     """The list has what runs and what does not, and is true of each."""
     subject.create()
@@ -480,6 +512,7 @@ CHANGES = {
     "start": lambda subject: subject.power(PowerAction.START),
     "stop": lambda subject: subject.power(PowerAction.STOP, stop_command="x", stop_timeout_s=1),
     "kill": lambda subject: subject.power(PowerAction.KILL),
+    "discard": lambda subject: subject.discard(),
     "remove": lambda subject: subject.driver.remove(subject.instance_id),
 }
 """Every call of a driver that changes its node."""
@@ -691,6 +724,24 @@ def test_files_do_not_outlive_a_removal(subject):
     subject.power(PowerAction.START)
 
     assert marker not in eventually(subject.body)
+
+
+@real_drivers
+def test_files_outlive_what_is_discarded(subject):
+    """The next container of the same instance finds the files of the one before."""
+    serve = "exec python3 -m http.server $PRIMARY_PORT"
+    marker = secrets.token_hex(8)
+    subject.spec = replace_cmd(subject.spec, f"echo {marker} > index.html; {serve}")
+    subject.create()
+    subject.power(PowerAction.START)
+    assert eventually(subject.body)
+    subject.discard()
+    subject.spec = replace_cmd(subject.spec, serve)
+
+    subject.create()
+    subject.power(PowerAction.START)
+
+    assert f"{marker}\n" == eventually(subject.body)
 
 
 @real_drivers

@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from service import images, instances, nodes, users
+from service import images, instance_changes, instances, nodes, users
 from service.errors import (
     CapacityExceeded,
     Conflict,
@@ -16,7 +16,7 @@ from service.errors import (
     NotFound,
     PortTaken,
 )
-from service.model.lifecycle import Power
+from service.model.lifecycle import OperationKind, Power
 from service.model.ports import parse
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
@@ -293,3 +293,94 @@ def test_a_deploy_that_begins_within_an_images_deletion_is_refused(
 
     assert {"image_not_found"} == set(outcomes)
     assert ([], []) == (store.instances.all(), store.images.all())
+
+
+def deploy_many(store, memory_nodes, order, count):
+    """Deploy so many instances, each on a port of its own; answer their ids."""
+    made = [
+        instances.deploy(
+            store,
+            {**order, "ports": parse(f"80:{8000 + number}"), "primary": str(8000 + number)},
+            origin=AT_NOON,
+        )[0]["_id"]
+        for number in range(count)
+    ]
+    run_due(store, memory_nodes)
+    return made
+
+
+def test_one_of_two_changes_gets_a_port(store, memory_nodes, order):
+    """Two instances that want the same port: one has it, the other keeps all it had."""
+    both = deploy_many(store, memory_nodes, order, 2)
+    wish = {"ports": parse("80:9999"), "primary": "9999"}
+
+    outcomes = race(lambda n: instance_changes.edit(store, both[n], wish, origin=AT_NOON), racers=2)
+    run_due(store, memory_nodes)
+
+    assert {"done": 1, "PortTaken": 1} == kinds(outcomes)
+    held = [store.instances.get(instance_id)["ports"] for instance_id in both]
+    loser = isinstance(outcomes[1], PortTaken)
+    assert ([[9999], [8001]] if loser else [[8000], [9999]]) == held
+
+
+def test_many_changes_never_pass_the_capacity(store, memory_nodes, order):
+    """Fifty changes at once take no more than the node has, and give back what they do not get."""
+    made = deploy_many(store, memory_nodes, order, 5)  # of ten that would fit
+
+    outcomes = race(
+        lambda n: instance_changes.edit(
+            store, made[n % 5], {"memory_mib": 128 + 64 * (n // 5)}, origin=AT_NOON
+        )
+    )
+    meanwhile = store.nodes.get(order["node_id"])["allocated"]["memory_mib"]
+    run_due(store, memory_nodes)
+
+    assert set(kinds(outcomes)) <= {"done", "CapacityExceeded"}
+    after = store.nodes.get(order["node_id"])["allocated"]["memory_mib"]
+    sizes = [store.instances.get(instance_id)["memory_mib"] for instance_id in made]
+    assert sum(sizes) == after <= meanwhile <= 10 * 128
+    containers = memory_nodes[order["node_id"]].containers
+    assert sizes == [containers[instance_id].spec.memory_mib for instance_id in made]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_change_and_a_deletion(store, memory_nodes, order, first):
+    """Whoever comes first, nothing is left of the instance, nor held for it."""
+    [made] = deploy_many(store, memory_nodes, order, 1)
+    wish = {"memory_mib": 256, "ports": parse("80:9999"), "primary": "9999"}
+    works = [
+        lambda: instance_changes.edit(store, made, wish, origin=AT_NOON),
+        lambda: instances.delete(store, made, origin=AT_NOON),
+    ]
+
+    outcomes = race(lambda n: works[(n + first) % 2](), racers=2)
+    run_due(store, memory_nodes)
+
+    assert set(kinds(outcomes)) <= {"done", "NotFound"}
+    assert store.instances.find(made) is None
+    node = store.nodes.get(order["node_id"])
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == node["allocated"]
+    assert {} == memory_nodes[order["node_id"]].containers
+
+
+def test_changes_and_wishes_at_once(store, memory_nodes, order):
+    """Changes, stops and suspensions of one instance at once: documents and container agree."""
+    [made] = deploy_many(store, memory_nodes, order, 1)
+    works = [
+        lambda n: instance_changes.edit(store, made, {"memory_mib": 64 + n}, origin=AT_NOON),
+        lambda n: instances.change_power(store, made, OperationKind.STOP, origin=AT_NOON),
+        lambda n: instances.suspend(store, made, origin=AT_NOON),
+        lambda n: run_due(store, memory_nodes),
+    ]
+
+    race(lambda n: works[n % 4](n), racers=16)
+    run_due(store, memory_nodes)
+
+    instance = store.instances.get(made)
+    container = memory_nodes[order["node_id"]].containers[made]
+    node = store.nodes.get(order["node_id"])
+    assert (instance["memory_mib"], Power.STOPPED) == (
+        container.spec.memory_mib,
+        container.power,
+    )
+    assert instance["memory_mib"] == node["allocated"]["memory_mib"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import instances, operations
+from service import instance_changes, instances, operations
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
@@ -15,6 +15,7 @@ from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run
 ACTS = st.lists(
     st.sampled_from(
         ["deploy", "delete", "forget", "suspend", "unsuspend", "start", "stop", "restart", "kill",
+         "update", "spoil", "reinstall", "cancel update", "retry update",
          "cancel", "retry", "work", "die", "fail", "refuse", "silence", "return"]
     ),
     max_size=14,
@@ -31,8 +32,37 @@ def test_documents_and_containers_agree(store, acts):
     """
     After any sequence of requests, failures, crashes and work, nothing is lost or left over.
     """
+    agree_after(store, acts)
+
+
+CHANGES = st.lists(
+    st.sampled_from(
+        ["update", "update", "spoil", "reinstall", "cancel update", "retry update", "suspend",
+         "unsuspend", "stop", "start", "delete", "forget", "work", "work", "die", "die", "fail",
+         "silence", "refuse", "return"]
+    ),
+    max_size=16,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@given(acts=CHANGES)
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_documents_and_containers_agree_after_changes(store, acts):
+    """
+    The same of an instance that runs, and is changed again and again.
+    """
+    agree_after(store, ["deploy", "work", *acts], pulls=True)
+
+
+def agree_after(store, acts, *, pulls=False):
+    """Do the acts, one after the other, and find documents and containers in agreement."""
     nodes = MemoryNodes()
     node = a_node(store, nodes)
+    nodes[node["_id"]].pulls = pulls
     here = nodes[node["_id"]]
     order = an_order(a_user(store), node, an_image(store), ports=parse("80:8080"))
     known = []
@@ -55,7 +85,19 @@ def test_documents_and_containers_agree(store, acts):
         n for n, i in failed.items() if i["power"] == Power.RUNNING
     }
     assert {InstanceState.READY, InstanceState.FAILED} >= {i["state"] for i in documents.values()}
-    assert len(documents) == store.nodes.get(node["_id"])["allocated"]["instances"]
+    assert {n: i["memory_mib"] for n, i in made.items()} == {
+        n: here.containers[n].spec.memory_mib for n in made
+    }
+    assert {
+        "instances": len(documents),
+        "memory_mib": sum(i["memory_mib"] for i in documents.values()),
+        "cpu_milli": sum(i["cpu_milli"] for i in documents.values()),
+    } == store.nodes.get(node["_id"])["allocated"]
+    assert all(
+        i["ports"] == [pair["host"] for pair in i["port_map"]] and not i.get("reserved")
+        for i in documents.values()
+    )
+    assert here.volumes.keys() == here.containers.keys()
 
 
 def runs(powers, name):
@@ -83,7 +125,10 @@ def do(store, nodes, here, order, known, act):
             here.behave()
         case _ if known:
             instance, operation = known[-1]
-            do_to(store, instance["_id"], operation["_id"], act)
+            if "update" in act or act in ("spoil", "reinstall"):
+                change(store, here, instance["_id"], act)
+            else:
+                do_to(store, instance["_id"], operation["_id"], act)
 
 
 def do_to(store, instance_id, operation_id, act):
@@ -103,6 +148,35 @@ def do_to(store, instance_id, operation_id, act):
             operations.retry(store, operation_id, origin=AT_NOON)
         case kind:
             instances.change_power(store, instance_id, OperationKind(kind), origin=AT_NOON)
+
+
+def change(store, here, instance_id, act):
+    """Change this instance, or do something about the last change of it."""
+    match act:
+        case "update":
+            size = store.instances.get(instance_id)["memory_mib"] % 640 + 64
+            order = {
+                "memory_mib": size,
+                "ports": parse(f"80:{9000 + size}"),
+                "primary": 9000 + size,
+            }
+            instance_changes.edit(store, instance_id, order, origin=AT_NOON)
+        case "spoil":
+            image = an_image(store)
+            here.short_lived_images.add(image["image"])
+            order = {"image": image["_id"], "memory_mib": 1024}
+            instance_changes.edit(store, instance_id, order, origin=AT_NOON)
+        case "reinstall":
+            instance_changes.reinstall(store, instance_id, keep_volume=False, origin=AT_NOON)
+        case _:
+            done = store.operations.list_newest(
+                {"instance_id": instance_id, "kind": OperationKind.UPDATE}, limit=1
+            )
+            for operation in done:
+                if act == "cancel update":
+                    operations.cancel(store, operation["_id"], now=NOON)
+                else:
+                    operations.retry(store, operation["_id"], origin=AT_NOON)
 
 
 def settle(store, nodes, here):
