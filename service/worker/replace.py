@@ -47,7 +47,7 @@ def replace(job: Job, driver: NodeDriver) -> None:
             job.step("pull", lambda: _pull(job, driver))
         if not job.has_done(name):
             job.step(name, lambda: _make(job, driver))
-    job.step("start", lambda: _settle(job, driver))
+    _settle(job, driver)
 
 
 def _pull(job: Job, driver: NodeDriver) -> None:
@@ -80,19 +80,17 @@ def _make(job: Job, driver: NodeDriver) -> None:
 
 def _settle(job: Job, driver: NodeDriver) -> None:
     """Bring the power in line with what is wanted, and end the operation with that."""
-    while True:
+    ended = False
+    while not ended:
         instance, replacement = _wanted(job), _read(job)
-        status = _align(job, driver, instance, replacement)
         seen: dict[str, object] = {"power": Power.STOPPED, "container_id": None}
-        if status is not None:
-            seen = observe(driver, instance, status)
-        end = partial(_end, job, instance["suspended"], replacement["run"], seen)
-        if job.store.transaction(end):
-            return
+        job.step("start", partial(_align, job, driver, instance, replacement, seen))
+        wish = instance["suspended"], replacement["run"]
+        ended = job.store.transaction(partial(_end, job, wish, seen))
 
 
 def _end(
-    job: Job, suspended: bool, run: bool | None, seen: dict[str, object], session: Session
+    job: Job, wish: tuple[bool, bool | None], seen: dict[str, object], session: Session
 ) -> bool:
     """End the operation. False when somebody wanted another power meanwhile, or a deletion."""
     store = job.store
@@ -101,7 +99,7 @@ def _end(
     if (
         instance is None
         or instance["state"] == InstanceState.DELETING
-        or (instance["suspended"], operation["replacement"]["run"]) != (suspended, run)
+        or (instance["suspended"], operation["replacement"]["run"]) != wish
     ):
         return False
     status = OperationStatus.SUCCEEDED
@@ -117,15 +115,20 @@ def _end(
 
 
 def _align(
-    job: Job, driver: NodeDriver, instance: Instance, replacement: Replacement
-) -> ContainerStatus | None:
+    job: Job,
+    driver: NodeDriver,
+    instance: Instance,
+    replacement: Replacement,
+    seen: dict[str, object],
+) -> None:
+    """Start or stop the container, and put into `seen` how it is then."""
     if job.undoing and not replacement["found"]:
-        return None
-    if instance["suspended"] or not replacement["run"]:
-        return set_power(job, driver, instance, PowerAction.STOP)
-    status = set_power(job, driver, instance, PowerAction.START)
-    # What was there before is as it was, whatever that was.
-    return status if job.undoing else _await_steady(job, driver, status)
+        return
+    runs = replacement["run"] and not instance["suspended"]
+    status = set_power(job, driver, instance, PowerAction.START if runs else PowerAction.STOP)
+    if runs and not job.undoing:  # what was there before is as it was, whatever that was
+        status = _await_steady(job, driver, status)
+    seen.update(observe(driver, instance, status))
 
 
 def _await_steady(job: Job, driver: NodeDriver, status: ContainerStatus) -> ContainerStatus:

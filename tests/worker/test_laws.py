@@ -38,7 +38,7 @@ def test_documents_and_containers_agree(store, acts):
 CHANGES = st.lists(
     st.sampled_from(
         ["update", "update", "spoil", "reinstall", "cancel update", "retry update", "suspend",
-         "unsuspend", "stop", "start", "delete", "forget", "work", "work", "die", "die", "fail",
+         "unsuspend", "stop", "start", "delete", "work", "work", "die", "die", "fail",
          "silence", "refuse", "return"]
     ),
     max_size=16,
