@@ -4,7 +4,8 @@
     ├── InvalidInput            400 invalid_input         the request is wrong; names the field
     │   ├── NotFound            400 <what>_not_found      what the request names does not exist
     │   ├── AmbiguousName       400 ambiguous_name        several things have this name
-    │   └── NodeNotEmpty        400 node_not_empty
+    │   ├── NodeNotEmpty        400 node_not_empty
+    │   └── NotSupported        400 not_supported         the node's driver cannot do it
     ├── Unauthorized            401 unauthorized
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
@@ -112,6 +113,12 @@ class NodeNotEmpty(InvalidInput):
     code = "node_not_empty"
     web_status = 409
     what = "node"
+
+
+class NotSupported(InvalidInput):
+    """Nodes of this driver cannot do what is asked. `details` has the fields."""
+
+    code = "not_supported"
 
 
 class Unauthorized(ServiceError):

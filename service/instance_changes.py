@@ -6,7 +6,9 @@ from service import idempotency, images, replacements, variables
 from service.errors import InvalidInput
 from service.instances import check_node
 from service.model.container import parse_env
+from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings
+from service.model.driver_traits import CONTAINER_SETTINGS
 from service.model.labelling import relabel
 from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
@@ -108,7 +110,7 @@ def _choose_image(store: Store, order: Edit, *, allow_any_image: bool) -> Image 
 
 def _find_changes(expected: Instance, settings: Settings) -> Settings:
     """Return the settings, or nothing where the instance will have them all."""
-    before: Mapping[str, object] = expected
+    before: Mapping[str, object] = {**expected, "container": settings_of(expected)}
     same = all(before[name] == value for name, value in settings.items())
     return Settings() if same else settings
 
@@ -128,6 +130,8 @@ def _make_settings(
         settings["memory_mib"] = order["memory_mib"]
     if "cpu_milli" in order:
         settings["cpu_milli"] = order["cpu_milli"]
+    if CONTAINER_SETTINGS & order.keys():
+        settings["container"] = choose_settings(settings_of(expected), order, node)
     if "ports" in order or "primary" in order:
         settings.update(_make_ports(expected, order))
     if image is not None or "variables" in order:

@@ -14,6 +14,7 @@ from service.errors import (
     NodeOffline,
 )
 from service.model.container import parse_env
+from service.model.container_settings import DEFAULTS, choose_settings
 from service.model.documents import Image, Instance, Node, Operation, new_instance
 from service.model.driver_traits import traits_of
 from service.model.labelling import label
@@ -91,6 +92,7 @@ def deploy(
         stop_command=image["stop_command"],
         scripts=image["scripts"],
         labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
+        container=choose_settings(DEFAULTS, order, node),
         now=origin.now,
     )
     operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)

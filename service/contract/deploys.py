@@ -7,12 +7,13 @@ import marshmallow as ma
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import Request, StrictRequest
+from service.contract.container_settings import ContainerFields
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState
 from service.model.orders import Order
 
 
-class Deploy(Request[Order]):
+class Deploy(ContainerFields, Request[Order]):
     """An instance to deploy."""
 
     image = fields.text(

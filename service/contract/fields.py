@@ -12,7 +12,7 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from service.model import labelling, ports, quantities
+from service.model import container_settings, labelling, ports, quantities
 from service.model.public_addresses import parse_host
 
 MAX_TEXT = 4096
@@ -300,6 +300,25 @@ def count(*, longest: int, **options: Any) -> Parsed:
         return int(value)
 
     return Parsed(parse, types=("string", "integer"), **options)
+
+
+def swap(**options: Any) -> Parsed:
+    """Make a field for an amount of swap, which may be none; loads MiB."""
+
+    def parse(value: str | int | float) -> int:
+        return 0 if str(value).strip() == "0" else quantities.parse_memory_mib(value)
+
+    return Parsed(parse, types=("string", "number"), **options)
+
+
+def cpuset(**options: Any) -> Parsed:
+    """Make a field for a list of cores."""
+    return Parsed(container_settings.parse_cpuset, types=("string",), **options)
+
+
+def timezone(**options: Any) -> Parsed:
+    """Make a field for the name of a time zone."""
+    return Parsed(container_settings.parse_timezone, types=("string",), **options)
 
 
 def percent(**options: Any) -> Parsed:

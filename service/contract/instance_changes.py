@@ -4,10 +4,11 @@ import marshmallow as ma
 
 from service.contract import fields
 from service.contract.base import Patch, StrictRequest
+from service.contract.container_settings import ContainerFields
 from service.model.orders import Edit, Reinstallation
 
 
-class InstanceEdit(Patch[Edit]):
+class InstanceEdit(ContainerFields, Patch[Edit]):
     """What is to be changed of an instance (RFC 7396): what is left out stays as it is."""
 
     name = fields.text(

@@ -7,6 +7,7 @@ import marshmallow as ma
 from service.contract import answers, fields, images
 from service.contract.answers import Answer, Json
 from service.contract.base import Request, SingleField, waiting
+from service.model.container_settings import settings_of
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
 from service.model.orders import Deletion, Removal
@@ -218,6 +219,32 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         [],
         of="secret_variables",
         description="The names of those whose values are never answered.",
+    )
+    swap = answers.integer(
+        0, of=lambda instance: settings_of(instance)["swap_mib"], description="MiB."
+    )
+    cpuset = answers.text(
+        None,
+        of=lambda instance: settings_of(instance)["cpuset"],
+        null=True,
+        description="The node's cores that it may use; null: all.",
+    )
+    stopGrace = answers.integer(
+        None,
+        of=lambda instance: settings_of(instance)["stop_grace_s"],
+        null=True,
+        description="Seconds that its program has to end; null: 8.",
+    )
+    autoStart = answers.flag(
+        True,
+        of=lambda instance: settings_of(instance)["auto_start"],
+        description="Whether it is started again by itself, where its node's driver does that.",
+    )
+    timezone = answers.text(
+        None,
+        of=lambda instance: settings_of(instance)["timezone"],
+        null=True,
+        description="The variable TZ; null: the image's.",
     )
     InternalState = answers.choice(InstanceState, "READY", of="state")
     suspended = answers.flag(False, description="Whether it is suspended.")

@@ -81,6 +81,17 @@ def parse_spec(text: str) -> ContainerSpec:
     )
 
 
+def starts_again(text: str | None) -> bool:
+    """Return whether what `print_spec` wrote is of a program that is to be started again by itself.
+
+    What an earlier version wrote, or nobody can read, is.
+    """
+    try:
+        return bool(json.loads(text or "{}")["auto_start"])
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The installation of Skyquay that a driver works for, on a node that others may use too.

@@ -6,6 +6,7 @@ A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from service.model.container_settings import settings_of
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState, Power
 from service.model.ports import PortMapping
@@ -29,6 +30,10 @@ class ContainerSpec:
     """Those of `env` that were chosen for the instance; install scripts may name them."""
     install: tuple[tuple[str, str], ...] = ()
     """Files to fetch before the first start: where from, and what they are called."""
+    swap_mib: int = 0
+    cpuset: str | None = None
+    stop_grace_s: int | None = None
+    auto_start: bool = True
 
     def __post_init__(self) -> None:
         words = (self.cmd,) if isinstance(self.cmd, str) else self.cmd or ()
@@ -66,11 +71,13 @@ def make_spec(instance: Instance) -> ContainerSpec:
     """Say what should run for the instance."""
     ports = tuple(PortMapping(**pair) for pair in instance["port_map"])
     cmd = instance["cmd"]
+    settings = settings_of(instance)
+    zone = {"TZ": settings["timezone"]} if settings["timezone"] is not None else {}
     return ContainerSpec(
         instance_id=instance["_id"],
         image=instance["image"],
         cmd=tuple(cmd) if isinstance(cmd, list) else cmd,
-        env=parse_env(instance["env"]),
+        env={**parse_env(instance["env"]), **zone},
         memory_mib=instance["memory_mib"],
         cpu_milli=instance["cpu_milli"],
         ports=ports,
@@ -81,6 +88,10 @@ def make_spec(instance: Instance) -> ContainerSpec:
             (str(script["Uri"]), str(script["Path"]))
             for script in instance["scripts"].get("Install") or ()
         ),
+        swap_mib=settings["swap_mib"],
+        cpuset=settings["cpuset"],
+        stop_grace_s=settings["stop_grace_s"],
+        auto_start=settings["auto_start"],
     )
 
 

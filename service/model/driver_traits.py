@@ -5,6 +5,9 @@ A driver has one row here, and one in `drivers/registry.py`, which makes it.
 
 from dataclasses import dataclass
 
+CONTAINER_SETTINGS = frozenset({"swap_mib", "cpuset", "stop_grace_s", "auto_start", "timezone"})
+"""What can be set of a container, by the names of ContainerSettings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -39,6 +42,8 @@ class Traits:
     """See NodeDriver."""
     pulls: bool = False
     """See NodeDriver."""
+    settings: frozenset[str] = frozenset({"timezone"})
+    """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
     """See NodeDriver."""
     remedy: str = (
@@ -74,15 +79,17 @@ DOCKER = Traits(
     local_address="unix:///var/run/docker.sock",
     reports_memory=True,
     pulls=True,
+    settings=CONTAINER_SETTINGS,
 )
 PROCESS = Traits(
     "process",
     offered=True,
     is_this_machine=True,
     reports_memory=True,
+    settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
-MEMORY = Traits("memory", runs_install_scripts=True, steady_s=0.0)
+MEMORY = Traits("memory", runs_install_scripts=True, settings=CONTAINER_SETTINGS, steady_s=0.0)
 
 _BY_NAME = {traits.name: traits for traits in (SKYPORTD, DOCKER, PROCESS, MEMORY)}
 

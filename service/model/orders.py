@@ -45,7 +45,17 @@ class UserChanges(LabellingChanges, total=False):
     admin: bool
 
 
-class Order(TypedDict):
+class ContainerOrder(TypedDict, total=False):
+    """How a container is run, as somebody asks for it; see ContainerSettings."""
+
+    swap_mib: int
+    cpuset: str | None
+    stop_grace_s: int | None
+    auto_start: bool
+    timezone: str | None
+
+
+class Order(ContainerOrder):
     """An instance as somebody asks for it."""
 
     name: str
@@ -64,7 +74,7 @@ class Order(TypedDict):
     labels: NotRequired[dict[str, str | None] | None]
 
 
-class Edit(LabellingChanges, total=False):
+class Edit(ContainerOrder, LabellingChanges, total=False):
     """What is to be changed of an instance; what is absent stays."""
 
     name: str

@@ -1,7 +1,8 @@
 """What is done to a container's power, and how what was seen of it is written down."""
 
-from service.drivers import NodeDriver
+from service.drivers import STOP_GRACE_S, NodeDriver
 from service.model.container import ContainerStatus
+from service.model.container_settings import settings_of
 from service.model.documents import Instance
 from service.model.lifecycle import PowerAction
 from service.worker.job import Job
@@ -13,7 +14,12 @@ def set_power(
 ) -> ContainerStatus:
     """Start, stop or kill the container, a stop by the instance's own command first."""
     job.check_lease()
-    return driver.power(instance["_id"], action, stop_command=instance["stop_command"])
+    return driver.power(
+        instance["_id"],
+        action,
+        stop_command=instance["stop_command"],
+        stop_timeout_s=settings_of(instance)["stop_grace_s"] or STOP_GRACE_S,
+    )
 
 
 def store_status(job: Job, driver: NodeDriver, status: ContainerStatus) -> None:

@@ -186,7 +186,8 @@ def test_the_required_fields_are_those_of_the_reference(name, required):
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)
 def test_every_operation_is_explained(method, path, operation):
     """
-    It has a summary that is one sentence and no Markdown, a tag, and an answer of success.
+    It has a summary that is one sentence and no Markdown, a tag, and an answer of success, besides
+    that of an operation which has not ended.
     """
     assert operation["summary"].endswith(".")
     assert "`" not in operation["summary"]

@@ -18,8 +18,6 @@ from service.model.lifecycle import ENDED
 from service.model.orders import Edit, Reinstallation
 from service.replacements import expect
 
-ACCEPTED = "The operation, which `Location` names, has not ended. The instance is as it was before."
-
 
 @blueprint.patch("/instances/<instance_id>")
 @blueprint.needs("instances:deploy", changes="instance")
@@ -36,7 +34,6 @@ ACCEPTED = "The operation, which `Location` names, has not ended. The instance i
     example={"Name": "my second", "Memory": 256, "operationId": OPERATION_ID},
     description="The instance, changed.",
 )
-@blueprint.alt_response(202, schema=InstanceAnswer, description=ACCEPTED, success=True)
 def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceOnNode | Accepted:
     """Change an instance (RFC 7396: what is left out stays as it is).
 
@@ -74,7 +71,6 @@ def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceO
     example={"operationId": OPERATION_ID},
     description="The instance, reinstalled.",
 )
-@blueprint.alt_response(202, schema=InstanceAnswer, description=ACCEPTED, success=True)
 def reinstall_instance(
     order: Reinstallation, wait: float | None, instance_id: str
 ) -> InstanceOnNode | Accepted:

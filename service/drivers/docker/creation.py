@@ -8,7 +8,7 @@ from docker.types import LogConfig
 from service.drivers import ContainerSpec, print_spec
 from service.drivers.docker.client import Client
 from service.drivers.docker.labels import DATA_FOLDER, SPEC_LABEL
-from service.drivers.docker.power import RESTART_UNLESS_STOPPED
+from service.drivers.docker.power import NO_RESTART, RESTART_UNLESS_STOPPED
 
 PIDS_LIMIT = 512
 CPU_PERIOD_US = 100_000
@@ -29,8 +29,9 @@ def make_config(client: Client, spec: ContainerSpec, labels: Mapping[str, str]) 
         binds=[f"{spec.instance_id}:{DATA_FOLDER}"],
         port_bindings={f"{m.container}/{proto}": m.host for m, proto in published},
         mem_limit=memory_bytes,
-        # Both together: no swap on top. Docker ignores it where the kernel counts no swap.
-        memswap_limit=memory_bytes,
+        # Both together. Docker ignores it where the kernel counts no swap.
+        memswap_limit=memory_bytes + spec.swap_mib * 2**20,
+        cpuset_cpus=spec.cpuset,
         cpu_period=CPU_PERIOD_US,  # unlike NanoCpus, more than the host has is no error
         cpu_quota=spec.cpu_milli * CPU_PERIOD_US // 1000,
         pids_limit=PIDS_LIMIT,
@@ -38,7 +39,7 @@ def make_config(client: Client, spec: ContainerSpec, labels: Mapping[str, str]) 
         cap_add=list(CAPABILITIES),
         security_opt=["no-new-privileges"],
         init=True,
-        restart_policy={"Name": RESTART_UNLESS_STOPPED},
+        restart_policy={"Name": RESTART_UNLESS_STOPPED if spec.auto_start else NO_RESTART},
         log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "3"}),
     )
     config: dict[str, Any] = client.create_container_config(
@@ -47,6 +48,7 @@ def make_config(client: Client, spec: ContainerSpec, labels: Mapping[str, str]) 
         environment=[f"{name}={value}" for name, value in env.items()],
         labels={**labels, SPEC_LABEL: print_spec(spec)},
         working_dir=DATA_FOLDER,
+        stop_timeout=spec.stop_grace_s,
         stdin_open=True,
         ports=[(mapping.container, proto) for mapping, proto in published],
         host_config=host_config,

@@ -23,6 +23,7 @@ from service.drivers import (
     always,
     parse_spec,
     read_last_lines,
+    starts_again,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
@@ -198,7 +199,8 @@ class DockerEngine:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         match action:
             case PowerAction.START:
-                start(self._engine, *found)
+                labels = found[1]["Config"]["Labels"]
+                start(self._engine, *found, again=starts_again(labels.get(SPEC_LABEL)))
             case PowerAction.STOP:
                 stop(self._engine, *found, stop_command, stop_timeout_s)
             case PowerAction.KILL:

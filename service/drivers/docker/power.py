@@ -18,13 +18,16 @@ NO_RESTART = "no"
 _POLL_S = 0.1
 
 
-def start(engine: Client, reference: str, container: Mapping[str, Any]) -> None:
-    """Start a container, of which the engine has just said what it is.
+def start(engine: Client, reference: str, container: Mapping[str, Any], *, again: bool) -> None:
+    """Start a container, which the engine starts `again` when it ends by itself.
+
+    The engine has just said what it is.
 
     Raises NodeRefused for a host port that another program holds.
     """
     try:
-        _set_restart_policy(engine, reference, container, RESTART_UNLESS_STOPPED)
+        policy = RESTART_UNLESS_STOPPED if again else NO_RESTART
+        _set_restart_policy(engine, reference, container, policy)
         engine.start(reference)
     except APIError as exc:
         port = find_taken_port(explain(exc))

@@ -44,6 +44,7 @@ from service.drivers import (
     print_spec,
     read_last_lines,
     split_grace,
+    starts_again,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.process import logs, records
@@ -236,7 +237,8 @@ class ProcessRunner:
         folder = self._folder(instance_id)
         with self._locked(instance_id, timeout_s=0):  # whoever changes it knows better than we
             record = self._require(folder)
-            if record["wanted"] and find(folder, record) is None:
+            resumes = record["wanted"] and starts_again(record.get("spec"))
+            if resumes and find(folder, record) is None:
                 log.info("instance.restarted", extra={"instance_id": instance_id})
                 self._start(folder, record)
 

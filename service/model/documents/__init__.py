@@ -7,7 +7,14 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 from service.model.documents.audit import AuditEntry, new_audit_entry
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import Image, Variable, new_image
-from service.model.documents.instance import Instance, Observed, Reserved, Settings, new_instance
+from service.model.documents.instance import (
+    ContainerSettings,
+    Instance,
+    Observed,
+    Reserved,
+    Settings,
+    new_instance,
+)
 from service.model.documents.key import Key, RetiringKey, new_key
 from service.model.documents.leftover import LeftBehind, Leftover
 from service.model.documents.node import (
@@ -34,6 +41,7 @@ __all__ = [
     "AuditEntry",
     "Capacity",
     "ConfigureKey",
+    "ContainerSettings",
     "Deploying",
     "IdempotencyRecord",
     "Image",

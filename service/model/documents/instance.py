@@ -18,6 +18,16 @@ class Observed(TypedDict):
     power: Power
 
 
+class ContainerSettings(TypedDict):
+    """How an instance's container is run."""
+
+    swap_mib: int  # beside its memory
+    cpuset: str | None  # which of the node's cores, like 0-3,7; None: any
+    stop_grace_s: int | None  # how long its program has to end; None: as a driver has it
+    auto_start: bool  # again when its program ended by itself, or the node was restarted
+    timezone: str | None  # the variable TZ; None: the image's
+
+
 class Settings(TypedDict, total=False):
     """What of an instance a change may replace; see Instance for what the fields mean."""
 
@@ -36,6 +46,7 @@ class Settings(TypedDict, total=False):
     alt_images: list[str]
     stop_command: str | None
     scripts: dict[str, Any]
+    container: ContainerSettings
 
 
 class Reserved(TypedDict):
@@ -74,6 +85,7 @@ class Instance(TypedDict):
     power: Power  # what was last seen
     container_id: str | None
     reserved: NotRequired[Reserved | None]  # while changes are open; None: what it has
+    container: NotRequired[ContainerSettings]  # absent: what new_settings says
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
@@ -105,6 +117,7 @@ def new_instance(
     alt_images: Iterable[str] = (),
     stop_command: str | None = None,
     scripts: Mapping[str, Any] | None = None,
+    container: ContainerSettings | None = None,
     state: InstanceState = InstanceState.INSTALLING,
     suspended: bool = False,
     power: Power = Power.UNKNOWN,
@@ -146,4 +159,6 @@ def new_instance(
         created_at=now,
         updated_at=now,
     )
+    if container is not None:
+        document["container"] = container
     return cast("Instance", {**document, **(labelling or {})})

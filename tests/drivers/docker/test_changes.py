@@ -105,3 +105,28 @@ def test_an_image_that_does_not_exist_stops_nothing(store, client, spec, open_dr
         after.id,
         after.attrs["State"]["StartedAt"],
     )
+
+
+def test_the_engine_heeds_the_settings(store, client, open_driver, deployed):
+    """Each of them is what the engine says of the container."""
+    ended = edit(
+        store,
+        open_driver,
+        deployed,
+        swap_mib=16,
+        cpuset="0",
+        stop_grace_s=20,
+        auto_start=False,
+        timezone="Europe/Helsinki",
+    )
+
+    attrs = client.containers.get(deployed).attrs
+    host, config = attrs["HostConfig"], attrs["Config"]
+    assert OperationStatus.SUCCEEDED == ended["status"], ended["error"]
+    assert (48 * 2**20, "0", "no", 20) == (
+        host["MemorySwap"],
+        host["CpusetCpus"],
+        host["RestartPolicy"]["Name"],
+        config["StopTimeout"],
+    )
+    assert "TZ=Europe/Helsinki" in config["Env"]

@@ -1,0 +1,46 @@
+"""How a container is run, on the wire: the same fields at a deploy and in a change."""
+
+from typing import Any
+
+import marshmallow as ma
+
+from service.contract import fields
+from service.model.container_settings import DEFAULTS, MAX_STOP_GRACE_S
+
+
+class ContainerFields(ma.Schema):
+    """The fields that say how a container is run. Null is what it is when nothing is said."""
+
+    swap_mib = fields.swap(
+        data_key="swap",
+        allow_none=True,
+        metadata={"description": "Beside the memory: MiB, or with a unit; by default none."},
+    )
+    cpuset = fields.cpuset(
+        allow_none=True,
+        metadata={"description": "The node's cores that it may use, like 0-3,7; by default all."},
+    )
+    stop_grace_s = fields.count(
+        data_key="stopGrace",
+        longest=MAX_STOP_GRACE_S,
+        allow_none=True,
+        metadata={"description": "Seconds that its program has to end; by default 8."},
+    )
+    auto_start = ma.fields.Boolean(
+        data_key="autoStart",
+        allow_none=True,
+        metadata={
+            "description": "Whether it is started again when its program ended by itself, or the "
+            "node was restarted; by default true."
+        },
+    )
+    timezone = fields.timezone(
+        allow_none=True,
+        metadata={"description": "Its variable TZ, like Europe/Helsinki."},
+    )
+
+    @ma.post_load
+    def take_defaults(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for what it is when nothing is said."""
+        defaults = {name: value for name, value in DEFAULTS.items() if loaded.get(name, 0) is None}
+        return {**loaded, **defaults}
