@@ -114,6 +114,8 @@ class FakeSkyportd:
         self.pull_s = 0.0
         self.pull_error: str | None = None
         """Docker's words; the state stays INSTALLING."""
+        self.missing_images: set[str] = set()
+        """Images that the registry does not have."""
         self.pull_stream_error = False
         self.start_s = 0.02
         self.install_s = 0.0
@@ -346,6 +348,8 @@ class FakeSkyportd:
             raise Died
         if self.docker_down:
             return _error("connect ENOENT /var/run/docker.sock")
+        if body.get("Image") in self.missing_images:
+            return _error("(HTTP code 404) unexpected - manifest unknown: manifest unknown ")
         if self.pull_error is not None:
             return _error(self.pull_error)
         threading.Thread(target=self._start, args=(name, body, made), daemon=True).start()
