@@ -50,7 +50,7 @@ class InstanceEdit(ContainerFields, Patch[Edit]):
     variables = fields.VariableChanges(
         allow_none=True,
         metadata={
-            "type": ["object", "string", "array", "null"],
+            "type": ["object", "string", "array"],
             "description": "Those to change, null for the image's default. Others stay.",
         },
     )
