@@ -59,6 +59,10 @@ _OURS = {
         "Delete the instances first; `?force=true` forgets a node that is [gone for "
         "good](nodes.md#a-node-that-is-gone-for-good).",
     ),
+    "not_supported": (
+        "The node's driver cannot do what is asked; the fields are in `details`.",
+        "Leave it out, or use a node of another driver.",
+    ),
     "unauthorized": (
         "The key is missing, unknown, revoked or expired.",
         "Send a valid key in `x-api-key`.",

@@ -567,13 +567,13 @@ class Dying:
         return False
 
     def _guard(self, call):
-        def guarded(*args, **options):
+        def watched(*args, **options):
             self.pass_by()
             done = call(*args, **options)
             self.pass_by()
             return done
 
-        return guarded
+        return watched
 
 
 def forget_leases(store):
