@@ -74,15 +74,7 @@ class Deploy(ContainerFields, Request[Order]):
         metadata={
             "description": "Values for the image's variables, which become text. Null and an empty "
             "list are no values.",
-            "anyOf": [
-                {
-                    "type": "object",
-                    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
-                },
-                {"type": "string", "description": "Such an object as JSON text."},
-                {"type": "array", "items": {"type": "string"}, "maxItems": 0},
-                {"type": "null"},
-            ],
+            "anyOf": fields.VARIABLES,
         },
     )
     queue = ma.fields.Boolean(

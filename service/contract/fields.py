@@ -124,6 +124,18 @@ class Disk(ma.fields.Field[Any]):
         return size if math.isfinite(size) and 0 < size < 1e9 else None
 
 
+VARIABLES: list[dict[str, Any]] = [
+    {
+        "type": "object",
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+    },
+    {"type": "string", "description": "Such an object as JSON text."},
+    {"type": "array", "items": {"type": "string"}, "maxItems": 0},
+    {"type": "null"},
+]
+"""What `Variables` takes, as JSON Schemas."""
+
+
 class Variables(ma.fields.Field[Any]):
     """An image's variables: an object, or the same as JSON text. Numbers become text."""
 

@@ -50,8 +50,8 @@ class InstanceEdit(ContainerFields, Patch[Edit]):
     variables = fields.VariableChanges(
         allow_none=True,
         metadata={
-            "type": ["object", "string", "array"],
             "description": "Those to change, null for the image's default. Others stay.",
+            "anyOf": fields.VARIABLES,
         },
     )
     external_id = fields.external_id()
