@@ -9,6 +9,7 @@ import pytest
 from service import enrolment, instances, keys
 from service.model.documents import new_user
 from service.model.lifecycle import InstanceState, OperationStatus, Power
+from service.model.replacements import new_replacement
 from service.store.revised import raise_revision
 from tests.support import AT_NOON, FAR, NOON, a_key, a_node, a_user, an_image, an_order
 
@@ -65,6 +66,12 @@ def _postpone(s):
     s.store.claims.postpone(s.operation, "t", delay_s=60, now=NOON + timedelta(seconds=1))
 
 
+def _claim_replacement(s):
+    replacing = {"replacement": new_replacement()}
+    s.in_transaction(s.store.operations.change_open, s.operation, replacing)
+    s.claim()
+
+
 BEFORE = {
     "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.unlock_deploy": _lock_deploy,
@@ -79,6 +86,9 @@ BEFORE = {
     "claims.end_step": _begin_step,
     "claims.set_leftovers": Stored.claim,
     "claims.finish": Stored.claim,
+    "claims.begin_replacement": _claim_replacement,
+    "claims.begin_undo": _claim_replacement,
+    "images.unmark": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
 }
 """What goes before a write."""
 
@@ -95,6 +105,11 @@ WRITES = {
     "images.mark_deleting": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
     "images.unmark": lambda s: s.in_transaction(s.store.images.unmark, s.image["_id"]),
     "images.put": lambda s: s.store.images.put({**s.image, "description": "new"}),
+    "images.replace": lambda s: s.in_transaction(
+        s.store.images.replace, {**s.image, "description": "new"}
+    ),
+    "images.mark_deleting": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
+    "images.unmark": lambda s: s.in_transaction(s.store.images.unmark, s.image["_id"]),
     "keys.count_delegation": lambda s: s.in_transaction(
         s.store.keys.count_delegation, s.key["_id"]
     ),
@@ -106,6 +121,10 @@ WRITES = {
     "nodes.release": lambda s: s.in_transaction(
         s.store.nodes.release, s.node, memory_mib=1, cpu_milli=1
     ),
+    "nodes.resize": lambda s: s.in_transaction(
+        s.store.nodes.resize, s.node, memory_mib=1, cpu_milli=1
+    ),
+    "nodes.touch_all": lambda s: s.in_transaction(s.store.nodes.touch_all),
     "nodes.count_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.reset_unanswered": lambda s: s.store.nodes.reset_unanswered(s.node),
     "nodes.lock_deploy": _lock_deploy,
@@ -136,6 +155,12 @@ WRITES = {
     "operations.cancel_waiting": lambda s: s.in_transaction(
         s.store.operations.cancel_waiting, s.operation, now=NOON
     ),
+    "operations.change_open": lambda s: s.in_transaction(
+        s.store.operations.change_open, s.operation, {"changes": {"memory_mib": 1}}
+    ),
+    "operations.set_owner": lambda s: s.in_transaction(
+        s.store.operations.set_owner, s.instance, "u2"
+    ),
     "operations.request_cancel": lambda s: s.in_transaction(
         s.store.operations.request_cancel, s.operation
     ),
@@ -153,6 +178,10 @@ WRITES = {
         s.operation, "t", OperationStatus.SUCCEEDED, now=NOON
     ),
     "claims.postpone": _postpone,
+    "claims.begin_replacement": lambda s: s.store.claims.begin_replacement(
+        s.operation, "t", found=True, run=True
+    ),
+    "claims.begin_undo": lambda s: s.store.claims.begin_undo(s.operation, "t", "broken"),
 }
 
 

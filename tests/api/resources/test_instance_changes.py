@@ -49,14 +49,14 @@ def test_what_needs_a_container_is_an_operation(api, store, memory_nodes, ready)
     )
 
 
-def test_a_patch_waits_for_its_end(api, store, worker, ready):
+def test_a_patch_waits_for_its_end(api, store, ready, worker):
     """With `wait` the answer is the changed instance."""
     answer = patch(api, ready, "?wait=30", memory=256)
 
     assert (200, 256, "running") == (answer.status, answer.json["Memory"], answer.json["power"])
 
 
-def test_a_patch_that_is_undone_is_an_error(api, store, worker, here, ready):
+def test_a_patch_that_is_undone_is_an_error(api, store, here, ready, worker):
     """With `wait` the answer says why the new container did not start."""
     image = an_image(store)
     here.short_lived_images.add(image["image"])
