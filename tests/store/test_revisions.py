@@ -135,7 +135,6 @@ WRITES = {
     "nodes.claim_probe": Stored.claim_probe,
     "nodes.renew_probes": lambda s: s.store.nodes.renew_probes([s.node], "t", lease_s=60),
     "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t", seen_at=NOON),
-    "nodes.touch_all": lambda s: s.in_transaction(s.store.nodes.touch_all),
     "nodes.update": lambda s: s.store.nodes.update(s.node, {"probe_error": "away"}),
     "nodes.replace_secret": lambda s: s.store.nodes.replace_secret(
         s.node, {"secret": "s"}, only_if={}
