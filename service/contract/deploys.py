@@ -13,7 +13,7 @@ from service.model.lifecycle import InstanceState
 from service.model.orders import Order
 
 
-class Deploy(ContainerFields, Request[Order]):
+class Deploy(Request[Order], ContainerFields):
     """An instance to deploy."""
 
     image = fields.text(

@@ -8,7 +8,7 @@ from service.contract.container_settings import ContainerFields
 from service.model.orders import Edit, Reinstallation
 
 
-class InstanceEdit(ContainerFields, Patch[Edit]):
+class InstanceEdit(Patch[Edit], ContainerFields):
     """What is to be changed of an instance (RFC 7396): what is left out stays as it is."""
 
     name = fields.text(

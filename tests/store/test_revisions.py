@@ -105,11 +105,6 @@ WRITES = {
     "images.mark_deleting": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
     "images.unmark": lambda s: s.in_transaction(s.store.images.unmark, s.image["_id"]),
     "images.put": lambda s: s.store.images.put({**s.image, "description": "new"}),
-    "images.replace": lambda s: s.in_transaction(
-        s.store.images.replace, {**s.image, "description": "new"}
-    ),
-    "images.mark_deleting": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
-    "images.unmark": lambda s: s.in_transaction(s.store.images.unmark, s.image["_id"]),
     "keys.count_delegation": lambda s: s.in_transaction(
         s.store.keys.count_delegation, s.key["_id"]
     ),
