@@ -105,10 +105,17 @@ class Claims:
         return CLAIM.renew(self._collection, running, token, lease_s)
 
     @translated
-    def begin_step(self, operation_id: str, token: str, name: str, *, now: datetime) -> bool:
-        """Write that a step begins. False when it is to be cancelled, or no longer ours."""
+    def begin_step(
+        self, operation_id: str, token: str, name: str, *, undoes: bool = False, now: datetime
+    ) -> bool:
+        """Write that a step begins. False when it is to be cancelled, or no longer ours.
+
+        What `undoes` goes on: it is what a cancellation asks for.
+        """
         step = Step(name=name, started_at=now, ended_at=None, error=None)
-        wanted = {**_held(operation_id, token), "cancel_requested": False}
+        wanted = _held(operation_id, token)
+        if not undoes:
+            wanted = {**wanted, "cancel_requested": False}
         begun = self._collection.update_one(
             wanted, {"$push": {"steps": step}, "$set": {"updated_at": now}}
         )

@@ -181,7 +181,11 @@ class Job:
         """Do one step and write down how it went. Nothing is written when the lease was lost."""
         self.check_lease()
         if not self.store.claims.begin_step(
-            self.operation["_id"], self.token, name, now=self.now()
+            self.operation["_id"],
+            self.token,
+            name,
+            undoes=self.undoing is not None,
+            now=self.now(),
         ):
             self.check_cancelled()
             raise LeaseLost
