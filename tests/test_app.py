@@ -79,7 +79,7 @@ def test_the_first_request_prepares_the_database(config, memory_nodes):
 
     status = api.get("/api/users").status
 
-    indexes = store.users._collection.index_information()
+    indexes = store.users._collection._collection.index_information()
     store.close()
     assert (200, True) == (status, "email_key_1" in indexes)
 

@@ -121,7 +121,9 @@ def list_endpoints():
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             schema = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
             fields = sorted(SPEC["components"]["schemas"].get(schema, {}).get("properties", {}))
-            query = sorted(p["name"] for p in operation.get("parameters", []) if p["in"] == "query")
+            query = sorted(
+                p["name"] for p in operation.get("parameters", []) if p.get("in") == "query"
+            )
             endpoints.append((method.upper(), path, fields, query))
     return endpoints
 

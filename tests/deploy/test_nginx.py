@@ -144,7 +144,7 @@ def test_a_body_that_is_too_large_is_refused_in_json(nginx, live_server, size):
     )
 
     assert 413 == answer.status_code
-    assert {"error", "code", "details"} == set(answer.json())
+    assert {"error", "code", "details"} <= set(answer.json())
 
 
 def test_a_body_of_the_limit_passes_nginx(nginx, live_server):
@@ -218,7 +218,7 @@ def test_an_absent_application_is_answered_in_json(lonely_nginx):
     )
 
     assert 503 == answer.status_code
-    assert {"error", "code", "details"} == set(answer.json())
+    assert {"error", "code", "details"} <= set(answer.json())
     assert ("2", "order-66") == (answer.headers["Retry-After"], answer.headers["X-Request-Id"])
 
 
@@ -246,7 +246,7 @@ def test_what_nginx_cannot_take_is_answered_in_json(lonely_nginx, path, header, 
     answer = requests.get(f"{lonely_nginx.url}/{path}", headers={"X-Long": header}, timeout=10)
 
     assert status == answer.status_code
-    assert {"error", "code", "details"} == set(answer.json())
+    assert {"error", "code", "details"} <= set(answer.json())
 
 
 # HTTPS

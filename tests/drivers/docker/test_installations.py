@@ -309,7 +309,7 @@ def test_a_backup_keeps_the_installation_s_id(store, another, tmp_path):
 def test_a_backup_from_before_leaves_the_installation_s_id(store, another, tmp_path):
     """Its containers of since then still are its own."""
     another.prepare()
-    another.settings._collection.drop()
+    another.settings._collection._collection.drop()
     another.back_up(tmp_path / "backup")
     before = make_owner(store).find_id()
 
@@ -320,7 +320,7 @@ def test_a_backup_from_before_leaves_the_installation_s_id(store, another, tmp_p
 
 def test_without_an_installation_s_id_nothing_is_marked(store):
     """A database that was not made ready says so."""
-    store.settings._collection.drop()
+    store.settings._collection._collection.drop()
 
     with pytest.raises(StoreFailure, match="skyquay migrate"):
         make_owner(store).find_id()
