@@ -93,14 +93,20 @@ class ListQuery(Request[Listing]):
     shown = ma.fields.String(
         data_key="fields",
         load_default=None,
+        validate=ma.validate.Length(min=1),
         metadata={"description": "Only these fields of each, separated by commas."},
     )
 
     @ma.validates("shown")
     def check_shown(self, value: str | None, **kwargs: Any) -> None:
-        """Refuse fields that the answer has not."""
+        """Refuse fields that the answer has not, and none at all."""
+        if value is None:
+            return
         known = self.answer._declared_fields
-        for name in () if value is None else _split(value):
+        names = _split(value)
+        if not names:
+            raise ma.ValidationError("Must name a field.")
+        for name in names:
             if name not in known:
                 raise ma.ValidationError(
                     f"{name!r} is no field of it.{suggest(name, known)} "

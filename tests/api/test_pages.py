@@ -134,8 +134,9 @@ def test_a_cursor_of_another_list_is_refused(api, change):
 
 @pytest.mark.parametrize(
     "name",
-    ["limit=0", "limit=1001", "limit=x", "sort=age", "sort=", "fields=Id,Nme", "state=ready",
-     "suspended=perhaps", "createdSince=yesterday", "updatedSince=99999-01-01"],
+    ["limit=0", "limit=1001", "limit=x", "sort=age", "sort=", "fields=Id,Nme", "fields=",
+     "fields=,", "state=ready", "suspended=perhaps", "createdSince=yesterday",
+     "updatedSince=99999-01-01"],
 )  # fmt: skip
 def test_what_no_list_can_be_asked_for_is_refused(api, name):
     """
