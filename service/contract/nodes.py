@@ -110,7 +110,7 @@ class CreateNode(Request[NodeOrder], NodeFields):
             "called over HTTPS then: a `ca` of yours, or {} for one that the system trusts."
         },
     )
-    allow_same_engine = ma.fields.Boolean(
+    allow_same_engine = fields.Flag(
         data_key="allowSameEngine",
         allow_none=True,
         load_default=None,

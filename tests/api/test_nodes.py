@@ -29,6 +29,7 @@ BAD_INPUT = {
     "address": (*NO_TEXT, 7, "a\0b", "x" * 256),
     "port": (*NO_TEXT, 0, 65536, -1, "http", "80:80", 3002.5, "3002.0", "1e3", 2**63),
     "driver": (*NO_TEXT, 7, "", "memory", "podman", None),
+    "allowSameEngine": ({"$gt": ""}, {}, ["x"], 0, 1, "true", "yes"),
 }
 
 
