@@ -309,6 +309,40 @@ def deploy_many(store, memory_nodes, order, count):
     return made
 
 
+@pytest.mark.parametrize("attempt", range(5))
+def test_an_image_is_deleted_or_changed_to(store, memory_nodes, order, attempt):
+    """Never both: no instance is, or is about to be, of an image that is gone."""
+    image = an_image(store)
+    made = deploy_many(store, memory_nodes, order, 5)
+
+    def work(number):
+        if number == 5:
+            return images.delete(store, image["_id"], now=NOON)
+        wish = {"image": image["_id"]}
+        return instance_changes.edit(store, made[number], wish, origin=AT_NOON)
+
+    *changed, deleted = race(work, racers=6)
+    run_due(store, memory_nodes)
+
+    is_there = store.images.find(image["_id"]) is not None
+    users = [each for each in store.instances.all() if each["image_id"] == image["_id"]]
+    assert (isinstance(deleted, ImageInUse), len(users)) == (
+        is_there,
+        kinds(changed).get("done", 0),
+    )
+    assert is_there == bool(users)
+
+
+def test_an_image_that_a_change_under_way_needs_is_in_use(store, memory_nodes, order):
+    """The instance has it when the change has ended."""
+    [made] = deploy_many(store, memory_nodes, order, 1)
+    image = an_image(store)
+    instance_changes.edit(store, made, {"image": image["_id"]}, origin=AT_NOON)
+
+    with pytest.raises(ImageInUse):
+        images.delete(store, image["_id"], now=NOON)
+
+
 def test_one_of_two_changes_gets_a_port(store, memory_nodes, order):
     """Two instances that want the same port: one has it, the other keeps all it had."""
     both = deploy_many(store, memory_nodes, order, 2)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from service import keys
 from service.model.lifecycle import OperationStatus, Power
-from tests.support import a_body, a_node, a_user, an_image, get, run_due, told
+from tests.support import NOON, a_body, a_node, a_user, an_image, get, run_due, told
 
 
 def path(instance_id, more=""):
@@ -29,6 +30,54 @@ def test_a_name_and_an_owner_change_at_once(api, store, ready):
     )
     assert "operationId" not in answer.json
     assert "another" == get(api, ready)["Name"]
+
+
+def test_labels_are_merged_and_an_external_id_is_unique(api, ready, place):
+    """They change at once, null takes them away, and an id that is taken is a conflict."""
+    api.post("/api/instances", a_body(place, ports="80:9090", primary="9090", externalId="a"))
+
+    first = patch(api, ready, labels={"plan": "gold", "tier": "1"}, externalId="b")
+    taken = patch(api, ready, labels={"plan": "silver"}, externalId="a")
+    after = patch(api, ready, labels={"tier": None}, externalId=None)
+
+    assert ({"plan": "gold", "tier": "1"}, "b") == (first.json["labels"], first.json["externalId"])
+    assert (409, ["externalId"]) == (taken.status, [*taken.json["details"]])
+    assert ({"plan": "gold"}, None) == (after.json["labels"], after.json["externalId"])
+    assert "operationId" not in after.json
+
+
+def test_an_owner_changes_no_variable_of_administrators(api, store, memory_nodes):
+    """Neither directly, nor by setting it under another image that knows nothing of it."""
+    reserved = {"type": "text", "default": "d", "required": False, "editable_by": "admin"}
+    image, other = an_image(store, variables={"A": reserved}), an_image(store)
+    user, node = a_user(store), a_node(store, memory_nodes)
+    _, owner = keys.create(
+        store,
+        name="owner",
+        grant={"scopes": ["instances:deploy"], "user_id": user["_id"]},
+        now=NOON,
+    )
+    made = [
+        api.post("/api/instances/deploy", a_body(
+            (user, node, each), variables={"A": "x"}, ports=f"80:{port}", primary=str(port)
+        )).json["Id"]
+        for each, port in ((image, 8001), (other, 8002))
+    ]  # fmt: skip
+    run_due(store, memory_nodes)
+
+    answers = [
+        api.send("PATCH", path(instance_id), json=body, headers={"x-api-key": owner})
+        for instance_id, body in (
+            (made[0], {"variables": {"A": "y"}}),
+            (made[0], {"variables": {"A": None}}),
+            (made[0], {"variables": {"A": "x"}}),
+            (made[1], {"image": image["_id"]}),
+            (made[1], {"image": image["_id"], "variables": {"A": "d"}}),
+        )
+    ]
+
+    assert [400, 400, 200, 400, 202] == [answer.status for answer in answers]
+    assert ["variables"] == [*answers[3].json["details"]]
 
 
 def test_what_needs_a_container_is_an_operation(api, store, memory_nodes, ready):
