@@ -5,18 +5,33 @@ from typing import Any
 import marshmallow as ma
 
 from service.contract import fields
-from service.model.container_settings import DEFAULTS, MAX_STOP_GRACE_S
+from service.model.container_settings import (
+    DEFAULTS,
+    MAX_STOP_GRACE_S,
+    parse_cpuset,
+    parse_timezone,
+)
+from service.model.quantities import parse_memory_mib
+
+
+def _parse_swap(value: str | int | float) -> int:
+    """Read an amount of swap, which may be none, in MiB. Raises ValueError."""
+    return 0 if str(value).strip() == "0" else parse_memory_mib(value)
 
 
 class ContainerFields(ma.Schema):
     """The fields that say how a container is run. Null is what it is when nothing is said."""
 
-    swap_mib = fields.swap(
+    swap_mib = fields.Parsed(
+        _parse_swap,
+        types=("string", "number"),
         data_key="swap",
         allow_none=True,
         metadata={"description": "Beside the memory: MiB, or with a unit; by default none."},
     )
-    cpuset = fields.cpuset(
+    cpuset = fields.Parsed(
+        parse_cpuset,
+        types=("string",),
         allow_none=True,
         metadata={"description": "The node's cores that it may use, like 0-3,7; by default all."},
     )
@@ -34,7 +49,9 @@ class ContainerFields(ma.Schema):
             "node was restarted; by default true."
         },
     )
-    timezone = fields.timezone(
+    timezone = fields.Parsed(
+        parse_timezone,
+        types=("string",),
         allow_none=True,
         metadata={"description": "Its variable TZ, like Europe/Helsinki."},
     )

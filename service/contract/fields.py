@@ -12,7 +12,7 @@ from typing import Any
 import marshmallow as ma
 import orjson
 
-from service.model import container_settings, labelling, ports, quantities
+from service.model import labelling, ports, quantities
 from service.model.public_addresses import parse_host
 
 MAX_TEXT = 4096
@@ -186,17 +186,6 @@ class Flag(ma.fields.Boolean):
         return value
 
 
-class VariableChanges(Variables):
-    """Changes of variables, where null stands for the image's default again."""
-
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> dict[str, Any]:
-        loaded = super()._deserialize(value, attr, data, **kwargs)
-        sent = value if isinstance(value, dict) else {}
-        return {**loaded, **{name: None for name, given in sent.items() if given is None}}
-
-
 class Environment(ma.fields.Field[Any]):
     """Lines of `KEY=value`; some published documents have an object instead."""
 
@@ -312,25 +301,6 @@ def count(*, longest: int, **options: Any) -> Parsed:
         return int(value)
 
     return Parsed(parse, types=("string", "integer"), **options)
-
-
-def swap(**options: Any) -> Parsed:
-    """Make a field for an amount of swap, which may be none; loads MiB."""
-
-    def parse(value: str | int | float) -> int:
-        return 0 if str(value).strip() == "0" else quantities.parse_memory_mib(value)
-
-    return Parsed(parse, types=("string", "number"), **options)
-
-
-def cpuset(**options: Any) -> Parsed:
-    """Make a field for a list of cores."""
-    return Parsed(container_settings.parse_cpuset, types=("string",), **options)
-
-
-def timezone(**options: Any) -> Parsed:
-    """Make a field for the name of a time zone."""
-    return Parsed(container_settings.parse_timezone, types=("string",), **options)
 
 
 def percent(**options: Any) -> Parsed:

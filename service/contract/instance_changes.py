@@ -1,11 +1,25 @@
 """Changes of instances on the wire."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import marshmallow as ma
 
 from service.contract import fields
 from service.contract.base import Patch, StrictRequest
 from service.contract.container_settings import ContainerFields
 from service.model.orders import Edit, Reinstallation
+
+
+class VariableChanges(fields.Variables):
+    """Changes of variables, where null stands for the image's default again."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, Any]:
+        loaded = super()._deserialize(value, attr, data, **kwargs)
+        sent = value if isinstance(value, dict) else {}
+        return {**loaded, **{name: None for name, given in sent.items() if given is None}}
 
 
 class InstanceEdit(Patch[Edit], ContainerFields):
@@ -47,7 +61,7 @@ class InstanceEdit(Patch[Edit], ContainerFields):
         shortest=0,
         description="Distinguishes images that run the same container image.",
     )
-    variables = fields.VariableChanges(
+    variables = VariableChanges(
         allow_none=True,
         metadata={
             "description": "Those to change, null for the image's default. Others stay.",
