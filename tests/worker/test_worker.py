@@ -84,11 +84,11 @@ def test_a_silent_node_leaves_it_installing(store, memory_nodes, node, deployed)
     assert (InstanceState.INSTALLING, OperationStatus.PENDING) == states
 
 
-def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, worker):
+def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, deployed, request):
     """What waited for a silent node is done by itself when the node answers again."""
-    order = an_order(a_user(store), node, an_image(store))
-    memory_nodes[node["_id"]].silence()  # before a worker can take what is deployed
-    instance, operation = instances.deploy(store, order, origin=AT_NOON)
+    instance, operation = deployed
+    memory_nodes[node["_id"]].silence()
+    request.getfixturevalue("worker")  # which begins at once
     assert eventually(lambda: store.operations.get(operation["_id"])["next_attempt_at"])
 
     memory_nodes[node["_id"]].behave()
