@@ -43,12 +43,16 @@ def wait_for(operation: Operation, wait_s: float | None) -> Operation:
 def wait_for_state(instance: Instance, wish: StateWish) -> Instance:
     """Wait while something is under way, or until the state that is wished for; read it then.
 
-    Raises NotFound when it is gone by then.
+    It waits only for an operation that is open: after a deletion that failed, none is. Raises
+    NotFound when it is gone by then.
     """
-    while instance["state"] in _UNDER_WAY and instance["state"] != wish["until"]:
+    ended = wish["wait"] > 0
+    while ended and instance["state"] in _UNDER_WAY and instance["state"] != wish["until"]:
         operation = store().operations.find_latest(instance["_id"])
-        if operation is None or wait_for(operation, wish["wait"])["status"] not in ENDED:
-            break
+        if operation is None or operation["status"] in ENDED:
+            ended = False
+        else:
+            ended = wait_for(operation, wish["wait"])["status"] in ENDED
         instance = store().instances.get(instance["_id"])
     return instance
 

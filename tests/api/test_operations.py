@@ -293,6 +293,16 @@ def test_an_instance_is_waited_for(api, place, worker, query):
     assert (200, "READY") == (answer.status, answer.json["InternalState"])
 
 
+def test_nobody_waits_where_nothing_is_under_way(api, place, database):
+    """An instance that an operation left half-way is answered at once, however long the wait."""
+    instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
+    database["operations"].update_many({}, {"$set": {"status": "failed"}})
+
+    answer = api.get(f"/api/instances/{instance_id}?wait=30")
+
+    assert (200, "INSTALLING") == (answer.status, answer.json["InternalState"])
+
+
 @pytest.mark.parametrize("query", ["wait=0", "wait=30&until=INSTALLING"])
 def test_an_instance_is_answered_as_it_is(api, place, query):
     """Without a wait, or in the state that is wished for; no worker is needed."""
