@@ -10,6 +10,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Container
+from contextlib import suppress
 
 from service.model.addresses import find_caller
 
@@ -25,10 +26,18 @@ OPEN_FILES = "/proc/self/fd"
 
 
 async def enforce(port: int, busy: Container[str]) -> None:
-    """Close what is past the limit, again and again, until this is cancelled."""
+    """Close what is past the limit, again and again, until this is cancelled.
+
+    A look that fails, as where no more files can be opened, is followed by the next.
+    """
     while True:
         await asyncio.sleep(INTERVAL_S)
-        for address, closed in close_excess(port, busy).items():
+        try:
+            excess = close_excess(port, busy)
+        except OSError as exc:
+            log.warning("connections.uncounted", extra={"reason": str(exc)})
+            continue
+        for address, closed in excess.items():
             log.info("connections.closed", extra={"address": address, "count": closed})
 
 
@@ -54,7 +63,8 @@ def close_excess(port: int, busy: Container[str]) -> Counter[str]:
             address = find_caller(client.rpartition(":")[0].strip("[]"))
             kept[address] += 1
             if kept[address] > ADDRESS_LIMIT and client not in busy:
-                connection.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # its client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
                 closed[address] += 1
     return closed
 

@@ -351,6 +351,17 @@ def test_connections_of_one_address_are_bounded(monkeypatch):
     assert (200, True) == (status, 2 <= closed == len(ended))
 
 
+def test_a_look_that_fails_does_not_end_the_bound(monkeypatch):
+    """
+    The connections are counted again and again, although the files cannot be listed once.
+    """
+    monkeypatch.setattr(connection_limit, "INTERVAL_S", 0)
+    monkeypatch.setattr(connection_limit, "OPEN_FILES", "/nowhere")
+
+    with pytest.raises(TimeoutError):  # and not what the look raised
+        asyncio.run(asyncio.wait_for(connection_limit.enforce(1, ()), 0.05))
+
+
 def test_headers_are_bounded(port):
     """
     A head that is too long is refused.
