@@ -106,7 +106,10 @@ class Nodes(Collection[Node]):
 
     def get_by_reference(self, reference: str, *, field: str = "id") -> Node:
         """Read a node like `find_by_reference`. Raises NotFound, which names `field`, too."""
-        return choose(self._read_all(called(reference)), reference, field=field)
+        node = self.find_by_reference(reference, field=field)
+        if node is None:
+            raise NotFound(self.what, reference, field=field)
+        return node
 
     def outlast_caches(self) -> None:
         """Return when every process knows of the changes of nodes that were made until now."""

@@ -75,6 +75,16 @@ def test_a_database_that_is_away_is_unavailable():
     store.close()
 
 
+def test_a_node_is_looked_up_in_a_database_that_is_away():
+    """By a name or an id: StoreUnavailable, and no error of pymongo."""
+    store = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
+
+    with pytest.raises(StoreUnavailable):
+        store.nodes.get_by_reference("helsinki-1")
+
+    store.close()
+
+
 def test_an_address_that_is_none_is_refused():
     """What is no MongoDB address is refused before anything connects."""
     with pytest.raises(StoreFailure, match="cannot be used"):
