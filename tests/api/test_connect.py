@@ -61,10 +61,12 @@ def test_an_owner_sees_no_management_address(owner, node, instance_id):
     answers = [
         owner.post("/api/getInstance", {"id": instance_id}).json,
         owner.get("/api/instances").json[0],
+        owner.get("/api/instances?limit=1").json[0],
+        owner.get(f"/api/instances/{instance_id}").json,
         owner.post(f"/api/instances/suspend/{instance_id}").json,
     ]
 
-    assert [f"{PUBLIC}:25565"] * 3 == [answer["connect"] for answer in answers]
+    assert [f"{PUBLIC}:25565"] * 5 == [answer["connect"] for answer in answers]
     summary = {
         "id": node["_id"],
         "name": "node",
@@ -72,14 +74,16 @@ def test_an_owner_sees_no_management_address(owner, node, instance_id):
         "port": None,
         "status": "Online",
     }
-    assert [summary] * 3 == [answer["Node"] for answer in answers]
+    assert [summary] * 5 == [answer["Node"] for answer in answers]
 
 
-def test_an_owner_sees_no_troubles_of_nodes(owner, node):
-    """Nor where they are called, in the list of nodes."""
-    answer = owner.get("/api/nodes")
+@pytest.mark.parametrize("path", ["/api/nodes", "/api/nodes?limit=1", "/api/nodes?sort=name",
+                                  "/api/nodes/node"])  # fmt: skip
+def test_an_owner_sees_no_troubles_of_nodes(owner, node, path):
+    """Nor where they are called, in lists of nodes and by address."""
+    answer = owner.get(path)
 
-    [shown] = answer.json
+    [shown] = answer.json if isinstance(answer.json, list) else [answer.json]
     assert not [secret for secret in SECRETS if secret in str(answer.json)]
     assert (node["_id"], "node", NodeStatus.ONLINE, PUBLIC, None, []) == (
         *(shown[name] for name in ("id", "name", "status", "address", "error", "warnings")),

@@ -6,7 +6,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, origin, store
 from service.api.context import app_context
-from service.api.instances import blueprint
+from service.api.instances import blueprint, record_latest
 from service.api.waiting import wait_for, wait_for_state
 from service.contract.base import NoContent, StateQuery, WaitQuery
 from service.contract.deploys import AddInstance
@@ -47,9 +47,7 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
     )
     record_change(instance)
     ended = wait_for(operation, wait or 0)
-    latest = store().instances.find(instance["_id"]) or instance
-    record_change(latest)
-    answered = add_node(latest, operation["_id"])
+    answered = add_node(record_latest(instance), operation["_id"])
     return answered if ended["status"] in ENDED else Accepted(operation["_id"], answered)
 
 
