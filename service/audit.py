@@ -22,6 +22,7 @@ def begin(
     target_kind: str | None,
     target_id: str | None,
     key_id: str | None = None,
+    acts_for: str | None = None,
     address: str | None = None,
     request_id: str | None = None,
     keep_s: float,
@@ -34,6 +35,7 @@ def begin(
         target_kind=target_kind,
         target_id=target_id,
         key_id=key_id,
+        acts_for=acts_for,
         address=address,
         request_id=request_id,
         keep_s=keep_s,
@@ -77,6 +79,7 @@ def count_rejection(
     action: str,
     target_kind: str | None,
     key_id: str | None,
+    acts_for: str | None = None,
     address: str,
     request_id: str,
     status: int,
@@ -84,10 +87,10 @@ def count_rejection(
     keep_s: float,
     now: datetime,
 ) -> None:
-    """Count a request that was rejected: one entry for each key, address, action and hour.
+    """Count a request that was rejected: one entry for each key, user, address, action and hour.
 
-    It has the ids of the first and the last of them. Of IPv6 a network of /64 is one address. It is
-    forgotten `keep_s` seconds after the last.
+    The user is whom the key acts for, if it does. It has the ids of the first and the last of them.
+    Of IPv6 a network of /64 is one address. It is forgotten `keep_s` seconds after the last.
     """
     hour = int(now.timestamp()) // REJECTION_WINDOW_S
     first = new_audit_entry(
@@ -95,6 +98,7 @@ def count_rejection(
         action=action,
         target_kind=target_kind,
         key_id=key_id,
+        acts_for=acts_for,
         address=address,
         request_id=request_id,
         keep_s=keep_s,
@@ -102,8 +106,9 @@ def count_rejection(
     )
     first |= {"outcome": Outcome.REFUSED, "status": status, "code": code}
     latest = {name: first[name] for name in ("status", "code", "expires_at")}
+    who = "" if acts_for is None else f" {acts_for}"
     store.audit.count_rejection(
-        f"{key_id or ''} {find_caller(address)} {action} {hour}",
+        f"{key_id or ''} {find_caller(address)} {action} {hour}{who}",
         first=first,
         latest={**latest, "last_request_id": request_id, "last_at": now},
     )

@@ -29,18 +29,21 @@ def begin(
     vault: Vault,
     *,
     key_id: str,
+    acts_for: str | None = None,
     idempotency_key: str,
     request: bytes,
     lease_s: float = LEASE_S,
 ) -> Claim | KeptAnswer:
     """Claim the request, which is to be carried out now; or find what it was answered before.
 
+    What a key does for one user is apart from what it does for others, and for itself.
     `request` is all that a repeat must have in common with it. Raises IdempotencyKeyReused for
     another one, IdempotencyInProgress while it is carried out, and NoSecretKey.
     """
     fingerprints, token = vault.digest(request), secrets.token_hex(8)
+    named = hashlib.sha256(idempotency_key.encode()).hexdigest()
     record = store.idempotency.claim(
-        f"{key_id}/{hashlib.sha256(idempotency_key.encode()).hexdigest()}",
+        "/".join((key_id, *([] if acts_for is None else [acts_for]), named)),
         fingerprints,
         token=token,
         lease_s=lease_s,

@@ -9,8 +9,8 @@ from typing import cast
 
 from service import idempotency
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
-from service.model.access import SCOPES, Access, expand, parse_network
-from service.model.documents import Key, RetiringKey, new_key
+from service.model.access import ACT, SCOPES, Access, expand, parse_network
+from service.model.documents import Key, RetiringKey, User, new_key
 from service.model.orders import Grant, KeyChanges
 from service.model.origin import Claim
 from service.store import Store
@@ -116,16 +116,17 @@ def delegate(
     name: str,
     grant: Grant,
     compatibility: str | None,
+    family: str | None = None,
     most: int | None = None,
     now: datetime,
     claim: Claim | None = None,
 ) -> tuple[Key, str]:
     """Add a key on behalf of another, which may do no more than that; limits pass on to it.
 
-    A limited key and all that descend from it are one family, which has `most` keys beside the
-    first; None: any number. Raises Forbidden, with what the other one may not do itself,
-    InvalidInput for one that would never work, or not as its scopes say, TooManyKeys, and
-    AlreadyDone for a repeat: nobody knows the value of the key that was made.
+    A `family`, see `find_family`, has `most` keys beside the first; None: any number. Raises
+    Forbidden, with what the other one may not do itself, InvalidInput for one that would never
+    work, or not as its scopes say, TooManyKeys, and AlreadyDone for a repeat: nobody knows the
+    value of the key that was made.
     """
     idempotency.refuse_repeat(claim)
     _check_future(grant.get("expires_at"), now)
@@ -151,7 +152,7 @@ def delegate(
         grant=wanted,
         compatibility=compatibility,
         created_by=by["_id"],
-        family=family_of(by) if own.is_limited else None,
+        family=family,
         most=most,
         claim=claim,
         now=now,
@@ -161,6 +162,11 @@ def delegate(
 def family_of(key: Key) -> str:
     """Name the keys that count as one: a limited key with all that descend from it."""
     return key.get("family", key["_id"])
+
+
+def find_family(key: Key) -> str | None:
+    """Name the family that the keys will be of that this one makes; None: of none, or their own."""
+    return family_of(key) if access_of(key).is_limited else None
 
 
 def find_rotated(store: Store, key: str) -> Key | None:
@@ -208,6 +214,22 @@ def check(document: Key, key: str, *, now: datetime, address: str | None = None)
         return
     if not access_of(document).admits(address):
         raise Forbidden("This API key may not be used from this address.", address=[address])
+
+
+def act_for(store: Store, key: Key, user_id: str) -> tuple[Key, User]:
+    """Narrow a key to what it may do on behalf of a user; answer it as it would be, and the user.
+
+    Raises Forbidden for a key that acts for nobody, and NotFound for a user whom there is not, or
+    who is outside its limits: these look alike.
+    """
+    access = access_of(key)
+    if not access.may(ACT):
+        raise Forbidden(f"This API key may not act for users: it needs {ACT}.", scope=[ACT])
+    user = store.users.find(user_id) if access.may_act_for(user_id) else None
+    if user is None:
+        raise NotFound("user", user_id, field="Act-As")
+    both = access.acting_for(user_id, is_admin=user["admin"])
+    return {**key, "scopes": sorted(both.scopes), "user_id": both.user_id}, user
 
 
 def access_of(key: Key) -> Access:

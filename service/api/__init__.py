@@ -8,7 +8,16 @@ import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.api import docs, document, error_page, idempotency_docs, pipeline, rendering, telemetry
+from service.api import (
+    acting_docs,
+    docs,
+    document,
+    error_page,
+    idempotency_docs,
+    pipeline,
+    rendering,
+    telemetry,
+)
 from service.api.addressing import IdConverter
 from service.api.encoding import OrjsonProvider
 from service.api.endpoints import BLUEPRINTS
@@ -47,6 +56,7 @@ class Api(flask_smorest.Api):
                     self.spec.tag({"name": blp.name, "description": blp.description})
                 written = document.complete(self.spec.to_dict())
                 idempotency_docs.describe(written, self._app.url_map)
+                acting_docs.describe(written)
                 self._document = orjson.dumps(written, option=orjson.OPT_INDENT_2)
         return Response(self._document, mimetype="application/json")
 

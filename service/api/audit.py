@@ -15,7 +15,8 @@ blueprint = Blueprint("audit", __name__, url_prefix="/api/audit", description="W
 def list_audit_entries(search: AuditSearch) -> AuditPage:
     """List changes and rejected requests, newest first. They are kept for a year by default.
 
-    Rejected requests have one entry for each key, address, action and hour, with their `count`.
+    Rejected requests have one entry for each key, user it acts for, address, action and hour, with
+    their `count`.
     """
     entries = store().audit.list_newest(**search)
     return AuditPage(entries=entries, more=len(entries) == search["limit"])

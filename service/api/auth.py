@@ -10,14 +10,18 @@ from service.api.context import app_context, now
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 from service.model.documents import Key
 
+ACT_AS = "Act-As"
+"""The header with the id of the user for whom the key acts."""
+
 STALE_AUTH = "endpoints that serve stale authentication"
 
 
 def authenticate(call: Call) -> None:
-    """Find out whose key the request bears, and what of the store it may see.
+    """Find out whose key the request bears, for whom it acts, and what of the store it may see.
 
-    Raises Unauthorized where a key is needed, Forbidden when it may not do this, and Throttled for
-    who sent too many wrong ones, or too many requests that were rejected.
+    Raises Unauthorized where a key is needed, Forbidden when it may not do this, NotFound when it
+    cannot act for the user, and Throttled for who sent too many wrong ones, or too many requests
+    that were rejected.
     """
     ctx, policy, at = call.ctx, call.policy, now()
     if not policy.needs_key:
@@ -35,15 +39,17 @@ def authenticate(call: Call) -> None:
         ctx.lockout.fail(call.network, now=at)
         raise
     ctx.lockout.remember(call.network, value)
-    access = keys.access_of(call.key)
+    call.rights = call.key
+    if (user_id := call.request.headers.get(ACT_AS)) is not None:
+        call.rights, call.user = keys.act_for(ctx.store, call.key, user_id)
+    access = keys.access_of(call.rights)
     if access.is_limited:
         call.store = ctx.store.within(
             user_id=access.user_id, instance_ids=access.instance_ids, node_ids=access.node_ids
         )
     if policy.scope is not None and not access.may(policy.scope):
-        raise Forbidden(
-            f"This API key may not do that: it needs {policy.scope}.", scope=[policy.scope]
-        )
+        who = "This API key" if call.user is None else "Acting for this user, this API key"
+        raise Forbidden(f"{who} may not do that: it needs {policy.scope}.", scope=[policy.scope])
     if not policy.needs_database:
         ctx.lockout.remember(STALE_AUTH, value, call.key)
 
@@ -65,7 +71,8 @@ def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
 
 def _repeated(call: Call, value: str) -> str:
     """Name what is rejected again when the same client repeats it."""
-    return f"rejected {value} {call.network} {call.request.endpoint}"
+    request = call.request
+    return f"rejected {value} {call.network} {request.endpoint} {request.headers.get(ACT_AS)}"
 
 
 def _find_key(call: Call, value: str, at: datetime) -> Key:

@@ -11,7 +11,7 @@ from service import keys
 from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
-from service.model.documents import AuditEntry, Key
+from service.model.documents import AuditEntry, Key, User
 from service.model.origin import Claim, Origin
 from service.store import CALL_TIMEOUT_S, Store
 
@@ -47,6 +47,12 @@ class Call:
     key: Key | None = None
     """Whose request it is, once that is known."""
 
+    rights: Key | None = None
+    """The key as far as it may be used: narrowed to what the user may for whom it acts."""
+
+    user: User | None = None
+    """For whom the key acts, if it does."""
+
     rate: Rate | None = None
     """The limit that is nearest."""
 
@@ -77,6 +83,11 @@ class Call:
         return None if self.key is None else self.key["_id"]
 
     @property
+    def acts_for(self) -> str | None:
+        """Return the id of the user for whom the key acts, if it does."""
+        return None if self.user is None else self.user["_id"]
+
+    @property
     def spent_s(self) -> float:
         """Return for how many seconds the request has been worked on."""
         return time.perf_counter() - self.began_at
@@ -100,11 +111,16 @@ def current_call() -> Call:
 
 
 def caller() -> Key:
-    """Return the current request's key. Only for endpoints that need one."""
-    key = current_call().key
-    if key is None:
-        raise Unauthorized("This needs an API key.")
-    return key
+    """Return the current request's key, narrowed to what the user may for whom it acts.
+
+    Only for endpoints that need one, like the next.
+    """
+    return _require(current_call().rights)
+
+
+def own_key() -> Key:
+    """Return the current request's key as it is, whomever it acts for."""
+    return _require(current_call().key)
 
 
 def is_owner() -> bool:
@@ -126,3 +142,9 @@ def origin() -> Origin:
 def claim() -> Claim | None:
     """Return the current request's claim, if it bears an `Idempotency-Key`."""
     return current_call().claim
+
+
+def _require(key: Key | None) -> Key:
+    if key is None:
+        raise Unauthorized("This needs an API key.")
+    return key

@@ -22,8 +22,8 @@ def allow_origins(app: Flask, config: Config) -> None:
         CORS(
             app,
             origins=origins,
-            allow_headers=["Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
-                           "x-api-key", "X-Request-Id"],
+            allow_headers=["Act-As", "Content-Type", "Idempotency-Key", "If-Match",
+                           "If-None-Match", "x-api-key", "X-Request-Id"],
             expose_headers=["ETag", "Idempotency-Replayed", "Link", "Location", "X-Request-Id",
                             "X-Total-Count", "Retry-After", "RateLimit-Limit",
                             "RateLimit-Remaining", "RateLimit-Reset"],
@@ -44,7 +44,7 @@ def protect(call: Call, answer: Response) -> Response:
         if "ETag" in answer.headers:
             # Its client may keep it, to ask with the key whether it is still so.
             answer.headers["Cache-Control"] = "private, no-cache"
-            answer.vary.update(("x-api-key", "Authorization"))
+            answer.vary.update(("x-api-key", "Authorization", "Act-As"))
         else:
             answer.headers["Cache-Control"] = "no-store"
     return answer

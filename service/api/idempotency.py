@@ -41,6 +41,7 @@ def begin(call: Call) -> Response | None:
         call.store,
         call.ctx.vault,
         key_id=call.key["_id"],
+        acts_for=call.acts_for,
         idempotency_key=value,
         request=_identify(call),
     )

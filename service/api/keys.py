@@ -6,7 +6,7 @@ from service import keys
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import caller, claim, store
+from service.api.call import caller, claim, own_key, store
 from service.api.context import app_context, now
 from service.api.waiting import changing_keys
 from service.contract.keys import (
@@ -55,16 +55,19 @@ def create_key(order: KeyOrder) -> KeyWithValue:
 
     The limits of your key apply to the new one too. A limited key has no scope that cannot be
     limited; naming one is a 400: `users:write`, `users:verify`, `images:write`, `nodes:write`,
-    `audit:read`, `metrics:read`; limited to instances, `instances:deploy`. `*` and `users:*` give
-    what is left. 409 with the code `too_many_keys` when a limited key, with those that it made, has
-    made as many as it may; 429 when it makes them too fast.
+    `audit:read`, `metrics:read`; limited to instances, `instances:deploy`; limited, but to no user,
+    `users:read` and `users:act`. `*` and `users:*` give what is left. A key that acts for a user
+    makes keys that may do no more than both. 409 with the code `too_many_keys` when a limited key,
+    with those that it made, has made as many as it may; 429 when it makes them too fast.
     """
-    if keys.access_of(caller()).is_limited:
-        app_context().delegations.fail(f"keys {keys.family_of(caller())}", now=now())
+    family = keys.find_family(own_key())
+    if family is not None:
+        app_context().delegations.fail(f"keys {family}", now=now())
     key, value = keys.delegate(
         store(),
         caller(),
         **order,
+        family=family,
         most=app_context().max_child_keys,
         now=now(),
         claim=claim(),

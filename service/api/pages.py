@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from service.api import etags
+from service.api.call import current_call
 from service.api.context import app_context
 from service.api.encoding import encode
 from service.contract.answers import Answer
@@ -84,9 +85,10 @@ def _link_next(listing: Listing, last: Mapping[str, Any]) -> str:
 
 
 def _name_list() -> str:
-    """Name what a cursor is a place of: the path, the filters and the sort."""
+    """Name what a cursor is a place of: the path, the filters, the sort, and who is acted for."""
+    acts_for = current_call().acts_for
     asked = sorted((n, v) for n, v in request.args.items() if n not in _NOT_OF_THE_LIST)
-    return f"{request.path}?{urlencode(asked)}"
+    return f"{request.path}?{urlencode(asked)}{'' if acts_for is None else f'#{acts_for}'}"
 
 
 def _count(collection: Paged[Any], listing: Listing, found: list[Any]) -> int | None:

@@ -56,6 +56,7 @@ def _record(call: Call, answer: Response, facts: dict[str, str | None]) -> None:
             "status": answer.status_code,
             "ms": round(seconds * 1000, 1),
             "key_id": call.key_id,
+            "acts_for": call.acts_for,
             "code": call.error_code,
         },
     )

@@ -25,6 +25,13 @@ class AuditQuery(Request[AuditSearch]):
     key_id = fields.text(
         data_key="key", required=False, load_default=None, longest=64, description="A key's id."
     )
+    acts_for = fields.text(
+        data_key="actsFor",
+        required=False,
+        load_default=None,
+        longest=64,
+        description="The id of a user for whom keys acted.",
+    )
     action = fields.text(
         required=False,
         load_default=None,
@@ -91,6 +98,12 @@ class AuditEntryAnswer(Answer[AuditEntry]):
         of="key_id",
         null=True,
         description="The id of the key; null: none, or the command line.",
+    )
+    actsFor = answers.text(
+        None,
+        of=lambda entry: entry.get("acts_for"),
+        null=True,
+        description="The id of the user for whom the key acted, by the header `Act-As`.",
     )
     address = answers.text("203.0.113.7", null=True)
     requestId = answers.text(

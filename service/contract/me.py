@@ -15,6 +15,7 @@ class Me(TypedDict):
     key: Key
     scopes: list[str]
     user: User | None
+    acts_for: str | None
     version: str
 
 
@@ -24,11 +25,18 @@ class MeAnswer(Answer[Me]):
     key = answers.nested(KeyAnswer, description="As `GET /api/keys/{key_id}` has it.")
     scopes = answers.texts(
         ["images:read", "instances:deploy", "instances:read", "instances:write"],
-        description="What it may do, one by one: what its scopes give, and its limits leave.",
+        description="What it may do, one by one: what its scopes give, and its limits leave, and "
+        "the user for whom it acts may as well.",
     )
     user = answers.nested(
         UserAnswer,
         null=True,
         description="Whom it is limited to. null: nobody, or it may not read users.",
+    )
+    actsFor = answers.text(
+        None,
+        of="acts_for",
+        null=True,
+        description="The id of the user for whom it acts, by the header `Act-As`.",
     )
     version = answers.text("0.1.0", description="Skyquay's.")

@@ -1,16 +1,20 @@
 """What an API key may do: scopes say what, limits say on what, from where and until when."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
+ACT = "users:act"
+"""The scope to act for users: to do what both the key and the user may."""
+
 SCOPES = (
     "users:read",
     "users:write",
     "users:verify",
+    ACT,
     "instances:read",
     "instances:write",
     "instances:deploy",
@@ -86,6 +90,19 @@ class Access:
         """Return whether it may do what needs `scope`, to the documents that it sees."""
         return scope in self.allowed
 
+    def may_act_for(self, user_id: str) -> bool:
+        """Return whether it may act for this user, if there is one: somebody whom it sees."""
+        return self.may(ACT) and self.user_id in (None, user_id)
+
+    def acting_for(self, user_id: str, *, is_admin: bool) -> "Access":
+        """Return what both it and the user may, where it `may_act_for` the user.
+
+        An administrator may do all that the key may; anybody else what a key with all scopes may
+        that is limited to the user. Nobody acts for yet another user.
+        """
+        limited_to = self.user_id if is_admin else user_id
+        return replace(self, scopes=self.allowed - {ACT}, user_id=limited_to)
+
     def admits(self, address: str) -> bool:
         """Return whether it may be used from this IP address."""
         if self.networks is None:
@@ -146,7 +163,7 @@ def _allow(
     if has_instances:
         taken |= {"instances:deploy"}  # a new instance would be none of those
     if is_limited and not has_user:
-        taken |= {"users:read"}  # of instances and nodes no user is a part
+        taken |= {"users:read", ACT}  # of instances and nodes no user is a part
     return scopes - taken
 
 

@@ -11,6 +11,10 @@ from service.store.collection import Collection, Indexes, translated
 
 INDEXES: Indexes = [
     {"keys": [("key_id", 1), ("_id", -1)]},
+    {
+        "keys": [("acts_for", 1), ("_id", -1)],
+        "partialFilterExpression": {"acts_for": {"$exists": True}},
+    },
     {"keys": [("action", 1), ("_id", -1)]},
     {"keys": [("target_id", 1), ("_id", -1)]},
     {"keys": [("rejection", 1)], "unique": True, "sparse": True},

@@ -203,7 +203,13 @@ def test_a_family_that_is_revoked_makes_no_keys(store):
 
     with pytest.raises(Unauthorized):
         keys.delegate(
-            store, document, name="c", grant={"scopes": ["*"]}, compatibility=None, now=NOON
+            store,
+            document,
+            name="c",
+            grant={"scopes": ["*"]},
+            compatibility=None,
+            family=keys.find_family(document),
+            now=NOON,
         )
 
     assert [] == store.keys.all()

@@ -31,8 +31,11 @@ WHOLE = {
 }  # fmt: skip
 LIMITS = {
     "user": ({"user_id": "ada"}, WHOLE),
-    "instances": ({"instance_ids": ["i1"]}, WHOLE | {"instances:deploy", "users:read"}),
-    "nodes": ({"node_ids": ["n1"]}, WHOLE | {"users:read"}),
+    "instances": (
+        {"instance_ids": ["i1"]},
+        WHOLE | {"instances:deploy", "users:read", "users:act"},
+    ),
+    "nodes": ({"node_ids": ["n1"]}, WHOLE | {"users:read", "users:act"}),
     "user and nodes": ({"user_id": "ada", "node_ids": ["n1"]}, WHOLE),
 }
 """Kinds of limits, and the scopes that go with them."""

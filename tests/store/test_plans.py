@@ -158,6 +158,9 @@ READS = {
     "claims.take": lambda s, **_: s.claims.take("t", lease_s=30),
     "leftovers.list_on": lambda s, node, **_: s.leftovers.list_on(node),
     "audit.list_newest": lambda s, **_: s.audit.list_newest({}, since=None, before=None, limit=9),
+    "audit.list_newest of a user": lambda s, **_: s.audit.list_newest(
+        {"acts_for": "u"}, since=NOON, before=None, limit=9
+    ),
     "audit.list_newest of a key": lambda s, **_: s.audit.list_newest(
         {"key_id": "k"}, since=NOON, before=None, limit=9
     ),

@@ -27,6 +27,7 @@ SHAPES = {
     11: "1a4ea5a0",
     12: "27009494",
     13: "80f43e39",
+    14: "bc9df147",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -21,7 +21,8 @@ class AuditEntry(TypedDict):
     status: int | None  # HTTP's
     code: str | None  # of the error
     expires_at: datetime
-    rejection: NotRequired[str]  # which key, address, action and hour are counted here; unique
+    acts_for: NotRequired[str]  # id of the user for whom the key acted
+    rejection: NotRequired[str]  # which key, user, address, action and hour are counted; unique
     count: NotRequired[int]  # how many were rejected; 1 where it is absent
     last_request_id: NotRequired[str]  # `request_id` is the first's
     last_at: NotRequired[datetime]
@@ -34,13 +35,14 @@ def new_audit_entry(
     target_kind: str | None,
     target_id: str | None = None,
     key_id: str | None,
+    acts_for: str | None = None,
     address: str | None,
     request_id: str | None,
     keep_s: float,
     now: datetime,
 ) -> AuditEntry:
     """Make an entry of what is under way. It is forgotten after `keep_s` seconds."""
-    return AuditEntry(
+    entry = AuditEntry(
         _id=entry_id,
         at=now,
         action=action,
@@ -56,3 +58,6 @@ def new_audit_entry(
         code=None,
         expires_at=now + timedelta(seconds=keep_s),
     )
+    if acts_for is not None:
+        entry["acts_for"] = acts_for
+    return entry

@@ -15,9 +15,9 @@ class KeptAnswer(TypedDict):
 
 
 class IdempotencyRecord(TypedDict):
-    """What became of the requests that one API key sends with one `Idempotency-Key`."""
+    """What became of the requests with one `Idempotency-Key`, of one API key and for one user."""
 
-    _id: str  # the id of the API key, and a digest of the Idempotency-Key
+    _id: str  # the ids of the API key and of whom it acts for, and a digest of the Idempotency-Key
     fingerprint: str  # keyed digest of the request's method, address and body
     lease: Lease | None  # of the one that is carried out
     made: dict[str, str] | None  # ids by kind, written together with what was made

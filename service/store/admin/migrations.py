@@ -136,6 +136,7 @@ MIGRATIONS = [
     ),
     Migration(12, "Know the requests that bear an Idempotency-Key.", _change_shapes),
     Migration(13, "Change instances, and reinstall them.", _change_shapes),
+    Migration(14, "Know for whom keys act.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

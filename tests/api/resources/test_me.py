@@ -40,7 +40,7 @@ def test_a_key_learns_what_its_limits_leave(api, store):
         expires_at=utc_now() + timedelta(days=1),
     )
 
-    assert (["instances:read", "users:read"], "ada") == (
+    assert (["instances:read", "users:act", "users:read"], "ada") == (
         answer.json["scopes"],
         answer.json["user"]["username"],
     )
