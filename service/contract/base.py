@@ -30,7 +30,10 @@ class Request(ma.Schema, Generic[Loaded]):
 
 
 class StrictRequest(Request[Loaded]):
-    """What a client sends to an endpoint beyond the reference. An unknown field is refused."""
+    """What a client sends to an endpoint beyond the reference.
+
+    An unknown field is refused, and so is what only stands for a boolean.
+    """
 
     class Meta:
         unknown = ma.INCLUDE
@@ -46,6 +49,26 @@ class StrictRequest(Request[Loaded]):
             raise ma.ValidationError(
                 {name: [f"Unknown field.{suggest(name, known)}"] for name in unknown}
             )
+
+    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
+    def refuse_near_booleans(self, loaded: Any, sent: object, **kwargs: Any) -> None:
+        """Name each boolean for which something was sent that marshmallow takes for one: 1, yes."""
+        if not isinstance(sent, dict):
+            return
+        booleans = {
+            field.data_key or name: field
+            for name, field in self.load_fields.items()
+            if isinstance(field, ma.fields.Boolean) and not isinstance(field, fields.Flag)
+        }
+        near = [
+            name
+            for name, field in booleans.items()
+            if isinstance(value := sent.get(name), (str, int, float))
+            and not isinstance(value, bool)
+            and (value in field.truthy or value in field.falsy)
+        ]
+        if near:
+            raise ma.ValidationError({name: ["Not a valid boolean."] for name in near})
 
 
 class Patch(StrictRequest[Loaded]):
