@@ -14,7 +14,7 @@ from service.errors import (
     NodeOffline,
 )
 from service.model.container import parse_env
-from service.model.container_settings import DEFAULTS, choose_settings
+from service.model.container_settings import DEFAULTS, check_bounds, choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, new_instance
 from service.model.driver_traits import traits_of
 from service.model.labelling import label
@@ -110,6 +110,8 @@ def deploy(
             cpu_milli=instance["cpu_milli"],
             session=session,
         )
+        # A change of its bounds writes to the node, as this does: they cannot pass each other.
+        check_bounds(settings_of(instance), store.nodes.get(node["_id"], session=session))
 
     store.transaction(write)
     return instance, operation

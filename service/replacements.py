@@ -11,6 +11,7 @@ from datetime import datetime
 
 from service import idempotency
 from service.errors import InstanceNotReady
+from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Operation, Settings, new_operation
 from service.model.lifecycle import (
     REPLACING,
@@ -61,7 +62,7 @@ def take_on(
 
     In a transaction that has touched the instance. What waits is superseded, and done by this one.
     Raises InstanceNotReady while it is being installed, NotFound for another image that goes,
-    PortTaken and CapacityExceeded.
+    PortTaken and CapacityExceeded, and InvalidInput for what the node does not allow by now.
     """
     if instance["state"] == InstanceState.INSTALLING:
         raise InstanceNotReady("The instance is INSTALLING.", state=instance["state"])
@@ -83,6 +84,8 @@ def take_on(
     store.operations.add(operation, session=session)
     idempotency.mark_operation(store, origin.claim, operation, session=session)
     _hold(store, instance, session=session)
+    node = store.nodes.get(instance["node_id"], field="nodeId", session=session)
+    check_bounds(settings_of(expect(store, instance, session=session)), node)
     return operation
 
 

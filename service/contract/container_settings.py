@@ -14,7 +14,7 @@ from service.model.container_settings import (
 from service.model.quantities import parse_memory_mib
 
 
-def _parse_swap(value: str | int | float) -> int:
+def parse_swap(value: str | int | float) -> int:
     """Read an amount of swap, which may be none, in MiB. Raises ValueError."""
     return 0 if str(value).strip() == "0" else parse_memory_mib(value)
 
@@ -23,7 +23,7 @@ class ContainerFields(ma.Schema):
     """The fields that say how a container is run. Null is what it is when nothing is said."""
 
     swap_mib = fields.Parsed(
-        _parse_swap,
+        parse_swap,
         types=("string", "number"),
         data_key="swap",
         allow_none=True,

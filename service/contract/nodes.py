@@ -9,6 +9,7 @@ import marshmallow as ma
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
 from service.contract.base import Patch, Request, SingleField, StrictRequest
+from service.contract.container_bounds import BoundFields
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.tls import MISSING, NodeTls
 from service.model.addresses import is_socket
@@ -149,14 +150,14 @@ class CreateNode(Request[NodeOrder], NodeFields):
         return {name: value for name, value in loaded.items() if value is not None}
 
 
-class AddNode(StrictRequest[NodeOrder], CreateNode):
+class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields):
     """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
 
     external_id = fields.external_id()
     labels = fields.labels()
 
 
-class EditNode(Patch[NodeChanges], NodeFields):
+class EditNode(Patch[NodeChanges], NodeFields, BoundFields):
     """What changes of a node."""
 
     external_id = fields.external_id()
@@ -289,6 +290,15 @@ class NodeAnswer(Answer[Node]):
         0.5,
         of=lambda node: print_cores(node["allocated"]["cpu_milli"]),
         description="Cores.",
+    )
+    maxSwap = answers.integer(
+        None, of="max_swap_mib", null=True, description="The most of one instance, in MiB."
+    )
+    pinnableCores = answers.text(
+        None, of="pinnable_cores", null=True, description="Those that instances may be pinned to."
+    )
+    maxStopGrace = answers.integer(
+        None, of="max_stop_grace_s", null=True, description="The longest of an instance, in s."
     )
     warnings = answers.texts(
         [],

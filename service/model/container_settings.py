@@ -9,6 +9,8 @@ from service.model.driver_traits import CONTAINER_SETTINGS, traits_of
 from service.model.orders import ContainerOrder
 
 MAX_STOP_GRACE_S = 300
+MIN_STOP_GRACE_S = 8
+"""The least that a node may allow: what a program has where nothing is said."""
 
 DEFAULTS = ContainerSettings(
     swap_mib=0, cpuset=None, stop_grace_s=None, auto_start=True, timezone=None
@@ -29,7 +31,7 @@ def choose_settings(
 ) -> ContainerSettings:
     """Make the settings of what is ordered and, where nothing is, of those before.
 
-    Raises NotSupported for what the node's driver cannot do, InvalidInput for more than it has.
+    Raises NotSupported for what the node's driver cannot do, and like `check_bounds`.
     """
     sent = {name: value for name, value in order.items() if name in CONTAINER_SETTINGS}
     chosen = cast("ContainerSettings", {**before, **sent})
@@ -44,8 +46,15 @@ def choose_settings(
             "The node cannot do this.",
             **{name: [f"Nodes of the driver {driver.name!r} ignore it."] for name in ignored},
         )
-    _check_bounds(chosen, node)
+    check_bounds(chosen, node)
     return chosen
+
+
+def check_bounds(settings: ContainerSettings, node: Node) -> None:
+    """Raise InvalidInput, which names each field, for more than the node has or allows."""
+    excess = _find_excess(settings, node)
+    if excess:
+        raise InvalidInput(f"The node does not allow this: {', '.join(excess)}.", **excess)
 
 
 def parse_cpuset(text: str) -> str:
@@ -63,22 +72,37 @@ def parse_timezone(text: str) -> str:
     return text
 
 
-def _check_bounds(chosen: ContainerSettings, node: Node) -> None:
+def _find_excess(chosen: ContainerSettings, node: Node) -> dict[str, list[str]]:
     report = node["report"]
-    if report is None:
-        return
-    cores, memory_mib = report["cpu_milli"], report["memory_mib"]
-    if chosen["cpuset"] is not None and cores is not None:
-        last = max(last for _, last in _list_ranges(chosen["cpuset"]))
-        if last >= cores // 1000:
-            raise InvalidInput(
-                "The node has not so many cores.",
-                cpuset=[f"Its cores are 0 to {cores // 1000 - 1}."],
-            )
+    cores = report and report["cpu_milli"] and report["cpu_milli"] // 1000
+    memory_mib = report and report["memory_mib"]
+    where = f"on the node {node['name']!r}"
+    reasons: dict[str, list[str]] = {"swap": [], "cpuset": [], "stopGrace": []}
     if memory_mib is not None and chosen["swap_mib"] > memory_mib:
-        raise InvalidInput(
-            "This is more swap than the node has memory.", swap=[f"At most {memory_mib} MiB."]
-        )
+        reasons["swap"].append(f"At most {memory_mib} MiB {where}: its memory.")
+    if (most_mib := node["max_swap_mib"]) is not None and chosen["swap_mib"] > most_mib:
+        bound = f"At most {most_mib} MiB" if most_mib else "There is none"
+        reasons["swap"].append(f"{bound} {where}.")
+    wanted = _list_ranges(chosen["cpuset"]) if chosen["cpuset"] is not None else []
+    if cores is not None and any(last >= cores for _, last in wanted):
+        reasons["cpuset"].append(f"The cores {where} are 0 to {cores - 1}.")
+    if (pinnable := node["pinnable_cores"]) is not None and not _contain(pinnable, wanted):
+        reasons["cpuset"].append(f"Only the cores {pinnable} may be named {where}.")
+    most_s = node["max_stop_grace_s"]
+    if most_s is not None and (chosen["stop_grace_s"] or 0) > most_s:
+        reasons["stopGrace"].append(f"At most {most_s} seconds {where}.")
+    return {field: sentences for field, sentences in reasons.items() if sentences}
+
+
+def _contain(cores: str, wanted: list[tuple[int, int]]) -> bool:
+    """Return whether all that is wanted is among these cores."""
+    whole: list[tuple[int, int]] = []
+    for first, last in sorted(_list_ranges(cores)):
+        if whole and first <= whole[-1][1] + 1:
+            whole[-1] = (whole[-1][0], max(last, whole[-1][1]))
+        else:
+            whole.append((first, last))
+    return all(any(a <= first and last <= b for a, b in whole) for first, last in wanted)
 
 
 def _list_ranges(cores: str) -> list[tuple[int, int]]:

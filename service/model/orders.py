@@ -122,6 +122,9 @@ class NodeOrder(TypedDict):
     public_address: NotRequired[str]  # what players connect to
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
+    max_swap_mib: NotRequired[int]  # what instances may say of their containers, like the next two
+    pinnable_cores: NotRequired[str]
+    max_stop_grace_s: NotRequired[int]
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
     allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
     tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
@@ -142,6 +145,9 @@ class NodeChanges(LabellingChanges, total=False):
     public_address: str | None
     memory_overallocate: int | None
     cpu_overallocate: int | None
+    max_swap_mib: int | None
+    pinnable_cores: str | None
+    max_stop_grace_s: int | None
 
 
 class Enrolment(TypedDict):

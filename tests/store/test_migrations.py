@@ -30,6 +30,7 @@ ADDED = {
     4: {"allow_same_engine": True, "same_engine_as": None, "memory_from_engine": False},
     6: {"probing": None},
     11: {"public_address": None},
+    15: {"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
 }
 """The fields of nodes that migrations add, with what nodes of before have in them."""
 
@@ -138,9 +139,14 @@ def test_a_plan_writes_nothing(old, store, database):
     changes = store.plan_migrations()
 
     assert PENDING == [change.number for change in changes]
-    assert [{"nodes": 1}, {"settings": 1}, {"nodes": 1}, {"keys": 0}, {"nodes": 1}] == [
-        change.counts for change in changes if change.counts
-    ]
+    assert [
+        {"nodes": 1},
+        {"settings": 1},
+        {"nodes": 1},
+        {"keys": 0},
+        {"nodes": 1},
+        {"nodes": 1},
+    ] == [change.counts for change in changes if change.counts]
     assert before == snapshot(database)
 
 

@@ -28,6 +28,7 @@ SHAPES = {
     12: "27009494",
     13: "80f43e39",
     14: "bc9df147",
+    15: "8fae3a4b",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -62,6 +62,9 @@ class Node(TypedDict):
     driver: str  # skyportd, docker, process or memory
     memory_overallocate: int | None  # percent above what it has; -1: not limited
     cpu_overallocate: int | None  # the same; None: not limited
+    max_swap_mib: int | None  # the most of one instance; None: no bound, like the next two
+    pinnable_cores: str | None  # which an instance may be pinned to, like 0-3,7
+    max_stop_grace_s: int | None
     status: NodeStatus
     last_seen_at: datetime | None
     probed_at: datetime | None
@@ -103,6 +106,9 @@ def new_node(
     port: int | None = None,
     memory_overallocate: int | None = None,
     cpu_overallocate: int | None = None,
+    max_swap_mib: int | None = None,
+    pinnable_cores: str | None = None,
+    max_stop_grace_s: int | None = None,
     allow_same_engine: bool = False,
     memory_from_engine: bool = False,
     labelling: Labelling | None = None,
@@ -122,6 +128,9 @@ def new_node(
         driver=driver,
         memory_overallocate=memory_overallocate,
         cpu_overallocate=cpu_overallocate,
+        max_swap_mib=max_swap_mib,
+        pinnable_cores=pinnable_cores,
+        max_stop_grace_s=max_stop_grace_s,
         status=NodeStatus.UNCONFIGURED,
         last_seen_at=None,
         probed_at=now,

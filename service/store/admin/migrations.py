@@ -137,6 +137,14 @@ MIGRATIONS = [
     Migration(12, "Know the requests that bear an Idempotency-Key.", _change_shapes),
     Migration(13, "Change instances, and reinstall them.", _change_shapes),
     Migration(14, "Know for whom keys act.", _change_shapes),
+    Migration(
+        15,
+        "Let nodes bound how containers are run.",
+        partial(
+            _complete_nodes,
+            added={"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
+        ),
+    ),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
