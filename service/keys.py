@@ -9,8 +9,8 @@ from typing import cast
 
 from service import idempotency
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
-from service.model.access import ACT, SCOPES, Access, expand, parse_network
-from service.model.documents import Key, RetiringKey, User, new_key
+from service.model.access import SCOPES, Access, expand, parse_network
+from service.model.documents import Key, RetiringKey, new_key
 from service.model.orders import Grant, KeyChanges
 from service.model.origin import Claim
 from service.store import Store
@@ -214,22 +214,6 @@ def check(document: Key, key: str, *, now: datetime, address: str | None = None)
         return
     if not access_of(document).admits(address):
         raise Forbidden("This API key may not be used from this address.", address=[address])
-
-
-def act_for(store: Store, key: Key, user_id: str) -> tuple[Key, User]:
-    """Narrow a key to what it may do on behalf of a user; answer it as it would be, and the user.
-
-    Raises Forbidden for a key that acts for nobody, and NotFound for a user whom there is not, or
-    who is outside its limits: these look alike.
-    """
-    access = access_of(key)
-    if not access.may(ACT):
-        raise Forbidden(f"This API key may not act for users: it needs {ACT}.", scope=[ACT])
-    user = store.users.find(user_id) if access.may_act_for(user_id) else None
-    if user is None:
-        raise NotFound("user", user_id, field="Act-As")
-    both = access.acting_for(user_id, is_admin=user["admin"])
-    return {**key, "scopes": sorted(both.scopes), "user_id": both.user_id}, user
 
 
 def access_of(key: Key) -> Access:

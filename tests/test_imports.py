@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
-             "keys", "operations", "drift", "adoption", "audit", "installation",
+             "keys", "operations", "drift", "adoption", "acting", "audit", "installation",
              "idempotency", "instance_changes", "leftovers", "listings", "node_edits",
              "replacements", "variables"}  # fmt: skip
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from flask import Request
 
-from service import keys
+from service import acting, keys
 from service.api.call import Call, current_call
 from service.api.context import app_context, now
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
@@ -41,7 +41,7 @@ def authenticate(call: Call) -> None:
     ctx.lockout.remember(call.network, value)
     call.rights = call.key
     if (user_id := call.request.headers.get(ACT_AS)) is not None:
-        call.rights, call.user = keys.act_for(ctx.store, call.key, user_id)
+        call.rights, call.user = acting.narrow(ctx.store, call.key, user_id)
     access = keys.access_of(call.rights)
     if access.is_limited:
         call.store = ctx.store.within(

@@ -12,15 +12,13 @@ from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
 from service.contract.enrolment import ConfigureKeyAnswer, OneTimeKey
 from service.contract.list_queries import NodesQuery
+from service.contract.node_removal import DeletedNodeAnswer, ForceQuery, NodeRef
 from service.contract.nodes import (
     NEW,
     CreatedNodeAnswer,
     CreateNode,
-    DeletedNodeAnswer,
-    ForceQuery,
     NewNode,
     NodeAnswer,
-    NodeRef,
     hide_management,
 )
 from service.contract.tls import NodeTls

@@ -8,7 +8,7 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
-from service.contract.base import Patch, Request, SingleField, StrictRequest
+from service.contract.base import Patch, Request, StrictRequest
 from service.contract.container_bounds import BoundFields
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.tls import MISSING, NodeTls
@@ -168,22 +168,6 @@ class EditNode(Patch[NodeChanges], NodeFields, BoundFields):
         """Take null for no text."""
         empty = {name: "" for name in _TEXTS if name in loaded and loaded[name] is None}
         return {**loaded, **empty}
-
-
-class NodeRef(SingleField[str]):
-    """Which node is meant."""
-
-    node_id = fields.text(
-        data_key="nodeId", longest=64, description="The node's id.", sample=fields.NODE_ID
-    )
-
-
-class ForceQuery(SingleField[bool]):
-    """Whether to go on in spite of what is lost."""
-
-    force = ma.fields.Boolean(
-        load_default=False, metadata={"description": "Forget the node's instances too."}
-    )
 
 
 class NewNode(Node):
@@ -351,17 +335,3 @@ class CreatedNodeAnswer(AddedNodeAnswer):
     """The node that was added; once more under `Message`, where the older panel had it."""
 
     Message = answers.nested(NodeAnswer, fields.make_example(NodeAnswer, **NEW), of=answers.itself)
-
-
-def _explain_deletion(forgotten: int) -> str:
-    also = f", with {forgotten} instances" if forgotten else ""
-    return f"The node is deleted{also}."
-
-
-class DeletedNodeAnswer(Answer[int]):
-    """The node is gone, with so many instances."""
-
-    message = answers.text("The node is deleted, with 3 instances.", of=_explain_deletion)
-    instances = answers.integer(
-        3, of=answers.itself, description="How many were forgotten with it."
-    )

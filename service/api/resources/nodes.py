@@ -8,12 +8,12 @@ from service.api.context import app_context, now
 from service.api.nodes import add, blueprint
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
+from service.contract.node_removal import ForceQuery
 from service.contract.nodes import (
     NEW,
     AddedNodeAnswer,
     AddNode,
     EditNode,
-    ForceQuery,
     NewNode,
     NodeAnswer,
     hide_management,
