@@ -4,7 +4,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import answers, fields
+from service.contract import answers, fields, program_fields
 from service.contract.answers import Answer
 from service.contract.base import Request, StrictRequest
 from service.contract.container_settings import ContainerFields
@@ -68,13 +68,13 @@ class Deploy(Request[Order], ContainerFields):
         description="The owner's `userId`.",
         sample=fields.USER,
     )
-    variables = fields.Variables(
+    variables = program_fields.Variables(
         load_default=dict,
         allow_none=True,
         metadata={
             "description": "Values for the image's variables, which become text. Null and an empty "
             "list are no values.",
-            "anyOf": fields.VARIABLES,
+            "anyOf": program_fields.VARIABLES,
         },
     )
     queue = ma.fields.Boolean(

@@ -5,7 +5,7 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import fields
+from service.contract import fields, program_fields
 from service.contract.base import Request, StrictRequest
 from service.model.storable import list_unstorable
 
@@ -76,11 +76,11 @@ class ImageFile(Request[dict[str, Any]]):
         sample="registry.example.org/echo:1",
     )
     alt_images = ma.fields.List(ma.fields.String(), data_key="AltImages", load_default=list)
-    env = fields.Environment(data_key="Env", load_default=list)
-    cmd = fields.Command(data_key="Cmd", allow_none=True, load_default=None)
+    env = program_fields.Environment(data_key="Env", load_default=list)
+    cmd = program_fields.Command(data_key="Cmd", allow_none=True, load_default=None)
     scripts = ma.fields.Nested(Scripts, data_key="Scripts", load_default=lambda: {"Install": []})
     variables = ma.fields.Dict(
-        keys=fields.variable_name(),
+        keys=program_fields.variable_name(),
         values=ma.fields.Nested(ImageVariable),
         data_key="Variables",
         load_default=dict,
@@ -129,7 +129,7 @@ class WrittenImage(ImageFile):
         WrittenScripts, data_key="Scripts", load_default=lambda: {"Install": []}
     )
     variables = ma.fields.Dict(
-        keys=fields.variable_name(),
+        keys=program_fields.variable_name(),
         values=ma.fields.Nested(WrittenVariable),
         data_key="Variables",
         load_default=dict,

@@ -5,13 +5,13 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import fields
+from service.contract import fields, program_fields
 from service.contract.base import Patch, StrictRequest
 from service.contract.container_settings import ContainerFields
 from service.model.orders import Edit, Reinstallation
 
 
-class VariableChanges(fields.Variables):
+class VariableChanges(program_fields.Variables):
     """Changes of variables, where null stands for the image's default again."""
 
     def _deserialize(
@@ -65,7 +65,7 @@ class InstanceEdit(Patch[Edit], ContainerFields):
         allow_none=True,
         metadata={
             "description": "Those to change, null for the image's default. Others stay.",
-            "anyOf": fields.VARIABLES,
+            "anyOf": program_fields.VARIABLES,
         },
     )
     external_id = fields.external_id()
