@@ -12,11 +12,11 @@ from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
 from service.contract.enrolment import ConfigureKeyAnswer, OneTimeKey
 from service.contract.list_queries import NodesQuery
+from service.contract.node_orders import CreateNode
 from service.contract.node_removal import DeletedNodeAnswer, ForceQuery, NodeRef
 from service.contract.nodes import (
     NEW,
     CreatedNodeAnswer,
-    CreateNode,
     NewNode,
     NodeAnswer,
     hide_management,

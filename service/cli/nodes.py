@@ -15,7 +15,7 @@ from service.cli.context import (
     read_config,
     report_errors,
 )
-from service.contract.nodes import CreateNode
+from service.contract.node_orders import CreateNode
 from service.contract.tls import NodeTls
 from service.model.driver_traits import DOCKER, OFFERED, traits_of
 from service.model.lifecycle import NodeStatus

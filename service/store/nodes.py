@@ -9,7 +9,6 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from service.errors import (
-    AmbiguousName,
     Conflict,
     NodeExists,
     NodeNotEmpty,
@@ -29,6 +28,7 @@ from service.store.collection import (
 )
 from service.store.due import Limits
 from service.store.lease import LeaseField
+from service.store.node_names import called, choose
 from service.store.read_cache import ReadCache
 from service.store.versions import LISTED
 
@@ -60,24 +60,6 @@ DEPLOYING = LeaseField("deploying", token="operation_id")  # noqa: S106
 """Held by the one deployment of a node that bears no two at once."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def called(reference: str) -> dict[str, Any]:
-    """Make the query of the nodes of this id, or of this name."""
-    return {"$or": [{"_id": reference}, {"name": reference}]}
-
-
-def choose(found: list[Node], reference: str, *, field: str) -> Node:
-    """Choose the node of this id, or else the only one of this name.
-
-    Raises NotFound, and AmbiguousName for the name of several. Each names `field`.
-    """
-    named = [node for node in found if node["_id"] == reference] or found
-    if not named:
-        raise NotFound(Nodes.what, reference, field=field)
-    if len(named) > 1:
-        raise AmbiguousName(Nodes.what, reference, (each["_id"] for each in named), field=field)
-    return named[0]
 
 
 class Nodes(Collection[Node]):

@@ -7,7 +7,8 @@ from pymongo.database import Database
 from service.errors import NotFound
 from service.model.documents import Image, Node, User
 from service.store.images import Images, matching
-from service.store.nodes import Nodes, called, choose
+from service.store.node_names import called, choose
+from service.store.nodes import Nodes
 from service.store.users import Users
 
 

@@ -8,16 +8,9 @@ from service.api.context import app_context, now
 from service.api.nodes import add, blueprint
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
+from service.contract.node_orders import AddNode, EditNode
 from service.contract.node_removal import ForceQuery
-from service.contract.nodes import (
-    NEW,
-    AddedNodeAnswer,
-    AddNode,
-    EditNode,
-    NewNode,
-    NodeAnswer,
-    hide_management,
-)
+from service.contract.nodes import NEW, AddedNodeAnswer, NewNode, NodeAnswer, hide_management
 from service.model.documents import Node
 from service.model.orders import NodeChanges, NodeOrder
 
