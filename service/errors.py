@@ -159,6 +159,13 @@ class NodeExists(Conflict):
 
     code = "node_exists"
 
+    def __init__(self, name: str, node_id: str) -> None:
+        super().__init__(
+            f"This is the engine of the node {name} ({node_id}). Host ports, memory and cores are "
+            "counted for each node, so one engine should be one node.",
+            nodeId=[node_id],
+        )
+
 
 class DifferentEngine(Conflict):
     """Another engine than the node's answers at the address that it would get."""

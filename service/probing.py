@@ -21,7 +21,6 @@ from service.model.documents import Node, Report
 from service.model.lifecycle import NodeStatus
 from service.model.quantities import stretch
 from service.store import Store
-from service.store.nodes import engine_taken
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ def compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Map
     if other is None:
         return {**found, "same_engine_as": None}
     if node["report"] is None and not node["allow_same_engine"]:
-        raise engine_taken(other)
+        raise NodeExists(other["name"], other["_id"])
     return {**found, "same_engine_as": other["_id"]}
 
 

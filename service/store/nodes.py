@@ -8,12 +8,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
-from service.errors import (
-    Conflict,
-    NodeExists,
-    NodeNotEmpty,
-    NotFound,
-)
+from service.errors import Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
@@ -348,13 +343,4 @@ class Nodes(Collection[Node]):
         other = self._collection.find_one({"report.engine_id": engine_id})
         if other is None:
             return super()._conflict(exc)
-        return engine_taken(cast("Node", other))
-
-
-def engine_taken(by: Node) -> NodeExists:
-    """Make the error for the engine of another node."""
-    return NodeExists(
-        f"This is the engine of the node {by['name']} ({by['_id']}). Host ports, memory and cores "
-        "are counted for each node, so one engine should be one node.",
-        nodeId=[by["_id"]],
-    )
+        return NodeExists(other["name"], other["_id"])
