@@ -13,8 +13,8 @@ from service.model.lifecycle import InstanceState
 from service.model.orders import Order
 
 
-class Deploy(Request[Order], ContainerFields):
-    """An instance to deploy."""
+class Deploy(Request[Order]):
+    """An instance to deploy, as the reference says it."""
 
     image = fields.text(
         longest=512,
@@ -93,7 +93,7 @@ class Deploy(Request[Order], ContainerFields):
         }
 
 
-class AddInstance(StrictRequest[Order], Deploy):
+class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
     """An instance to deploy."""
 
     external_id = fields.external_id()

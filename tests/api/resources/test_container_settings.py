@@ -4,6 +4,8 @@ import pytest
 
 from tests.support import DEPLOY, a_body, a_node, get, run_due
 
+INSTANCES = "/api/instances"
+
 ALL = {
     "swap": "64M",
     "cpuset": "0-1, 3",
@@ -27,7 +29,7 @@ def patch(api, instance_id, **body):
 
 def test_what_is_said_at_a_deploy_is_run(api, store, memory_nodes, here, place):
     """The container is made with it, and the instance answers it."""
-    instance_id = api.post(DEPLOY, a_body(place, **ALL)).json["Id"]
+    instance_id = api.post(INSTANCES, a_body(place, **ALL)).json["Id"]
     run_due(store, memory_nodes)
 
     spec = here.containers[instance_id].spec
@@ -68,9 +70,9 @@ def test_they_are_changed_one_by_one(api, store, memory_nodes, ready):
 
 def test_a_deploy_takes_null_for_no_word(api, place):
     """As the reference's clients send what they do not know."""
-    answer = api.post(DEPLOY, a_body(place, **dict.fromkeys(ALL)))
+    answer = api.post(INSTANCES, a_body(place, **dict.fromkeys(ALL)))
 
-    assert (201, DEFAULTS) == (answer.status, read(get(api, answer.json["Id"])))
+    assert (202, DEFAULTS) == (answer.status, read(get(api, answer.json["Id"])))
 
 
 WRONG = {
@@ -91,11 +93,20 @@ def test_a_wrong_setting_is_named(api, look, ready, place, field, value):
 
     answers = (
         patch(api, ready, **{field: value}),
-        api.post(DEPLOY, a_body(place, ports="80:9090", primary=9090, **{field: value})),
+        api.post(INSTANCES, a_body(place, ports="80:9090", primary=9090, **{field: value})),
     )
 
     assert [(400, [field])] * 2 == [(each.status, list(each.json["details"])) for each in answers]
     assert before == look()
+
+
+def test_the_reference_knows_none_of_them(api, place):
+    """Its deploy ignores what it does not name, whatever that is: old clients go on working."""
+    wrong = {field: values[0] for field, values in WRONG.items()}
+
+    answer = api.post(DEPLOY, a_body(place, **wrong))
+
+    assert (201, DEFAULTS) == (answer.status, read(get(api, answer.json["Id"])))
 
 
 @pytest.mark.parametrize(("field", "value"), [("cpuset", "0-64"), ("swap", "65G")])
@@ -112,12 +123,12 @@ def test_what_a_driver_cannot_do_is_not_supported(api, store, memory_nodes, plac
     store.nodes.update(node["_id"], {"driver": "skyportd"})
     body = a_body((place[0], node, place[2]))
 
-    refused = api.post(DEPLOY, {**body, **ALL})
-    taken = api.post(DEPLOY, {**body, "swap": 0, "autoStart": True, "timezone": "UTC"})
+    refused = api.post(INSTANCES, {**body, **ALL})
+    taken = api.post(INSTANCES, {**body, "swap": 0, "autoStart": True, "timezone": "UTC"})
 
     assert (400, "not_supported", {"swap", "cpuset", "stopGrace", "autoStart"}) == (
         refused.status,
         refused.json["code"],
         set(refused.json["details"]),
     )
-    assert 201 == taken.status
+    assert 202 == taken.status
