@@ -41,7 +41,7 @@ Each class carries its HTTP status and its code; each error carries the facts as
 are raised where the fact is known and rendered in one place, ``service/api/rendering.py``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -79,6 +79,8 @@ class InvalidInput(ServiceError):
     code = "invalid_input"
     what: str = ""
     """The noun of the document that it is about, if it is about one."""
+    others: Sequence["InvalidInput"] = ()
+    """What else is wrong in the request; `details` has it too."""
 
 
 class NotFound(InvalidInput):
@@ -87,10 +89,9 @@ class NotFound(InvalidInput):
     web_status = 404
 
     def __init__(self, what: str, identifier: str, *, field: str = "id") -> None:
-        super().__init__(
-            f"There is no such {what}.", **{field: [f"There is no {what} {identifier!r}."]}
-        )
-        self.what = what
+        self.reason = f"There is no {what} {identifier!r}."
+        super().__init__(f"There is no such {what}.", **{field: [self.reason]})
+        self.what, self.identifier, self.field = what, identifier, field
         self.code = f"{what.replace(' ', '_')}_not_found"
 
 
@@ -143,9 +144,15 @@ class Conflict(ServiceError):
 
 
 class PortTaken(Conflict):
-    """Another instance of the node holds one of the host ports."""
+    """Another instance of the node holds one of the host ports. `details` may have its id."""
 
     code = "port_taken"
+
+    def __init__(self, node_id: str, port: int) -> None:
+        super().__init__(
+            f"The host port {port} is taken on this node.", ports=[f"{port} is taken."]
+        )
+        self.node_id, self.port = node_id, port
 
 
 class ImageInUse(Conflict):

@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from service import variables
 from service.errors import AlreadyDone, Conflict, ImageInUse, InvalidInput, NotFound
 from service.model.documents import Image, Variable, new_image
 from service.model.origin import Claim
+from service.model.wrong_fields import WrongFields
 from service.store import Store
 from service.store.collection import Session
 
@@ -51,8 +52,8 @@ def create(
         if added is None:
             raise AlreadyDone(claim.made)
         return added
+    check(fields, is_new=True)
     image = draft(new_id(), fields, now=now)
-    _check_process(None, image)
 
     def write(session: Session) -> None:
         store.images.add(image, session=session)
@@ -60,6 +61,20 @@ def create(
 
     store.transaction(write)
     return image
+
+
+def check(fields: Mapping[str, Any], *, is_new: bool = False) -> None:
+    """Check fields of `new_image`, which may be WellFormed. Raises InvalidInput for all wrong ones.
+
+    What runs as a process already may be replaced as it is; what `is_new` does not run so.
+    """
+    wrong = WrongFields()
+    with wrong.noting():
+        variables.declare(fields.get("variables", {}))
+    with wrong.noting():
+        if is_new and fields.get("process"):
+            _refuse_process()
+    wrong.raise_any()
 
 
 def put(
@@ -142,7 +157,7 @@ def delete(store: Store, reference: str, *, now: datetime) -> None:
 def choose(
     matching: Sequence[Image], reference: str, name: str | None, *, allow_any_image: bool = False
 ) -> Image:
-    """Choose the image that a deploy means of those that `reference` may: see `get_place`.
+    """Choose the image that a deploy means of those that `reference` may: see `find_place`.
 
     Several images may run one container image; `name` distinguishes them, and without it the oldest
     is meant. Where any image is allowed, one that the catalogue lacks runs as it was built. Raises
@@ -185,10 +200,14 @@ def _check_process(old: Image | None, new: Image) -> None:
     """Raise InvalidInput for a new program that would run on this machine, past all containers."""
     what: list[str] = [name for name in _RUNS if old is None or old[name] != new[name]]  # type: ignore[literal-required]
     if new["process"] and what:
-        raise InvalidInput(
-            "What runs as a process is changed on the machine itself.",
-            process=["Must be false here: only `skyquay images import` changes what runs so."],
-        )
+        _refuse_process()
+
+
+def _refuse_process() -> NoReturn:
+    raise InvalidInput(
+        "What runs as a process is changed on the machine itself.",
+        process=["Must be false here: only `skyquay images import` changes what runs so."],
+    )
 
 
 def _keep_secrets(old: Image | None, new: Image) -> Image:

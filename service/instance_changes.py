@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 from service import idempotency, images, replacements, variables
-from service.errors import InvalidInput
-from service.instances import check_node
 from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
-from service.model.documents import Image, Instance, Node, Operation, Settings
+from service.model.documents import Image, Instance, Node, Operation, Settings, User
 from service.model.driver_traits import CONTAINER_SETTINGS
 from service.model.labelling import relabel
 from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
 from service.model.origin import Origin
-from service.model.ports import PortMapping, PortPair, parse_primary
+from service.model.ports import PortMapping, PortPair
+from service.model.wrong_fields import WrongFields
+from service.order_checks import check_declared, check_image, find_primary
 from service.store import Store
 from service.store.collection import Session
 
@@ -38,8 +38,14 @@ def edit(
     """
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
-    user = store.users.get(order["user_id"], field="user") if "user_id" in order else None
-    image = _choose_image(store, order, allow_any_image=allow_any_image)
+    user, image = _check(
+        store,
+        node,
+        replacements.expect(store, instance),
+        order,
+        allow_any_image=allow_any_image,
+        may_edit_all=may_edit_all,
+    )
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
         current = store.instances.touch(instance["_id"], now=origin.now, session=session)
@@ -97,6 +103,58 @@ def reinstall(
     return store.transaction(write)
 
 
+def check(
+    store: Store,
+    reference: str,
+    order: Edit,
+    *,
+    allow_any_image: bool = False,
+    may_edit_all: bool = True,
+) -> None:
+    """Check changes, which may be WellFormed. Raises NotFound and InvalidInput like `edit`."""
+    instance = store.instances.get_by_reference(reference)
+    _check(
+        store,
+        store.nodes.get(instance["node_id"]),
+        replacements.expect(store, instance),
+        order,
+        allow_any_image=allow_any_image,
+        may_edit_all=may_edit_all,
+    )
+
+
+def _check(
+    store: Store,
+    node: Node,
+    expected: Instance,
+    order: Edit,
+    *,
+    allow_any_image: bool,
+    may_edit_all: bool,
+) -> tuple[User | None, Image | None]:
+    """Find the new owner and the new image. Raises InvalidInput for all that is wrong.
+
+    The instance may be changed until the transaction, which makes its settings once more.
+    """
+    wrong = WrongFields()
+    user: User | None = None
+    image: Image | None = None
+    with wrong.noting():
+        user = store.users.get(order["user_id"], field="user") if "user_id" in order else None
+    with wrong.noting():
+        if CONTAINER_SETTINGS & order.keys():
+            choose_settings(settings_of(expected), order, node)
+    with wrong.noting():
+        if "ports" in order or "primary" in order:
+            _make_ports(expected, order)
+    with wrong.noting():
+        image = _choose_image(store, order, allow_any_image=allow_any_image)
+        if image is not None or "variables" in order:
+            _change_program(store, node, expected, order, image, may_edit_all=may_edit_all)
+    wrong.raise_any()
+    return user, image
+
+
 def _choose_image(store: Store, order: Edit, *, allow_any_image: bool) -> Image | None:
     if "image" not in order:
         return None
@@ -135,23 +193,42 @@ def _make_settings(
     if "ports" in order or "primary" in order:
         settings.update(_make_ports(expected, order))
     if image is not None or "variables" in order:
-        before = _find_image(store, expected, session=session)
-        chosen = _choose_variables(
-            expected, order, image or before, before, may_edit_all=may_edit_all
+        settings.update(
+            _change_program(
+                store, node, expected, order, image, may_edit_all=may_edit_all, session=session
+            )
         )
-        check_node(node, image or before, chosen)
-        settings.update(_make_program(expected, order, image or before, chosen))
     return settings
+
+
+def _change_program(
+    store: Store,
+    node: Node,
+    expected: Instance,
+    order: Edit,
+    image: Image | None,
+    *,
+    may_edit_all: bool,
+    session: Session | None = None,
+) -> Settings:
+    before = _find_image(store, expected, session=session)
+    after, merged = image or before, _merge_variables(expected, order)
+    wrong = WrongFields()
+    with wrong.noting():
+        chosen = _check_variables(expected, merged, after, before, may_edit_all=may_edit_all)
+    with wrong.noting():
+        check_image(node, after)
+    with wrong.noting():
+        check_declared(node, after, merged)
+    wrong.raise_any()
+    return _make_program(expected, order, after, chosen)
 
 
 def _make_ports(expected: Instance, order: Edit) -> Settings:
     """Make the ports with their primary one, which stays where it is one of them."""
     ports = order.get("ports", tuple(PortMapping(**pair) for pair in expected["port_map"]))
     primary = order.get("primary", str(expected["primary_port"]))
-    try:
-        mapping = parse_primary(primary, ports)
-    except ValueError as exc:
-        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
+    mapping = find_primary(primary, ports)
     return Settings(
         port_map=[PortPair(container=each.container, host=each.host) for each in ports],
         primary=order.get("primary", _keep_primary(expected, mapping)),
@@ -165,24 +242,34 @@ def _keep_primary(expected: Instance, mapping: PortMapping) -> str | int:
     return str(mapping) if ":" in sent else expected["primary"]
 
 
-def _find_image(store: Store, expected: Instance, *, session: Session) -> Image:
+def _find_image(store: Store, expected: Instance, *, session: Session | None) -> Image:
     image_id = expected["image_id"]
     found = store.images.find(image_id, session=session) if image_id is not None else None
     return found or images.outside_catalogue(expected["image"])
 
 
-def _choose_variables(
-    expected: Instance, order: Edit, image: Image, before: Image, *, may_edit_all: bool
+def _merge_variables(expected: Instance, order: Edit) -> dict[str, str]:
+    """Merge the variables that were sent into those of before."""
+    sent = order.get("variables", {})
+    merged = {**expected["variables"], **sent} if sent is not None else {}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _check_variables(
+    expected: Instance,
+    merged: Mapping[str, str],
+    image: Image,
+    before: Image,
+    *,
+    may_edit_all: bool,
 ) -> dict[str, str]:
-    """Merge the variables that were sent into those of before, and check all of them.
+    """Check and complete variables.
 
     What only administrators may set of another image is not what an owner once set of this one.
     """
-    sent = order.get("variables", {})
-    merged = {**expected["variables"], **sent} if sent is not None else {}
     return variables.check(
         image["variables"],
-        {name: value for name, value in merged.items() if value is not None},
+        merged,
         may_edit_all=may_edit_all,
         current={
             name: value

@@ -2,27 +2,25 @@
 
 import secrets
 from base64 import b32encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 
-from service import idempotency, images, operations, replacements, variables
+from service import idempotency, images, operations, replacements
 from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
     InstanceSuspended,
-    InvalidInput,
     NodeOffline,
 )
 from service.model.container import parse_env
-from service.model.container_settings import DEFAULTS, check_bounds, choose_settings, settings_of
-from service.model.documents import Image, Instance, Node, Operation, new_instance
-from service.model.driver_traits import traits_of
+from service.model.container_settings import check_bounds, settings_of
+from service.model.documents import Instance, Node, Operation, new_instance
 from service.model.labelling import label
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
-from service.model.ports import PortMapping, parse_primary
 from service.model.replacements import held_by
+from service.order_checks import check_order
 from service.security.masking import mask
 from service.store import Store
 from service.store.collection import Session
@@ -52,22 +50,16 @@ def deploy(
 
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
     crashes. After an error nothing is left. Who may not edit all variables sets those of owners
-    only. Raises NotFound and InvalidInput for what is wrong in the order, NodeOffline when the node
-    is down and the order does not say `queue`, PortTaken, Conflict for an external id that is
-    taken, and CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
+    only. Raises InvalidInput like `check_order`, NodeOffline when the node is down and the order
+    does not say `queue`, PortTaken, Conflict for an external id that is taken, and
+    CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
     when it is gone.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
-    user, node, matching = store.get_place(
-        user_id=order["user_id"], node_id=order["node_id"], image=order["image"]
+    user, node, image, primary, chosen, container = check_order(
+        store, order, allow_any_image=allow_any_image, may_edit_all=may_edit_all
     )
-    image = images.choose(
-        matching, order["image"], order["image_name"], allow_any_image=allow_any_image
-    )
-    primary = _find_primary(order)
-    chosen = variables.check(image["variables"], order["variables"], may_edit_all=may_edit_all)
-    check_node(node, image, chosen)
     _check_online(node, queue=order.get("queue", False))
 
     instance = new_instance(
@@ -92,7 +84,7 @@ def deploy(
         stop_command=image["stop_command"],
         scripts=image["scripts"],
         labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
-        container=choose_settings(DEFAULTS, order, node),
+        container=container,
         now=origin.now,
     )
     operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
@@ -252,29 +244,6 @@ def hide_secrets(instance: Instance, printed: str) -> str:
     return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
 
 
-def check_node(node: Node, image: Image, chosen: Mapping[str, str]) -> None:
-    """Raise InvalidInput for an image that cannot run on this node, or not with these variables."""
-    driver = traits_of(node["driver"])
-    if image["scripts"].get("Install") and not driver.runs_install_scripts:
-        raise InvalidInput(
-            "This image has install scripts, which this node cannot run.",
-            image=[f"Nodes of the driver {node['driver']!r} run no install scripts."],
-        )
-    if driver.is_this_machine:
-        if not image["process"]:
-            raise InvalidInput(
-                "This image cannot run as a process.",
-                image=["Only images that an operator marked with `process` run on this node."],
-            )
-        undeclared = sorted(chosen.keys() - image["variables"].keys())
-        if undeclared:
-            # A process runs on our own machine: LD_PRELOAD must not become a way into it.
-            raise InvalidInput(
-                "This image has no such variable.",
-                variables={name: ["The image does not declare it."] for name in undeclared},
-            )
-
-
 def _change_suspension(
     store: Store, reference: str, kind: OperationKind, *, origin: Origin
 ) -> tuple[Instance, Operation | None]:
@@ -304,13 +273,6 @@ def _change_suspension(
         return changed, operation
 
     return store.transaction(write)
-
-
-def _find_primary(order: Order) -> PortMapping:
-    try:
-        return parse_primary(order["primary"], order["ports"])
-    except ValueError as exc:
-        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
 
 
 def _check_online(node: Node, *, queue: bool = False) -> None:

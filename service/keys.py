@@ -13,6 +13,7 @@ from service.model.access import SCOPES, Access, expand, parse_network
 from service.model.documents import Key, RetiringKey, new_key
 from service.model.orders import Grant, KeyChanges
 from service.model.origin import Claim
+from service.model.wrong_fields import WrongFields
 from service.store import Store
 from service.store.collection import Session
 
@@ -64,9 +65,8 @@ def create(
     """Add a key, with all rights unless `grant` says less; answer its document and the key.
 
     The key is never seen again. `compatibility` is one of `access.COMPATIBILITIES`; without it
-    answers are as the API's reference says. Raises InvalidInput when its limits take a scope away
-    that it is given by name, NotFound when the user whom it is limited to does not exist, Conflict
-    when there is a key of this value already, and TooManyKeys when its `family` has `most` keys.
+    answers are as the API's reference says. Raises InvalidInput when its limits take away a named
+    scope, NotFound for an unknown user, Conflict for a known value, TooManyKeys for a full family.
     """
     key = key or new_value()
     granted = grant or {}
@@ -86,11 +86,13 @@ def create(
         family=family,
         now=now,
     )
-    if useless := access_of(document).list_useless(document["scopes"]):
-        raise InvalidInput(
-            "The key would be limited, and so not have all scopes that are named.",
-            scopes=[f"A key with these limits never has {scope!r}." for scope in useless],
-        )
+    wrong = WrongFields()
+    with wrong.noting():
+        access_of(document).refuse_useless(document["scopes"])
+    with wrong.noting():
+        if document["user_id"] is not None:
+            store.users.get(document["user_id"], field="user")
+    wrong.raise_any()
 
     def write(session: Session) -> None:
         if document["user_id"] is not None:
@@ -129,7 +131,6 @@ def delegate(
     value of the key that was made.
     """
     idempotency.refuse_repeat(claim)
-    _check_future(grant.get("expires_at"), now)
     inherited = Grant(
         user_id=by["user_id"],
         instance_ids=by["instance_ids"],
@@ -137,10 +138,17 @@ def delegate(
         networks=by["networks"],
         expires_at=by["expires_at"],
     )
-    given = {name: value for name, value in grant.items() if value is not None}
-    if (node_ids := grant.get("node_ids")) is not None:
-        given["node_ids"] = [_find_node_id(store, reference) for reference in node_ids]
-    wanted: Grant = {**inherited, **given}  # type: ignore[typeddict-item]
+    wanted: Grant = {**inherited, **{n: v for n, v in grant.items() if v is not None}}  # type: ignore[typeddict-item]
+    wrong = WrongFields()
+    with wrong.noting():
+        check_future(grant.get("expires_at"), now)
+    with wrong.noting():
+        if (node_ids := grant.get("node_ids")) is not None:
+            wanted["node_ids"] = [_find_node_id(store, reference) for reference in node_ids]
+    if wrong:  # by themselves they come after what is forbidden
+        with wrong.noting():
+            _access(wanted).refuse_useless(wanted["scopes"])
+    wrong.raise_any()
     own, other = access_of(by), _access(wanted)
     if not own.covers(other):
         beyond = [scope for scope in SCOPES if other.may(scope) and not own.may(scope)]
@@ -262,7 +270,7 @@ def edit(store: Store, by: Key, key_id: str, changes: KeyChanges, *, now: dateti
     key = get_covered(store, by, key_id)
     changed = cast("Key", {**key, **changes})
     if "expires_at" in changes:
-        _check_future(changes["expires_at"], now)
+        check_future(changes["expires_at"], now)
         if not access_of(by).covers(access_of(changed)):
             raise Forbidden(
                 "A key cannot make one that may do more than itself.",
@@ -318,7 +326,8 @@ def revoke(store: Store, key_id: str) -> bool:
     return removed
 
 
-def _check_future(expires_at: datetime | None, now: datetime) -> None:
+def check_future(expires_at: datetime | None, now: datetime) -> None:
+    """Raise InvalidInput for a key that would never work."""
     if expires_at is not None and expires_at <= now:
         raise InvalidInput("The key would never work.", expiresAt=["Must be in the future."])
 

@@ -15,6 +15,7 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeChanges
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
+from service.model.wrong_fields import WrongFields
 from service.nodes import check_name, resolve
 from service.store import Store
 from service.store.collection import Session
@@ -47,12 +48,10 @@ def edit(
     fields = {
         name: value for name, value in changes.items() if name not in ("external_id", "labels")
     }
-    _check(node, fields)
-    moves = any(fields.get(name, node[name]) != node[name] for name in ("address", "port"))
+    moves = _check(node, fields, policy=policy)
     if moves:
         fields["trusted_address"] = False
         moved = cast("Node", {**node, **fields})
-        _refuse_address(moved, policy=policy)
         fields |= _look(store, open_driver, node, moved, now=now)
 
     def write(session: Session) -> Node:
@@ -76,9 +75,28 @@ def edit(
     return edited
 
 
-def _check(node: Node, fields: Mapping[str, object]) -> None:
-    if "name" in fields:
-        check_name(str(fields["name"]))
+def check(store: Store, reference: str, changes: NodeChanges, *, policy: NodePolicy) -> None:
+    """Check changes, which may be WellFormed. Raises NotFound and InvalidInput like `edit`."""
+    _check(store.nodes.get_by_reference(reference), changes, policy=policy)
+
+
+def _check(node: Node, fields: Mapping[str, object], *, policy: NodePolicy) -> bool:
+    """Return whether the node is called anew. Raises InvalidInput for all that is wrong."""
+    wrong = WrongFields()
+    with wrong.noting():
+        if "name" in fields:
+            check_name(str(fields["name"]))
+    with wrong.noting():
+        _refuse_emptied(node, {**fields})
+    with wrong.noting():
+        moves = any(fields.get(name, node[name]) != node[name] for name in ("address", "port"))
+        if moves and fields.get("address", node["address"]):
+            _refuse_address(cast("Node", {**node, **fields}), policy=policy)
+    wrong.raise_any()
+    return moves
+
+
+def _refuse_emptied(node: Node, fields: Mapping[str, object]) -> None:
     driver = traits_of(node["driver"])
     emptied = [name for name in driver.required if fields.get(name, node["_id"]) in (None, "")]
     if emptied:

@@ -19,6 +19,7 @@ from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
 from service.model.origin import Claim
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
+from service.model.wrong_fields import WrongFields
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
@@ -52,15 +53,8 @@ def create(
     may be any.
     """
     idempotency.refuse_repeat(claim)
-    check_name(order["name"])
-    driver, address = traits_of(order["driver"]), order.get("address", "")
-    policy.refuse_new(
-        driver,
-        address=address,
-        ips=resolve(address) if driver.by_address else (),
-        has_tls="tls" in order,
-        trusted_address=trusted_address,
-    )
+    check(order, policy=policy, trusted_address=trusted_address)
+    driver = traits_of(order["driver"])
     vault = vault or Vault("")
     node = draft(order, node_id=new_id(), now=now)
     node["trusted_address"] = trusted_address
@@ -78,6 +72,23 @@ def create(
 
     store.transaction(write)
     return node
+
+
+def check(order: NodeOrder, *, policy: NodePolicy, trusted_address: bool = False) -> None:
+    """Raise InvalidInput for all that is wrong in an order, which may be WellFormed."""
+    wrong = WrongFields()
+    with wrong.noting():
+        check_name(order["name"])
+    with wrong.noting():
+        driver, address = traits_of(order["driver"]), order.get("address", "")
+        policy.refuse_new(
+            driver,
+            address=address,
+            ips=resolve(address) if driver.by_address else (),
+            has_tls="tls" in order,
+            trusted_address=trusted_address,
+        )
+    wrong.raise_any()
 
 
 def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:

@@ -64,7 +64,7 @@ def create(
         if added is None:
             raise AlreadyDone(claim.made)
         return added
-    _check_length(password, min_password_length)
+    check_length(password, min_password_length)
     user = new_user(
         user_id or new_id(),
         username=username,
@@ -137,7 +137,8 @@ def verify(store: Store, key: UserKey, value: str, password: str, *, now: dateti
     return user
 
 
-def _check_length(password: str, min_length: int) -> None:
+def check_length(password: str, min_length: int) -> None:
+    """Raise InvalidInput for a password of fewer characters."""
     if len(password) < min_length:
         raise InvalidInput(
             "The password is too short.", password=[f"Must have at least {min_length} characters."]
@@ -183,7 +184,7 @@ def edit(
     if "admin" in changes:
         fields["admin"] = changes["admin"]
     if "password" in changes:
-        _check_length(changes["password"], min_password_length)
+        check_length(changes["password"], min_password_length)
         fields["password_hash"] = _hash(changes["password"])
 
     def write(session: Session) -> User:
@@ -199,7 +200,7 @@ def set_password(
 ) -> None:
     """Replace the user's password. Raises NotFound, and InvalidInput like `create`."""
     store.users.get(user_id, field="userId")
-    _check_length(password, min_password_length)
+    check_length(password, min_password_length)
     store.users.set_password_hash(user_id, _hash(password), now=now)
 
 

@@ -20,7 +20,7 @@ from service.api.call import current_call
 from service.api.encoding import json_answer
 from service.api.error_docs import PossibleError, describe_errors
 from service.api.policy import EndpointPolicy
-from service.api.reading import Loader, read_first
+from service.api.reading import Check, Loader, read_first
 from service.contract.answers import Answer, compile_shape
 from service.contract.base import ErrorAnswer
 from service.contract.fields import make_example
@@ -144,7 +144,7 @@ class Blueprint(flask_smorest.Blueprint):
             vars(view).get("errors", ()),
             rule=rule,
             scope=view.policy.scope,
-            schemas={location: type(schema) for schema, location in loaders},
+            schemas={location: type(schema) for schema, location, _ in loaders},
         ):
             self.alt_response(status, schema=ErrorAnswer, **described)(view)
 
@@ -195,13 +195,21 @@ class Blueprint(flask_smorest.Blueprint):
         return _unwrapped(super().alt_response(*args, **documented))
 
     def arguments(
-        self, schema: type[ma.Schema], *, location: str = "json", **options: Any
+        self,
+        schema: type[ma.Schema],
+        *,
+        location: str = "json",
+        check: Check | None = None,
+        **options: Any,
     ) -> Callable[[View], View]:
-        """Give a view what the schema loads, and document it, a body with its example."""
+        """Give a view what the schema loads, and document it, a body with its example.
+
+        Of a malformed request `check` finds what else is wrong in it: one error names it all.
+        """
         if location == "json":
             options["example"] = make_example(schema)
         document = _unwrapped(super().arguments(schema, location=location, **options))
-        loader: Loader = schema(), location
+        loader = Loader(schema(), location, check)
 
         def decorate(view: View) -> View:
             vars(view)["loaders"] = [loader, *vars(view).get("loaders", ())]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from flask import Response
 
-from service import instances, keys, listings, operations
+from service import instances, keys, listings, operations, order_checks
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
@@ -44,6 +44,16 @@ from service.model.orders import Deletion, Order
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that run on nodes."
 )
+
+
+def check_order(order: Order) -> None:
+    """Check what is well formed of an order. Raises InvalidInput."""
+    order_checks.check_order(
+        store(),
+        order,
+        allow_any_image=app_context().config.allow_any_image,
+        may_edit_all=not is_owner(),
+    )
 
 
 @blueprint.get("/instances")
@@ -96,7 +106,7 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
 
 @blueprint.post("/instances/deploy")
 @blueprint.needs("instances:deploy", changes="instance")
-@blueprint.arguments(Deploy)
+@blueprint.arguments(Deploy, check=check_order)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,

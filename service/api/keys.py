@@ -1,5 +1,8 @@
 """API key endpoints. A key sees, makes and revokes none that may do more than itself."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Response
 
 from service import keys
@@ -28,6 +31,11 @@ blueprint = Blueprint(
 )
 
 
+def check_expiry(order: Mapping[str, Any], **ids: str) -> None:  # noqa: ARG001
+    """Check when a key would expire, of what is well formed. Raises InvalidInput."""
+    keys.check_future(order.get("grant", order).get("expires_at"), now())
+
+
 @blueprint.get("")
 @blueprint.needs("keys:read")
 @blueprint.arguments(KeysQuery, location="query")
@@ -41,7 +49,7 @@ def list_keys(listing: Listing) -> list[Key] | Response:
 
 @blueprint.post("")
 @blueprint.needs("keys:write", changes="key")
-@blueprint.arguments(CreateKey)
+@blueprint.arguments(CreateKey, check=check_expiry)
 @blueprint.answers(
     201,
     NewKeyAnswer,

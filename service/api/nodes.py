@@ -34,6 +34,12 @@ blueprint = Blueprint(
 )
 
 
+def check_order(order: NodeOrder) -> None:
+    """Check what is well formed of an order. Raises InvalidInput."""
+    with calling_a_node():  # its name is looked up
+        nodes.check(order, policy=app_context().node_policy)
+
+
 @blueprint.get("")
 @blueprint.needs("nodes:read")
 @blueprint.arguments(NodesQuery, location="query")
@@ -50,7 +56,7 @@ def list_nodes(listing: Listing) -> Response:
 
 @blueprint.post("/create")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(CreateNode)
+@blueprint.arguments(CreateNode, check=check_order)
 @blueprint.answers(
     201,
     CreatedNodeAnswer,

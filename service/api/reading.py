@@ -1,20 +1,36 @@
 """What of a request is read before its view is called: all that is wrong is one 400."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import marshmallow as ma
 from flask import Request
 from flask.globals import request_ctx
 from werkzeug.datastructures import MultiDict
 
-from service.errors import InvalidInput
+from service.errors import InvalidInput, ServiceError
 from service.model.suggestions import suggest
+from service.model.wrong_fields import WellFormed, combine
 
-Loader = tuple[ma.Schema, str]
-"""A schema, and where what it loads is: `json`, the body, or `query`."""
+Check = Callable[..., object]
+"""Checks what is beyond the form of a request, WellFormed or loaded, with the ids of its path.
+
+It raises InvalidInput for all that is wrong.
+"""
+
+
+class Loader(NamedTuple):
+    """What loads a part of a request."""
+
+    schema: ma.Schema
+    location: str
+    """`json`, the body, or `query`."""
+    check: Check | None
+    """What else is checked of it, where the request is malformed and so its view is not called."""
+
 
 IGNORED = frozenset({"_"})
 """Parameters that every endpoint takes and ignores: what programs add to pass caches by."""
@@ -46,7 +62,7 @@ def read_first(
     """
     known = [
         field.data_key or name
-        for schema, location in loaders
+        for schema, location, _ in loaders
         if location == "query"
         for name, field in schema.load_fields.items()
     ]
@@ -58,14 +74,15 @@ def read_first(
         errors = []
         if request.query_string and (unknown := _find_unknown(request.args, known, ignored)):
             errors.append(InvalidInput("The request has unknown parameters.", **unknown))
-        loaded = []
-        for schema, location in loaders:
+        loaded: list[Any] = []
+        for schema, location, _ in loaders:
             try:
                 loaded.append(parser.read(schema, request, location=location))
             except InvalidInput as error:
                 errors.append(error)
+                loaded.append(_find_well_formed(error, schema))
         if errors:
-            raise _gather(errors)
+            raise combine([*errors, *_check_rest(loaders, loaded, ids)])
         return view(*loaded, **ids)
 
     return read_and_call
@@ -82,8 +99,30 @@ def _find_unknown(
     }
 
 
-def _gather(errors: Sequence[InvalidInput]) -> InvalidInput:
-    if len(errors) == 1:
-        return errors[0]
-    details = {name: reason for error in errors for name, reason in error.details.items()}
-    return InvalidInput(f"The request is not valid: {', '.join(sorted(details))}.", **details)
+def _find_well_formed(error: InvalidInput, schema: ma.Schema) -> WellFormed | None:
+    """Take the well-formed fields of what a schema refused; None where that has no fields."""
+    refused = error.__cause__
+    if not isinstance(refused, ma.ValidationError) or not isinstance(refused.valid_data, dict):
+        return None
+    malformed = {
+        name
+        for name, field in schema.load_fields.items()
+        if (field.data_key or name) in error.details
+    }
+    valid = {name: value for name, value in refused.valid_data.items() if name not in malformed}
+    complete = getattr(schema, "complete", dict)
+    return WellFormed(complete(valid), malformed=malformed)
+
+
+def _check_rest(
+    loaders: Sequence[Loader], loaded: Sequence[Any], ids: Mapping[str, object]
+) -> Iterator[InvalidInput]:
+    """Check what is well formed of a request that is malformed, as far as that can be done now."""
+    for (_, _, check), part in zip(loaders, loaded, strict=True):
+        if check is None or part is None:
+            continue
+        with suppress(ServiceError):  # what is malformed is answered whatever else there is
+            try:
+                check(part, **ids)
+            except InvalidInput as error:
+                yield error

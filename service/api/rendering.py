@@ -16,6 +16,7 @@ from service.api.auth import count_rejection
 from service.api.call import Rate, current_call
 from service.api.context import app_context
 from service.api.encoding import json_answer
+from service.api.hints import add_hints
 from service.api.throttle import set_headers
 from service.contract.error_catalogue import make_problem
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
@@ -33,6 +34,7 @@ def render_service_error(error: ServiceError) -> Response:
         log.warning(error.message, extra={"code": error.code})
     if isinstance(error, StoreUnavailable):
         app_context().away.set()
+    add_hints(error)
     answer = _render(error.status, error.message, error.code, error.details)
     if error.retry_after_s is not None:
         answer.headers["Retry-After"] = str(error.retry_after_s)

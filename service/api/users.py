@@ -45,9 +45,13 @@ def look_up_user(lookup: UserLookup) -> User:
     return users.look_up(store(), **lookup)
 
 
+def _check(order: NewUser) -> None:
+    users.check_length(order["password"], _min_length())
+
+
 @blueprint.post("/auth/create-user")
 @blueprint.needs("users:write", changes="user", named_by="userId")
-@blueprint.arguments(CreateUser)
+@blueprint.arguments(CreateUser, check=_check)
 @blueprint.answers(
     201,
     CreatedUserAnswer,

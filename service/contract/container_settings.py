@@ -57,7 +57,7 @@ class ContainerFields(ma.Schema):
     )
 
     @ma.post_load
-    def take_defaults(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for what it is when nothing is said."""
         defaults = {name: value for name, value in DEFAULTS.items() if loaded.get(name, 0) is None}
         return {**loaded, **defaults}

@@ -84,13 +84,11 @@ class Deploy(Request[Order]):
     )
 
     @ma.post_load
-    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for no variables, and for no."""
-        return {
-            **loaded,
-            "variables": loaded["variables"] or {},
-            "queue": bool(loaded["queue"]),
-        }
+        empty: dict[str, Any] = {"variables": {}, "queue": False}
+        nulls = {name: value for name, value in empty.items() if loaded.get(name, 0) is None}
+        return {**loaded, **nulls}
 
 
 class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
@@ -98,6 +96,12 @@ class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
 
     external_id = fields.external_id()
     labels = fields.labels()
+
+    @ma.post_load
+    def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Take null for no variables, for no, and for what it is when nothing is said."""
+        completed: dict[str, Any] = ContainerFields.complete(self, Deploy.complete(self, loaded))
+        return completed
 
 
 class TakenOn(Instance):

@@ -98,7 +98,8 @@ _OURS = {
     ),
     "port_taken": (
         "Another instance of the node holds a host port.",
-        "Choose another port. After a deploy without an answer, look whose port it is.",
+        "Choose another port. `details` has the `instanceId` that holds it, if your key may see "
+        "that instance.",
     ),
     "capacity_exceeded": (
         "The node has not enough memory or cores left; the numbers are in `details`.",

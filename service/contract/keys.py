@@ -11,6 +11,7 @@ from service.contract.base import Patch, Request, SingleField
 from service.model.access import COMPATIBILITIES, GRANTS, parse_network
 from service.model.documents import Key
 from service.model.orders import Grant, KeyChanges, KeyOrder
+from service.model.suggestions import suggest
 
 MOST = 100
 """How many ids or networks a limit may have."""
@@ -45,12 +46,17 @@ def _expiry() -> ma.fields.AwareDateTime:
     )
 
 
+def _suggest_scope(scope: str) -> None:
+    if scope not in GRANTS and (meant := suggest(scope, GRANTS)):
+        raise ma.ValidationError(f"There is no such scope.{meant}")
+
+
 class CreateKey(Request[KeyOrder]):
     """A key to add. Limits that are absent are those of the key that makes it."""
 
     name = fields.text(description="What you call it.", sample=_NAME)
     scopes = ma.fields.List(
-        ma.fields.String(validate=ma.validate.OneOf(GRANTS)),
+        ma.fields.String(validate=[_suggest_scope, ma.validate.OneOf(GRANTS)]),
         required=True,
         validate=ma.validate.Length(min=1, max=len(GRANTS)),
         metadata={"description": "What it may do.", "sample": _SCOPES},
@@ -82,11 +88,14 @@ class CreateKey(Request[KeyOrder]):
     @ma.validates("networks")
     def check_networks(self, networks: list[str] | None, **kwargs: Any) -> None:
         """Networks are what the standard library takes for one."""
-        for text in networks or ():
+        wrong: dict[int, list[str]] = {}
+        for number, text in enumerate(networks or ()):
             try:
                 parse_network(text)
             except ValueError as exc:
-                raise ma.ValidationError(str(exc)) from exc
+                wrong[number] = [str(exc)]
+        if wrong:
+            raise ma.ValidationError(wrong)
 
     @ma.post_load
     def gather_grant(self, loaded: dict[str, Any], **kwargs: Any) -> KeyOrder:

@@ -115,29 +115,36 @@ class CreateNode(Request[NodeOrder], NodeFields):
         metadata={"description": "How Skyquay talks to the node."},
     )
 
-    @ma.validates_schema
-    def check_complete(self, loaded: dict[str, Any], **kwargs: Any) -> None:
-        """Raise for a field that this driver cannot do without."""
-        driver = traits_of(loaded["driver"])
-        if loaded.get("api_key") is not None and not driver.enrols:
-            raise ma.ValidationError({"apiKey": ["Only skyportd nodes have one."]})
-        missing = [name for name in driver.required if loaded.get(name) in (None, "")]
-        if missing:
-            raise ma.ValidationError({name: [MISSING] for name in missing})
-        self._check_tls(driver, loaded)
+    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
+    def check_complete(self, loaded: dict[str, Any], sent: dict[str, Any], **kwargs: Any) -> None:
+        """Raise for all fields that this driver cannot do without, or knows nothing of.
 
-    def _check_tls(self, driver: Traits, loaded: dict[str, Any]) -> None:
-        """Raise for certificates that would not be used, and for too few."""
-        if loaded.get("tls") is None:
+        What was sent and is malformed is not missing.
+        """
+        if "driver" not in loaded:
             return
-        if driver.tls is None or is_socket(loaded["address"]):
-            raise ma.ValidationError({"tls": ["Only nodes that are called by address have it."]})
-        missing = [name for name in driver.tls if name not in loaded["tls"]]
-        if missing:
-            raise ma.ValidationError({"tls": {name: [MISSING] for name in missing}})
+        driver = traits_of(loaded["driver"])
+        wrong: dict[str, Any] = {
+            name: [MISSING] for name in driver.required if sent.get(name) in (None, "")
+        }
+        if loaded.get("api_key") is not None and not driver.enrols:
+            wrong["apiKey"] = ["Only skyportd nodes have one."]
+        if tls := self._find_tls_problem(driver, loaded):
+            wrong["tls"] = tls
+        if wrong:
+            raise ma.ValidationError(wrong)
+
+    @staticmethod
+    def _find_tls_problem(driver: Traits, loaded: dict[str, Any]) -> object:
+        """Find certificates that would not be used, and too few; nothing where they are right."""
+        if loaded.get("tls") is None:
+            return None
+        if driver.tls is None or is_socket(loaded.get("address") or ""):
+            return ["Only nodes that are called by address have it."]
+        return {name: [MISSING] for name in driver.tls if name not in loaded["tls"]}
 
     @ma.post_load
-    def leave_out_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for absent."""
         return {name: value for name, value in loaded.items() if value is not None}
 
@@ -156,7 +163,7 @@ class EditNode(Patch[NodeChanges], NodeFields, BoundFields):
     labels = fields.labels()
 
     @ma.post_load
-    def empty_nulls(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for no text."""
         empty = {name: "" for name in _TEXTS if name in loaded and loaded[name] is None}
         return {**loaded, **empty}

@@ -7,6 +7,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
+from service.errors import InvalidInput
+
 ACT = "users:act"
 """The scope to act for users: to do what both the key and the user may."""
 
@@ -62,9 +64,13 @@ class Access:
     networks: tuple[Network, ...] | None = None
     expires_at: datetime | None = None
 
-    def list_useless(self, scopes: Iterable[str]) -> list[str]:
-        """Find what its limits take away of single scopes that it was given by name."""
-        return [scope for scope in scopes if scope in self.scopes and not self.may(scope)]
+    def refuse_useless(self, scopes: Iterable[str]) -> None:
+        """Raise InvalidInput for single scopes, given by name, that its limits take away."""
+        if useless := [scope for scope in scopes if scope in self.scopes and not self.may(scope)]:
+            raise InvalidInput(
+                "The key would be limited, and so not have all scopes that are named.",
+                scopes=[f"A key with these limits never has {scope!r}." for scope in useless],
+            )
 
     @property
     def is_limited(self) -> bool:

@@ -16,6 +16,7 @@ from service.model.addresses import (
 )
 from service.model.documents import Node
 from service.model.driver_traits import Traits, traits_of
+from service.model.wrong_fields import WrongFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,18 @@ class NodePolicy:
             )
         if not driver.by_address:
             return
-        reason = None if trusted_address else self._refuse_address(address, ips)
-        if reason is not None:
-            raise InvalidInput("No node may have this address.", address=[reason])
-        if driver.needs_tls and not has_tls and not self._allows_plain(address, ips):
-            raise InvalidInput(
-                "A Docker Engine is called over TLS, with a client certificate.",
-                tls=["Needs ca, cert and key, or the setting SKYQUAY_ALLOW_PLAIN_DOCKER=1."],
-            )
+        wrong = WrongFields()
+        with wrong.noting():
+            reason = None if trusted_address else self._refuse_address(address, ips)
+            if reason is not None:
+                raise InvalidInput("No node may have this address.", address=[reason])
+        with wrong.noting():
+            if driver.needs_tls and not has_tls and not self._allows_plain(address, ips):
+                raise InvalidInput(
+                    "A Docker Engine is called over TLS, with a client certificate.",
+                    tls=["Needs ca, cert and key, or the setting SKYQUAY_ALLOW_PLAIN_DOCKER=1."],
+                )
+        wrong.raise_any()
 
     def dial_rule(self, node: Node) -> Refuse:
         """Return which addresses the node is not connected to, whatever its name means by then.

@@ -196,9 +196,9 @@ class Store:
         return store
 
     @translated
-    def get_place(self, *, user_id: str, node_id: str, image: str) -> Place:
-        """Read what a deploy names. Raises NotFound for the user and the node; see places.py."""
-        return places.get(
+    def find_place(self, *, user_id: str | None, node_id: str | None, image: str | None) -> Place:
+        """Read what a deploy names, as far as that exists and may be seen: see places.py."""
+        return places.find(
             self._database,
             self.users,
             self.nodes,

@@ -163,6 +163,12 @@ class Collection(Generic[Document]):
         """Read all documents, oldest first."""
         return self._read_all({})
 
+    @translated
+    def list_words(self, *fields: str, limit: int) -> list[str]:
+        """Read these texts of the documents that may be seen, `limit` documents at the most."""
+        found = self._collection.find(self._within({}), list(fields)).limit(limit)
+        return [document[field] for document in found for field in fields]
+
     def page(self, listing: Listing, *, limit: int | None) -> Iterator[Document]:
         """Read the documents of a listing in its order, `limit` at most: see pages.py."""
         query, order = pages.make_query(listing), pages.make_sort(listing.sort)

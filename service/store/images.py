@@ -24,7 +24,7 @@ MARK_S = 60
 """How long a deletion may take, at most; one that a crash cut off is void then."""
 
 
-def matching(reference: str) -> dict[str, Any]:
+def matching(reference: str | None) -> dict[str, Any]:
     """Make the query for images whose id, name or container image is `reference`."""
     return {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}
 

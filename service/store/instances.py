@@ -78,6 +78,11 @@ class Instances(Collection[Instance]):
         return instance
 
     @translated
+    def find_by_port(self, node_id: str, port: int) -> Instance | None:
+        """Read the instance that holds a host port of a node, if it may be seen."""
+        return self._read({"node_id": node_id, "ports": port})
+
+    @translated
     def list_owned(self, user_id: str, *, session: Session | None = None) -> list[Instance]:
         """Read the instances of one user, oldest first."""
         return self._read_all({"user_id": user_id}, session=session)
@@ -232,9 +237,7 @@ class Instances(Collection[Instance]):
         return self._collection.delete_many({"node_id": node_id}, session=session).deleted_count
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
-        port = duplicate_key(exc).get("ports")
-        if port is None:
+        key = duplicate_key(exc)
+        if "ports" not in key:
             return super()._conflict(exc)
-        return PortTaken(
-            f"The host port {port} is taken on this node.", ports=[f"{port} is taken."]
-        )
+        return PortTaken(key["node_id"], key["ports"])

@@ -6,7 +6,7 @@ from service.errors import AmbiguousName, NotFound
 from service.model.documents import Node
 
 
-def called(reference: str) -> dict[str, Any]:
+def called(reference: str | None) -> dict[str, Any]:
     """Make the query of the nodes of this id, or of this name."""
     return {"$or": [{"_id": reference}, {"name": reference}]}
 

@@ -13,28 +13,37 @@ from service.store.users import Users
 
 
 class Place(NamedTuple):
-    """Whose an instance is to be, where, and of what."""
+    """Whose an instance is to be, where, and of what: all that may be meant."""
 
-    user: User
-    node: Node
+    users: list[User]
+    nodes: list[Node]
     images: list[Image]
-    """All that may be meant, oldest first."""
+    """Oldest first."""
+
+    def get_user(self, user_id: str) -> User:
+        """Take the user. Raises NotFound, which names the field of a deploy."""
+        for user in self.users:
+            return user
+        raise NotFound(Users.what, user_id, field="user")
+
+    def get_node(self, reference: str) -> Node:
+        """Choose the node: see `choose`. Raises NotFound and AmbiguousName like `get_user`."""
+        return choose(self.nodes, reference, field="nodeId")
 
 
-def get(
+def find(
     database: Database[dict[str, Any]],
     users: Users,
     nodes: Nodes,
     images: Images,
     *,
-    user_id: str,
-    node_id: str,
-    image: str,
+    user_id: str | None,
+    node_id: str | None,
+    image: str | None,
 ) -> Place:
     """Read a user, a node, and the images whose id, name or container image is `image`.
 
-    The node may be named as well. Raises NotFound without the user, or else without the node, and
-    AmbiguousName for several nodes of this name; each names the field of a deploy.
+    The node may be named as well. Nothing has the id None.
     """
     pipeline = [
         *users.part("user", {"_id": user_id}),
@@ -45,8 +54,5 @@ def get(
     for part in database["users"].aggregate(pipeline):
         for name, document in part.items():
             found[name].append(document)
-    if not found["user"]:
-        raise NotFound(users.what, user_id, field="user")
-    node = choose(found["node"], node_id, field="nodeId")
     oldest_first = sorted(found["image"], key=lambda each: (each["created_at"], each["_id"]))
-    return Place(found["user"][0], node, oldest_first)
+    return Place(found["user"], found["node"], oldest_first)

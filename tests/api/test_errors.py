@@ -11,8 +11,10 @@ from service.errors import (
     AlreadyDone,
     AmbiguousName,
     InvalidInput,
+    NodeExists,
     NodeFailure,
     NotFound,
+    PortTaken,
     ServiceError,
     Throttled,
 )
@@ -44,18 +46,24 @@ def read_drawing():
     return rows
 
 
+MADE_OF = {
+    PortTaken: ("node-1", 25565),
+    NodeExists: ("node", "node-1"),
+    NotFound: ("user", "u1"),
+    AmbiguousName: ("node", "n1", ["a", "b"]),
+    AlreadyDone: ({"user": "u1"},),
+}
+"""What those errors are made of that are not made of a sentence and details."""
+
+
 def an_error(error_class):
     """Make an error as those who raise it do."""
+    if error_class in MADE_OF:
+        return error_class(*MADE_OF[error_class])
     if issubclass(error_class, NodeFailure):
         return error_class("node-1", "It is down.")
-    if issubclass(error_class, NotFound):
-        return error_class("user", "u1")
-    if issubclass(error_class, AmbiguousName):
-        return error_class("node", "n1", ["a", "b"])
     if issubclass(error_class, Throttled):
         return error_class("Too many.", limit=3, retry_after_s=60)
-    if error_class is AlreadyDone:
-        return error_class({"user": "u1"})
     return error_class("It went wrong.", field=["Wrong."])
 
 

@@ -183,6 +183,8 @@ def test_no_key_is_made_for_what_its_limits_take_away(api, store, scope, limit):
     """
     names = {"user_id": "user", "instance_ids": "instances", "node_ids": "nodes"}
     limits = {names[name]: value for name, value in LIMITS[limit][0].items()}
+    if "user" in limits:
+        limits["user"] = a_user(store)["_id"]
     before = store.keys.count()
 
     answer = api.post("/api/keys", {"name": "b", "scopes": ["keys:read", scope], **limits})

@@ -1,5 +1,6 @@
 """Images by address: the catalogue and its changes, import and export."""
 
+from functools import partial
 from typing import Any
 
 from service import images
@@ -20,7 +21,7 @@ LOCATION = "/api/images/{_id}"
 
 @blueprint.post("/images")
 @blueprint.needs("images:write", changes="image")
-@blueprint.arguments(CreateImage)
+@blueprint.arguments(CreateImage, check=partial(images.check, is_new=True))
 @blueprint.answers(
     201, ImageAnswer, *WITH_BODY, *ALWAYS, 409, location=LOCATION, description="The new image."
 )
@@ -31,7 +32,7 @@ def create_image(fields: dict[str, Any]) -> Image:
 
 @blueprint.post("/images/import")
 @blueprint.needs("images:write", changes="image", named_by="Name")
-@blueprint.arguments(ImageFile)
+@blueprint.arguments(ImageFile, check=images.check)
 @blueprint.answers(
     201, ImageAnswer, *WITH_BODY, *ALWAYS, location=LOCATION, description="The image."
 )
@@ -63,9 +64,13 @@ def export_image(image_id: str) -> Image:
     return store().images.get_by_reference(image_id)
 
 
+def _check(fields: dict[str, Any], **_: str) -> None:
+    images.check(fields)
+
+
 @blueprint.put("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
-@blueprint.arguments(ReplaceImage)
+@blueprint.arguments(ReplaceImage, check=_check)
 @blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
 def replace_image(fields: dict[str, Any], image_id: str) -> Image:
     """Replace an image, by its id or its name. Its instances stay as they are.

@@ -19,9 +19,19 @@ from service.model.orders import Edit, Reinstallation
 from service.replacements import expect
 
 
+def _check(edit: Edit, instance_id: str) -> None:
+    instance_changes.check(
+        store(),
+        instance_id,
+        edit,
+        allow_any_image=app_context().config.allow_any_image,
+        may_edit_all=not is_owner(),
+    )
+
+
 @blueprint.patch("/instances/<instance_id>")
 @blueprint.needs("instances:deploy", changes="instance")
-@blueprint.arguments(InstanceEdit, required=False)
+@blueprint.arguments(InstanceEdit, check=_check, required=False)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     200,

@@ -6,7 +6,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, origin, store
 from service.api.context import app_context
-from service.api.instances import blueprint, record_latest
+from service.api.instances import blueprint, check_order, record_latest
 from service.api.waiting import wait_for, wait_for_state
 from service.contract.base import NoContent, StateQuery, WaitQuery
 from service.contract.deploys import AddInstance
@@ -19,7 +19,7 @@ from service.model.orders import Order, Removal, StateWish
 
 @blueprint.post("/instances")
 @blueprint.needs("instances:deploy", changes="instance")
-@blueprint.arguments(AddInstance)
+@blueprint.arguments(AddInstance, check=check_order)
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(
     201,

@@ -5,7 +5,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
 from service.api.call import caller, store
 from service.api.context import now
-from service.api.keys import blueprint
+from service.api.keys import blueprint, check_expiry
 from service.api.waiting import changing_keys
 from service.contract.keys import EditKey, KeyAnswer
 from service.model.documents import Key
@@ -22,7 +22,7 @@ def get_key(key_id: str) -> Key:
 
 @blueprint.patch("/<key_id>")
 @blueprint.needs("keys:write", changes="key")
-@blueprint.arguments(EditKey, required=False)
+@blueprint.arguments(EditKey, check=check_expiry, required=False)
 @blueprint.answers(200, KeyAnswer, *WITH_BODY, *ALWAYS, 404, description="The key, as it is now.")
 def edit_key(changes: KeyChanges, key_id: str) -> Key:
     """Change an API key's name, or when it expires. Its rights stay: make another for other ones.

@@ -5,7 +5,7 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, store
 from service.api.context import app_context, now
-from service.api.nodes import add, blueprint
+from service.api.nodes import add, blueprint, check_order
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
 from service.contract.node_orders import AddNode, EditNode
@@ -17,7 +17,7 @@ from service.model.orders import NodeChanges, NodeOrder
 
 @blueprint.post("")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(AddNode)
+@blueprint.arguments(AddNode, check=check_order)
 @blueprint.answers(
     201,
     AddedNodeAnswer,
@@ -45,9 +45,14 @@ def get_node(node_id: str) -> Node:
     return hide_management(node) if is_owner() else node
 
 
+def _check(changes: NodeChanges, node_id: str) -> None:
+    with calling_a_node():  # its new name is looked up
+        node_edits.check(store(), node_id, changes, policy=app_context().node_policy)
+
+
 @blueprint.patch("/<node_id>")
 @blueprint.needs("nodes:write", changes="node")
-@blueprint.arguments(EditNode, required=False)
+@blueprint.arguments(EditNode, check=_check, required=False)
 @blueprint.answers(
     200,
     NodeAnswer,

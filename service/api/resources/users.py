@@ -12,9 +12,14 @@ from service.model.documents import User
 from service.model.orders import NewUser, UserChanges
 
 
+def _check(order: UserChanges, **ids: str) -> None:  # noqa: ARG001
+    if "password" in order:
+        users.check_length(order["password"], users.MIN_PASSWORD_LENGTH)
+
+
 @blueprint.post("/users")
 @blueprint.needs("users:write", changes="user", named_by="userId")
-@blueprint.arguments(AddUser)
+@blueprint.arguments(AddUser, check=_check)
 @blueprint.answers(
     201,
     UserAnswer,
@@ -51,7 +56,7 @@ def get_user(user_id: str) -> User:
 
 @blueprint.patch("/users/<user_id>")
 @blueprint.needs("users:write", changes="user")
-@blueprint.arguments(EditUser, required=False)
+@blueprint.arguments(EditUser, check=_check, required=False)
 @blueprint.answers(
     200,
     UserAnswer,

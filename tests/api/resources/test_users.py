@@ -91,7 +91,7 @@ def test_all_that_is_wrong_is_named_at_once(api, stored):
     answer = api.post("/api/users?pretty=1", {"username": "", "emial": "a@b.org", "password": "x"})
 
     assert 400 == answer.status
-    assert {"pretty", "username", "email", "emial"} == set(answer.json["details"])
+    assert {"pretty", "username", "email", "emial", "password"} == set(answer.json["details"])
     assert ["Unknown field. Did you mean 'email'?"] == answer.json["details"]["emial"]
     assert stored() is None
 

@@ -1,0 +1,101 @@
+"""What is wrong in the order of an instance, beyond its form: all of it at once."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from service import images, variables
+from service.errors import InvalidInput
+from service.model.container_settings import DEFAULTS, choose_settings
+from service.model.documents import ContainerSettings, Image, Node, User
+from service.model.driver_traits import traits_of
+from service.model.orders import Order
+from service.model.ports import PortMapping, parse_primary
+from service.model.wrong_fields import WrongFields
+from service.store import Store
+
+
+class Checked(NamedTuple):
+    """What an order means."""
+
+    user: User
+    node: Node
+    image: Image
+    primary: PortMapping
+    variables: dict[str, str]
+    container: ContainerSettings
+
+
+def check_order(
+    store: Store, order: Order, *, allow_any_image: bool = False, may_edit_all: bool = True
+) -> Checked:
+    """Find what an order means. It may be WellFormed, with malformed fields left out.
+
+    Raises one InvalidInput for all that is wrong: NotFound for an unknown user, or else for the
+    node or the image, and so on; its details name each wrong field.
+    """
+    named: dict[str, Any] = {**order}  # as far as it is well formed
+    place = store.find_place(
+        user_id=named.get("user_id"), node_id=named.get("node_id"), image=named.get("image")
+    )
+    wrong = WrongFields()
+    node: Node | None = None
+    image: Image | None = None
+    with wrong.noting():
+        user = place.get_user(order["user_id"])
+    with wrong.noting():
+        node = place.get_node(order["node_id"])
+    with wrong.noting():
+        image = images.choose(
+            place.images, order["image"], order["image_name"], allow_any_image=allow_any_image
+        )
+    with wrong.noting():
+        primary = find_primary(order["primary"], order["ports"])
+    if image is not None:
+        with wrong.noting():
+            chosen = variables.check(
+                image["variables"], order["variables"], may_edit_all=may_edit_all
+            )
+    if image is not None and node is not None:
+        with wrong.noting():
+            check_image(node, image)
+        with wrong.noting():
+            check_declared(node, image, order["variables"])
+    if node is not None:
+        with wrong.noting():
+            container = choose_settings(DEFAULTS, order, node)
+    wrong.raise_any()
+    return Checked(user, node, image, primary, chosen, container)
+
+
+def find_primary(primary: str | int, ports: tuple[PortMapping, ...]) -> PortMapping:
+    """Find the mapping that is meant. Raises InvalidInput for none of the ports."""
+    try:
+        return parse_primary(primary, ports)
+    except ValueError as exc:
+        raise InvalidInput("The primary port is wrong.", primary=[str(exc)]) from exc
+
+
+def check_image(node: Node, image: Image) -> None:
+    """Raise InvalidInput for an image that cannot run on this node."""
+    driver = traits_of(node["driver"])
+    if image["scripts"].get("Install") and not driver.runs_install_scripts:
+        raise InvalidInput(
+            "This image has install scripts, which this node cannot run.",
+            image=[f"Nodes of the driver {node['driver']!r} run no install scripts."],
+        )
+    if driver.is_this_machine and not image["process"]:
+        raise InvalidInput(
+            "This image cannot run as a process.",
+            image=["Only images that an operator marked with `process` run on this node."],
+        )
+
+
+def check_declared(node: Node, image: Image, chosen: Mapping[str, object]) -> None:
+    """Raise InvalidInput for variables that would reach this very machine undeclared."""
+    undeclared = sorted(chosen.keys() - image["variables"].keys())
+    if traits_of(node["driver"]).is_this_machine and undeclared:
+        # A process runs on our own machine: LD_PRELOAD must not become a way into it.
+        raise InvalidInput(
+            "This image has no such variable.",
+            variables={name: ["The image does not declare it."] for name in undeclared},
+        )
