@@ -19,6 +19,7 @@ from service.model.driver_traits import OFFERED
 from service.model.lifecycle import INSTANCE_MOVES, OPERATION_MOVES, NodeStatus
 from service.serving import preflight
 from tests.installation import new_installation
+from tests.pages import find_blocks, find_outputs, mask
 from tests.support import SPEC
 from tests.test_imports import MAY_IMPORT
 
@@ -29,7 +30,7 @@ DEVELOPMENT = ROOT.joinpath("docs/development.md").read_text("utf-8")
 ERRORS = ROOT.joinpath("docs/errors.md").read_text("utf-8")
 NODES = ROOT.joinpath("docs/nodes.md").read_text("utf-8")
 STATES = ROOT.joinpath("docs/states.md").read_text("utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.joinpath("docs").rglob("*.md"))]
 
 BETWEEN = "--- the next block ---"
 TIMEOUT_S = 100.0
@@ -43,19 +44,6 @@ OF_THE_FRAMEWORK = {
 }
 OF_THE_SERVER = {(408, "request_timeout")}
 WHAT_IS_NOT_FOUND = {"user", "instance", "image", "node", "key", "operation"}
-
-
-def find_blocks(page: str, mark: str) -> list[str]:
-    """List the code blocks that a comment marks."""
-    return re.findall(rf"<!-- {mark} -->\s+```\w+\n(.*?)```", page, re.DOTALL)
-
-
-def find_outputs(page: str) -> list[str]:
-    """List the outputs that follow the blocks to run, "" for a block without one."""
-    after = re.findall(
-        r"<!-- run -->\s+```sh\n.*?```\n(?:\n```(?:json|text)\n(.*?)```)?", page, re.DOTALL
-    )
-    return [output.strip() for output in after]
 
 
 def read_table(page: str, heading: str) -> list[list[str]]:
@@ -219,21 +207,6 @@ def first_deploy(up):
     return shell.end(), outputs, page
 
 
-def mask(output: str) -> str:
-    """Take out of an output what is another in each run: ids, times, sizes, versions, ports."""
-    for pattern, word in (
-        (r"sq_[\w-]+", "KEY"),
-        (r"\bi[a-z2-7]{11}\b", "ID"),
-        (r"\b[0-9a-f]{16,20}\b", "HEX"),
-        (r"(Date|Server|Content-Length): .*", r"\1"),
-        (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-        (r"(?<=127\.0\.0\.1:)\d+", "PORT"),
-        (r'(?<="ports": )"\d+:\d+", "primary": \d+', "PORTS"),
-    ):
-        output = re.sub(pattern, word, output)
-    return "\n".join(line.rstrip() for line in output.strip().splitlines())
-
-
 @pytest.mark.spawns
 def test_up_prints_what_the_readme_shows(up):
     """
@@ -368,7 +341,7 @@ def test_the_map_has_the_import_table():
     assert {part: others - {part} for part, others in MAY_IMPORT.items()} == table
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     """
     Every relative link of a page leads to a file, and to a heading where it names one.

@@ -1,20 +1,13 @@
 """The page of the API, in a real browser with nothing but a new installation to load from."""
 
-import os
-import shutil
-
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browsing import authorize, execute, open_browser, wait_for
 from tests.installation import new_installation
 from tests.support import SPEC
 
 pytestmark = pytest.mark.spawns
-
-PATIENCE_S = 30
-
 
 LIFE_CYCLE = [
     ("createUser", 201),
@@ -40,55 +33,9 @@ READS = [
 
 @pytest.fixture
 def browser(tmp_path):
-    """A headless Chromium of its own, for which there are no hosts but this one."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        if os.environ.get("SKYQUAY_REQUIRE_DOCKER") == "1":
-            pytest.fail("chromium or chromedriver is missing")
-        pytest.skip("chromium or chromedriver is missing")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                     "--disable-background-networking", "--disable-component-update",
-                     "--disable-dev-shm-usage", "--disable-sync", "--window-size=1280,1600",
-                     f"--user-data-dir={tmp_path}/profile"):  # fmt: skip
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
-
-
-def wait_for(browser, selector):
-    """Wait until there is such an element."""
-    return WebDriverWait(browser, PATIENCE_S).until(
-        lambda page: page.find_elements(By.CSS_SELECTOR, selector)
-    )[0]
-
-
-def click(browser, selector):
-    """Click on an element as soon as it is there."""
-    browser.execute_script("arguments[0].click()", wait_for(browser, selector))
-
-
-def authorize(browser, key):
-    """Enter the key, as the page asks for it."""
-    click(browser, "button.authorize")
-    wait_for(browser, "input[aria-label='auth-api-key'], .auth-container input").send_keys(key)
-    click(browser, ".auth-btn-wrapper button.authorize, .auth-btn-wrapper button[type=submit]")
-    click(browser, ".auth-btn-wrapper button.btn-done")
-
-
-def execute(browser, operation_id):
-    """Try an operation out as it stands; return the status that the page shows."""
-    block = f".opblock[id$='-{operation_id}']"
-    click(browser, f"{block} button.opblock-summary-control")
-    click(browser, f"{block} button.try-out__btn")
-    click(browser, f"{block} button.execute")
-    shown = wait_for(browser, f"{block} .live-responses-table tr.response .response-col_status")
-    status = int(shown.text.split()[0])
-    click(browser, f"{block} button.opblock-summary-control")
-    return status
+    """A browser of its own."""
+    with open_browser(tmp_path) as browser:
+        yield browser
 
 
 def list_foreign(browser, url):
