@@ -1,7 +1,7 @@
 # What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick test-matrix test-compose test-clients fuzz bench lint format lock openapi docs clean
+.PHONY: help run test quick test-matrix test-compose test-clients fuzz bench lint format lock openapi docs screenshots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -115,6 +115,9 @@ openapi: $(INSTALLED) ## Write openapi/openapi.json anew.
 
 docs: $(INSTALLED) ## Write the pages of docs/ that are made from the code anew.
 	@$(PYTHON) docs/generate.py
+
+screenshots: $(DEV_INSTALLED) ## Take the pictures of docs/images/ anew; needs Chromium.
+	@$(PYTHON) -m tests.docs.screenshots
 
 clean: ## Remove what was installed and cached. The data in .skyquay stays.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

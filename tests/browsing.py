@@ -52,7 +52,7 @@ def authorize(browser, key):
     click(browser, ".auth-btn-wrapper button.btn-done")
 
 
-def execute(browser, operation_id):
+def execute(browser, operation_id, *, fold=True):
     """Try an operation out as it stands; return the status that the page shows."""
     block = f".opblock[id$='-{operation_id}']"
     click(browser, f"{block} button.opblock-summary-control")
@@ -60,5 +60,6 @@ def execute(browser, operation_id):
     click(browser, f"{block} button.execute")
     shown = wait_for(browser, f"{block} .live-responses-table tr.response .response-col_status")
     status = int(shown.text.split()[0])
-    click(browser, f"{block} button.opblock-summary-control")
+    if fold:
+        click(browser, f"{block} button.opblock-summary-control")
     return status

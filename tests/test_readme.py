@@ -349,7 +349,7 @@ def test_links_lead_somewhere(page):
     assert [] == find_broken_links(page)
 
 
-def test_the_guide_lists_the_paths():
+def test_the_page_on_the_api_lists_the_paths():
     """
     The table of paths is that of the OpenAPI document.
     """
@@ -358,7 +358,7 @@ def test_the_guide_lists_the_paths():
         (method.upper(), path) for path, methods in paths.items() for method in methods
     } - {("PARAMETERS", path) for path in paths}
 
-    table = {(method, quoted(path)[0]) for method, path, _ in read_table(API, "# The API, a guide")}
+    table = {(method, quoted(path)[0]) for method, path, _ in read_table(API, "# The API")}
 
     assert documented == table
 
