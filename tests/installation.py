@@ -54,9 +54,11 @@ def new_installation(data_dir: Path) -> Iterator[Installation]:
         printed = ""
         while not printed.endswith("'\n\n") and (line := shown.readline()):
             printed += line
-        yield Installation(printed)
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=40)
+        try:
+            yield Installation(printed)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=40)
     os.close(screen)
     # Instances outlive Skyquay; one is left only when a test failed.
     for left in psutil.process_iter(["cwd"]):

@@ -40,9 +40,9 @@ def main() -> None:
         take(browser, "api-page.png", "body")
         authorize(browser, installation.key)
         execute(browser, "createUser")
-        execute(browser, "deployInstance", fold=False)
+        execute(browser, "deployInstance", fold=False)  # needs the port of the example
         browser.execute_script(HIDE, installation.key)
-        take(browser, "api-page-executed.png", ".opblock[id$='-deployInstance'] .execute-wrapper")
+        take(browser, "api-page-executed.png", ".opblock[id$='-deployInstance'] .responses-wrapper")
 
 
 if __name__ == "__main__":
