@@ -6,9 +6,18 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from service import variables
-from service.errors import AlreadyDone, Conflict, ImageInUse, InvalidInput, NotFound
+from service.errors import (
+    AlreadyDone,
+    Conflict,
+    ImageInUse,
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+    ServiceError,
+)
 from service.model.documents import Image, Variable, new_image
 from service.model.origin import Claim
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.wrong_fields import WrongFields
 from service.store import Store
 from service.store.collection import Session
@@ -107,16 +116,18 @@ def change(
     reference: str,
     make: Callable[[Image], Mapping[str, Any]],
     *,
+    only_if: Precondition = ANY_STATE,
     now: datetime,
 ) -> Image:
     """Replace an image by what `make` makes of it: the fields of `new_image`.
 
-    Instances that were made of it stay as they are. Raises NotFound, Conflict for a name that is
-    taken, and InvalidInput like `create`; nothing is changed then.
+    Instances that were made of it stay as they are. Raises NotFound, PreconditionFailed, Conflict
+    for a name that is taken, and InvalidInput like `create`; nothing is changed then.
     """
 
     def write(session: Session) -> Image:
         old = store.images.get_by_reference(reference, session=session)
+        only_if.check(old)
         new = _keep_secrets(old, draft(old["_id"], make(old), now=now))
         new["created_at"] = old["created_at"]
         _check_process(old, new)
@@ -126,32 +137,41 @@ def change(
     return store.transaction(write)
 
 
-def delete(store: Store, reference: str, *, now: datetime) -> None:
-    """Forget an image. Raises NotFound, ImageInUse while instances use it, and Conflict.
+def delete(
+    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, now: datetime
+) -> None:
+    """Forget an image.
+
+    Raises NotFound, PreconditionFailed, ImageInUse while instances use it, and Conflict.
 
     A deploy only reads the image, so that many of one image do not wait for one another. So the
     deletion does more: its mark stops those that begin later, and it writes to every node, as each
     deploy that began before writes to one. They cannot pass each other. A crash in between leaves a
     mark, which is soon void.
     """
-    image_id = store.images.get_by_reference(reference)["_id"]
+    image = store.images.get_by_reference(reference)
+    only_if.check(image)  # before it is marked, so that a deploy does not fail for nothing
+    image_id = image["_id"]
     store.images.mark_deleting(image_id, now=now)
 
-    def write(session: Session) -> int:
-        image = store.images.find(image_id, session=session)
-        if image is not None and image.get("deleting_at") != now:
+    def write(session: Session) -> ServiceError | None:
+        current = store.images.find(image_id, session=session)
+        if current is None:
+            return None
+        if current.get("deleting_at") != now:
             raise Conflict("Somebody else deletes the image at this moment.")
         store.nodes.touch_all(session=session)
-        count = store.instances.count_of_image(image_id, session=session)
-        count += store.operations.count_to_image(image_id, session=session)
-        if count:
+        try:
+            only_if.check(current)
+            _check_unused(store, image_id, session=session)
+        except (PreconditionFailed, ImageInUse) as refusal:
             store.images.unmark(image_id, session=session)
-        else:
-            store.images.remove(image_id, session=session)
-        return count
+            return refusal
+        store.images.remove(image_id, session=session)
+        return None
 
-    if count := store.transaction(write):
-        raise ImageInUse(f"Instances use the image: {count}.", instances=count)
+    if refusal := store.transaction(write):
+        raise refusal
 
 
 def choose(
@@ -194,6 +214,13 @@ def list_secret(image: Image, names: Iterable[str]) -> list[str]:
     """Return which of these variables the image calls secret."""
     declared = image["variables"]
     return sorted(name for name in names if name in declared and declared[name].get("secret"))
+
+
+def _check_unused(store: Store, image_id: str, *, session: Session) -> None:
+    count = store.instances.count_of_image(image_id, session=session)
+    count += store.operations.count_to_image(image_id, session=session)
+    if count:
+        raise ImageInUse(f"Instances use the image: {count}.", instances=count)
 
 
 def _check_process(old: Image | None, new: Image) -> None:

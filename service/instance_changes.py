@@ -12,6 +12,7 @@ from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
 from service.model.origin import Origin
 from service.model.ports import PortMapping, PortPair
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.wrong_fields import WrongFields
 from service.order_checks import check_declared, check_image, find_primary
 from service.store import Store
@@ -25,6 +26,7 @@ def edit(
     *,
     allow_any_image: bool = False,
     may_edit_all: bool = True,
+    only_if: Precondition = ANY_STATE,
     origin: Origin,
 ) -> tuple[Instance, Operation | None]:
     """Change an instance; answer the operation that makes its container anew, where that is needed.
@@ -33,8 +35,8 @@ def edit(
     not edit all variables changes those of owners only. The ports and the size of before
     and after are both held until the operation has ended, which undoes itself when the new
     container does not start. After an error nothing is changed. Raises NotFound, also for an
-    instance that is being deleted, InvalidInput, InstanceNotReady while it is being installed,
-    PortTaken, Conflict for an external id that is taken, and CapacityExceeded.
+    instance that is being deleted, PreconditionFailed, InvalidInput, InstanceNotReady while it is
+    being installed, PortTaken, Conflict for an external id that is taken, and CapacityExceeded.
     """
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
@@ -48,7 +50,9 @@ def edit(
     )
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
-        current = store.instances.touch(instance["_id"], now=origin.now, session=session)
+        current = store.instances.touch(
+            instance["_id"], precondition=only_if, now=origin.now, session=session
+        )
         expected = replacements.expect(store, current, session=session)
         changes = _find_changes(
             expected,
@@ -78,18 +82,26 @@ def edit(
 
 
 def reinstall(
-    store: Store, reference: str, *, keep_volume: bool, origin: Origin
+    store: Store,
+    reference: str,
+    *,
+    keep_volume: bool,
+    only_if: Precondition = ANY_STATE,
+    origin: Origin,
 ) -> tuple[Instance, Operation]:
     """Have the image installed as at a deploy; answer the operation that does it.
 
-    Without `keep_volume` all files are lost before. Raises NotFound and InstanceNotReady as `edit`.
+    Without `keep_volume` all files are lost before. Raises NotFound, PreconditionFailed and
+    InstanceNotReady as `edit`.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
     instance = store.instances.get_by_reference(reference)
 
     def write(session: Session) -> tuple[Instance, Operation]:
-        current = store.instances.touch(instance["_id"], now=origin.now, session=session)
+        current = store.instances.touch(
+            instance["_id"], precondition=only_if, now=origin.now, session=session
+        )
         return current, replacements.take_on(
             store,
             current,

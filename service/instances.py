@@ -19,6 +19,7 @@ from service.model.labelling import label
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.replacements import held_by
 from service.order_checks import check_order
 from service.security.masking import mask
@@ -109,21 +110,23 @@ def deploy(
     return instance, operation
 
 
-def delete(store: Store, reference: str, *, origin: Origin) -> Operation:
+def delete(
+    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+) -> Operation:
     """Let the instance go, whatever its state; answer the operation that removes it.
 
     Afterwards it is DELETING until its container and volume are gone, and then unknown. Deleting
-    what is being deleted answers the same operation. Raises NotFound.
+    what is being deleted answers the same operation. Raises NotFound and PreconditionFailed.
     """
     instance = store.instances.get_by_reference(reference)
     operation = operations.draft(OperationKind.DELETE, instance, origin=origin)
 
     def write(session: Session) -> Operation:
+        only_if.check(store.instances.get(instance["_id"], session=session))
         moved = store.instances.move(
             instance["_id"], InstanceState.DELETING, now=origin.now, session=session
         )
         if not moved:
-            store.instances.get(instance["_id"], session=session)
             underway = store.operations.find_open(
                 instance["_id"], OperationKind.DELETE, session=session
             )
@@ -136,11 +139,13 @@ def delete(store: Store, reference: str, *, origin: Origin) -> Operation:
     return store.transaction(write)
 
 
-def delete_by_force(store: Store, reference: str, *, origin: Origin) -> Operation:
-    """Forget the instance at once, for a node that may never return. Raises NotFound.
+def delete_by_force(
+    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+) -> Operation:
+    """Forget the instance at once, for a node that may never return.
 
     Its ports and memory are free at once. The operation that is answered removes what is left on
-    the node, if that ever answers again.
+    the node, if that ever answers again. Raises NotFound and PreconditionFailed.
     """
     instance = store.instances.get_by_reference(reference)
     operation = operations.draft(OperationKind.REMOVE, instance, origin=origin)
@@ -149,7 +154,9 @@ def delete_by_force(store: Store, reference: str, *, origin: Origin) -> Operatio
     )
 
     def write(session: Session) -> Operation:
-        forget(store, store.instances.get(instance["_id"], session=session), session=session)
+        current = store.instances.get(instance["_id"], session=session)
+        only_if.check(current)
+        forget(store, current, session=session)
         store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)
         return operation
@@ -181,13 +188,14 @@ def change_power(
     reference: str,
     kind: OperationKind,
     *,
+    only_if: Precondition = ANY_STATE,
     origin: Origin,
 ) -> tuple[Instance, Operation]:
     """Have the instance started, stopped, restarted or killed; answer the operation that does it.
 
-    Raises NotFound, also for an instance that is being deleted, InstanceNotReady for one that is
-    not installed, InstanceSuspended when it may not run, and NodeOffline when its node is down. A
-    repeat is answered like that of `deploy`.
+    Raises NotFound, also for an instance that is being deleted, PreconditionFailed,
+    InstanceNotReady for one that is not installed, InstanceSuspended when it may not run, and
+    NodeOffline when its node is down. A repeat is answered like that of `deploy`.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -196,7 +204,9 @@ def change_power(
     operation = operations.draft(kind, instance, origin=origin)
 
     def write(session: Session) -> tuple[Instance, Operation]:
-        touched = store.instances.touch(instance["_id"], now=origin.now, session=session)
+        touched = store.instances.touch(
+            instance["_id"], precondition=only_if, now=origin.now, session=session
+        )
         if touched["state"] != InstanceState.READY:
             raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
         if touched["suspended"] and kind in (OperationKind.START, OperationKind.RESTART):

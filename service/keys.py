@@ -5,14 +5,14 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import cast
 
 from service import idempotency
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
 from service.model.access import SCOPES, Access, expand, parse_network
 from service.model.documents import Key, RetiringKey, new_key
-from service.model.orders import Grant, KeyChanges
+from service.model.orders import Grant
 from service.model.origin import Claim
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.wrong_fields import WrongFields
 from service.store import Store
 from service.store.collection import Session
@@ -261,31 +261,12 @@ def get_covered(store: Store, by: Key, key_id: str) -> Key:
     return key
 
 
-def edit(store: Store, by: Key, key_id: str, changes: KeyChanges, *, now: datetime) -> Key:
-    """Change a key's name, or when it expires, on behalf of another; no process knows it as it was.
-
-    Raises NotFound like `get_covered`, InvalidInput for one that would never work, and Forbidden
-    when it would then do more than the other one.
-    """
-    key = get_covered(store, by, key_id)
-    changed = cast("Key", {**key, **changes})
-    if "expires_at" in changes:
-        check_future(changes["expires_at"], now)
-        if not access_of(by).covers(access_of(changed)):
-            raise Forbidden(
-                "A key cannot make one that may do more than itself.",
-                expiresAt=["Your own key expires sooner."],
-            )
-    edited = store.keys.change(key["_id"], changes)
-    store.keys.outlast_caches()
-    return edited
-
-
 def rotate(
     store: Store,
     key: Key,
     *,
     overlap_s: float,
+    only_if: Precondition = ANY_STATE,
     now: datetime,
     claim: Claim | None = None,
     new_value: Callable[[], str] = make_key,
@@ -293,8 +274,8 @@ def rotate(
     """Give a key a new value; the one before works `overlap_s` seconds more.
 
     One that is older still is worthless. No process knows the key as it was any more. Raises
-    Conflict when somebody else rotates it now, and AlreadyDone for a repeat: nobody knows the new
-    value, and the old one is to work until then.
+    Conflict when somebody else rotates it now, PreconditionFailed, and AlreadyDone for a repeat:
+    nobody knows the new value, and the old one is to work until then.
     """
     idempotency.refuse_repeat(claim)
     value, old = new_value(), key["retiring"]
@@ -307,6 +288,7 @@ def rotate(
     }
 
     def write(session: Session) -> Key:
+        only_if.check(store.keys.get(key["_id"], session=session))
         rotated = store.keys.rotate(key, changes, session=session)
         if rotated is None:
             raise Conflict("The key was rotated or revoked meanwhile.")
@@ -318,9 +300,19 @@ def rotate(
     return rotated, value
 
 
-def revoke(store: Store, key_id: str) -> bool:
-    """Make a key worthless, in all processes. False when there was none of this id."""
-    removed = store.keys.remove(key_id)
+def revoke(store: Store, key_id: str, *, only_if: Precondition = ANY_STATE) -> bool:
+    """Make a key worthless, in all processes. False when there was none of this id.
+
+    Raises PreconditionFailed.
+    """
+
+    def write(session: Session) -> bool:
+        key = store.keys.find(key_id, session=session)
+        if key is not None:
+            only_if.check(key)
+        return store.keys.remove(key_id, session=session)
+
+    removed = store.transaction(write)
     if removed:
         store.keys.outlast_caches()
     return removed

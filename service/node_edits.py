@@ -14,6 +14,7 @@ from service.model.labelling import relabel
 from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeChanges
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
 from service.model.wrong_fields import WrongFields
 from service.nodes import check_name, resolve
@@ -34,17 +35,19 @@ def edit(
     changes: NodeChanges,
     *,
     policy: NodePolicy,
+    only_if: Precondition = ANY_STATE,
     now: datetime,
 ) -> Node:
     """Change what `changes` name of a node, all of it or, after an error, nothing.
 
     Where it is called anew it must answer first, and be the engine that it was; it is no address
     that the operator vouched for any more. Less capacity than was promised takes nothing back.
-    Raises NotFound, InvalidInput like `nodes.create`, NodeUnreachable when it does not answer,
-    DifferentEngine, NodeExists, and Conflict for an external id that is taken or for a node that
-    somebody else moves now.
+    Raises NotFound, PreconditionFailed, InvalidInput like `nodes.create`, NodeUnreachable when it
+    does not answer, DifferentEngine, NodeExists, and Conflict for an external id that is taken or
+    for a node that somebody else moves now.
     """
     node = store.nodes.get_by_reference(reference)
+    only_if.check(node)  # before it is asked where it would be called
     fields = {
         name: value for name, value in changes.items() if name not in ("external_id", "labels")
     }
@@ -56,6 +59,7 @@ def edit(
 
     def write(session: Session) -> Node:
         fresh = store.nodes.get(node["_id"], session=session)
+        only_if.check(fresh)
         if moves and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
             raise Conflict("Somebody else changed how the node is called. Please try again.")
         given, removed = relabel(fresh.get("labels", {}), changes)

@@ -18,6 +18,7 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
 from service.model.origin import Claim
+from service.model.precondition import ANY_STATE, Precondition
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
 from service.model.wrong_fields import WrongFields
 from service.security.vault import Vault
@@ -131,14 +132,17 @@ def set_tls(
     node_id: str,
     tls: dict[str, str],
     *,
+    only_if: Precondition = ANY_STATE,
     now: datetime,
 ) -> Node:
     """Call the node with these certificates from now on; answer it as its probe finds it.
 
-    Raises NotFound, InvalidInput for a node that has none or needs more, and NodeFailure when it
-    does not answer to them; nothing is changed then. One that never enrolled is not asked.
+    Raises NotFound, PreconditionFailed, InvalidInput for a node that has none or needs more, and
+    NodeFailure when it does not answer to them; nothing is changed then. One that never enrolled is
+    not asked.
     """
     node = store.nodes.get_by_reference(node_id, field="nodeId")
+    only_if.check(node)  # before it is asked
     driver = traits_of(node["driver"])
     if driver.tls is None or is_socket(node["address"]):
         raise InvalidInput(
@@ -151,25 +155,40 @@ def set_tls(
             f"A {node['driver']} node needs them all.",
             **{part: ["Missing data for required field."] for part in missing},
         )
-    sealed = vault.seal(json.dumps(tls))
-    if driver.enrols and node["secret"] is None:
-        return store.nodes.update(node["_id"], {"tls": sealed, "updated_at": now})
-    found = probing.ask(open_driver, {**node, "tls": sealed}, now=now)
-    if found["status"] != NodeStatus.ONLINE:
-        raise NodeUnreachable(node["_id"], f"It does not answer to them: {found['probe_error']}")
-    # What it was found to be is noted by the next probe, which is due now.
-    return store.nodes.update(node["_id"], {"tls": sealed, "updated_at": now, "probed_at": None})
+    written: dict[str, object] = {"tls": vault.seal(json.dumps(tls)), "updated_at": now}
+    if not driver.enrols or node["secret"] is not None:
+        found = probing.ask(open_driver, {**node, "tls": str(written["tls"])}, now=now)
+        if found["status"] != NodeStatus.ONLINE:
+            reason = f"It does not answer to them: {found['probe_error']}"
+            raise NodeUnreachable(node["_id"], reason)
+        # What it was found to be is recorded by the next probe, which is due now.
+        written["probed_at"] = None
+
+    def write(session: Session) -> Node:
+        only_if.check(store.nodes.get(node["_id"], session=session))
+        return store.nodes.change(node["_id"], written, session=session)
+
+    return store.transaction(write)
 
 
-def delete(store: Store, reference: str, *, force: bool = False, now: datetime) -> int:
+def delete(
+    store: Store,
+    reference: str,
+    *,
+    force: bool = False,
+    only_if: Precondition = ANY_STATE,
+    now: datetime,
+) -> int:
     """Forget a node; return how many instances were forgotten with it.
 
     Raises NodeNotEmpty while instances live on it, unless `force` forgets them as well: their
-    containers, where there still are any, run on. Raises NotFound for no node.
+    containers, where there still are any, run on. Raises NotFound for no node, and
+    PreconditionFailed.
     """
     node_id = store.nodes.get_by_reference(reference, field="nodeId")["_id"]
 
     def write(session: Session) -> int:
+        only_if.check(store.nodes.get(node_id, field="nodeId", session=session))
         forgotten = store.instances.remove_on(node_id, session=session) if force else 0
         store.operations.supersede_on(node_id, now=now, session=session)
         store.leftovers.remove_on(node_id, session=session)

@@ -14,6 +14,7 @@ from service.model.documents import User, new_user
 from service.model.labelling import label, relabel
 from service.model.orders import UserChanges, UserKey
 from service.model.origin import Claim
+from service.model.precondition import ANY_STATE, Precondition
 from service.store import Store
 from service.store.collection import Session
 
@@ -169,13 +170,14 @@ def edit(
     changes: UserChanges,
     *,
     min_password_length: int = MIN_PASSWORD_LENGTH,
+    only_if: Precondition = ANY_STATE,
     now: datetime,
 ) -> User:
     """Change what `changes` name of a user, all of it or, after an error, nothing.
 
-    Raises NotFound, and Conflict and InvalidInput like `create`.
+    Raises NotFound, PreconditionFailed, and Conflict and InvalidInput like `create`.
     """
-    store.users.get(user_id)  # before a hash is made, which takes its time
+    only_if.check(store.users.get(user_id))  # before a hash is made, which takes its time
     fields: dict[str, object] = {"updated_at": now}
     if "username" in changes:
         fields |= {"username": changes["username"], "username_key": changes["username"].casefold()}
@@ -189,6 +191,7 @@ def edit(
 
     def write(session: Session) -> User:
         user = store.users.get(user_id, session=session)
+        only_if.check(user)
         given, removed = relabel(user.get("labels", {}), changes)
         return store.users.change(user_id, {**fields, **given}, remove=removed, session=session)
 
@@ -204,13 +207,14 @@ def set_password(
     store.users.set_password_hash(user_id, _hash(password), now=now)
 
 
-def delete(store: Store, user_id: str) -> int:
+def delete(store: Store, user_id: str, *, only_if: Precondition = ANY_STATE) -> int:
     """Forget a user, and revoke the keys that are limited to the user; return their number.
 
-    Raises UserNotEmpty while the user owns instances, and NotFound for no user.
+    Raises UserNotEmpty while the user owns instances, NotFound for no user, and PreconditionFailed.
     """
 
     def write(session: Session) -> int:
+        only_if.check(store.users.get(user_id, field="userId", session=session))
         store.users.remove(user_id, session=session)
         owned = store.instances.list_owned(user_id, session=session)
         if owned:

@@ -45,12 +45,6 @@ _ETAG: dict[str, Any] = {
         "schema": {"type": "string"},
     }
 }
-_IF_MATCH: dict[str, Any] = {
-    "name": "If-Match",
-    "in": "header",
-    "description": "The `ETag` of the resource: change it only while it is still as it was then.",
-    "schema": {"type": "string"},
-}
 ALWAYS = (401, 403, *OPEN)
 WITH_BODY = (400, 413, 415)
 
@@ -299,8 +293,6 @@ class Blueprint(flask_smorest.Blueprint):
                 )(described)
             # Until the route is added, with its examples. No endpoint takes any parameter.
             vars(described)["errors"] = tuple(dict.fromkeys((400, *errors)))
-            if 412 in errors:
-                described = self.doc(parameters=[_IF_MATCH])(described)
             return described
 
         return decorate

@@ -86,6 +86,16 @@ HEADERS = {
 }
 
 
+IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The `ETag` of the resource: change it only while it is still as it was then. "
+    "Weak ones never match; `*` is any state.",
+    "schema": {"type": "string"},
+}
+"""Taken by each operation that may be answered 412."""
+
+
 def prepare(spec: APISpec, converter: Any) -> None:
     """Have the document name the enumerations, the codes of errors, and the headers."""
 
@@ -124,6 +134,7 @@ def complete(document: Json) -> Json:
             parameter.update(description=meaning, example=example)
         else:
             _leave_out_null(parameter["schema"])
+    document["components"].setdefault("parameters", {})["IfMatch"] = IF_MATCH
     for path in document["paths"].values():
         for operation in _list_operations(path):
             for status, answer in operation["responses"].items():
@@ -132,6 +143,9 @@ def complete(document: Json) -> Json:
                     for name, header in HEADERS.items()
                     if header.is_sent(status, operation)
                 )
+            if "412" in operation["responses"]:
+                reference = {"$ref": "#/components/parameters/IfMatch"}
+                operation.setdefault("parameters", []).append(reference)
     return document
 
 

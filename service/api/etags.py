@@ -49,14 +49,13 @@ def tag(answered: Response, document: Mapping[str, Any] | None) -> Response:
 def read_precondition() -> Precondition:
     """Read `If-Match`: in which states the caller wants the resource to be changed.
 
-    Without it, and with `*`, in any. What is no ETag of ours names no state that there is.
+    Without it, and with `*`, in any. What is no ETag of ours names no state that there is, nor does
+    a weak one (RFC 9110, 13.1.1).
     """
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return ANY_STATE
-    # A proxy that compresses answers makes their ETags weak.
-    tags = request.if_match.as_set(include_weak=True)
     # An empty one is None.
-    return Precondition(frozenset(tag.partition(".")[0] for tag in tags if tag))
+    return Precondition(frozenset(tag.partition(".")[0] for tag in request.if_match if tag))
 
 
 def is_known(etag: str | None) -> bool:

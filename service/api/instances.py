@@ -10,6 +10,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, is_owner, origin, store
 from service.api.context import app_context
+from service.api.etags import read_precondition
 from service.api.waiting import calling_a_node, wait_for
 from service.contract.base import WaitQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
@@ -214,6 +215,7 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
         InstanceAnswer,
         *WITH_BODY,
         *ALWAYS,
+        412,
         InstanceNotReady,
         InstanceSuspended,
         NodeOffline,
@@ -222,7 +224,10 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
     )
     def change_power(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
         _check_same(same_id, instance_id)
-        return _outcome(*instances.change_power(store(), instance_id, kind, origin=origin()), wait)
+        changed = instances.change_power(
+            store(), instance_id, kind, only_if=read_precondition(), origin=origin()
+        )
+        return _outcome(*changed, wait)
 
 
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500

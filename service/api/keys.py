@@ -11,6 +11,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, claim, own_key, store
 from service.api.context import app_context, now
+from service.api.etags import read_precondition
 from service.api.waiting import changing_keys
 from service.contract.keys import (
     CreateKey,
@@ -93,13 +94,21 @@ def create_key(order: KeyOrder) -> KeyWithValue:
     *WITH_BODY,
     *ALWAYS,
     409,
+    412,
     description="The key with its new value, which is shown only here.",
 )
 def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     """Give an API key a new value. The old one works beside it for a while, an hour by default."""
     key = keys.get_covered(store(), caller(), key_id)
     with changing_keys():
-        rotated, value = keys.rotate(store(), key, overlap_s=overlap_s, now=now(), claim=claim())
+        rotated, value = keys.rotate(
+            store(),
+            key,
+            overlap_s=overlap_s,
+            only_if=read_precondition(),
+            now=now(),
+            claim=claim(),
+        )
     record_change(rotated)
     return {**rotated, "value": value}
 
@@ -110,6 +119,7 @@ def rotate_key(overlap_s: float, key_id: str) -> KeyWithValue:
     200,
     RevokedKeyAnswer,
     400,
+    412,
     *ALWAYS,
     description="The key is revoked.",
 )
@@ -117,6 +127,6 @@ def revoke_key(key_id: str) -> str:
     """Revoke an API key. 400 for an unknown one, and for one that may do more than yours."""
     key = keys.get_covered(store(), caller(), key_id)
     with changing_keys():
-        keys.revoke(store(), key["_id"])
+        keys.revoke(store(), key["_id"], only_if=read_precondition())
     record_change(None)
     return key_id

@@ -8,6 +8,7 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import claim, is_owner, origin, store
 from service.api.context import app_context, now
+from service.api.etags import read_precondition
 from service.api.waiting import calling_a_node
 from service.contract.drift import ORPHAN_ID, DriftAnswer, ResolvedAnswer, ResolveDrift
 from service.contract.enrolment import ConfigureKeyAnswer, OneTimeKey
@@ -101,6 +102,7 @@ def make_configure_key(node_id: str) -> OneTimeKey:
     NodeAnswer,
     *WITH_BODY,
     *ALWAYS,
+    412,
     NodeFailure,
     description="The node, with the new certificates.",
 )
@@ -112,7 +114,15 @@ def set_node_tls(tls: dict[str, str], node_id: str) -> Node:
     """
     ctx = app_context()
     with calling_a_node() as open_driver:
-        node = nodes.set_tls(store(), open_driver, ctx.vault, node_id, tls, now=now())
+        node = nodes.set_tls(
+            store(),
+            open_driver,
+            ctx.vault,
+            node_id,
+            tls,
+            only_if=read_precondition(),
+            now=now(),
+        )
     record_change(node)
     return node
 

@@ -31,9 +31,11 @@ ANY_STATE = Precondition()
 
 
 def name_state(document: Mapping[str, Any]) -> str:
-    """Name the state that a document is in. It has another after each write.
+    """Name the state that a document is in. It has another after each change.
 
-    So has a document that was made anew with the id of one that was removed.
+    So has a document that was made anew with the id of one that was removed. What was only observed
+    of it, such as a probe, is no change: nobody who edits it would overwrite that.
     """
     created_ms = round(document["created_at"].timestamp() * 1000)
-    return f"{created_ms:x}-{document.get('revision', 0):x}"
+    changes = document.get("revision", 0) - document.get("observations", 0)
+    return f"{created_ms:x}-{changes:x}"

@@ -90,6 +90,7 @@ class Collection(Generic[Document]):
         self, collection: MongoCollection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
     ) -> None:
         self._collection = RevisedCollection(collection)
+        self._observing = self._collection.observing()
         self._only = only
         """What documents have that can be read here; None: all can be."""
 

@@ -73,14 +73,14 @@ class Images(Collection[Image]):
     @translated
     def mark_deleting(self, image_id: str, *, now: datetime) -> None:
         """Keep the image from being deployed, for `MARK_S` seconds. Raises NotFound."""
-        marked = self._collection.update_one({"_id": image_id}, {"$set": {"deleting_at": now}})
+        marked = self._observing.update_one({"_id": image_id}, {"$set": {"deleting_at": now}})
         if marked.matched_count == 0:
             raise NotFound(self.what, image_id)
 
     @translated
     def unmark(self, image_id: str, *, session: Session) -> None:
         """Let the image be deployed again."""
-        self._collection.update_one(
+        self._observing.update_one(
             {"_id": image_id}, {"$unset": {"deleting_at": ""}}, session=session
         )
 

@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from service.errors import Conflict, NotFound, PortTaken
 from service.model.documents import Instance, Observed
 from service.model.lifecycle import InstanceState, instance_states_before
+from service.model.precondition import ANY_STATE, Precondition
 from service.store import versions
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
@@ -180,7 +181,7 @@ class Instances(Collection[Instance]):
 
         False, with nothing changed, when the instance is not as `only_if` says, or is gone.
         """
-        noted = self._collection.update_one(
+        noted = self._observing.update_one(
             {**(only_if or {}), "_id": instance_id}, {"$set": dict(changes)}, session=session
         )
         return noted.matched_count == 1
@@ -199,13 +200,28 @@ class Instances(Collection[Instance]):
         return cast("Instance", {**before, **wish})
 
     @translated
-    def touch(self, instance_id: str, *, now: datetime, session: Session) -> Instance:
-        """Read an instance so that nobody changes it meanwhile. Raises like `set_suspended`."""
-        before = self._change(instance_id, {"updated_at": now}, session=session)
+    def touch(
+        self,
+        instance_id: str,
+        *,
+        precondition: Precondition = ANY_STATE,
+        now: datetime,
+        session: Session,
+    ) -> Instance:
+        """Read an instance so that nobody changes it meanwhile.
+
+        Raises like `set_suspended`, and PreconditionFailed.
+        """
+        before = self._change(instance_id, {"updated_at": now}, precondition, session=session)
         return {**before, "updated_at": now}
 
     def _change(
-        self, instance_id: str, changes: Mapping[str, object], *, session: Session
+        self,
+        instance_id: str,
+        changes: Mapping[str, object],
+        precondition: Precondition = ANY_STATE,
+        *,
+        session: Session,
     ) -> Instance:
         """Change the instance, and read it as it was before, but for its revision."""
         instance = self._collection.find_one_and_update(
@@ -215,6 +231,7 @@ class Instances(Collection[Instance]):
         )
         if instance is None:
             raise NotFound(self.what, instance_id)
+        precondition.check(instance)
         return cast("Instance", {**instance, "revision": instance.get("revision", 0) + 1})
 
     @translated

@@ -83,7 +83,7 @@ class Keys(Collection[Key]):
         The write keeps two of them from counting at once. Raises Unauthorized when all were
         revoked meanwhile.
         """
-        noted = self._collection.find_one_and_update(
+        noted = self._observing.find_one_and_update(
             {"$or": [{"_id": family}, {"family": family}]},
             {"$inc": {"delegations": 1}},
             sort=[("created_at", 1), ("_id", 1)],
@@ -104,7 +104,7 @@ class Keys(Collection[Key]):
     @translated
     def touch(self, key_id: str, *, now: datetime, unless_since: datetime) -> None:
         """Note that the key was used, unless that was noted lately."""
-        self._collection.update_one(
+        self._observing.update_one(
             {
                 "_id": key_id,
                 "$or": [{"last_used_at": None}, {"last_used_at": {"$lte": unless_since}}],
@@ -124,6 +124,6 @@ class Keys(Collection[Key]):
         return cast("Key | None", rotated)
 
     @translated
-    def remove(self, key_id: str) -> bool:
+    def remove(self, key_id: str, *, session: Session | None = None) -> bool:
         """Revoke the key. False when there was none."""
-        return self._collection.delete_one({"_id": key_id}).deleted_count == 1
+        return self._collection.delete_one({"_id": key_id}, session=session).deleted_count == 1

@@ -131,7 +131,7 @@ class Nodes(Collection[Node]):
         would need three times the attempts.
         """
         room = [has_room("memory_mib", memory_mib), has_room("cpu_milli", cpu_milli)]
-        changed = self._collection.update_one(
+        changed = self._observing.update_one(
             {"_id": node_id, **({} if even_if_full else {"$expr": {"$and": room}})},
             {"$inc": amounts(1, memory_mib, cpu_milli)},
             session=session,
@@ -145,12 +145,12 @@ class Nodes(Collection[Node]):
     @translated
     def touch_all(self, *, session: Session) -> None:
         """Have the deletion of an image conflict with every deploy, each of which has a node."""
-        self._collection.update_many({}, {"$inc": {"image_deletions": 1}}, session=session)
+        self._observing.update_many({}, {"$inc": {"image_deletions": 1}}, session=session)
 
     @translated
     def release(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
         """Take back what `reserve` promised."""
-        self._collection.update_one(
+        self._observing.update_one(
             {"_id": node_id}, {"$inc": amounts(-1, memory_mib, cpu_milli)}, session=session
         )
 
@@ -162,7 +162,7 @@ class Nodes(Collection[Node]):
         """
         more = {"memory_mib": memory_mib, "cpu_milli": cpu_milli}
         room = [has_room(what, amount) for what, amount in more.items() if amount > 0]
-        changed = self._collection.update_one(
+        changed = self._observing.update_one(
             {"_id": node_id, **({"$expr": {"$and": room}} if room else {})},
             {"$inc": {f"allocated.{what}": amount for what, amount in more.items()}},
             session=session,
@@ -202,14 +202,14 @@ class Nodes(Collection[Node]):
         """Count an operation that got no answer; have the node probed at once if it is Online."""
         probed_at = {"$cond": [{"$eq": ["$status", NodeStatus.ONLINE]}, None, "$probed_at"]}
         count = {"$add": [{"$ifNull": ["$unanswered", 0]}, 1]}
-        self._collection.update_one(
+        self._observing.update_one(
             {"_id": node_id}, [{"$set": {"unanswered": count, "probed_at": probed_at}}]
         )
 
     @translated
     def reset_unanswered(self, node_id: str) -> bool:
         """Note that an operation came to an end. True when the node was on trial until now."""
-        before = self._collection.find_one_and_update(
+        before = self._observing.find_one_and_update(
             {"_id": node_id, "unanswered": {"$gt": 0}}, {"$set": {"unanswered": 0}}
         )
         return before is not None and is_on_trial(before)
@@ -223,13 +223,13 @@ class Nodes(Collection[Node]):
         Whoever has it extends it by asking again.
         """
         return DEPLOYING.take(
-            self._collection, {"_id": node_id}, operation_id, hold_s, instance_id=instance_id
+            self._observing, {"_id": node_id}, operation_id, hold_s, instance_id=instance_id
         )
 
     @translated
     def unlock_deploy(self, node_id: str, *, operation_id: str) -> None:
         """Let the next deployment begin."""
-        DEPLOYING.release(self._collection, {"_id": node_id}, operation_id)
+        DEPLOYING.release(self._observing, {"_id": node_id}, operation_id)
 
     @translated
     def list_deploying(self) -> list[Node]:
@@ -256,7 +256,7 @@ class Nodes(Collection[Node]):
         """
         # Of an index. Who is to be probed at once has no time, and nothing sorts before all times.
         due = {"$lte": ["$probed_at", {"$subtract": ["$$NOW", int(interval_s * 1000)]}]}
-        claimed = self._collection.find_one_and_update(
+        claimed = self._observing.find_one_and_update(
             {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, PROBING.is_free]}},
             [{"$set": {"probed_at": "$$NOW", **PROBING.grant(token, lease_s)}}],
             sort=[("probed_at", 1)],
@@ -267,7 +267,7 @@ class Nodes(Collection[Node]):
     @translated
     def renew_probes(self, node_ids: list[str], token: str, *, lease_s: float) -> None:
         """Keep others from probing the nodes that are still being probed under this token."""
-        self._collection.update_many(
+        self._observing.update_many(
             {"_id": {"$in": node_ids}, **PROBING.held_by(token)},
             [{"$set": PROBING.grant(token, lease_s)}],
         )
@@ -276,7 +276,7 @@ class Nodes(Collection[Node]):
     def end_probe(self, node_id: str, token: str, *, seen_at: datetime | None) -> None:
         """Let the node be probed when it is due again; note when it answered, if it did."""
         seen = {} if seen_at is None else {"last_seen_at": seen_at}
-        PROBING.release(self._collection, {"_id": node_id}, token, **seen)
+        PROBING.release(self._observing, {"_id": node_id}, token, **seen)
 
     @translated
     def oldest_probe_age_s(self) -> float:
@@ -305,7 +305,7 @@ class Nodes(Collection[Node]):
         `changes` do not say so.
         """
         try:
-            node = self._collection.find_one_and_update(
+            node = self._observing.find_one_and_update(
                 {**(only_if or {}), "_id": node_id},
                 {"$set": dict(changes)},
                 return_document=ReturnDocument.AFTER,
@@ -319,7 +319,7 @@ class Nodes(Collection[Node]):
         self, node_id: str, secret: Mapping[str, str], *, only_if: Mapping[str, str]
     ) -> bool:
         """Write an encrypted field anew. False when it is not as `only_if` says any more."""
-        replaced = self._collection.update_one({**only_if, "_id": node_id}, {"$set": dict(secret)})
+        replaced = self._observing.update_one({**only_if, "_id": node_id}, {"$set": dict(secret)})
         return replaced.matched_count == 1
 
     @translated

@@ -3,6 +3,9 @@
 A document has another revision after each write, whoever made it. That is what ETags and the cache
 of encoded documents are made of, so nothing may write past this; tests/store/test_revisions.py
 checks it. A new document has 1; one from before there were revisions has none, and counts as 0.
+
+Some writes only record what was observed or promised, such as a probe, and change nothing that
+clients can change. They raise `observations` too: `If-Match` passes over them (model/precondition).
 """
 
 from collections.abc import Mapping
@@ -24,14 +27,13 @@ _RAW = CodecOptions(document_class=RawBSONDocument)
 _BATCH = b"\x04firstBatch\0"
 """How the batch begins in BSON. Nothing but its length is before it in an answer's cursor."""
 
-_RAISED = {"$add": [{"$ifNull": ["$revision", 0]}, 1]}
-
 
 class RevisedCollection:
     """A collection of pymongo's, with what the store needs of it."""
 
-    def __init__(self, collection: MongoCollection[Json]) -> None:
+    def __init__(self, collection: MongoCollection[Json], *, observes: bool = False) -> None:
         self._collection = collection
+        self._observes = observes
         self.name = collection.name
         # Reading and deleting change no document that anybody can read afterwards.
         self.aggregate = collection.aggregate
@@ -46,7 +48,13 @@ class RevisedCollection:
 
     def with_options(self, *, write_concern: WriteConcern) -> "RevisedCollection":
         """Make the same with another write concern."""
-        return RevisedCollection(self._collection.with_options(write_concern=write_concern))
+        return RevisedCollection(
+            self._collection.with_options(write_concern=write_concern), observes=self._observes
+        )
+
+    def observing(self) -> "RevisedCollection":
+        """Make the same for writes that change nothing that clients can change."""
+        return RevisedCollection(self._collection, observes=True)
 
     def find_raw(self, *query: Any, **options: Any) -> Cursor[RawBSONDocument]:
         """Find documents like `find`, and leave them as BSON."""
@@ -70,26 +78,31 @@ class RevisedCollection:
         self, query: Mapping[str, Any], changes: Changes, **options: Any
     ) -> UpdateResult:
         """Change one document."""
-        return self._collection.update_one(query, raise_revision(changes), **options)
+        return self._collection.update_one(query, self._raise_revision(changes), **options)
 
     def update_many(
         self, query: Mapping[str, Any], changes: Changes, **options: Any
     ) -> UpdateResult:
         """Change all documents that the query finds."""
-        return self._collection.update_many(query, raise_revision(changes), **options)
+        return self._collection.update_many(query, self._raise_revision(changes), **options)
 
     def find_one_and_update(
         self, query: Mapping[str, Any], changes: Changes, *args: Any, **options: Any
     ) -> Json | None:
         """Change one document, and read it."""
         found: Json | None = self._collection.find_one_and_update(
-            query, raise_revision(changes), *args, **options
+            query, self._raise_revision(changes), *args, **options
         )
         return found
 
+    def _raise_revision(self, changes: Changes) -> Changes:
+        return raise_revision(changes, observes=self._observes)
 
-def raise_revision(changes: Changes) -> Changes:
+
+def raise_revision(changes: Changes, *, observes: bool = False) -> Changes:
     """Return the same changes, with a revision that is higher by one."""
+    counts = ("revision", "observations") if observes else ("revision",)
     if isinstance(changes, list):
-        return [*changes, {"$set": {"revision": _RAISED}}]
-    return {**changes, "$inc": {**changes.get("$inc", {}), "revision": 1}}
+        raised = {name: {"$add": [{"$ifNull": [f"${name}", 0]}, 1]} for name in counts}
+        return [*changes, {"$set": raised}]
+    return {**changes, "$inc": {**changes.get("$inc", {}), **dict.fromkeys(counts, 1)}}

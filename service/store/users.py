@@ -51,9 +51,13 @@ class Users(Collection[User]):
     def set_password_hash(
         self, user_id: str, password_hash: str, *, only_if: str | None = None, now: datetime
     ) -> None:
-        """Replace the password's hash, unless it is another than `only_if` by now."""
+        """Replace the password's hash, unless it is another than `only_if` by now.
+
+        With that the password stays: its hash is made anew.
+        """
         was = {} if only_if is None else {"password_hash": only_if}
-        self._collection.update_one(
+        collection = self._collection if only_if is None else self._observing
+        collection.update_one(
             {"_id": user_id, **was}, {"$set": {"password_hash": password_hash, "updated_at": now}}
         )
 
@@ -63,7 +67,7 @@ class Users(Collection[User]):
 
         The write is what keeps a deploy and the user's deletion from passing each other.
         """
-        noted = self._collection.update_one(
+        noted = self._observing.update_one(
             {"_id": user_id}, {"$set": {"deployed_at": now}}, session=session
         )
         if noted.matched_count == 0:
@@ -76,7 +80,7 @@ class Users(Collection[User]):
         The write keeps it and the user's deletion from passing each other. It changes the document
         each time: a write that changes nothing would be none.
         """
-        noted = self._collection.update_one(
+        noted = self._observing.update_one(
             {"_id": user_id}, {"$inc": {"keys_made": 1}}, session=session
         )
         if noted.matched_count == 0:

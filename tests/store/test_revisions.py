@@ -9,6 +9,7 @@ import pytest
 from service import enrolment, instances, keys
 from service.model.documents import new_user
 from service.model.lifecycle import InstanceState, OperationStatus, Power
+from service.model.precondition import name_state
 from service.model.replacements import new_replacement
 from service.store.revised import raise_revision
 from tests.support import AT_NOON, FAR, NOON, a_key, a_node, a_user, an_image, an_order
@@ -208,6 +209,31 @@ def test_a_write_raises_the_revision(stored, database, name):
     assert (True, changed) == (changed != [], raised)
 
 
+OBSERVING = {
+    "users.record_deploy", "users.count_key", "images.mark_deleting", "images.unmark",
+    "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
+    "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
+    "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "nodes.end_probe",
+    "nodes.update", "nodes.replace_secret", "instances.update",
+}  # fmt: skip
+"""What changes nothing that a client can change, so that nobody's edit is refused for it."""
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_only_a_change_has_another_state(stored, database, name):
+    """`If-Match` passes over what is only observed; whatever is not named above is a change."""
+    if name in BEFORE:
+        BEFORE[name](stored)
+    before = read_all(database)
+
+    WRITES[name](stored)
+
+    after = read_all(database)
+    written = [each for each in before if before[each] != after[each]]
+    changed = [each for each in written if name_state(before[each]) != name_state(after[each])]
+    assert ([] if name in OBSERVING else written) == changed
+
+
 def test_a_document_without_a_revision_gets_one(stored, database):
     """Those of earlier versions have none, which counts as 0."""
     for name in ("instances", "nodes"):
@@ -223,6 +249,13 @@ def test_a_document_without_a_revision_gets_one(stored, database):
 def test_other_counts_are_raised_too():
     """What a write counts itself is still counted."""
     assert {"$inc": {"made": 2, "revision": 1}} == raise_revision({"$inc": {"made": 2}})
+
+
+def test_an_observation_is_counted_besides():
+    """In whichever form it is written."""
+    raised = raise_revision([{"$set": {"a": 1}}], observes=True)
+
+    assert ["revision", "observations"] == [*raised[-1]["$set"]]
 
 
 def list_methods(name):
@@ -264,7 +297,8 @@ def test_nothing_writes_past_the_place():
         if isinstance(each, ast.Call)
         and isinstance(each.func, ast.Attribute)
         and each.func.attr in PYMONGO_WRITES
-        and ast.unparse(each.func.value) not in ("self._collection", "collection")
+        and ast.unparse(each.func.value)
+        not in ("self._collection", "self._observing", "collection")
     ]
 
     # The installation's id is written once, by a migration, and is part of no answer.
@@ -275,5 +309,6 @@ def test_nothing_writes_past_the_place():
 def test_collections_hold_what_raises(store):
     """What those modules call their collection is what raises revisions."""
     held = [getattr(store, name)._collection for name in (*ANSWERED, "claims")]
+    held += [getattr(store, name)._observing for name in ANSWERED]
 
     assert {"RevisedCollection"} == {type(each).__name__ for each in held}

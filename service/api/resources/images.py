@@ -8,6 +8,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import claim, store
 from service.api.context import now
+from service.api.etags import read_precondition
 from service.api.images import blueprint
 from service.contract.answers import Json
 from service.contract.base import NoContent
@@ -71,7 +72,7 @@ def _check(fields: dict[str, Any], **_: str) -> None:
 @blueprint.put("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
 @blueprint.arguments(ReplaceImage, check=_check)
-@blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
+@blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, 412, description="The image.")
 def replace_image(fields: dict[str, Any], image_id: str) -> Image:
     """Replace an image, by its id or its name. Its instances stay as they are.
 
@@ -81,28 +82,28 @@ def replace_image(fields: dict[str, Any], image_id: str) -> Image:
     def make(image: Image) -> dict[str, Any]:
         return take_replacement(image, fields)
 
-    return _changed(images.change(store(), image_id, make, now=now()))
+    return _changed(images.change(store(), image_id, make, only_if=read_precondition(), now=now()))
 
 
 @blueprint.patch("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
 @blueprint.arguments(EditImage, required=False)
-@blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, description="The image.")
+@blueprint.answers(200, ImageAnswer, *WITH_BODY, *ALWAYS, 404, 409, 412, description="The image.")
 def edit_image(patch: Json, image_id: str) -> Image:
     """Change parts of an image by a merge patch (RFC 7396). Its instances stay as they are."""
 
     def make(image: Image) -> dict[str, Any]:
         return apply_patch(image, patch)
 
-    return _changed(images.change(store(), image_id, make, now=now()))
+    return _changed(images.change(store(), image_id, make, only_if=read_precondition(), now=now()))
 
 
 @blueprint.delete("/images/<image_id>")
 @blueprint.needs("images:write", changes="image")
-@blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The image is gone.")
+@blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, 412, description="The image is gone.")
 def delete_image(image_id: str) -> None:
     """Delete an image. 409 with the code `image_in_use` while instances use it."""
-    images.delete(store(), image_id, now=now())
+    images.delete(store(), image_id, only_if=read_precondition(), now=now())
     record_change(None)
 
 

@@ -6,6 +6,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
 from service.api.call import is_owner, origin, store
 from service.api.context import app_context
+from service.api.etags import read_precondition
 from service.api.instances import blueprint, record_latest
 from service.api.resources.instances import add_node
 from service.api.waiting import wait_for
@@ -40,6 +41,7 @@ def _check(edit: Edit, instance_id: str) -> None:
     *ALWAYS,
     404,
     409,
+    412,
     accepted=InstanceAnswer,
     example={"Name": "my second", "Memory": 256, "operationId": OPERATION_ID},
     description="The instance, changed.",
@@ -60,6 +62,7 @@ def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceO
             edit,
             allow_any_image=app_context().config.allow_any_image,
             may_edit_all=not is_owner(),
+            only_if=read_precondition(),
             origin=origin(),
         ),
         wait,
@@ -77,6 +80,7 @@ def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceO
     *ALWAYS,
     404,
     409,
+    412,
     accepted=InstanceAnswer,
     example={"operationId": OPERATION_ID},
     description="The instance, reinstalled.",
@@ -90,7 +94,11 @@ def reinstall_instance(
     """
     return _outcome(
         *instance_changes.reinstall(
-            store(), instance_id, keep_volume=order["keep_volume"], origin=origin()
+            store(),
+            instance_id,
+            keep_volume=order["keep_volume"],
+            only_if=read_precondition(),
+            origin=origin(),
         ),
         wait,
     )

@@ -6,6 +6,7 @@ from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, origin, store
 from service.api.context import app_context
+from service.api.etags import read_precondition
 from service.api.instances import blueprint, check_order, record_latest
 from service.api.waiting import wait_for, wait_for_state
 from service.contract.base import NoContent, StateQuery, WaitQuery
@@ -73,6 +74,7 @@ def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
     400,
     *ALWAYS,
     404,
+    412,
     accepted=OperationAnswer,
     description="It is gone, with its container, volume and ports.",
 )
@@ -83,7 +85,7 @@ def remove_instance(removal: Removal, instance_id: str) -> Accepted | None:
     instance at once, for a node that may never return; what is left there goes when it answers.
     """
     delete = instances.delete_by_force if removal["force"] else instances.delete
-    operation = delete(store(), instance_id, origin=origin())
+    operation = delete(store(), instance_id, only_if=read_precondition(), origin=origin())
     if operation["kind"] == OperationKind.DELETE:
         operation = wait_for(operation, removal["wait"])
     record_change(store().instances.find(operation["instance_id"]))

@@ -5,6 +5,7 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, store
 from service.api.context import app_context, now
+from service.api.etags import read_precondition
 from service.api.nodes import add, blueprint, check_order
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
@@ -60,6 +61,7 @@ def _check(changes: NodeChanges, node_id: str) -> None:
     *ALWAYS,
     404,
     409,
+    412,
     description="The node, as it is now.",
 )
 def edit_node(changes: NodeChanges, node_id: str) -> Node:
@@ -72,7 +74,13 @@ def edit_node(changes: NodeChanges, node_id: str) -> Node:
     ctx = app_context()
     with calling_a_node() as open_driver:
         node = node_edits.edit(
-            store(), open_driver, node_id, changes, policy=ctx.node_policy, now=now()
+            store(),
+            open_driver,
+            node_id,
+            changes,
+            policy=ctx.node_policy,
+            only_if=read_precondition(),
+            now=now(),
         )
     record_change(node)
     return node
@@ -81,13 +89,15 @@ def edit_node(changes: NodeChanges, node_id: str) -> Node:
 @blueprint.delete("/<node_id>")
 @blueprint.needs("nodes:write", changes="node")
 @blueprint.arguments(ForceQuery, location="query")
-@blueprint.answers(NO_CONTENT, NoContent, 400, *ALWAYS, 404, 409, description="The node is gone.")
+@blueprint.answers(
+    NO_CONTENT, NoContent, 400, *ALWAYS, 404, 409, 412, description="The node is gone."
+)
 def remove_node(force: bool, node_id: str) -> None:
     """Delete a node. 409 with their number while instances live on it.
 
     With `force` they are forgotten too, for a node that never returns; containers that still run on
     it are left alone.
     """
-    forgotten = nodes.delete(store(), node_id, force=force, now=now())
+    forgotten = nodes.delete(store(), node_id, force=force, only_if=read_precondition(), now=now())
     record_change(None)
     add_facts(instancesForgotten=forgotten)

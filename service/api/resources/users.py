@@ -5,6 +5,7 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import claim, store
 from service.api.context import now
+from service.api.etags import read_precondition
 from service.api.users import blueprint
 from service.contract.base import NoContent
 from service.contract.users import AddUser, EditUser, UserAnswer
@@ -64,6 +65,7 @@ def get_user(user_id: str) -> User:
     *ALWAYS,
     404,
     409,
+    412,
     description="The user, as it is now.",
 )
 def edit_user(changes: UserChanges, user_id: str) -> User:
@@ -72,7 +74,7 @@ def edit_user(changes: UserChanges, user_id: str) -> User:
     What is absent stays as it is (RFC 7396). 409 when the name, the address or the `externalId` is
     taken.
     """
-    user = users.edit(store(), user_id, changes, now=now())
+    user = users.edit(store(), user_id, changes, only_if=read_precondition(), now=now())
     record_change(user)
     if "password" in changes:
         add_facts(passwordChanged=True)
@@ -81,12 +83,12 @@ def edit_user(changes: UserChanges, user_id: str) -> User:
 
 @blueprint.delete("/users/<user_id>")
 @blueprint.needs("users:write", changes="user")
-@blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, description="The user is gone.")
+@blueprint.answers(NO_CONTENT, NoContent, *ALWAYS, 404, 409, 412, description="The user is gone.")
 def remove_user(user_id: str) -> None:
     """Delete a user, and revoke the keys that are limited to the user.
 
     409 with their number while the user owns instances.
     """
-    revoked = users.delete(store(), user_id)
+    revoked = users.delete(store(), user_id, only_if=read_precondition())
     record_change(None)
     add_facts(keysRevoked=revoked)

@@ -36,6 +36,7 @@ class Image(TypedDict):
     features: list[str]
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     deleting_at: NotRequired[datetime]  # since when it is being deleted, which takes seconds
     created_at: datetime
     updated_at: datetime

@@ -89,6 +89,7 @@ class Instance(TypedDict):
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     external_id: NotRequired[str]  # the dashboard's id of it; unique
     labels: NotRequired[dict[str, str]]
     created_at: datetime

@@ -32,6 +32,7 @@ class Key(TypedDict):
     delegations: NotRequired[int]  # how many keys of its family were made while it was the oldest
     spent: NotRequired[list[str]]  # digests of the values before the last rotations, newest last
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     created_at: datetime
 
 

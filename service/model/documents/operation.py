@@ -57,6 +57,7 @@ class Operation(TypedDict):
     request_id: str | None
     container_id: NotRequired[str | None]  # which is to be removed, when no instance knows it
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     created_at: datetime
     updated_at: datetime
     changes: NotRequired[Settings]  # which the container that replaces another one has

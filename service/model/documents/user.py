@@ -23,6 +23,7 @@ class User(TypedDict):
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
     keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
+    observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     created_at: datetime
     updated_at: datetime
 

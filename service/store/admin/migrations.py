@@ -145,6 +145,7 @@ MIGRATIONS = [
             added={"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
         ),
     ),
+    Migration(16, "Tell writes that only record observations from changes.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
