@@ -20,6 +20,10 @@ LONGEST_LIST = 10_000
 """How many documents a list may have that has an ETag."""
 
 
+GZIP = "-gzip"
+"""How the strong ETag of an answer ends that is compressed: it is of other bytes."""
+
+
 def make(schema: type[Answer[Any]], states: Iterable[bytes]) -> str:
     """Make the ETag of an answer that is made of these states of documents.
 
@@ -60,11 +64,14 @@ def read_precondition() -> Precondition:
 
 def is_known(etag: str | None) -> bool:
     """Return whether the client has the answer with this ETag."""
-    return etag is not None and request.if_none_match.contains_weak(etag)
+    known = request.if_none_match
+    return etag is not None and any(map(known.contains_weak, (etag, f"{etag}{GZIP}")))
 
 
 def answer_known(etag: str, *, weak: bool) -> Response:
-    """Say that what the client has is how things are."""
+    """Say that what the client has is how things are, compressed or not."""
+    if request.if_none_match.contains_weak(f"{etag}{GZIP}"):
+        etag = f"{etag}{GZIP}"
     answer = Response(status=304)
     del answer.headers["Content-Type"]
     answer.set_etag(etag, weak=weak)

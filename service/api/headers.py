@@ -44,7 +44,7 @@ def protect(call: Call, answer: Response) -> Response:
         if "ETag" in answer.headers:
             # Its client may keep it, to ask with the key whether it is still so.
             answer.headers["Cache-Control"] = "private, no-cache"
-            answer.vary.update(("x-api-key", "Authorization", "Act-As"))
+            answer.vary.update(("x-api-key", "Authorization", "Act-As", "Accept-Encoding"))
         else:
             answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -8,7 +8,7 @@ import structlog
 from flask import Flask, Response, g
 from flask.globals import request_ctx
 
-from service.api import audit_trail, compatibility, headers, idempotency, telemetry
+from service.api import audit_trail, compatibility, compression, headers, idempotency, telemetry
 from service.api.auth import authenticate
 from service.api.call import Call, current_call
 from service.api.context import BRIEFLY_S, Context, app_context
@@ -45,6 +45,7 @@ def register(app: Flask, config: Config) -> None:
         idempotency.finish,
         compatibility.adapt,
         headers.protect,
+        compression.compress,
         _add_request_id,
         throttle.report,
         telemetry.record,

@@ -254,4 +254,4 @@ def test_every_change_of_one_resource_takes_if_match(api):
         or "412" not in operation["responses"]
     ]
 
-    assert (10, []) == (len(changes), without)
+    assert (11, []) == (len(changes), without)
