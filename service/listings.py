@@ -7,11 +7,15 @@ from service.store import Store
 
 
 def find_references(store: Store, listing: Listing) -> Listing:
-    """Find what a listing of instances names: an image by its id, its name or what it runs.
+    """Find what a listing of instances or operations names.
 
-    What names no image of the catalogue is taken for a container image outside it.
+    A node by its id, or else all by their name; an image by its id, its name or what it runs. What
+    names no image of the catalogue is taken for a container image outside it.
     """
     conditions = dict(listing.conditions)
+    if (node := conditions.get("node")) is not None:
+        ids = store.nodes.list_called(node.value)
+        conditions["node"] = Condition("node_id", Test.ONE_OF, ids or [node.value])
     if (image := conditions.get("image")) is not None:
         ids = [found["_id"] for found in store.images.list_matching(image.value)]
         conditions["image"] = (

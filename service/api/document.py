@@ -56,13 +56,18 @@ def _is_limited(_: str, operation: Json) -> bool:
 
 def _is_page(status: str, operation: Json) -> bool:
     names = {parameter["name"] for parameter in operation.get("parameters", [])}
+    return status == "200" and {"limit", "cursor"} <= names
+
+
+def _is_list(status: str, operation: Json) -> bool:
+    names = {parameter["name"] for parameter in operation.get("parameters", [])}
     return status == "200" and {"limit", "cursor", "sort"} <= names
 
 
 HEADERS = {
     "Link": Header("string", 'The path of the next page, with `rel="next"` (RFC 8288).', _is_page),
     "X-Total-Count": Header(
-        "integer", "How long the whole list is, where that costs nothing.", _is_page
+        "integer", "How long the whole list is, where that costs nothing.", _is_list
     ),
     "X-Request-Id": Header(
         "string",

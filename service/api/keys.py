@@ -45,7 +45,7 @@ def list_keys(listing: Listing) -> list[Key] | Response:
     """List the API keys that have no more rights than yours, yours included."""
     if listing.is_whole:
         return keys.list_covered(store(), caller())
-    return lists.answer_shown(KeyAnswer, store().keys, listing, keys.covered_by(caller()))
+    return lists.answer_page(KeyAnswer, store().keys, listing, keys.covered_by(caller()))
 
 
 @blueprint.post("")

@@ -102,13 +102,13 @@ def answer_instances(
     return _answer(_InstanceList(schema, collection, app_context().fragments, nodes, for_owner))
 
 
-def answer_shown(
+def answer_page(
     schema: type[Answer[Any]],
     collection: pages.Paged[Document],
     listing: Listing,
-    may_show: Callable[[Document], bool],
+    may_show: Callable[[Document], bool] | None = None,
 ) -> Response:
-    """Answer the list of those documents that may be shown: the store cannot tell which."""
+    """Answer what is asked for of documents that `may_show`, where the store cannot tell which."""
     return _answer_part(pages.read(schema, collection, listing, may_show=may_show))
 
 

@@ -1,6 +1,9 @@
 """Operation endpoints: what is done on nodes, and how far it is."""
 
-from service import operations
+from flask import Response
+
+from service import listings, operations
+from service.api import lists
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.call import claim, origin, store
@@ -9,10 +12,11 @@ from service.api.etags import read_precondition
 from service.api.waiting import wait_for
 from service.contract.base import WaitQuery
 from service.contract.fields import WHEN
-from service.contract.operations import OperationAnswer, OperationsQuery
+from service.contract.list_queries import OperationsQuery
+from service.contract.operations import OperationAnswer
 from service.errors import WrongStatus
 from service.model.documents import Operation
-from service.model.orders import OperationSearch
+from service.model.listing import Listing
 
 blueprint = Blueprint(
     "operations",
@@ -34,9 +38,11 @@ blueprint = Blueprint(
     etag=True,
     description="The operations, newest first.",
 )
-def list_operations(search: OperationSearch) -> list[Operation]:
-    """List operations, newest first. Those that ended are kept for some weeks."""
-    return store().operations.list_newest(**search)
+def list_operations(listing: Listing) -> Response:
+    """List operations, the 100 newest first. Those that ended are kept for some weeks."""
+    return lists.answer_page(
+        OperationAnswer, store().operations, listings.find_references(store(), listing)
+    )
 
 
 @blueprint.get("/<operation_id>")

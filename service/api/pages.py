@@ -77,17 +77,22 @@ def _open(listing: Listing) -> Listing:
 
 
 def _link_next(listing: Listing, last: Mapping[str, Any]) -> str:
-    """Name the next page (RFC 8288), by a path, as proxies may give this server another name."""
     secret = app_context().store.settings.read_cursor_secret()
     place = tuple(last[field] for field in listing.sort.fields)
-    query = {**request.args.to_dict(), "cursor": cursors.seal(secret, _name_list(), place)}
-    return f'<{request.path}?{urlencode(query)}>; rel="next"'
+    return link_next(cursors.seal(secret, _name_list(), place))
+
+
+def link_next(cursor: str) -> str:
+    """Name the next page (RFC 8288), by a path, as proxies may give this server another name."""
+    asked = [(n, v) for n, v in request.args.items(multi=True) if n != "cursor"]
+    return f'<{request.path}?{urlencode([*asked, ("cursor", cursor)])}>; rel="next"'
 
 
 def _name_list() -> str:
     """Name what a cursor is a place of: the path, the filters, the sort, and who is acted for."""
     acts_for = current_call().acts_for
-    asked = sorted((n, v) for n, v in request.args.items() if n not in _NOT_OF_THE_LIST)
+    every = request.args.items(multi=True)
+    asked = sorted((n, v) for n, v in every if n not in _NOT_OF_THE_LIST)
     return f"{request.path}?{urlencode(asked)}{'' if acts_for is None else f'#{acts_for}'}"
 
 

@@ -2,14 +2,24 @@
 
 import marshmallow as ma
 
+from service.contract import fields
 from service.contract.images import ImageAnswer
 from service.contract.instances import InstanceAnswer
 from service.contract.keys import KeyAnswer
-from service.contract.lists import ListQuery, filter_by, one_of, since, sort_by
+from service.contract.lists import (
+    LONGEST_PAGE,
+    LabelledQuery,
+    ListQuery,
+    filter_by,
+    one_of,
+    since,
+    sort_by,
+)
 from service.contract.nodes import NodeAnswer
+from service.contract.operations import OperationAnswer
 from service.contract.users import UserAnswer
 from service.model.driver_traits import OFFERED
-from service.model.lifecycle import InstanceState, NodeStatus, Power
+from service.model.lifecycle import InstanceState, NodeStatus, OperationStatus, Power
 from service.model.listing import Test
 
 _BY_CHANGE = ("updated_at", "_id")
@@ -17,7 +27,7 @@ _CREATED = since("created_at", "Made at this time or later.")
 _UPDATED = since("updated_at", "Changed at this time or later.")
 
 
-class UsersQuery(ListQuery):
+class UsersQuery(LabelledQuery):
     """Which users."""
 
     answer = UserAnswer
@@ -37,14 +47,14 @@ class UsersQuery(ListQuery):
     updatedSince = _UPDATED
 
 
-class InstancesQuery(ListQuery):
+class InstancesQuery(LabelledQuery):
     """Which instances."""
 
     answer = InstanceAnswer
     sort = sort_by(updatedAt=_BY_CHANGE, name=("name", "_id"))
 
     user = filter_by(of="user_id", description="Of the user with this id.")
-    node = filter_by(of="node_id", description="On the node with this id.")
+    node = filter_by(of="node_id", description="On this node: its id or its name.")
     image = filter_by(of="image_id", description="Of this image: its id or its name.")
     name = filter_by(of="name", test=Test.STARTS_WITH, description="Whose name begins with this.")
     state = one_of(InstanceState, of="state", description="With this `InternalState`.")
@@ -67,7 +77,7 @@ class ImagesQuery(ListQuery):
     updatedSince = _UPDATED
 
 
-class NodesQuery(ListQuery):
+class NodesQuery(LabelledQuery):
     """Which nodes."""
 
     answer = NodeAnswer
@@ -90,3 +100,25 @@ class KeysQuery(ListQuery):
 
     user = filter_by(of="user_id", description="Limited to the user with this id.")
     createdSince = _CREATED
+
+
+class OperationsQuery(ListQuery):
+    """Which operations: the newest, unless another order is asked for."""
+
+    answer = OperationAnswer
+    sort = sort_by(otherwise="-createdAt")
+    limit = fields.count(
+        longest=LONGEST_PAGE,
+        load_default=100,
+        metadata={"description": "How many at most. `Link` has the next page."},
+    )
+
+    instanceId = filter_by(
+        of="instance_id",
+        validate=ma.validate.Length(min=1, max=128),
+        description="Of this instance.",
+    )
+    node = filter_by(
+        of="node_id", data_key="nodeId", description="On this node: its id or its name."
+    )
+    status = one_of(OperationStatus, of="status", description="With this status.")

@@ -1,5 +1,6 @@
 """What every list may be asked for in the query, and the filters of each kind of list."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import marshmallow as ma
 from service.contract import fields
 from service.contract.answers import Answer
 from service.contract.base import Request
+from service.model import labelling
 from service.model.listing import BY_AGE, Condition, Listing, Sort, Test
 from service.model.suggestions import suggest
 
@@ -55,7 +57,7 @@ def since(of: str, description: str) -> ma.fields.Field[Any]:
     )
 
 
-def sort_by(**others: tuple[str, ...]) -> ma.fields.Field[Any]:
+def sort_by(*, otherwise: str = "createdAt", **others: tuple[str, ...]) -> ma.fields.Field[Any]:
     """Make the parameter of a list's order: by its age, or by these names for documents' fields.
 
     The fields of an order are unique together.
@@ -64,7 +66,7 @@ def sort_by(**others: tuple[str, ...]) -> ma.fields.Field[Any]:
     for name, of in {"createdAt": BY_AGE.fields, **others}.items():
         sorts[name], sorts[f"-{name}"] = Sort(of), Sort(of, descending=True)
     return ma.fields.String(
-        load_default="createdAt",
+        load_default=otherwise,
         validate=ma.validate.OneOf(list(sorts), error="Must be one of: {choices}."),
         metadata={"description": "The order; descending after a `-`.", "sorts": sorts},
     )
@@ -94,7 +96,11 @@ class ListQuery(Request[Listing]):
         data_key="fields",
         load_default=None,
         validate=ma.validate.Length(min=1),
-        metadata={"description": "Only these fields of each, separated by commas."},
+        metadata={
+            "description": "Only these fields of each, separated by commas. All others are left "
+            "out then, also those that the schema calls required: for programs that read the JSON "
+            "themselves, as generated clients expect all."
+        },
     )
 
     @ma.validates("shown")
@@ -119,6 +125,9 @@ class ListQuery(Request[Listing]):
         sort, shown = loaded.pop("sort"), loaded.pop("shown")
         limit, cursor = loaded.pop("limit"), loaded.pop("cursor")
         conditions = {}
+        for label in loaded.pop("label", None) or ():
+            name, _, value = label.partition(":")
+            conditions[f"label {label}"] = Condition(f"labels.{name}", Test.EQUALS, value)
         for name, value in loaded.items():
             if value is not None:
                 declared = self.fields[name].metadata
@@ -131,6 +140,31 @@ class ListQuery(Request[Listing]):
             cursor=cursor,
             shown=None if shown is None else tuple(dict.fromkeys(_split(shown))),
         )
+
+
+class LabelledQuery(ListQuery):
+    """The same of what dashboards label."""
+
+    externalId = filter_by(
+        of="external_id",
+        validate=ma.validate.Length(min=1, max=128),
+        description="With this id of a dashboard's.",
+    )
+    label = ma.fields.List(
+        ma.fields.String(
+            validate=ma.validate.Regexp(
+                re.compile(
+                    rf"{labelling.NAME.pattern}:.{{0,{labelling.LONGEST}}}\Z", re.ASCII | re.DOTALL
+                ),
+                error="Must be a label's name and its value, like `plan:gold`.",
+            )
+        ),
+        load_default=None,
+        validate=ma.validate.Length(max=labelling.MOST, error="Must be at most {max} labels."),
+        metadata={
+            "description": "With this label, as `name:value`. Of several all must hold.",
+        },
+    )
 
 
 def _split(names: str) -> list[str]:

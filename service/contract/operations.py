@@ -2,45 +2,13 @@
 
 from datetime import datetime
 from operator import methodcaller
-from typing import Any
-
-import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
-from service.contract.base import Request
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OPEN, OperationKind, OperationStatus
-from service.model.orders import OperationSearch
 
 _SILENT = "The Docker Engine does not answer."
-
-
-class OperationsQuery(Request[OperationSearch]):
-    """Which operations. Those of all when nothing is said."""
-
-    instance_id = fields.text(
-        data_key="instanceId", required=False, longest=128, description="Of this instance."
-    )
-    node_id = fields.text(
-        data_key="nodeId", required=False, longest=64, description="On this node."
-    )
-    status = ma.fields.String(
-        validate=ma.validate.OneOf([status.value for status in OperationStatus]),
-        metadata={"description": "With this status."},
-    )
-    limit = fields.count(
-        longest=1000,
-        load_default=100,
-        metadata={"description": "How many at most, the newest first."},
-    )
-
-    @ma.post_load
-    def collect(self, loaded: dict[str, Any], **kwargs: Any) -> OperationSearch:
-        """Take together what is given of the fields that must have a value."""
-        limit = loaded.pop("limit")
-        wanted = {name: value for name, value in loaded.items() if value is not None}
-        return OperationSearch(wanted=wanted, limit=limit)
 
 
 class StepAnswer(Answer[Step]):

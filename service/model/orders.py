@@ -206,13 +206,6 @@ class KeyChanges(TypedDict, total=False):
     expires_at: datetime | None
 
 
-class OperationSearch(TypedDict):
-    """Which operations are listed: those with all the values of `wanted`."""
-
-    wanted: dict[str, str]
-    limit: int
-
-
 class AuditSearch(TypedDict):
     """Which entries of the audit log are listed: those with all the values of `wanted`."""
 

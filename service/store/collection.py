@@ -31,6 +31,9 @@ EXTERNAL_ID_INDEX: dict[str, Any] = {
 }
 """No two documents of a kind have the same id of a dashboard's. Most have none."""
 
+LABELS_INDEX: dict[str, Any] = {"keys": [("labels.$**", 1)]}
+"""Of each label by its name. What has none takes no room."""
+
 UNHURRIED_S = 86400.0
 """How long upkeep may take; the bound that a client has of its own is for requests."""
 

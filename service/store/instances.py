@@ -14,6 +14,7 @@ from service.model.precondition import ANY_STATE, Precondition
 from service.store import versions
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
     Collection,
     Indexes,
     Session,
@@ -42,6 +43,7 @@ INDEXES: Indexes = [
     {"keys": [("node_id", 1), ("state", 1), ("power", 1), ("suspended", 1), ("_id", 1)]},
     {"keys": [("container_id", 1)]},
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
 ]
 
 

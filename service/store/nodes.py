@@ -15,6 +15,7 @@ from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.capacity import amounts, exceeded, has_room
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
     Collection,
     Indexes,
     Session,
@@ -46,6 +47,7 @@ INDEXES: Indexes = [
     {"keys": [("unanswered", 1)], "sparse": True},
     {"keys": [("deploying.until", 1)], "sparse": True},
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
 ]
 
 PROBING = LeaseField("probing")
@@ -80,6 +82,12 @@ class Nodes(Collection[Node]):
         """
         found = self._read_all(called(reference))
         return choose(found, reference, field=field) if found else None
+
+    @translated
+    def list_called(self, reference: str) -> list[str]:
+        """List the id of the node of this id, or else those of all of this name."""
+        ids = [node["_id"] for node in self._read_all(called(reference))]
+        return [reference] if reference in ids else ids
 
     def get_by_reference(self, reference: str, *, field: str = "id") -> Node:
         """Read a node like `find_by_reference`. Raises NotFound, which names `field`, too."""

@@ -8,6 +8,7 @@ from service.errors import Conflict, NotFound
 from service.model.documents import User
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
     Collection,
     Indexes,
     Session,
@@ -22,6 +23,7 @@ INDEXES: Indexes = [
     {"keys": [("email_key", 1)], "unique": True},
     {"keys": [("username_key", 1)], "unique": True},
     EXTERNAL_ID_INDEX,
+    LABELS_INDEX,
 ]
 
 _FIELD_OF_KEY = {

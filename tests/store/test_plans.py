@@ -16,6 +16,7 @@ from service.contract.list_queries import (
     InstancesQuery,
     KeysQuery,
     NodesQuery,
+    OperationsQuery,
     UsersQuery,
 )
 from service.model.documents import new_instance
@@ -232,7 +233,7 @@ def test_what_a_limited_key_looks_up_examines_one_document(watched, limit):
 
 
 QUERIES = {"users": UsersQuery, "instances": InstancesQuery, "images": ImagesQuery,
-           "nodes": NodesQuery, "keys": KeysQuery}  # fmt: skip
+           "nodes": NodesQuery, "keys": KeysQuery, "operations": OperationsQuery}  # fmt: skip
 ORDERS = [
     (name, sort)
     for name, query in QUERIES.items()
@@ -272,6 +273,32 @@ def test_a_filter_of_instances_has_an_index(watched, given):
     if "name" in given:
         listing = replace(listing, sort=InstancesQuery().load({"sort": "name"}).sort)
     list(store.instances.page(listing, limit=10))
+
+    [sent] = watching.sent
+    assert set() == set(explain(database, sent)) & {"COLLSCAN", "SORT"}
+
+
+@pytest.mark.parametrize("name", ["users", "instances", "nodes"])
+@pytest.mark.parametrize("given", [{"externalId": "a"}, {"label": ["plan:gold"]}])
+def test_what_a_dashboard_keeps_has_an_index(watched, name, given):
+    """Few documents are read; those with one label may be sorted."""
+    store, _, watching, database = watched
+    database[name].update_one({}, {"$set": {"labels": {"plan": "gold"}, "external_id": "a"}})
+    listing = QUERIES[name]().load(given)
+    list(getattr(store, name).page(listing, limit=10))
+
+    [sent] = watching.sent
+    bare = {part: sent[part] for part in ("find", "filter", "sort", "limit")}
+    explained = database.command("explain", bare, verbosity="executionStats")
+    assert 1 == explained["executionStats"]["totalDocsExamined"]
+
+
+@pytest.mark.parametrize("given", [{"instanceId": "x1"}, {"nodeId": "n1"}, {"status": "succeeded"}])
+def test_a_filter_of_operations_has_an_index(watched, given):
+    """Newest first, as they are listed."""
+    store, _, watching, database = watched
+    listing = OperationsQuery().load(given)
+    list(store.operations.page(listing, limit=10))
 
     [sent] = watching.sent
     assert set() == set(explain(database, sent)) & {"COLLSCAN", "SORT"}
