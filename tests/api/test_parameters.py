@@ -46,7 +46,7 @@ def test_the_known_ones_are_listed_and_the_closest_is_asked_about(api):
     assert {
         "instanceid": [
             "Unknown parameter. Did you mean 'instanceId'? "
-            "This takes instanceId, nodeId, status, limit."
+            "This takes limit, cursor, sort, fields, instanceId, nodeId, status."
         ],
         "limit": ["Must be a number between 1 and 1000."],
     } == answer.json["details"]
