@@ -171,6 +171,23 @@ def test_an_early_death_is_told(runner, root, spec):
     )
 
 
+@pytest.mark.parametrize("auto_start", [True, False])
+def test_a_program_that_ended_by_itself_is_started_again_where_that_is_wanted(
+    runner, root, spec, auto_start
+):
+    """With `autoStart` false it stays as it ended, until somebody starts it."""
+    status = run(runner, replace(spec, cmd="exit 3", auto_start=auto_start))
+    before = read_record(root, spec)["process"]
+
+    runner.recover()
+
+    assert Power.STOPPED == status.power
+    assert auto_start == (before != read_record(root, spec)["process"])
+    if not auto_start:
+        runner.power(spec.instance_id, PowerAction.START)
+        assert before != read_record(root, spec)["process"]
+
+
 def test_signals_that_we_ignore_are_not_ignored_inside(runner, root, spec):
     """A program started while Skyquay ignores signals can still be asked to end."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
