@@ -29,7 +29,7 @@ SHAPES = {
     13: "80f43e39",
     14: "bc9df147",
     15: "8fae3a4b",
-    16: "9f945790",
+    16: "5d33dc44",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -55,7 +55,7 @@ def test_a_probe_writes_when_the_node_was_seen(probe, store, node):
     after = probe()
 
     assert FAR == after["last_seen_at"]
-    touched = {"probed_at": None, "revision": None}
+    touched = {"probed_at": None, "revision": None, "observations": None}
     assert {**before, **touched} == {**after, **touched}
 
 
