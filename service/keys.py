@@ -198,25 +198,26 @@ def authenticate(store: Store, key: str, *, now: datetime, address: str | None =
 
     Raises Unauthorized, and Forbidden for one that may not be used from `address`.
     """
-    document = store.keys.find_known(digest(key)) if key else None
+    hashed = digest(key)
+    document = store.keys.find_known(hashed) if key else None
     if document is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
-    check(document, key, address=address, now=now)
+    check(document, hashed, address=address, now=now)
     used = document["last_used_at"]
     if used is None or now - used >= TOUCH_EVERY:
         store.keys.touch(document["_id"], now=now, unless_since=now - TOUCH_EVERY)
         document["last_used_at"] = now  # where it is known for a while, so that this is done once
-    if digest(key) != document["digest"]:
+    if hashed != document["digest"]:
         return {**document, "scopes": sorted(expand(document["scopes"]) - {"keys:write"})}
     return document
 
 
-def check(document: Key, key: str, *, now: datetime, address: str | None = None) -> None:
-    """Check what is in a key's document. Raises like `authenticate`."""
+def check(document: Key, hashed: str, *, now: datetime, address: str | None = None) -> None:
+    """Check what is in the document of the key with this digest. Raises like `authenticate`."""
     if document["expires_at"] is not None and document["expires_at"] <= now:
         raise Unauthorized("This API key has expired.")
     old = document["retiring"]
-    if digest(key) != document["digest"] and (old is None or old["until"] <= now):
+    if hashed != document["digest"] and (old is None or old["until"] <= now):
         raise Unauthorized("This API key was rotated, and its old value has expired.")
     if address is None or document["networks"] is None:
         return

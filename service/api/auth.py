@@ -30,7 +30,8 @@ def authenticate(call: Call) -> None:
         return
     value = _find_value(call.request)
     ctx.rejections.check(_repeated(call, value), now=at)
-    if not keys.is_random(value):  # nobody guesses one that is, so its holder need not wait
+    is_random = keys.is_random(value)
+    if not is_random:  # nobody guesses one that is, so its holder need not wait
         ctx.lockout.check(call.network, value, now=at)
     try:
         call.key = _find_key(call, value, at)
@@ -38,7 +39,8 @@ def authenticate(call: Call) -> None:
         ctx.lockout.forget(STALE_AUTH, value)
         ctx.lockout.fail(call.network, now=at)
         raise
-    ctx.lockout.remember(call.network, value)
+    if not is_random:
+        ctx.lockout.remember(call.network, value)
     call.rights = call.key
     if (user_id := call.request.headers.get(ACT_AS)) is not None:
         call.rights, call.user = acting.narrow(ctx.store, call.key, user_id)
@@ -83,7 +85,9 @@ def _find_key(call: Call, value: str, at: datetime) -> Key:
         known = None if call.policy.needs_database else ctx.lockout.recall(STALE_AUTH, value)
         if known is None:
             raise
-        keys.check(known, value, address=address, now=now())  # it has waited for the database
+        keys.check(
+            known, keys.digest(value), address=address, now=now()
+        )  # it has waited for the database
         return known
 
 

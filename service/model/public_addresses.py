@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -31,8 +32,13 @@ def find_host(node: Mapping[str, Any]) -> str | None:
     """
     if node.get("public_address"):
         return str(node["public_address"])
+    return _find_public(node["address"])
+
+
+@lru_cache(maxsize=1024)  # each answer of an instance asks for it
+def _find_public(address: str) -> str | None:
     try:
-        host = parse_host(node["address"])
+        host = parse_host(address)
     except ValueError:
         return None
     if _is_ip(host):
