@@ -79,7 +79,8 @@ class Server:
 
     def _on_retire(self, *_: object) -> None:
         if self._loop is None:
-            self._leave.set()  # it is not served yet, so nobody waits for this
+            self._stop.set()  # it is not served yet, so nobody has a connection
+            self._leave.set()
         else:
             self._loop.call_soon_threadsafe(self._leave.set)
 
@@ -104,9 +105,10 @@ class Server:
         await self._leave.wait()
         self._stopping.set()
         self._bridge.is_leaving = True
-        self._http.stop_accepting()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), LINGER_S)
+        if not self._stop.is_set():
+            self._http.stop_accepting()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), LINGER_S)
         self._http.stop()  # type: ignore[no-untyped-call]
         with suppress(TimeoutError):
             await asyncio.wait_for(serving, DRAIN_TIMEOUT_S)
@@ -166,7 +168,8 @@ class Http(Granian):
         """Leave new connections to others, and keep those that are open.
 
         granian can only do both at once. So its number for the listening socket becomes that of a
-        socket that gets no connections.
+        socket that gets no connections. Not to be done as it begins: if its thread has not taken
+        the socket yet, it never hears that it is to stop.
         """
         with socket.socket() as deaf:
             os.dup2(deaf.fileno(), self._listener_fd)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from service.app import create_app
 from service.config import Config
 from service.serving import bridge, connection_limit, server
 from service.serving.bridge import DISCARDED, Bridge
-from service.serving.server import HEADERS_LIMIT_BYTES, Http
+from service.serving.server import HEADERS_LIMIT_BYTES, Http, Server
 from tests.support import a_key, eventually
 
 CONFIG = Config(threads=1)
@@ -360,6 +361,25 @@ def test_a_look_that_fails_does_not_end_the_bound(monkeypatch):
 
     with pytest.raises(TimeoutError):  # and not what the look raised
         asyncio.run(asyncio.wait_for(connection_limit.enforce(1, ()), 0.05))
+
+
+def test_a_stop_at_the_beginning_is_heard(monkeypatch, app):
+    """
+    A process that is told to stop as it begins to serve leaves no thread of granian's behind.
+    """
+    before, begins = set(os.listdir("/proc/self/task")), Bridge.__rsgi_init__
+
+    def begin_and_stop(bridge, loop):
+        begins(bridge, loop)
+        serving._on_stop()
+
+    monkeypatch.setattr(Bridge, "__rsgi_init__", begin_and_stop)
+    for _ in range(10):  # where the stop was missed, it was so once in six times
+        serving = Server(app, CONFIG, socket.create_server(("127.0.0.1", 0)))
+        asyncio.run(serving._serve())
+
+    known = before | {str(thread.native_id) for thread in threading.enumerate()}
+    assert eventually(lambda: known.issuperset(os.listdir("/proc/self/task")))
 
 
 def test_headers_are_bounded(port):
