@@ -6,23 +6,17 @@ else the machine does strikes each alike. What counts is the ratio to FastAPI in
 median, and the spread. Servers that are not asked stand still.
 """
 
-import json
 import os
-import platform
 import random
-import re
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -30,6 +24,8 @@ import psutil
 import pymongo
 import requests
 
+from bench.load import CLIENTS, Load, Work, read_load, run_wrk
+from bench.report import FIRST, OURS, Rates, describe_machine, print_growth, print_table
 from bench.seed import KEY, fill
 from service.serving import embedded_mongod
 
@@ -38,25 +34,8 @@ PEERS = ROOT / "bench" / "peers"
 INSTALLED = ROOT / ".bench"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 PROCESSES = 2
-CLIENTS = 16
+Database = pymongo.database.Database[dict[str, object]]
 CHANGES_A_SECOND = 50
-FIRST = "FastAPI"
-"""What the others are compared with."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One kind of request; `body` is what wrk sends, with an id of `ids` in place of `%s`."""
-
-    name: str
-    path: str
-    body: str | None = None
-    ids: list[str] = field(default_factory=list)
-    changes: list[str] = field(default_factory=list)
-    """Ids of instances of which 1 % changes 50 times a second meanwhile: for each of the clients at
-    least as many since it asked last."""
-    knows: bool = False
-    """Whether the clients say what they know, to those who give an ETag."""
 
 
 def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -65,6 +44,8 @@ def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, s
     uvicorn = [
         *(python, "-m", "uvicorn", "--workers", str(PROCESSES), "--port", str(port)),
         *("--no-access-log", "--log-level", "warning"),
+        # It would end processes that stood still while others were asked.
+        *("--timeout-worker-healthcheck", "3600"),
     ]
     granian = [
         *(python, "-m", "granian", "--interface", "wsgi", "--no-ws", "--port", str(port)),
@@ -83,7 +64,7 @@ def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, s
             },
         ),
         "bare Flask": ([*granian, "flask_peer:app"], {}),
-        "Skyquay": (
+        OURS: (
             skyquay,
             {
                 "SKYQUAY_LISTEN": f"127.0.0.1:{port}",
@@ -134,23 +115,12 @@ class Server:
                 time.sleep(0.1)
         raise click.ClickException(f"{self.name} does not start.")
 
-    def load(self, work: Work, script: Path, seconds: int) -> float:
-        """Have wrk send what the work is; return the answers a second."""
-        script.write_text(write_script(work, self._find_etag(work)), "utf-8")
-        printed = subprocess.run(
-            [
-                *("wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s"),
-                *("-s", str(script), f"{self.url}{work.path}"),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        if "Non-2xx" in printed or "Socket errors" in printed:
-            raise click.ClickException(f"{self.name}, {work.name}: {printed}")
-        found = re.search(r"Requests/sec: +([\d.]+)", printed)
-        assert found is not None
-        return float(found[1])
+    def load(self, work: Work, script: Path, seconds: int, mongod: Database) -> Load:
+        """Have wrk send what the work is; return what it counted."""
+        examined = count_examined(mongod)
+        printed = run_wrk(self.url, work, script, seconds, etag=self._find_etag(work))
+        examined = count_examined(mongod) - examined
+        return read_load(printed, examined)
 
     def _find_etag(self, work: Work) -> str | None:
         if not work.knows:
@@ -163,10 +133,24 @@ class Server:
         tree = [self._tree, *self._tree.children(recursive=True)]
         return max(each.memory_info().rss for each in tree) / 2**20
 
-    def stand_still(self, still: bool) -> None:
-        """Stop all of its processes, or let them go on."""
+    def stand_still(self) -> None:
+        """Stop all of its processes."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         for each in (self._tree, *self._tree.children(recursive=True)):
-            each.send_signal(signal.SIGSTOP if still else signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # it was replaced
+                each.send_signal(number)
+
+
+def count_examined(mongod: Database) -> int:
+    """Return how many documents mongod has examined so far for whatever query."""
+    examined: int = mongod.command("serverStatus")["metrics"]["queryExecutor"]["scannedObjects"]
+    return examined
 
 
 @contextmanager
@@ -193,30 +177,12 @@ def changing(uri: str, database: str, ids: list[str]) -> Iterator[None]:
         changer.join()
 
 
-def write_script(work: Work, etag: str | None) -> str:
-    """Write the work for wrk, in its Lua."""
-    lines = [f'wrk.headers["x-api-key"] = "{KEY}"']
-    if etag is not None:
-        lines.append(f"wrk.headers['If-None-Match'] = '{etag}'")
-    if work.body is not None:
-        ids = ",".join(f'"{each}"' for each in work.ids)
-        lines += [
-            'wrk.method = "POST"',
-            'wrk.headers["content-type"] = "application/json"',
-            f"local ids = {{{ids}}}",
-            "function request()",
-            "  local id = ids[math.random(#ids)]",
-            f"  return wrk.format(nil, nil, nil, string.format('{work.body}', id))",
-            "end",
-        ]
-    return "\n".join(lines)
-
-
 def list_works(ids: list[str], user_ids: list[str], size: int) -> list[Work]:
     """List what is asked of databases of this size."""
     works = [
         Work("getInstance", "/api/getInstance", '{"id":"%s"}', ids),
         Work("getUserInstance (10)", "/api/getUserInstance", '{"userId":"%s"}', user_ids),
+        Work("page of 100", "/api/instances?limit=100", only_ours=True),
     ]
     if size <= 1000:
         listed = f"list of {size:,}"
@@ -229,49 +195,9 @@ def list_works(ids: list[str], user_ids: list[str], size: int) -> list[Work]:
     return works
 
 
-def describe_machine() -> str:
-    """Say what the figures were measured on."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    peers = subprocess.run(
-        [INSTALLED / "venv" / "bin" / "python", "-m", "pip", "list", "--format=json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    versions = {each["name"].lower(): each["version"] for each in json.loads(peers)}
-    express = json.loads((PEERS / "package.json").read_text())["dependencies"]
-    return (
-        f"{os.cpu_count()} cores ({cpu[1] if cpu else 'unknown'}), Python "
-        f"{platform.python_version()}, Node {node.strip()}; Flask {version('flask')}, PyMongo "
-        f"{version('pymongo')}; FastAPI {versions['fastapi']}, uvicorn {versions['uvicorn']}, "
-        f"granian {versions['granian']}, Express {express['express']}"
-    )
-
-
-def print_table(size: int, rates: dict[str, dict[str, list[float]]]) -> list[str]:
-    """Lay out the rates, by work and server, as ratios to the first server."""
-    names = list(next(iter(rates.values())))
-    lines = [
-        f"## {size:,} instances",
-        "",
-        f"| work | {FIRST}, answers a second | {' | '.join(names[1:])} |",
-        "| --- " * (len(names) + 1) + "|",
-    ]
-    for work, by_server in rates.items():
-        first = by_server[FIRST]
-        cells = []
-        for name in names[1:]:
-            ratios = [rate / base for rate, base in zip(by_server[name], first, strict=True)]
-            middle = statistics.median(ratios)
-            cells.append(f"{middle:.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
-        lines.append(f"| {work} | {statistics.median(first):.0f} | {' | '.join(cells)} |")
-    return [*lines, ""]
-
-
 @click.command(help=__doc__)
 @click.option("--sizes", default="1000,100000,1000000", show_default=True)
-@click.option("--seconds", default=4, show_default=True, help="A server and round.")
+@click.option("--seconds", default=3, show_default=True, help="A server and round.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--only", default=None, help="Names of servers, by commas.")
 @click.option("--write/--no-write", default=True, help="Whether bench/RESULTS.md is written.")
@@ -281,42 +207,48 @@ def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -
     report = [
         "# Results",
         "",
-        "Written by `make bench`: see bench/compare.py. Ratios to FastAPI of the same round,",
+        f"Written by `make bench BENCH='--sizes {sizes} --seconds {seconds} --rounds {rounds}'`:",
+        "see bench/compare.py. Ratios to FastAPI of the same round,",
         f"median (smallest-largest) of {rounds} rounds of {seconds} s; {PROCESSES} processes each,",
-        f"{CLIENTS} clients, one mongod. {describe_machine()}.",
+        f"{CLIENTS} clients, one mongod. {describe_machine(PEERS, INSTALLED)}.",
         "",
     ]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mongod = stack.enter_context(embedded_mongod.start(folder))
+        admin = stack.enter_context(pymongo.MongoClient[dict[str, object]](mongod.uri))["admin"]
+        by_size: dict[int, Rates] = {}
         for size in map(int, sizes.split(",")):
             ids, user_ids = fill(mongod.uri, f"bench_{size}", size)
-            rates: dict[str, dict[str, list[float]]] = {}
+            by_size[size] = rates = {}
             with ExitStack() as running:
                 servers = [
                     Server(running, name, mongod.uri, f"bench_{size}", folder) for name in names
                 ]
                 for server in servers:
                     server.await_start()
-                    server.stand_still(True)
-                    running.callback(server.stand_still, False)
+                    server.stand_still()
+                    running.callback(server.go_on)
                 for work in list_works(ids, user_ids, size):
-                    rates[work.name] = {name: [] for name in names}
+                    asked = [each for each in servers if each.name == OURS or not work.only_ours]
+                    rates[work.name] = {each.name: [] for each in asked}
                     with ExitStack() as meanwhile:
                         if work.changes:
                             database = f"bench_{size}"
                             meanwhile.enter_context(changing(mongod.uri, database, work.changes))
                         for _ in range(rounds):
-                            for server in servers:
-                                server.stand_still(False)
-                                rate = server.load(work, folder / "work.lua", seconds)
-                                server.stand_still(True)
-                                rates[work.name][server.name].append(rate)
+                            for server in asked:
+                                server.go_on()
+                                server.await_start()
+                                load = server.load(work, folder / "work.lua", seconds, admin)
+                                server.stand_still()
+                                rates[work.name][server.name].append(load)
                     click.echo(f"{size:,}: {work.name} {rates[work.name]}", err=True)
                 memory = ", ".join(
                     f"{server.name} {server.largest_process_mib():.0f} MiB" for server in servers
                 )
             report += [*print_table(size, rates), f"Largest process after it: {memory}.", ""]
+    report += print_growth(by_size)
     click.echo("\n".join(report))
     if write:
         RESULTS.write_text("\n".join(report), "utf-8")

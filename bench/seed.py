@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -37,6 +38,8 @@ def fill(uri: str, database: str, count: int) -> tuple[list[str], list[str]]:
         client.drop_database(f"{database}_peer")
         answer = _deploy_one(uri, database)
         _multiply(made, count)
+        with closing(Store(uri, database)) as store:
+            store.prepare()
         _copy_to_peer(made, client[f"{database}_peer"], answer)
     found = list(islice(made["instances"].aggregate([{"$sample": {"size": 10_000}}]), 10_000))
     client.close()
@@ -106,8 +109,10 @@ def _multiply(database: pymongo.database.Database[Document], count: int) -> None
     )
     database["instances"].delete_many({})
     database["operations"].delete_many({})
+    # Indexes are made faster afterwards, of all; and what is copied here is valid.
+    database["instances"].drop_indexes()
     for batch in _batches(made):
-        database["instances"].insert_many(batch, ordered=False)
+        database["instances"].insert_many(batch, ordered=False, bypass_document_validation=True)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
