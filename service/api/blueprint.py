@@ -316,10 +316,20 @@ def _unwrapped(decorate: Callable[[Any], Any]) -> Callable[[View], View]:
     """
 
     def document(view: View) -> View:
-        vars(view)["_apidoc"] = vars(decorate(view))["_apidoc"]
+        # Given the view itself, it would copy all that is documented already, for each answer.
+        added = vars(decorate(lambda: None))["_apidoc"]
+        vars(view)["_apidoc"] = _join(vars(view).get("_apidoc", {}), added)
         return view
 
     return document
+
+
+def _join(first: Any, second: Any) -> Any:
+    """Join what is documented: objects by their names, and lists one after the other."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        joined = {name: _join(first[name], second[name]) for name in first.keys() & second.keys()}
+        return {**first, **second, **joined}
+    return first + second if isinstance(first, list) and isinstance(second, list) else second
 
 
 def _measure(value: dict[str, Any]) -> tuple[int, int]:
