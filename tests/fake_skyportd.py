@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.support import free_port
+
 USER = "Skyport"
 MAX_BODY = 102_400
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -144,8 +146,9 @@ class FakeSkyportd:
         self._creating = 0
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._server = self._listen(0)
-        self.port: int = self._server.server_address[1]
+        # A port of the system's would be anybody's while the process is down.
+        self.port = free_port()
+        self._server = self._listen()
 
     @property
     def url(self) -> str:
@@ -176,7 +179,7 @@ class FakeSkyportd:
         self._over = threading.Event()
         self._creating = 0
         self._started_at = datetime.now(UTC)
-        self._server = self._listen(self.port)
+        self._server = self._listen()
 
     def age(self, seconds: float) -> None:
         """Let everything that is have been so much earlier."""
@@ -191,12 +194,12 @@ class FakeSkyportd:
         self.corrupt_states = False
         self.states.clear()
 
-    def _listen(self, port: int) -> ThreadingHTTPServer:
+    def _listen(self) -> ThreadingHTTPServer:
         class Handler(_Handler):
             daemon = self
             over = self._over
 
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         server.daemon_threads = True
         server.block_on_close = False
         threading.Thread(target=_serve, args=(server,), daemon=True).start()

@@ -23,8 +23,8 @@ def client():
 
 
 @pytest.fixture
-def engine():
-    """The driver."""
+def engine(client):
+    """The driver. Without an engine, which the client needs, there is no test."""
     engine = DockerEngine(
         "node", base_url=f"unix://{SOCKET}", connect_timeout_s=3, read_timeout_s=30
     )

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -29,7 +28,7 @@ from service.model.ports import parse
 from service.worker.interruptions import OperationSuperseded
 from tests.docker_images import run_inside
 from tests.sick_engines import STOPPED
-from tests.support import eventually, free_port
+from tests.support import eventually, free_port, need
 
 SLACK_S = 1.5
 """What a busy machine may add to a bound."""
@@ -271,8 +270,7 @@ def test_a_taken_port_is_found_in_docker_s_words(reason, port):
 @contextmanager
 def a_registry(folder):
     """Run a registry on a loopback port."""
-    program = shutil.which("docker-registry")
-    assert program, "Debian's package docker-registry is missing"
+    program = need("docker-registry")
     port = free_port()
     config = folder / "registry.yml"
     config.write_text(
