@@ -11,6 +11,7 @@ from pymongo.monitoring import CommandListener
 
 from service import instances, keys
 from service.app import make_store
+from service.config import Config
 from service.contract.list_queries import (
     ImagesQuery,
     InstancesQuery,
@@ -19,6 +20,7 @@ from service.contract.list_queries import (
     OperationsQuery,
     UsersQuery,
 )
+from service.drivers.memory import MemoryNodes
 from service.model.documents import new_instance
 from service.model.lifecycle import OperationKind
 from tests.support import AT_NOON, FAR, NOON, a_node, a_user, an_image, an_order
@@ -56,12 +58,35 @@ class Watching(CommandListener):
         """Do nothing."""
 
 
-@pytest.fixture
-def watched(config, store, memory_nodes, database, monkeypatch):
-    """A store whose commands are kept, and the ids of documents among many."""
+@pytest.fixture(scope="module")
+def seeded(mongod_uri, mongo_client):
+    """A store whose commands are kept, and the ids of documents among many: for all tests here.
+
+    What some of them write changes no plan of another.
+    """
+    config = Config(mongodb_uri=mongod_uri, database="plans")
     watching = Watching()
-    monkeypatch.setattr("service.store._Commands", lambda _: watching)
-    user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("service.store._Commands", lambda _: watching)
+        store = make_store(config)
+    with closing(store):
+        store.prepare()
+        database = mongo_client[config.database]
+        yield store, seed(store, database), watching, database
+    mongo_client.drop_database(config.database)
+
+
+@pytest.fixture
+def watched(seeded):
+    """The same, before the first command."""
+    _, _, watching, _ = seeded
+    watching.sent.clear()
+    return seeded
+
+
+def seed(store, database):
+    """Store documents, and many others beside them; return their ids."""
+    user, node, image = a_user(store), a_node(store, MemoryNodes()), an_image(store)
     order = an_order(user, node, image)
     deployed, operation = instances.deploy(store, order, origin=AT_NOON)
     key, _ = keys.create(store, name="k", grant={"scopes": ["*"]}, now=NOON)
@@ -91,10 +116,8 @@ def watched(config, store, memory_nodes, database, monkeypatch):
               **({"report": None} if name == "nodes" else {})}
              for n in range(COUNT)]
         )  # fmt: skip
-    ids = {"user": user["_id"], "node": node["_id"], "image": image, "key": key,
-           "instance": deployed["_id"], "operation": operation["_id"]}  # fmt: skip
-    with closing(make_store(config)) as other:
-        yield other, ids, watching, database
+    return {"user": user["_id"], "node": node["_id"], "image": image, "key": key,
+            "instance": deployed["_id"], "operation": operation["_id"]}  # fmt: skip
 
 
 READS = {
