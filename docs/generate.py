@@ -26,8 +26,8 @@ Secrets may be in files instead, which these name: {secrets}.
 ERRORS = """# Errors
 
 Every error is JSON: `error` is a sentence for people, `code` is for programs, and `details` has the
-facts. A 400 names all wrong fields at once; its code is that of the first. Programs should branch on
-the code: the sentences may change.
+facts. A 400 names all wrong fields at once; its code is that of the first. Programs should branch
+on the code: the sentences may change.
 
 ```json
 {{"error": "There is no such node.", "code": "node_not_found",

@@ -97,14 +97,14 @@ def deploy(
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)
         idempotency.mark_operation(store, origin.claim, operation, session=session)
-        store.nodes.reserve(
+        reserved = store.nodes.reserve(
             node["_id"],
             memory_mib=instance["memory_mib"],
             cpu_milli=instance["cpu_milli"],
             session=session,
         )
         # A change of its bounds writes to the node, as this does: they cannot pass each other.
-        check_bounds(settings_of(instance), store.nodes.get(node["_id"], session=session))
+        check_bounds(settings_of(instance), reserved)
 
     store.transaction(write)
     return instance, operation

@@ -131,24 +131,26 @@ class Nodes(Collection[Node]):
         cpu_milli: int,
         even_if_full: bool = False,
         session: Session,
-    ) -> None:
-        """Promise one more instance of this size.
+    ) -> Node:
+        """Promise one more instance of this size; return the node as it is then.
 
         Raises CapacityExceeded when what the node may give does not suffice, NotFound when the node
         is gone. It is the last write of its transaction: first, fifty deploys that race for a node
         would need three times the attempts.
         """
         room = [has_room("memory_mib", memory_mib), has_room("cpu_milli", cpu_milli)]
-        changed = self._observing.update_one(
+        changed = self._observing.find_one_and_update(
             {"_id": node_id, **({} if even_if_full else {"$expr": {"$and": room}})},
             {"$inc": amounts(1, memory_mib, cpu_milli)},
+            return_document=ReturnDocument.AFTER,
             session=session,
         )
-        if changed.matched_count == 0:
+        if changed is None:
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
             raise exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
+        return cast("Node", changed)
 
     @translated
     def touch_all(self, *, session: Session) -> None:

@@ -69,5 +69,5 @@ def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api
     deployed = client.post(DEPLOY, a_body(place))
 
     assert 201 == deployed.status
-    written = ["find", "insert", "insert", "update", "update", "commitTransaction"]
+    written = ["find", "insert", "insert", "update", "findAndModify", "commitTransaction"]
     assert ["insert", "aggregate", *written] == commands[:8]  # the first is for the audit log

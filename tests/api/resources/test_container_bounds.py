@@ -7,8 +7,9 @@ from service.drivers import STOP_GRACE_S
 from service.errors import InvalidInput
 from service.model.container_settings import DEFAULTS, MIN_STOP_GRACE_S, check_bounds
 from service.model.documents import Capacity, new_node
-from tests.support import AT_NOON, DEPLOY, NODE, NOON, a_body, get, run_due, told
+from tests.support import AT_NOON, NODE, NOON, a_body, get, run_due, told
 
+PATH = "/api/instances"
 BOUNDS = {"maxSwap": "64M", "pinnableCores": "0-1,4", "maxStopGrace": 20}
 ANSWERED = {**BOUNDS, "maxSwap": 64}
 NONE = dict.fromkeys(BOUNDS)
@@ -90,9 +91,9 @@ def test_a_deploy_is_bounded(api, store, look, place):
     bound(api, place[1]["_id"], **BOUNDS)
     before = look()
 
-    refused = api.post(DEPLOY, a_body(place, **BEYOND))
+    refused = api.post(PATH, a_body(place, **BEYOND))
     unchanged = look()
-    taken = api.post(DEPLOY, a_body(place, **WITHIN))
+    taken = api.post(PATH, a_body(place, **WITHIN))
 
     name = place[1]["name"]
     assert {
@@ -100,7 +101,7 @@ def test_a_deploy_is_bounded(api, store, look, place):
         "cpuset": [f"Only the cores 0-1,4 may be named on the node {name!r}."],
         "stopGrace": [f"At most 20 seconds on the node {name!r}."],
     } == refused.json["details"]
-    assert (400, "invalid_input", 201) == (refused.status, refused.json["code"], taken.status)
+    assert (400, "invalid_input", 202) == (refused.status, refused.json["code"], taken.status)
     assert before == unchanged
 
 
@@ -126,11 +127,11 @@ def test_without_a_word_everything_is_within(api, place):
     bound(api, place[1]["_id"], maxSwap=0, pinnableCores="0", maxStopGrace=MIN_STOP_GRACE_S)
 
     answers = [
-        api.post(DEPLOY, a_body(place)),
-        api.post(DEPLOY, a_body(place, swap=1, ports="80:9400", primary=9400)),
+        api.post(PATH, a_body(place)),
+        api.post(PATH, a_body(place, swap=1, ports="80:9400", primary=9400)),
     ]
 
-    assert [201, 400] == [each.status for each in answers]
+    assert [202, 400] == [each.status for each in answers]
     assert STOP_GRACE_S == MIN_STOP_GRACE_S
 
 
