@@ -48,8 +48,14 @@ def create_app(
     store: Store | None = None,
     open_driver: DriverFactory | None = None,
     now: Callable[[], datetime] = utc_now,
+    *,
+    command: str | None = None,
 ) -> "Flask":
-    """Make the WSGI app. Opens no connection and starts no thread."""
+    """Make the WSGI app. Opens no connection and starts no thread.
+
+    With `command` it is that command's own, and is never served: every request may do everything,
+    and the audit log has the command's name.
+    """
     # Only who serves needs what follows: a worker starts in half the time without it.
     from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
@@ -86,6 +92,7 @@ def create_app(
         ),
         delegations=Lockout(store, limit=CHILD_KEYS_A_MINUTE, message="Too many keys were made."),
         prepare=_Once(lambda: prepare(config, store)),
+        command=command,
     )
     if config.trusted_proxies:
         proxied = ProxyFix(

@@ -34,6 +34,7 @@ OF_OTHERS = {
     *("SKYQUAY_IMAGE", "SKYQUAY_PUBLISH", "SKYQUAY_PUBLISH_TLS", "SKYQUAY_SECRETS",
       "SKYQUAY_SUBNET", "SKYQUAY_TLS"),  # docker-compose.yml
     *("SKYQUAY_REQUIRE_DOCKER", "SKYQUAY_FUZZ_EXAMPLES", "SKYQUAY_FUZZ_SEED"),  # the tests
+    *("SKYQUAY_URL", "SKYQUAY_KEY"),  # what commands speak to
     *("SKYQUAY_METRICS_NUMBER", "SKYQUAY_INSTANCE", "SKYQUAY_KEEPER"),  # our own processes
 }  # fmt: skip
 """Variables with our prefix that are no settings, and mean something all the same."""
@@ -265,6 +266,11 @@ def _print_default(default: object) -> str:
 def no_color() -> bool:
     """Return whether the user wants no colors anywhere: see https://no-color.org."""
     return bool(os.environ.get("NO_COLOR"))
+
+
+def find_client_login() -> tuple[str | None, str | None]:
+    """Return SKYQUAY_URL and SKYQUAY_KEY: the server that commands speak to, and their API key."""
+    return os.environ.get("SKYQUAY_URL") or None, os.environ.get("SKYQUAY_KEY") or None
 
 
 def environ_of_others() -> dict[str, str]:

@@ -177,6 +177,11 @@ def find_family(key: Key) -> str | None:
     return family_of(key) if access_of(key).is_limited else None
 
 
+def draft_local_administrator(*, now: datetime) -> Key:
+    """Make the document of a key that nobody has: of commands on the machine of the database."""
+    return new_key("local", digest="", prefix="", name="local", scopes=["*"], now=now)
+
+
 def find_rotated(store: Store, key: str) -> Key | None:
     """Find the key that had this value before it was rotated; None when there is no such key."""
     return store.keys.find_spent(digest(key))

@@ -109,6 +109,18 @@ def mongo_client(mongod_uri):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nobody_is_logged_in(tmp_path_factory):
+    """Have commands find no login of whoever runs the tests."""
+    before = os.environ.get("XDG_CONFIG_HOME")
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    yield
+    if before is None:
+        del os.environ["XDG_CONFIG_HOME"]
+    else:
+        os.environ["XDG_CONFIG_HOME"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
 def documents_read_each_time():
     """Remember no documents, so that no revocation waits: tests of that bring a cache."""
     before = read_cache.LIFETIME_S

@@ -76,7 +76,9 @@ OWNERS = {
     "marshmallow": {"api", "contract", "admin", "cli"},
     "webargs": {"api"},
     "apispec": {"api"},
-    "requests": {"drivers", "a driver"},
+    "requests": {"drivers", "a driver", "cli"},
+    "rich": {"cli"},
+    "platformdirs": {"cli"},
     "docker": {"a driver"},
     "websocket": {"a driver"},
     "jsonschema": {"use case"},
@@ -94,6 +96,7 @@ MAY_SPELL_THE_WIRE = {
     "service.contract.image_files",
     "service.contract.image_changes",
     "service.admin.skyport_records",
+    "service.cli.instances",
     "service.drivers.skyportd.creation",
     "service.drivers.skyportd.inspection",
 }

@@ -128,6 +128,8 @@ def _count_rejection(call: Call, answer: Response) -> None:
 
 
 def _name_action() -> str:
+    if (command := app_context().command) is not None:
+        return command
     # Methods that HTTP does not know may be anything, and there is an entry for each action.
     method = request.method if request.method in _METHODS else "(other)"
     return request.endpoint or f"{method} (no such path)"

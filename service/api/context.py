@@ -49,6 +49,8 @@ class Context:
     wait_s: float = WAIT_S
     """How long a request waits for its operation, unless the client asks for another time."""
     max_child_keys: int = MAX_CHILD_KEYS
+    command: str | None = None
+    """The command whose own app this is, on the machine of the database: it may do everything."""
     stopping: Event = field(default_factory=Event)
     """Set when the process is to end: whoever waits for a node then answers at once."""
     fragments: Fragments = field(default_factory=Fragments)

@@ -205,6 +205,7 @@ def add(order: NodeOrder) -> NewNode:
             open_driver,
             order,
             policy=ctx.node_policy,
+            trusted_address=ctx.command is not None,
             vault=ctx.vault,
             now=now(),
             claim=claim(),

@@ -6,16 +6,25 @@ from types import MappingProxyType
 
 import click
 
+from service.cli.connection_options import connection_options
+
 COMMANDS = MappingProxyType(
     {
         "up": "running.up",
         "serve": "running.serve",
         "worker": "running.worker",
+        "login": "login.login",
+        "logout": "login.logout",
+        "me": "login.show_me",
+        "instances": "instances.group",
+        "operations": "operations.group",
+        "audit": "audit.list_audit",
+        "completion": "completion.completion",
         "keys": "keys.group",
         "users": "users.group",
         "images": "images.group",
         "nodes": "nodes.group",
-        "secrets": "nodes.secrets_group",
+        "secrets": "secrets.group",
         "import-skyport": "skyport_import.import_skyport",
         "migrate": "database.migrate",
         "backup": "database.backup",
@@ -52,5 +61,11 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup)
 @click.version_option(package_name="skyquay", prog_name="skyquay")
-def main() -> None:
-    """Manage containers that you host yourself."""
+@connection_options(hidden=False)
+def main(**options: object) -> None:
+    """Manage containers that you host yourself.
+
+    Commands for users, instances, images, nodes, keys, operations and the audit log speak with the
+    server of --url, of SKYQUAY_URL or of `skyquay login`; with none of these, and with --local,
+    they use the database of this machine. All others are for this machine.
+    """

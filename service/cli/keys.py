@@ -1,16 +1,44 @@
 """Commands for API keys."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from service import keys
-from service.app import utc_now
-from service.cli.context import command_store, name_target, report_errors
-from service.errors import NotFound
-from service.model.access import COMPATIBILITIES, GRANTS, parse_network
-from service.model.documents import Key
+from service.cli.api_commands import confirm, speaks_with_api, yes_option
+from service.cli.connection import REFERENCE, Connection
+from service.cli.output import Column, Document, Output, Shape, print_time
+from service.cli.schema_options import SchemaOption, body_options, query_options
+from service.contract.keys import CreateKey, EditKey
+from service.contract.list_queries import KeysQuery
+from service.model.access import parse_network
+
+
+def _describe_access(key: Document) -> str:
+    """Say in one column what a key may do, on what and until when."""
+    limits = {
+        "user": key["user"] and [key["user"]],
+        "instances": key["instances"],
+        "nodes": key["nodes"],
+        "from": key["networks"],
+        "until": key["expiresAt"] and [print_time("expiresAt")(key)],
+    }
+    limited = (f"{name} {','.join(values)}" for name, values in limits.items() if values)
+    return "; ".join([",".join(key["scopes"]), *limited])
+
+
+COLUMNS = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("KEY", "prefix"),
+    Column("ACCESS", _describe_access),
+    Column("CREATED", print_time("createdAt")),
+    Column("USED", lambda key: print_time("lastUsedAt")(key) or "never"),
+    Column("CREATED BY", "createdBy", is_wide=True),
+    Column("COMPATIBILITY", "compatibility", is_wide=True),
+)
+
+_reference = click.argument("key_id", metavar="KEY_ID", type=REFERENCE)
 
 
 @click.group("keys")
@@ -18,97 +46,90 @@ def group() -> None:
     """Make, list, rotate and revoke API keys."""
 
 
+@group.command("list")
+@speaks_with_api
+@query_options("listKeys", KeysQuery)
+def list_keys(api: Connection, out: Output, query: dict[str, Any]) -> None:
+    """List the API keys: id, name, how it begins, what it may do, when it was made and used."""
+    out.show_list(api.call("listKeys", query=query), COLUMNS, query)
+
+
+@group.command("show")
+@speaks_with_api
+@_reference
+def show_key(api: Connection, out: Output, key_id: str) -> None:
+    """Show an API key, but not its value."""
+    out.show_one(api.call("getKey", key_id=key_id))
+
+
 @group.command("create")
-@click.option("--name", default="cli", show_default=True, help="What you call it.")
+@speaks_with_api
 @click.option(
-    "--scope",
-    "scopes",
-    multiple=True,
-    type=click.Choice(GRANTS),
-    metavar="SCOPE",
-    help="What it may do, again for more; everything if absent.",
+    "--name",
+    default="cli",
+    show_default=True,
+    cls=SchemaOption,
+    operation="createKey",
+    wire_name="name",
+    help="What you call it.",
 )
-@click.option("--user", "user_id", help="Limit it to this user and the user's instances.")
-@click.option("--instance", "instance_ids", multiple=True, help="Limit it to these instances.")
-@click.option("--node", "node_ids", multiple=True, help="Limit it to these nodes.")
-@click.option("--network", "networks", multiple=True, help="Limit where it may be used from.")
+@body_options("createKey", CreateKey, leave_out=("name",))
 @click.option("--days", type=click.FloatRange(0, 36500, min_open=True), help="Days it works for.")
-@click.option(
-    "--compatibility",
-    type=click.Choice(COMPATIBILITIES),
-    help="Answer it as that version of the older panel did, where it differs from its reference.",
-)
-@report_errors
-def create_key(name: str, days: float | None, compatibility: str | None, **options: Any) -> None:
+def create_key(
+    api: Connection, out: Output, name: str, days: float | None, body: dict[str, Any]
+) -> None:
     """Make an API key, by default with all rights. It is printed now and never again."""
-    limits: Any = {option: list(value) if isinstance(value, tuple) else value
-              for option, value in options.items() if value}  # fmt: skip
-    for network in limits.get("networks", ()):
+    for network in body.get("networks", ()):
         try:
             parse_network(network)
         except ValueError as exc:
             raise click.ClickException(str(exc)) from exc
     if days:
-        limits["expires_at"] = utc_now() + timedelta(days=days)
-    with command_store("key") as store:
-        document, key = keys.create(
-            store, name=name, grant=limits, compatibility=compatibility, now=utc_now()
-        )
-        name_target(document["_id"])
-        click.echo(key)
-        click.echo(f"To revoke it: skyquay keys revoke {document['_id']}", err=True)
+        body["expiresAt"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    answer = api.call("createKey", body={"name": name, "scopes": ["*"], **body})
+    out.show_done(answer, answer.json["key"])
+    if out.shape != Shape.JSON:
+        click.echo(f"To revoke it: skyquay keys revoke {answer.json['id']}", err=True)
 
 
-@group.command("list")
-@report_errors
-def list_keys() -> None:
-    """List the API keys: id, name, how it begins, what it may do, when it was made and used."""
-    with command_store() as store:
-        for key in store.keys.all():
-            used = key["last_used_at"]
-            click.echo(
-                f"{key['_id']}  {key['name']:20}  {key['prefix']:9}  {_describe_access(key)}"
-                f"  made {key['created_at']:%Y-%m-%d %H:%M}"
-                f"  used {used.strftime('%Y-%m-%d %H:%M') if used else 'never'}"
-            )
-
-
-def _describe_access(key: Key) -> str:
-    """Say in one column what a key may do, on what and until when."""
-    limits = {
-        "user": key["user_id"] and [key["user_id"]],
-        "instances": key["instance_ids"],
-        "nodes": key["node_ids"],
-        "from": key["networks"],
-        "until": key["expires_at"] and [f"{key['expires_at']:%Y-%m-%d %H:%M}"],
-    }
-    limited = (f"{name} {','.join(values)}" for name, values in limits.items() if values)
-    return "; ".join([",".join(key["scopes"]), *limited])
+@group.command("edit")
+@speaks_with_api
+@_reference
+@body_options("editKey", EditKey)
+def edit_key(api: Connection, out: Output, key_id: str, body: dict[str, Any]) -> None:
+    """Change an API key's name, or when it expires."""
+    if not body:
+        raise click.UsageError("Say what to change.")
+    out.show_one(api.call("editKey", key_id=key_id, body=body))
 
 
 @group.command("rotate")
-@click.argument("key_id")
+@speaks_with_api
+@_reference
 @click.option(
     "--overlap",
     default=3600.0,
     show_default=True,
     type=click.FloatRange(min=0),
+    cls=SchemaOption,
+    operation="rotateKey",
+    wire_name="overlap",
     help="Seconds for which the old value works beside the new one.",
 )
-@report_errors
-def rotate_key(key_id: str, overlap: float) -> None:
+def rotate_key(api: Connection, out: Output, key_id: str, overlap: float) -> None:
     """Give an API key a new value. It is printed now and never again."""
-    with command_store("key", key_id) as store:
-        _, value = keys.rotate(store, store.keys.get(key_id), overlap_s=overlap, now=utc_now())
-        click.echo(value)
+    answer = api.call("rotateKey", key_id=key_id, body={"overlap": overlap})
+    out.show_done(answer, answer.json["key"])
 
 
 @group.command("revoke")
-@click.argument("key_id")
-@report_errors
-def revoke_key(key_id: str) -> None:
-    """Make an API key worthless at once."""
-    with command_store("key", key_id) as store:
-        if not keys.revoke(store, key_id):
-            raise NotFound("key", key_id)
-        click.echo("Revoked.")
+@speaks_with_api
+@_reference
+@yes_option
+def revoke_key(api: Connection, out: Output, key_id: str, yes: bool) -> None:
+    """Make an API key worthless at once.
+
+    On the database of this machine it does not ask first.
+    """
+    confirm(f"Revoke the API key {key_id}?", yes=yes or api.is_local)
+    out.show_done(api.call("revokeKey", key_id=key_id), "Revoked.")

@@ -1,156 +1,230 @@
-"""Commands for nodes, and for the secret key that keeps what they are called with."""
+"""Commands for nodes."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import IO, Any
 
 import click
 
-from service import enrolment, node_secrets, nodes
-from service.app import make_drivers, make_node_policy, utc_now
-from service.cli.context import (
-    command_store,
-    find_secret_key,
-    name_target,
-    read_config,
-    report_errors,
-)
-from service.contract.node_orders import CreateNode
-from service.contract.tls import NodeTls
+from service.cli.api_commands import confirm, speaks_with_api, yes_option
+from service.cli.connection import REFERENCE, Connection
+from service.cli.output import Column, Output, Shape, print_time, printable
+from service.cli.schema_options import Command, Decorator, SchemaOption, body_options, query_options
+from service.contract.drift import ResolveDrift
+from service.contract.enrolment import print_command
+from service.contract.list_queries import NodesQuery
+from service.contract.node_orders import AddNode, EditNode, ForceQuery
 from service.model.driver_traits import DOCKER, OFFERED, traits_of
-from service.model.lifecycle import NodeStatus
-from service.security.vault import Vault
 
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
+COLUMNS = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("DRIVER", "driver"),
+    Column("STATUS", "status"),
+    Column("INSTANCES", "instances"),
+    Column(
+        "MEMORY", lambda node: f"{node['allocatedMemoryMib']} of {node['memoryMib'] or '?'} MiB"
+    ),
+    Column("ADDRESS", "address", is_wide=True),
+    Column("PORT", "port", is_wide=True),
+    Column("TAGS", "tags", is_wide=True),
+    Column("SEEN", print_time("lastSeenAt"), is_wide=True),
+    Column("EXTERNAL ID", "externalId", is_wide=True),
+    Column("ERROR", "error", is_wide=True),
+)
+
+_reference = click.argument("node_id", metavar="NODE", type=REFERENCE)
 
 
 @click.group("nodes")
 def group() -> None:
-    """Add nodes, and replace what they are called with."""
+    """Add nodes, and manage them. NODE is an id or a name."""
 
 
-def tls_options(command: Callable[Params, Result]) -> Callable[Params, Result]:
+def tls_options(operation: str) -> Decorator:
     """Give a command the options that name the files of certificates."""
-    for part, text in (
-        ("key", "Its private key, PEM."),
-        ("cert", "Our certificate for the node, PEM."),
-        ("ca", "Who signed the node's certificate, PEM."),
-    ):
-        command = click.option(f"--tls-{part}", type=click.File(), help=text)(command)
-    return command
+
+    def decorate(command: Command) -> Command:
+        for part, text in (
+            ("key", "Its private key, PEM."),
+            ("cert", "Our certificate for the node, PEM."),
+            ("ca", "Who signed the node's certificate, PEM."),
+        ):
+            command = click.option(
+                f"--tls-{part}",
+                type=click.File(),
+                cls=SchemaOption,
+                operation=operation,
+                wire_name=part,
+                help=text,
+            )(command)
+        return command
+
+    return decorate
 
 
-def _read_tls(options: dict[str, Any]) -> dict[str, str]:
-    """Take the files out of the options, and read them."""
-    files = {part: options.pop(f"tls_{part}") for part in ("ca", "cert", "key")}
+def _read_tls(options: dict[str, IO[str] | None]) -> dict[str, str]:
+    """Read the files of certificates."""
+    files = {part: options[f"tls_{part}"] for part in ("ca", "cert", "key")}
     try:
         return {part: file.read() for part, file in files.items() if file is not None}
     except UnicodeDecodeError as exc:
         raise click.ClickException("A file of certificates must be PEM, which is text.") from exc
 
 
+@group.command("list")
+@speaks_with_api
+@query_options("listNodes", NodesQuery)
+def list_nodes(api: Connection, out: Output, query: dict[str, Any]) -> None:
+    """List nodes."""
+    out.show_list(api.call("listNodes", query=query), COLUMNS, query)
+
+
+@group.command("show")
+@speaks_with_api
+@_reference
+def show_node(api: Connection, out: Output, node_id: str) -> None:
+    """Show a node."""
+    out.show_one(api.call("getNode", node_id=node_id))
+
+
 @group.command("add")
+@speaks_with_api
 @click.argument("name")
 @click.option(
     "--driver",
     type=click.Choice(OFFERED),
     default=DOCKER.name,
     show_default=True,
+    cls=SchemaOption,
+    operation="addNode",
+    wire_name="driver",
     help="How it is talked to.",
 )
-@click.option(
-    "--address", help="Host name, address or unix:///path. Default for docker: its socket."
-)
-@click.option("--port", help="For docker 2376, without TLS 2375; for skyportd 3002.")
-@click.option(
-    "--ram",
-    help="GB, or with a unit; what the node may give away. Default for docker and process: "
-    "what the engine has.",
+@body_options(
+    "addNode",
+    AddNode,
+    leave_out=("name", "driver", "tls", "apiKey"),
+    allowSameEngine="--same-engine",
 )
 @click.option(
-    "--public-address",
-    "publicAddress",
-    help="Host name or address that players connect to. Default: --address, if that is public.",
+    "--api-key",
+    type=click.File(),
+    cls=SchemaOption,
+    operation="addNode",
+    wire_name="apiKey",
+    help="A file with the key of a skyportd node that is enrolled already; - reads it.",
 )
-@click.option("--disk", help="GB.")
-@click.option("--processor", help="Its processor, as you call it.")
 @click.option(
-    "--same-engine",
-    "allowSameEngine",
+    "--tls",
     is_flag=True,
-    help="Add it although another node is of the same engine.",
+    cls=SchemaOption,
+    operation="addNode",
+    wire_name="tls",
+    help="Call a skyportd node over HTTPS; implied by --tls-ca.",
 )
-@click.option("--tags", help="What you call it by, apart by commas.")
-@click.option("--tls", is_flag=True, help="Call a skyportd node over HTTPS; implied by --tls-ca.")
-@tls_options
-@click.option("--panel", default=None, help="Where a skyportd node finds Skyquay, to enrol itself.")
-@report_errors
-def add_node(name: str, panel: str | None, tls: bool, **options: Any) -> None:
+@tls_options("setNodeTls")
+@click.option("--panel", help="Where a skyportd node finds Skyquay, to enrol itself.")
+def add_node(
+    api: Connection,
+    out: Output,
+    name: str,
+    driver: str,
+    api_key: IO[str] | None,
+    tls: bool,
+    panel: str | None,
+    body: dict[str, Any],
+    **files: IO[str] | None,
+) -> None:
     """Add a node, probe it, and print its id and status.
 
     For a skyportd node: and the command that enrols it, to be run in the daemon's folder. A Docker
-    Engine by address needs all three --tls files. Here, unlike in the API, any address is allowed.
+    Engine by address needs all three --tls files. On the database of this machine any address is
+    allowed.
     """
-    given = _read_tls(options)
+    given = _read_tls(files)
+    order = {"name": name, "driver": driver, **body}
     if tls or given:
-        options["tls"] = given
-    if options["address"] is None:
-        options["address"] = traits_of(options["driver"]).local_address or None
-    order = CreateNode().load({"name": name, **options})
-    config = read_config()
-    with command_store("node") as store:
-        node = nodes.create(
-            store,
-            make_drivers(config, store),
-            order,
-            policy=make_node_policy(config),
-            trusted_address=True,
-            vault=Vault(find_secret_key(config)),
-            now=utc_now(),
-        )
-        name_target(node["_id"])
-        click.echo(f"{node['_id']}  {node['status']}")
-        if node["status"] == NodeStatus.UNCONFIGURED:
-            _, key = enrolment.issue_configure_key(store, node["_id"], now=utc_now())
-            panel = panel or f"http://{config.listen}"
-            click.echo(f"npm run configure -- --panel {panel} --key {key}")
-        if node["probe_error"]:
-            click.echo(node["probe_error"], err=True)
+        order["tls"] = given
+    if api_key is not None:
+        order["apiKey"] = api_key.read().strip()
+    if (address := traits_of(driver).local_address) and "address" not in order:
+        order["address"] = address
+    answer = api.call("addNode", body=order)
+    node = answer.json
+    out.show_done(answer, f"{node['id']}  {node['status']}")
+    if out.shape != Shape.JSON and node.get("configureKey") is not None:
+        source = {"panel_url": panel, "one_time_key": node["configureKey"]}
+        click.echo(print_command(source) if panel else node["configureCommand"])
+    if node["error"]:
+        click.echo(printable(node["error"]), err=True)
+
+
+@group.command("edit")
+@speaks_with_api
+@_reference
+@body_options("editNode", EditNode)
+def edit_node(api: Connection, out: Output, node_id: str, body: dict[str, Any]) -> None:
+    """Change a node. With another address or port it must answer there."""
+    if not body:
+        raise click.UsageError("Say what to change.")
+    out.show_one(api.call("editNode", node_id=node_id, body=body))
+
+
+@group.command("delete")
+@speaks_with_api
+@_reference
+@query_options("removeNode", ForceQuery)
+@yes_option
+def delete_node(
+    api: Connection, out: Output, node_id: str, query: dict[str, Any], yes: bool
+) -> None:
+    """Delete a node on which no instances live."""
+    confirm(f"Delete the node {node_id}?", yes=yes)
+    out.show_done(api.call("removeNode", node_id=node_id, query=query), "Deleted.")
 
 
 @group.command("set-tls")
-@click.argument("node_id")
-@tls_options
-@report_errors
-def set_tls(node_id: str, **options: Any) -> None:
+@speaks_with_api
+@_reference
+@tls_options("setNodeTls")
+def set_tls(api: Connection, out: Output, node_id: str, **files: IO[str] | None) -> None:
     """Replace the certificates that a node is called with. It is asked with the new ones first.
 
     Those before stay unless it answers. A skyportd node without any file is trusted as the system
     trusts others.
     """
-    tls = NodeTls().load(_read_tls(options))
-    config = read_config()
-    secret_key = find_secret_key(config)
-    with command_store("node", node_id) as store:
-        open_driver = make_drivers(replace(config, secret_key=secret_key), store)
-        nodes.set_tls(store, open_driver, Vault(secret_key), node_id, tls, now=utc_now())
-        click.echo("The node is called with these from now on.")
+    answer = api.call("setNodeTls", node_id=node_id, body=_read_tls(files))
+    out.show_done(answer, "The node is called with these from now on.")
 
 
-@click.group("secrets")
-def secrets_group() -> None:
-    """Rotate the secret key."""
+@group.command("configure-key")
+@speaks_with_api
+@_reference
+def make_configure_key(api: Connection, out: Output, node_id: str) -> None:
+    """Print the command that enrols the daemon of a skyportd node, in the daemon's folder."""
+    answer = api.call("makeConfigureKey", node_id=node_id)
+    out.show_done(answer, answer.json["configureCommand"])
 
 
-@secrets_group.command("rotate")
-@report_errors
-def rotate_secrets() -> None:
-    """Encrypt all secrets with the first key of SKYQUAY_SECRET_KEY, so that the others can go.
+@group.command("drift")
+@speaks_with_api
+@_reference
+def find_drift(api: Connection, out: Output, node_id: str) -> None:
+    """Show where a node and the database differ."""
+    out.show_one(api.call("findNodeDrift", node_id=node_id))
 
-    Set the new key before the old one, apart by a comma, everywhere; then run this.
-    """
-    config = read_config()
-    with command_store("secrets") as store:
-        count = node_secrets.reseal(store, Vault(find_secret_key(config)))
-        click.echo(f"{count} secrets are encrypted with the first key now.")
+
+@group.command("resolve")
+@speaks_with_api
+@_reference
+@body_options("resolveNodeDrift", ResolveDrift)
+@yes_option
+def resolve_drift(
+    api: Connection, out: Output, node_id: str, body: dict[str, Any], yes: bool
+) -> None:
+    """Say what becomes of what `drift` shows."""
+    if not body:
+        raise click.UsageError("Say what to adopt, recreate or remove.")
+    if "remove" in body:
+        confirm(f"Remove {', '.join(body['remove'])} with all files?", yes=yes)
+    columns = (Column("ID", "id"), Column("ACTION", "action"), Column("OPERATION", "operationId"))
+    out.show_list(api.call("resolveNodeDrift", node_id=node_id, body=body), columns, {})

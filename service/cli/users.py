@@ -4,64 +4,95 @@ from typing import Any
 
 import click
 
-from service import users
-from service.app import utc_now
-from service.cli.context import command_store, name_target, report_errors
-from service.contract.users import CreateUser
+from service.cli.api_commands import confirm, speaks_with_api, yes_option
+from service.cli.connection import REFERENCE, Connection
+from service.cli.output import Column, Output, print_time
+from service.cli.schema_options import body_options, query_options
+from service.contract.list_queries import UsersQuery
+from service.contract.users import AddUser, EditUser
+
+COLUMNS = (
+    Column("ID", "userId"),
+    Column("NAME", "username"),
+    Column("EMAIL", "email"),
+    Column("ADMIN", "admin"),
+    Column("EXTERNAL ID", "externalId", is_wide=True),
+    Column("LABELS", "labels", is_wide=True),
+    Column("CREATED", print_time("createdAt"), is_wide=True),
+)
+
+_reference = click.argument("user_id", metavar="USER", type=REFERENCE)
 
 
 @click.group("users")
 def group() -> None:
-    """Make and delete users, and set their passwords."""
+    """Manage users, and set their passwords. USER is an id."""
+
+
+@group.command("list")
+@speaks_with_api
+@query_options("listUsers", UsersQuery)
+def list_users(api: Connection, out: Output, query: dict[str, Any]) -> None:
+    """List users."""
+    out.show_list(api.call("listUsers", query=query), COLUMNS, query)
+
+
+@group.command("show")
+@speaks_with_api
+@_reference
+def show_user(api: Connection, out: Output, user_id: str) -> None:
+    """Show a user."""
+    out.show_one(api.call("getUser", user_id=user_id))
 
 
 @group.command("create")
+@speaks_with_api
 @click.argument("username")
 @click.argument("email")
-@click.option("--id", "user_id", help="The user's id; made up when absent.")
-@click.option("--admin", is_flag=True, help="Say that the user is an administrator.")
+@body_options("addUser", AddUser, leave_out=("username", "email", "password"), userId="--id")
 @click.password_option(help="Asked for when absent.")
-@report_errors
-def create_user(username: str, email: str, password: str, **options: Any) -> None:
+def create_user(
+    api: Connection, out: Output, username: str, email: str, password: str, body: dict[str, Any]
+) -> None:
     """Add a user and print the id."""
-    fields = {"username": username, "email": email, "password": password,
-              "userId": options["user_id"], "admin": options["admin"]}  # fmt: skip
-    with command_store("user") as store:
-        user = users.create(
-            store,
-            **CreateUser().load(fields),
-            min_password_length=users.MIN_PASSWORD_LENGTH,
-            now=utc_now(),
-        )
-        name_target(user["_id"])
-        click.echo(user["_id"])
+    order = {"username": username, "email": email, "password": password, **body}
+    answer = api.call("addUser", body=order)
+    out.show_done(answer, answer.json["userId"])
+
+
+@group.command("edit")
+@speaks_with_api
+@_reference
+@body_options("editUser", EditUser, leave_out=("password",))
+def edit_user(api: Connection, out: Output, user_id: str, body: dict[str, Any]) -> None:
+    """Change a user. What is not given stays; `set-password` replaces the password."""
+    if not body:
+        raise click.UsageError("Say what to change.")
+    out.show_one(api.call("editUser", user_id=user_id, body=body))
 
 
 @group.command("delete")
-@click.argument("user_id")
-@report_errors
-def delete_user(user_id: str) -> None:
-    """Delete a user who owns no instances."""
-    with command_store("user", user_id) as store:
-        revoked = users.delete(store, user_id)
-        click.echo(f"Deleted, with {revoked} API keys." if revoked else "Deleted.")
+@speaks_with_api
+@_reference
+@yes_option
+def delete_user(api: Connection, out: Output, user_id: str, yes: bool) -> None:
+    """Delete a user who owns no instances, with the user's API keys.
+
+    On the database of this machine it does not ask first.
+    """
+    confirm(f"Delete the user {user_id}?", yes=yes or api.is_local)
+    out.show_done(api.call("removeUser", user_id=user_id), "Deleted.")
 
 
 @group.command("set-password")
-@click.argument("user_id")
+@speaks_with_api
+@_reference
 @click.option("--password", help="Asked for when absent.")
-@report_errors
-def set_password(user_id: str, password: str | None) -> None:
+def set_password(api: Connection, out: Output, user_id: str, password: str | None) -> None:
     """Replace a user's password."""
-    with command_store("user", user_id) as store:
-        store.users.get(user_id, field="userId")
-        if password is None:
-            password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-        users.set_password(
-            store,
-            user_id,
-            password,
-            min_password_length=users.MIN_PASSWORD_LENGTH,
-            now=utc_now(),
-        )
-        click.echo("The password is set.")
+    api.call("getUser", user_id=user_id)
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    out.show_done(
+        api.call("editUser", user_id=user_id, body={"password": password}), "The password is set."
+    )

@@ -142,7 +142,7 @@ def test_nobody_s_password_is_not_asked_for(skyquay):
     """That there is no such user is said first."""
     outcome = skyquay("users", "set-password", "nope", typed="long enough\nlong enough\n")
 
-    assert (1, "Error: There is no such user.\n  userId: There is no user 'nope'.\n") == (
+    assert (1, "Error: There is no such user.\n  id: There is no user 'nope'.\n") == (
         outcome.exit_code,
         outcome.output,
     )
@@ -489,7 +489,7 @@ def test_what_commands_change_is_recorded(skyquay, store):
     entries = store.audit.list_newest({}, since=None, before=None, limit=9)
     assert [
         ("cli.nodes.add", store.nodes.all()[0]["_id"], "done"),
-        ("cli.users.create", None, "refused"),
+        ("cli.users.create", "bob-1", "refused"),
         ("cli.users.create", "ada-1", "done"),
         ("cli.users.delete", "nobody", "refused"),
         ("cli.keys.create", store.keys.all()[0]["_id"], "done"),

@@ -1,0 +1,57 @@
+"""The endpoints that commands call: a test compares them with the OpenAPI document."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "listAuditEntries": ("GET", "/api/audit"),
+        "listImages": ("GET", "/api/images"),
+        "createImage": ("POST", "/api/images"),
+        "importImage": ("POST", "/api/images/import"),
+        "deleteImage": ("DELETE", "/api/images/{image_id}"),
+        "getImage": ("GET", "/api/images/{image_id}"),
+        "editImage": ("PATCH", "/api/images/{image_id}"),
+        "replaceImage": ("PUT", "/api/images/{image_id}"),
+        "exportImage": ("GET", "/api/images/{image_id}/export"),
+        "listInstances": ("GET", "/api/instances"),
+        "addInstance": ("POST", "/api/instances"),
+        "suspendInstance": ("POST", "/api/instances/suspend/{instance_id}"),
+        "unsuspendInstance": ("POST", "/api/instances/unsuspend/{instance_id}"),
+        "removeInstance": ("DELETE", "/api/instances/{instance_id}"),
+        "getInstance": ("GET", "/api/instances/{instance_id}"),
+        "editInstance": ("PATCH", "/api/instances/{instance_id}"),
+        "killInstance": ("POST", "/api/instances/{instance_id}/kill"),
+        "getInstanceLogs": ("GET", "/api/instances/{instance_id}/logs"),
+        "reinstallInstance": ("POST", "/api/instances/{instance_id}/reinstall"),
+        "restartInstance": ("POST", "/api/instances/{instance_id}/restart"),
+        "startInstance": ("POST", "/api/instances/{instance_id}/start"),
+        "stopInstance": ("POST", "/api/instances/{instance_id}/stop"),
+        "listKeys": ("GET", "/api/keys"),
+        "createKey": ("POST", "/api/keys"),
+        "revokeKey": ("DELETE", "/api/keys/{key_id}"),
+        "getKey": ("GET", "/api/keys/{key_id}"),
+        "editKey": ("PATCH", "/api/keys/{key_id}"),
+        "rotateKey": ("POST", "/api/keys/{key_id}/rotate"),
+        "getMe": ("GET", "/api/me"),
+        "listNodes": ("GET", "/api/nodes"),
+        "addNode": ("POST", "/api/nodes"),
+        "removeNode": ("DELETE", "/api/nodes/{node_id}"),
+        "getNode": ("GET", "/api/nodes/{node_id}"),
+        "editNode": ("PATCH", "/api/nodes/{node_id}"),
+        "makeConfigureKey": ("POST", "/api/nodes/{node_id}/configure-key"),
+        "findNodeDrift": ("GET", "/api/nodes/{node_id}/drift"),
+        "resolveNodeDrift": ("POST", "/api/nodes/{node_id}/drift/resolve"),
+        "setNodeTls": ("PUT", "/api/nodes/{node_id}/tls"),
+        "listOperations": ("GET", "/api/operations"),
+        "getOperation": ("GET", "/api/operations/{operation_id}"),
+        "cancelOperation": ("POST", "/api/operations/{operation_id}/cancel"),
+        "retryOperation": ("POST", "/api/operations/{operation_id}/retry"),
+        "listUsers": ("GET", "/api/users"),
+        "addUser": ("POST", "/api/users"),
+        "removeUser": ("DELETE", "/api/users/{user_id}"),
+        "getUser": ("GET", "/api/users/{user_id}"),
+        "editUser": ("PATCH", "/api/users/{user_id}"),
+    }
+)
+"""The method and the path of each, by its `operationId`."""

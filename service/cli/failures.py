@@ -1,0 +1,74 @@
+"""How a command ends that speaks with the API: the exit codes, and errors in words."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import click
+
+from service.errors import list_details
+
+
+class Exit(IntEnum):
+    """The exit codes. 2 is also what click gives to wrong usage."""
+
+    REFUSED = 1
+    USAGE = 2
+    UNAUTHORIZED = 3
+    NOT_FOUND = 4
+    UNREACHABLE = 5
+    FAILED = 6
+    INTERRUPTED = 130
+
+
+_BY_STATUS = {
+    401: Exit.UNAUTHORIZED,
+    403: Exit.UNAUTHORIZED,
+    404: Exit.NOT_FOUND,
+    429: Exit.UNREACHABLE,
+    502: Exit.UNREACHABLE,
+    503: Exit.UNREACHABLE,
+    504: Exit.UNREACHABLE,
+}
+
+
+class Failure(click.ClickException):
+    """The end of a command, with a sentence and an exit code."""
+
+    def __init__(self, message: str, exit_code: Exit) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads that of the instance
+
+
+class Unreachable(Failure):
+    """No server answered, or not as Skyquay does."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Exit.UNREACHABLE)
+
+
+class Rejected(Failure):
+    """The API answered with an error.
+
+    On the machine's own database every error ends with 1, as in versions without the API.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        problem: Mapping[str, Any],
+        *,
+        request_id: str | None = None,
+        is_local: bool = False,
+    ) -> None:
+        self.status = status
+        self.code = str(problem.get("code"))
+        details = list(list_details(problem.get("details", {})))
+        is_plain = is_local and details and self.code == "invalid_input"
+        lines = ["That is not valid." if is_plain else str(problem["error"]), *details]
+        if request_id is not None:
+            lines.append(f"request id: {request_id}")
+        exit_code = _BY_STATUS.get(status, Exit.REFUSED)
+        if self.code.endswith("_not_found"):
+            exit_code = Exit.NOT_FOUND
+        super().__init__("\n  ".join(lines), Exit.REFUSED if is_local else exit_code)

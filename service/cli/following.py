@@ -1,0 +1,78 @@
+"""Operations as they happen: each step is printed when it ends."""
+
+import time
+from typing import Any
+
+import click
+
+from service.cli.connection import Answer, Connection
+from service.cli.failures import Exit, Failure, Unreachable
+from service.cli.output import printable
+from service.model.lifecycle import ENDED, OperationStatus
+
+LOOK_EVERY_S = 1.0
+
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="End at once; `operations watch` shows the steps."
+)
+
+
+class Progress:
+    """What is printed of one operation, on standard error."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._said: str | None = None
+
+    def show(self, operation: dict[str, Any]) -> None:
+        """Print what is new."""
+        steps = operation["steps"]
+        for step in steps[self._ended :]:
+            if step["endedAt"] is None:
+                self._say(f"  {step['name']}... {step['progress'] or ''}")
+                break
+            self._ended += 1
+            failed = f" failed: {step['error']}" if step["error"] else " done"
+            self._say(f"  {step['name']}{failed}")
+        if operation["status"] == OperationStatus.PENDING and operation["error"]:
+            self._say(f"  waits: {operation['error']}")
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            click.echo(printable(sentence.rstrip()), err=True)
+
+
+def follow(api: Connection, operation_id: str) -> Answer:
+    """Print the steps of an operation until it has ended, and return it as it is then.
+
+    Raises Failure when it did not succeed. Whoever ends the command before ends no operation.
+    """
+    progress = Progress()
+    hint = f"The operation goes on. To watch it: skyquay operations watch {operation_id}"
+    try:
+        answer = _follow(api, operation_id, progress)
+    except KeyboardInterrupt as exc:
+        click.echo(f"\n{hint}", err=True)
+        raise click.exceptions.Exit(Exit.INTERRUPTED) from exc
+    except Unreachable as exc:
+        raise Unreachable(f"{exc.message}\n{hint}") from exc
+    operation = answer.json
+    if operation["status"] != OperationStatus.SUCCEEDED:
+        raise Failure(
+            f"The operation {operation_id} ended {operation['status']}: "
+            f"{printable(operation['error'] or 'no reason is given')}",
+            Exit.FAILED,
+        )
+    return answer
+
+
+def _follow(api: Connection, operation_id: str, progress: Progress) -> Answer:
+    while True:
+        began_at = time.monotonic()
+        answer = api.call("getOperation", operation_id=operation_id, wait_s=LOOK_EVERY_S)
+        progress.show(answer.json)
+        if answer.json["status"] in ENDED:
+            return answer
+        # A server where too many wait answers at once.
+        time.sleep(max(0.0, LOOK_EVERY_S - (time.monotonic() - began_at)))

@@ -1,0 +1,179 @@
+"""Commands for instances."""
+
+import sys
+from typing import Any
+
+import click
+
+from service.cli.api_commands import confirm, speaks_with_api, yes_option
+from service.cli.connection import REFERENCE, Answer, Connection
+from service.cli.following import follow, no_wait_option
+from service.cli.output import Column, Output, Shape, print_time, printable
+from service.cli.schema_options import body_options, query_options
+from service.contract.base import StateQuery
+from service.contract.deploys import AddInstance
+from service.contract.instance_changes import InstanceEdit, Reinstall
+from service.contract.instances import LogsQuery, RemovalQuery
+from service.contract.list_queries import InstancesQuery
+
+COLUMNS = (
+    Column("ID", "Id"),
+    Column("NAME", "Name"),
+    Column("STATE", "InternalState"),
+    Column("POWER", lambda instance: "suspended" if instance["suspended"] else instance["power"]),
+    Column("CONNECT", lambda instance: instance["connect"] or instance["Primary"]),
+    Column("NODE", lambda instance: (instance["Node"] or {}).get("name")),
+    Column("IMAGE", lambda instance: instance["ImageName"] or instance["Image"]),
+    Column("USER", "User", is_wide=True),
+    Column("MEMORY", lambda instance: f"{instance['Memory']} MiB", is_wide=True),
+    Column("CPU", "Cpu", is_wide=True),
+    Column("PORTS", "Ports", is_wide=True),
+    Column("EXTERNAL ID", "externalId", is_wide=True),
+    Column("CREATED", print_time("createdAt"), is_wide=True),
+    Column("ERROR", "error", is_wide=True),
+)
+
+_reference = click.argument("instance_id", metavar="INSTANCE", type=REFERENCE)
+
+
+@click.group("instances")
+def group() -> None:
+    """Deploy instances, and manage them. INSTANCE is an id, or that of a container."""
+
+
+@group.command("list")
+@speaks_with_api
+@query_options("listInstances", InstancesQuery)
+def list_instances(api: Connection, out: Output, query: dict[str, Any]) -> None:
+    """List instances."""
+    out.show_list(api.call("listInstances", query=query), COLUMNS, query)
+
+
+@group.command("show")
+@speaks_with_api
+@_reference
+@query_options("getInstance", StateQuery)
+def show_instance(api: Connection, out: Output, instance_id: str, query: dict[str, Any]) -> None:
+    """Show an instance; with --wait, once nothing is under way."""
+    wait_s = float(query.get("wait", 0))
+    out.show_one(api.call("getInstance", instance_id=instance_id, query=query, wait_s=wait_s))
+
+
+@group.command("deploy")
+@speaks_with_api
+@body_options("addInstance", AddInstance, nodeId="--node")
+@no_wait_option
+def deploy(api: Connection, out: Output, body: dict[str, Any], no_wait: bool) -> None:
+    """Deploy an instance, show the steps, and print its id.
+
+    Ends with 6 when the deployment fails; the instance is FAILED then, with the reason.
+    """
+    answer = api.call("addInstance", body=body, wait_s=0)
+    click.echo(f"Deploying {printable(answer.json['Name'])} as {answer.json['Id']}", err=True)
+    answer = _finish(api, answer, answer.json["Id"], no_wait=no_wait)
+    if not no_wait and answer.json["connect"]:
+        click.echo(f"It answers at {printable(answer.json['connect'])}", err=True)
+    out.show_done(answer, answer.json["Id"])
+
+
+@group.command("edit")
+@speaks_with_api
+@_reference
+@body_options("editInstance", InstanceEdit)
+@no_wait_option
+def edit(
+    api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool
+) -> None:
+    """Change an instance. What is not given stays; its volume stays in any case.
+
+    What needs another container is undone when that does not start, and ends with 6.
+    """
+    if not body:
+        raise click.UsageError("Say what to change.")
+    answer = api.call("editInstance", instance_id=instance_id, body=body, wait_s=0)
+    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+
+
+@group.command("reinstall")
+@speaks_with_api
+@_reference
+@body_options("reinstallInstance", Reinstall)
+@no_wait_option
+@yes_option
+def reinstall(
+    api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool, yes: bool
+) -> None:
+    """Make an instance's container anew. --no-keep-volume deletes all of its files before."""
+    if body.get("keepVolume") is False:
+        confirm(f"Delete all files of the instance {instance_id}?", yes=yes)
+    answer = api.call("reinstallInstance", instance_id=instance_id, body=body, wait_s=0)
+    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+
+
+@group.command("delete")
+@speaks_with_api
+@_reference
+@query_options("removeInstance", RemovalQuery, leave_out=("wait",))
+@no_wait_option
+@yes_option
+def delete(
+    api: Connection, out: Output, instance_id: str, query: dict[str, Any], no_wait: bool, yes: bool
+) -> None:
+    """Delete an instance, with its container, its files and its ports."""
+    confirm(f"Delete the instance {instance_id} with all its files?", yes=yes)
+    answer = api.call("removeInstance", instance_id=instance_id, query=query, wait_s=0)
+    operation_id = answer.operation_id
+    if operation_id is not None and not no_wait:
+        answer, operation_id = follow(api, operation_id), None
+    out.show_done(
+        answer, "Deleted." if operation_id is None else f"The operation {operation_id} deletes it."
+    )
+
+
+@group.command("logs")
+@speaks_with_api
+@_reference
+@query_options("getInstanceLogs", LogsQuery)
+def show_logs(api: Connection, out: Output, instance_id: str, query: dict[str, Any]) -> None:
+    """Print the last lines of what an instance's program printed."""
+    answer = api.call("getInstanceLogs", instance_id=instance_id, query=query)
+    if out.shape == Shape.JSON:
+        out.show_json(answer)
+        return
+    for line in answer.json["lines"]:
+        click.echo(printable(line) if sys.stdout.isatty() else line)
+
+
+def _add_action(operation: str, name: str, sentence: str) -> None:
+    @group.command(name, help=sentence)
+    @speaks_with_api
+    @_reference
+    def act(api: Connection, out: Output, instance_id: str) -> None:
+        _show_state(out, api.call(operation, instance_id=instance_id))
+
+
+_add_action("startInstance", "start", "Start an instance.")
+_add_action("stopInstance", "stop", "Stop an instance. It stays so until it is started.")
+_add_action("restartInstance", "restart", "Stop an instance, and start it.")
+_add_action("killInstance", "kill", "Stop an instance at once, with no time to save anything.")
+_add_action("suspendInstance", "suspend", "Stop an instance, and let nobody start it.")
+_add_action("unsuspendInstance", "unsuspend", "Let an instance run again, and start it.")
+
+
+def _finish(api: Connection, answer: Answer, instance_id: str, *, no_wait: bool) -> Answer:
+    """Wait for the operation of a change, and return the instance as it is then."""
+    operation_id = answer.operation_id
+    if operation_id is None:
+        return answer
+    if no_wait:
+        click.echo(f"To watch it: skyquay operations watch {operation_id}", err=True)
+        return answer
+    follow(api, operation_id)
+    return api.call("getInstance", instance_id=instance_id)
+
+
+def _show_state(out: Output, answer: Answer) -> None:
+    if out.shape == Shape.JSON:
+        out.show_json(answer)
+    else:
+        out.show_rows([answer.json], COLUMNS)

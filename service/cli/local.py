@@ -1,0 +1,72 @@
+"""The API in this process, on the machine's own database: who may read that may do everything."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import click
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from service.app import create_app
+from service.cli.connection import Answer, Request
+from service.cli.context import (
+    find_database,
+    find_secret_key,
+    prepared_store,
+    read_config,
+    report_errors,
+)
+from service.config import Config
+from service.store import Store
+
+CRASHES = "skyquay.crashes"
+"""Where the app leaves what nobody foresaw."""
+
+
+class LocalTransport:
+    """The app of a command, which is never served."""
+
+    is_local = True
+
+    def __init__(self, config: Config, store: Store, command: str) -> None:
+        self._app = create_app(config, store, command=command)
+        self._base_url = f"http://{config.listen}"
+
+    def send(self, request: Request, *, wait_s: float = 0) -> Answer:
+        """Send a request. Raises what the app did not foresee."""
+        crashes: list[Exception] = []
+        environ = EnvironBuilder(
+            request.path,
+            self._base_url,
+            method=request.method,
+            query_string=dict(request.query),
+            headers=list(request.headers.items()),
+            environ_base={"REMOTE_ADDR": "127.0.0.1", CRASHES: crashes},
+            **({} if request.body is None else {"json": request.body}),
+        ).get_environ()
+        body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+        for crash in crashes:
+            raise crash
+        return Answer(int(status.split()[0]), b"".join(body).decode(), dict(headers))
+
+
+@report_errors
+def open_local() -> LocalTransport:
+    """Open the database of this machine, until the command ends."""
+    return click.get_current_context().with_resource(_opened())
+
+
+@contextmanager
+def _opened() -> Iterator[LocalTransport]:
+    settings = read_config()
+    # What the command prints says the same.
+    logging.getLogger("skyquay.request").setLevel(logging.ERROR)
+    logging.getLogger("service.api").setLevel(logging.CRITICAL)
+    config = find_database(settings)
+    if not settings.mongodb_uri:
+        config = replace(config, allow_process=True, allow_loopback_nodes=True)  # as `up` has it
+    path = click.get_current_context().command_path.split()
+    with prepared_store(config) as store:
+        config = replace(config, secret_key=find_secret_key(settings))
+        yield LocalTransport(config, store, ".".join(["cli", *path[1:]]))
