@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from service.cli import main
+from service.cli.failures import MEANINGS
 from service.config import Config, describe_settings, variable
 from service.contract.error_catalogue import CATALOGUE, OF_NGINX, Entry
 
@@ -67,6 +68,38 @@ After `make run`, `skyquay` is `.venv/bin/skyquay`. Commands that need the datab
 `SKYQUAY_MONGODB_URI`, or else the private one of a `skyquay up` that runs on the same data folder.
 What is not given as an option is one of the [settings](settings.md).
 
+## Servers elsewhere
+
+Commands for users, instances, images, nodes, keys, operations and the audit log speak the
+[API](api.md): with the server that `--url` names, else `SKYQUAY_URL`, else `skyquay login`. Where
+none does, and with `--local`, they use the database of this machine, with all rights. On a terminal
+they say which. All other commands are for this machine.
+
+```sh
+skyquay login https://skyquay.example.org
+skyquay instances list --state READY --output wide
+```
+
+These options may stand before a command's name or behind it:
+
+{connection}
+
+The key is that of `--key`, else `SKYQUAY_KEY`, else of the login. One that was set or kept for a
+server is sent to no other. Without any it is asked for on a terminal, or read from standard input.
+`REQUESTS_CA_BUNDLE` and `HTTPS_PROXY` apply.
+
+A terminal gets tables with headings, in colors unless `NO_COLOR` is set; a pipe gets plain lines
+without headings; `--json` prints what the API answers. What takes an operation shows its steps on
+standard error until it has ended; `--no-wait` ends at once. What destroys something asks first,
+unless `--yes` is given.
+
+After a broken connection a request is sent once more where that is safe: one that only reads, and a
+POST, which bears an `Idempotency-Key`.
+
+| exit code | meaning |
+| --- | --- |
+{exits}
+
 {commands}
 """
 
@@ -94,8 +127,11 @@ def _list(entries: Iterable[Entry]) -> str:
 
 def commands_page() -> str:
     """Write the page of the commands."""
+    context = click.Context(main, info_name="skyquay")
     return COMMANDS.format(
-        commands="\n\n".join(_describe(main, click.Context(main, info_name="skyquay")))
+        connection=_list_options(main, context),
+        exits="\n".join(f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()),
+        commands="\n\n".join(_describe(main, context)),
     )
 
 
@@ -116,15 +152,22 @@ def _describe_command(command: click.Command, context: click.Context) -> str:
         f"```text\n{usage}\n```",
         inspect.cleandoc(command.help or ""),
     ]
-    options = [param for param in command.params if isinstance(param, click.Option)]
-    records = [record for option in options if (record := option.get_help_record(context))]
-    if records:
-        rows = [
-            " | ".join(cell.replace("|", r"\|") for cell in (f"`{names}`", meaning))
-            for names, meaning in records
-        ]
-        parts.append("\n".join(f"| {row} |" for row in ["option | meaning", "--- | ---", *rows]))
+    if table := _list_options(command, context):
+        parts.append(table)
     return "\n\n".join(parts)
+
+
+def _list_options(command: click.Command, context: click.Context) -> str:
+    options = [
+        param for param in command.params if isinstance(param, click.Option) and not param.is_eager
+    ]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    rows = [
+        " | ".join(cell.replace("|", r"\|") for cell in (f"`{names}`", meaning))
+        for names, meaning in records
+    ]
+    lines = ["option | meaning", "--- | ---", *rows] if rows else []
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 PAGES = {"settings.md": settings_page, "commands.md": commands_page, "errors.md": errors_page}

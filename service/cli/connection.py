@@ -86,8 +86,8 @@ class Connection:
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
-        headers: Mapping[str, str] | None = None,
         wait_s: float | None = None,
+        if_match: str | None = None,
         **names: str,
     ) -> Answer:
         """Call the operation of that id in the OpenAPI document; `names` are those in its path.
@@ -98,7 +98,7 @@ class Connection:
         asked = {name: _print(value) for name, value in (query or {}).items()}
         if wait_s is not None:
             asked["wait"] = f"{wait_s:g}"
-        sent = dict(headers or {})
+        sent = {} if if_match is None else {"If-Match": if_match}
         if method == "POST" and not self.is_local:
             sent["Idempotency-Key"] = secrets.token_hex(16)
         named = {name: quote(text, safe="") for name, text in names.items()}

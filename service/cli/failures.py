@@ -12,6 +12,7 @@ from service.errors import list_details
 class Exit(IntEnum):
     """The exit codes. 2 is also what click gives to wrong usage."""
 
+    DONE = 0
     REFUSED = 1
     USAGE = 2
     UNAUTHORIZED = 3
@@ -19,6 +20,21 @@ class Exit(IntEnum):
     UNREACHABLE = 5
     FAILED = 6
     INTERRUPTED = 130
+
+
+MEANINGS = {
+    Exit.DONE: "It is done, or its operation has begun with `--no-wait`.",
+    Exit.REFUSED: "It was refused: not valid, taken, in conflict, or declined when asked. On the "
+    "database of this machine, whatever the reason.",
+    Exit.USAGE: "The command was called wrongly, or it destroys something and nobody confirmed it.",
+    Exit.UNAUTHORIZED: "The API key is not valid, or may not do this.",
+    Exit.NOT_FOUND: "There is no such thing.",
+    Exit.UNREACHABLE: "The server cannot be reached, cannot be trusted, does not answer in time or "
+    "is too busy: try again.",
+    Exit.FAILED: "The operation that was waited for failed, or was cancelled.",
+    Exit.INTERRUPTED: "Ctrl-C ended the waiting. The operation goes on.",
+}
+"""What each says, for the documentation."""
 
 
 _BY_STATUS = {

@@ -9,7 +9,7 @@ from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import follow, no_wait_option
 from service.cli.output import Column, Output, Shape, print_time, printable
-from service.cli.schema_options import body_options, query_options
+from service.cli.schema_options import body_options, query_options, wait_option
 from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instance_changes import InstanceEdit, Reinstall
@@ -52,10 +52,12 @@ def list_instances(api: Connection, out: Output, query: dict[str, Any]) -> None:
 @group.command("show")
 @speaks_with_api
 @_reference
-@query_options("getInstance", StateQuery)
-def show_instance(api: Connection, out: Output, instance_id: str, query: dict[str, Any]) -> None:
+@wait_option("getInstance")
+@query_options("getInstance", StateQuery, leave_out=("wait",))
+def show_instance(
+    api: Connection, out: Output, instance_id: str, query: dict[str, Any], wait_s: float | None
+) -> None:
     """Show an instance; with --wait, once nothing is under way."""
-    wait_s = float(query.get("wait", 0))
     out.show_one(api.call("getInstance", instance_id=instance_id, query=query, wait_s=wait_s))
 
 
@@ -148,8 +150,10 @@ def _add_action(operation: str, name: str, sentence: str) -> None:
     @group.command(name, help=sentence)
     @speaks_with_api
     @_reference
-    def act(api: Connection, out: Output, instance_id: str) -> None:
-        _show_state(out, api.call(operation, instance_id=instance_id))
+    @no_wait_option
+    def act(api: Connection, out: Output, instance_id: str, no_wait: bool) -> None:
+        answer = api.call(operation, instance_id=instance_id, wait_s=0)
+        _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
 
 
 _add_action("startInstance", "start", "Start an instance.")
@@ -162,7 +166,7 @@ _add_action("unsuspendInstance", "unsuspend", "Let an instance run again, and st
 
 def _finish(api: Connection, answer: Answer, instance_id: str, *, no_wait: bool) -> Answer:
     """Wait for the operation of a change, and return the instance as it is then."""
-    operation_id = answer.operation_id
+    operation_id = answer.json["operationId"]
     if operation_id is None:
         return answer
     if no_wait:

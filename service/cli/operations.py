@@ -8,8 +8,7 @@ from service.cli.api_commands import speaks_with_api
 from service.cli.connection import REFERENCE, Connection
 from service.cli.following import follow
 from service.cli.output import Column, Output, print_time
-from service.cli.schema_options import query_options
-from service.contract.base import WaitQuery
+from service.cli.schema_options import if_match_option, query_options, wait_option
 from service.contract.operations import OperationsQuery
 
 COLUMNS = (
@@ -45,11 +44,10 @@ def list_operations(api: Connection, out: Output, query: dict[str, Any]) -> None
 @group.command("show")
 @speaks_with_api
 @_reference
-@query_options("getOperation", WaitQuery)
-def show_operation(api: Connection, out: Output, operation_id: str, query: dict[str, Any]) -> None:
+@wait_option("getOperation")
+def show_operation(api: Connection, out: Output, operation_id: str, wait_s: float | None) -> None:
     """Show an operation; with --wait, once it has ended."""
-    wait_s = float(query.get("wait", 0))
-    out.show_one(api.call("getOperation", operation_id=operation_id, query=query, wait_s=wait_s))
+    out.show_one(api.call("getOperation", operation_id=operation_id, wait_s=wait_s))
 
 
 @group.command("watch")
@@ -72,8 +70,9 @@ def retry_operation(api: Connection, out: Output, operation_id: str) -> None:
 @group.command("cancel")
 @speaks_with_api
 @_reference
-def cancel_operation(api: Connection, out: Output, operation_id: str) -> None:
+@if_match_option("cancelOperation")
+def cancel_operation(api: Connection, out: Output, operation_id: str, if_match: str | None) -> None:
     """Cancel an operation: it ends before its next step."""
-    answer = api.call("cancelOperation", operation_id=operation_id)
+    answer = api.call("cancelOperation", operation_id=operation_id, if_match=if_match)
     ended = answer.json["endedAt"] is not None
     out.show_done(answer, "Cancelled." if ended else "It ends before its next step.")

@@ -87,6 +87,8 @@ class Output:
             for name, value in answer.json.items()
             if self.shape == Shape.WIDE or value not in (None, "", [], {})
         }
+        if self.shape == Shape.WIDE and "ETag" in answer.headers:
+            fields["ETag"] = printable(answer.headers["ETag"])
         if sys.stdout.isatty():
             _print_table([], [list(field) for field in fields.items()])
             return

@@ -1,5 +1,6 @@
 """The API over HTTP: bounded in time, verified, and sent again only where that is safe."""
 
+import re
 import threading
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -122,7 +123,7 @@ def _find_reason(exc: BaseException) -> str:
             break
         inner = cause
     reason = getattr(inner, "strerror", None) or getattr(inner, "verify_message", None)
-    return str(reason or inner).rpartition(": ")[2].rstrip(".")
+    return re.sub(r".*: |\[Errno \d+\] ", "", str(reason or inner)).rstrip(".")
 
 
 def parse_url(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import marshmallow as ma
 
-from service.contract.base import Patch
+from service.contract.base import MAX_WAIT_S, Patch
 from service.contract.fields import Variables
 
 Command = Callable[..., Any]
@@ -92,6 +92,31 @@ def query_options(
     fields = dict(_list_fields(schema, leave_out))
     options = [_make(operation, name, field, flags) for name, field in fields.items()]
     return _collect("query", {_param(name): name for name in fields}, options)
+
+
+def wait_option(operation: str) -> Decorator:
+    """Give a command the option to wait for what the answer depends on, as `wait_s`."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=click.FloatRange(0, MAX_WAIT_S),
+        cls=SchemaOption,
+        operation=operation,
+        wire_name="wait",
+        help="Seconds to wait for the end of what is under way.",
+    )
+
+
+def if_match_option(operation: str) -> Decorator:
+    """Give a command the option to change only what is as it was read, as `if_match`."""
+    return click.option(
+        "--if-match",
+        cls=SchemaOption,
+        operation=operation,
+        wire_name="If-Match",
+        metavar="ETAG",
+        help="Only if this is its ETag, which `show --output wide` has.",
+    )
 
 
 def _list_fields(
