@@ -85,7 +85,8 @@ These options may stand before a command's name or behind it:
 {connection}
 
 The key is that of `--key`, else `SKYQUAY_KEY`, else of the login. One that was set or kept for a
-server is sent to no other. Without any it is asked for on a terminal, or read from standard input.
+server is sent to no other. Without any it is asked for on a terminal; `--key -` and `login` read it
+from standard input elsewhere.
 `REQUESTS_CA_BUNDLE` and `HTTPS_PROXY` apply.
 
 A terminal gets tables with headings, in colors unless `NO_COLOR` is set; a pipe gets plain lines

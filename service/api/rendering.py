@@ -56,7 +56,8 @@ def render_http_error(error: HTTPException) -> Response:
 def render_unknown(error: Exception) -> Response:
     """Answer what nobody foresaw: logged with the request's id, and no details for the client."""
     if app_context().command is not None:
-        current_call().request.environ["skyquay.crashes"].append(error)  # the command shows it
+        # The command shows it.
+        current_call().request.environ.setdefault("skyquay.crashes", []).append(error)
     log.error("request.crashed", exc_info=error)
     return _render(500, "Unexpected error; the operator finds it in the log.", "internal_error", {})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from service.cli.text import printable
 from service.errors import list_details
 
 
@@ -81,7 +82,8 @@ class Rejected(Failure):
         self.code = str(problem.get("code"))
         details = list(list_details(problem.get("details", {})))
         is_plain = is_local and details and self.code == "invalid_input"
-        lines = ["That is not valid." if is_plain else str(problem["error"]), *details]
+        said = ["That is not valid." if is_plain else str(problem["error"]), *details]
+        lines = [printable(line) for line in said]
         if request_id is not None:
             lines.append(f"request id: {request_id}")
         exit_code = _BY_STATUS.get(status, Exit.REFUSED)

@@ -1,5 +1,6 @@
 """Operations as they happen: each step is printed when it ends."""
 
+import sys
 import time
 from typing import Any
 
@@ -7,10 +8,11 @@ import click
 
 from service.cli.connection import Answer, Connection
 from service.cli.failures import Exit, Failure, Unreachable
-from service.cli.output import printable
+from service.cli.text import printable
 from service.model.lifecycle import ENDED, OperationStatus
 
 LOOK_EVERY_S = 1.0
+_CLEAR_LINE = "\r\x1b[K"
 
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="End at once; `operations watch` shows the steps."
@@ -18,29 +20,34 @@ no_wait_option = click.option(
 
 
 class Progress:
-    """What is printed of one operation, on standard error."""
+    """What is printed of one operation, on standard error: on a terminal also what goes on."""
 
     def __init__(self) -> None:
         self._ended = 0
-        self._said: str | None = None
+        self._waits_for: str | None = None
+        self._is_terminal = sys.stderr.isatty()
 
     def show(self, operation: dict[str, Any]) -> None:
         """Print what is new."""
-        steps = operation["steps"]
-        for step in steps[self._ended :]:
+        for step in operation["steps"][self._ended :]:
             if step["endedAt"] is None:
-                self._say(f"  {step['name']}... {step['progress'] or ''}")
+                self._say(f"  {step['name']}... {step['progress'] or ''}", passes=True)
                 break
             self._ended += 1
-            failed = f" failed: {step['error']}" if step["error"] else " done"
-            self._say(f"  {step['name']}{failed}")
-        if operation["status"] == OperationStatus.PENDING and operation["error"]:
-            self._say(f"  waits: {operation['error']}")
+            how = f"failed: {step['error']}" if step["error"] else "done"
+            self._say(f"  {step['name']} {how}")
+        waits_for = operation["error"] if operation["status"] == OperationStatus.PENDING else None
+        if waits_for != self._waits_for:
+            self._waits_for = waits_for
+            if waits_for is not None:
+                self._say(f"  waits: {waits_for}")
 
-    def _say(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
-            click.echo(printable(sentence.rstrip()), err=True)
+    def _say(self, sentence: str, *, passes: bool = False) -> None:
+        """Print a line; one that `passes` is on a terminal only, until the next."""
+        if self._is_terminal:
+            click.echo(f"{_CLEAR_LINE}{printable(sentence)}", nl=not passes, err=True)
+        elif not passes:
+            click.echo(printable(sentence), err=True)
 
 
 def follow(api: Connection, operation_id: str) -> Answer:

@@ -8,8 +8,9 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import follow, no_wait_option
-from service.cli.output import Column, Output, Shape, print_time, printable
+from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import body_options, query_options, wait_option
+from service.cli.text import printable
 from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instance_changes import InstanceEdit, Reinstall

@@ -6,8 +6,9 @@ import click
 
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
-from service.cli.output import Column, Output, Shape, print_time, printable
+from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import Command, Decorator, SchemaOption, body_options, query_options
+from service.cli.text import printable
 from service.contract.drift import ResolveDrift
 from service.contract.enrolment import print_command
 from service.contract.list_queries import NodesQuery

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import click
 
 from service.cli.connection import Answer
+from service.cli.text import printable
 
 Document = Mapping[str, Any]
 
@@ -132,19 +133,14 @@ def print_time(name: str) -> Callable[[Document], str | None]:
     return read
 
 
-def printable(text: str) -> str:
-    """Write text of others so that nothing of it commands a terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=bool(headings), header_style="bold")
-    for heading in headings or ("", ""):
-        table.add_column(heading, overflow="fold")
+    for position, heading in enumerate(headings or ("", "")):
+        table.add_column(heading, overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
     Console(highlight=False).print(table)

@@ -11,6 +11,7 @@ import click
 from service.admin import skyport_import, skyport_panel
 from service.app import make_drivers, utc_now
 from service.cli.context import command_store, find_secret_key, read_config, report_errors
+from service.cli.text import printable
 from service.model.access import COMPATIBILITIES
 from service.security.vault import Vault
 
@@ -116,4 +117,4 @@ def _print_report(report: skyport_import.Report) -> None:
 def _print_line(text: str) -> None:
     """Print a line in which the panel's own texts may be: nothing of them commands a terminal."""
     shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-    click.echo("  " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown))
+    click.echo(f"  {printable(shown)}")

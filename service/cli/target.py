@@ -8,7 +8,7 @@ from service.cli import login_file
 from service.cli.connection import Transport
 from service.cli.login_file import Login
 from service.cli.over_http import TIMEOUT_S, HttpTransport, is_exposed, parse_key, parse_url
-from service.config import find_client_login
+from service.config import find_client_login, no_color
 
 _HOW_TO_LOG_IN = "Run `skyquay login`, set SKYQUAY_KEY, or give --key."
 
@@ -51,17 +51,17 @@ def find_login(url: str | None, key: str | None) -> Login | None:
         key = set_key
     if key is None and kept is not None and kept.url == server:
         key = kept.key
-    return Login(server, parse_key(key) if key not in (None, "-") else read_key(server))
+    if key is None and not sys.stdin.isatty():
+        # Standard input may be anything here, and never end.
+        raise click.UsageError(f"There is no API key for {server}. {_HOW_TO_LOG_IN}")
+    return Login(server, read_key(server) if key in (None, "-") else parse_key(key))
 
 
 def read_key(url: str) -> str:
     """Ask for the key, or read it from standard input. Raises UsageError when there is none."""
     if sys.stdin.isatty():
         return parse_key(click.prompt(f"API key of {url}", hide_input=True, err=True))
-    line = sys.stdin.readline()
-    if not line:
-        raise click.UsageError(f"There is no API key for {url}. {_HOW_TO_LOG_IN}")
-    return parse_key(line)
+    return parse_key(sys.stdin.readline())
 
 
 def warn_if_exposed(url: str) -> None:
@@ -72,4 +72,4 @@ def warn_if_exposed(url: str) -> None:
 
 def _say(sentence: str) -> None:
     if sys.stderr.isatty():
-        click.secho(sentence, dim=True, err=True)
+        click.secho(sentence, dim=not no_color(), err=True)
