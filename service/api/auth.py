@@ -26,24 +26,12 @@ def authenticate(call: Call) -> None:
     ctx, policy, at = call.ctx, call.policy, now()
     if ctx.command is not None:
         call.key = keys.draft_local_administrator(now=at)
-        return
-    if not policy.needs_key:
+    elif policy.needs_key:
+        call.key = _identify(call, at)
+    else:
         if policy.changes:
             ctx.lockout.check(call.network, now=at)  # a daemon's key can be guessed as well
         return
-    value = _find_value(call.request)
-    ctx.rejections.check(_repeated(call, value), now=at)
-    is_random = keys.is_random(value)
-    if not is_random:  # nobody guesses one that is, so its holder need not wait
-        ctx.lockout.check(call.network, value, now=at)
-    try:
-        call.key = _find_key(call, value, at)
-    except Unauthorized:
-        ctx.lockout.forget(STALE_AUTH, value)
-        ctx.lockout.fail(call.network, now=at)
-        raise
-    if not is_random:
-        ctx.lockout.remember(call.network, value)
     call.rights = call.key
     if (user_id := call.request.headers.get(ACT_AS)) is not None:
         call.rights, call.user = acting.narrow(ctx.store, call.key, user_id)
@@ -56,7 +44,25 @@ def authenticate(call: Call) -> None:
         who = "This API key" if call.user is None else "Acting for this user, this API key"
         raise Forbidden(f"{who} may not do that: it needs {policy.scope}.", scope=[policy.scope])
     if not policy.needs_database:
-        ctx.lockout.remember(STALE_AUTH, value, call.key)
+        ctx.lockout.remember(STALE_AUTH, _find_value(call.request), call.key)
+
+
+def _identify(call: Call, at: datetime) -> Key:
+    """Find the key that the request bears. Raises Unauthorized and Throttled."""
+    lockout, value = call.ctx.lockout, _find_value(call.request)
+    call.ctx.rejections.check(_repeated(call, value), now=at)
+    is_random = keys.is_random(value)
+    if not is_random:  # nobody guesses one that is, so its holder need not wait
+        lockout.check(call.network, value, now=at)
+    try:
+        key = _find_key(call, value, at)
+    except Unauthorized:
+        lockout.forget(STALE_AUTH, value)
+        lockout.fail(call.network, now=at)
+        raise
+    if not is_random:
+        lockout.remember(call.network, value)
+    return key
 
 
 def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:

@@ -22,8 +22,8 @@ def speaks_with_api(command: Command) -> Command:
     def call(*args: Any, **options: Any) -> Any:
         as_json, shape = options.pop("as_json"), Shape(options.pop("shape"))
         chosen = pop_options(options)
-        is_verbose = bool(chosen.pop("is_verbose"))
-        connection = Connection(open_target(**chosen), is_verbose=is_verbose)
+        as_user, is_verbose = chosen.pop("as_user"), bool(chosen.pop("is_verbose"))
+        connection = Connection(open_target(**chosen), as_user=as_user, is_verbose=is_verbose)
         return command(connection, Output(Shape.JSON if as_json else shape), *args, **options)
 
     made: Command = call

@@ -70,8 +70,11 @@ class Transport(Protocol):
 class Connection:
     """The API, as commands call it: by the ids of its operations in the OpenAPI document."""
 
-    def __init__(self, transport: Transport, *, is_verbose: bool = False) -> None:
+    def __init__(
+        self, transport: Transport, *, as_user: str | None = None, is_verbose: bool = False
+    ) -> None:
         self._transport = transport
+        self._headers = {} if as_user is None else {"Act-As": as_user}
         self._is_verbose = is_verbose
 
     @property
@@ -98,9 +101,9 @@ class Connection:
         asked = {name: _print(value) for name, value in (query or {}).items()}
         if wait_s is not None:
             asked["wait"] = f"{wait_s:g}"
-        sent = {} if if_match is None else {"If-Match": if_match}
+        sent = self._headers if if_match is None else {**self._headers, "If-Match": if_match}
         if method == "POST" and not self.is_local:
-            sent["Idempotency-Key"] = secrets.token_hex(16)
+            sent = {**sent, "Idempotency-Key": secrets.token_hex(16)}
         named = {name: quote(text, safe="") for name, text in names.items()}
         request = Request(method, path.format(**named), asked, sent, body)
         return self._check(self._send(request, wait_s or 0))
@@ -115,7 +118,7 @@ class Connection:
         if _find_code(answer) == "no_secret_key" and "Idempotency-Key" in request.headers:
             # The server cannot keep what makes repeats safe, and has done nothing.
             return self._transport.send(
-                Request(request.method, request.path, request.query, {}, request.body),
+                Request(request.method, request.path, request.query, self._headers, request.body),
                 wait_s=wait_s,
             )
         return answer

@@ -23,6 +23,10 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
     (
+        ("--as", "as_user"),
+        {"metavar": "USER", "help": "Act for the user with this id, with no more rights."},
+    ),
+    (
         ("--verbose", "-v", "is_verbose"),
         {"is_flag": True, "help": "Show the request ids of errors."},
     ),

@@ -12,7 +12,8 @@ from service.cli.text import printable
 from service.contract.drift import ResolveDrift
 from service.contract.enrolment import print_command
 from service.contract.list_queries import NodesQuery
-from service.contract.node_orders import AddNode, EditNode, ForceQuery
+from service.contract.node_orders import AddNode, EditNode
+from service.contract.node_removal import ForceQuery
 from service.model.driver_traits import DOCKER, OFFERED, traits_of
 
 COLUMNS = (

@@ -41,6 +41,8 @@ class HttpTransport:
         timeout_s = self._timeout_s + wait_s
         try:
             return _bounded(lambda: self._try(request, timeout_s), timeout_s)
+        except UnicodeError as exc:
+            raise click.UsageError("--as and --if-match have characters of Latin-1 only.") from exc
         except requests.Timeout as exc:
             raise Unreachable(self._explain_silence(request, timeout_s)) from exc
         except requests.exceptions.SSLError as exc:

@@ -10,7 +10,7 @@ import click
 import marshmallow as ma
 
 from service.contract.base import MAX_WAIT_S, Patch
-from service.contract.fields import Variables
+from service.contract.program_fields import Variables
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]

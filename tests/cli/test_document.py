@@ -81,6 +81,7 @@ def list_fields(operation):
 def list_parameters(operation):
     """List what an operation takes beside its path and its body."""
     known = {"Idempotency-Key"}  # every POST has one
+    known.add("Act-As")  # every command has --as
     if operation["operationId"] in FOLLOWED | ACTIONS:
         known.add("wait")
     parameters = [resolve(each) for each in operation.get("parameters", ())]

@@ -16,7 +16,7 @@ from service import cli
 from service.cli.connection import Answer, Connection
 from service.cli.failures import Exit
 from service.cli.following import follow
-from tests.support import SKYQUAY, a_key, free_port
+from tests.support import SKYQUAY, a_key, a_user, free_port
 
 OPERATION = {"id": "op-1", "status": "running", "steps": [], "error": None}
 
@@ -194,6 +194,15 @@ def test_the_database_of_this_machine_is_enough(here_skyquay, place, store):
         entry["outcome"],
     )
     assert user["_id"] == store.instances.all()[0]["user_id"]
+
+
+def test_commands_here_act_for_users(here_skyquay, place, store, api):
+    """What a user may not do, --as refuses on the database of this machine too."""
+    user = a_user(store, username="bob")
+
+    outcome = here_skyquay(*deploy_words(place), "--as", user["_id"])
+
+    assert (1, []) == (outcome.exit_code, store.instances.all())
 
 
 def test_every_refusal_here_ends_with_one(here_skyquay):

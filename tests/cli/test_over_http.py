@@ -111,6 +111,14 @@ def test_a_key_of_the_environment_is_used():
     assert (0, KEY) == (outcome.exit_code, double.seen[0][2]["x-api-key"])
 
 
+def test_a_key_acts_for_a_user():
+    """Whoever --as names is sent with each request."""
+    with serving(("json", 200, [])) as double:
+        at(double, "users", "list", "--as", "ada-1")
+
+    assert "ada-1" == double.seen[0][2]["Act-As"]
+
+
 def test_a_post_whose_connection_broke_is_sent_again():
     """Both copies have the same Idempotency-Key, so it is done once."""
     user = {"userId": "ada-1"}
