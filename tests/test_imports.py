@@ -369,6 +369,8 @@ VIOLATIONS = [
     ("service.app", "from service.serving import server"),
     ("service.cli.keys", "from pymongo import MongoClient"),
     ("service.cli.keys", "from service.api import auth"),
+    ("service.api.users", "import rich"),
+    ("service.config", "from platformdirs import user_config_path"),
     ("service.cli.keys", "from service.drivers.memory import MemoryDriver"),
     ("service.helpers", ""),
     ("service.users.search", ""),
