@@ -4,7 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -76,11 +76,16 @@ class Connection:
         self._transport = transport
         self._headers = {} if as_user is None else {"Act-As": as_user}
         self._is_verbose = is_verbose
+        self._preconditions: dict[str, dict[str, str]] = {}
 
     @property
     def is_local(self) -> bool:
         """Return whether it is the database of this machine that is spoken with."""
         return self._transport.is_local
+
+    def require(self, operation: str, etag: str) -> None:
+        """Have the operation of that id do something only if its target has this ETag."""
+        self._preconditions[operation] = {"If-Match": etag}
 
     def call(
         self,
@@ -90,7 +95,6 @@ class Connection:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         wait_s: float | None = None,
-        if_match: str | None = None,
         **names: str,
     ) -> Answer:
         """Call the operation of that id in the OpenAPI document; `names` are those in its path.
@@ -101,9 +105,9 @@ class Connection:
         asked = {name: _print(value) for name, value in (query or {}).items()}
         if wait_s is not None:
             asked["wait"] = f"{wait_s:g}"
-        sent = self._headers if if_match is None else {**self._headers, "If-Match": if_match}
+        sent = {**self._headers, **self._preconditions.get(operation, {})}
         if method == "POST" and not self.is_local:
-            sent = {**sent, "Idempotency-Key": secrets.token_hex(16)}
+            sent["Idempotency-Key"] = secrets.token_hex(16)
         named = {name: quote(text, safe="") for name, text in names.items()}
         request = Request(method, path.format(**named), asked, sent, body)
         return self._check(self._send(request, wait_s or 0))
@@ -117,10 +121,9 @@ class Connection:
             answer = self._transport.send(request, wait_s=wait_s)
         if _find_code(answer) == "no_secret_key" and "Idempotency-Key" in request.headers:
             # The server cannot keep what makes repeats safe, and has done nothing.
-            return self._transport.send(
-                Request(request.method, request.path, request.query, self._headers, request.body),
-                wait_s=wait_s,
-            )
+            headers = {**request.headers}
+            del headers["Idempotency-Key"]
+            return self._transport.send(replace(request, headers=headers), wait_s=wait_s)
         return answer
 
     def _check(self, answer: Answer) -> Answer:

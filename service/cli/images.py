@@ -10,7 +10,7 @@ from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.failures import Exit, Failure, Rejected
 from service.cli.output import Column, Output, Shape
-from service.cli.schema_options import body_options, query_options
+from service.cli.schema_options import body_options, if_match_option, query_options
 from service.contract.image_files import CreateImage
 from service.contract.list_queries import ImagesQuery
 
@@ -59,6 +59,7 @@ def create_image(api: Connection, out: Output, body: dict[str, Any]) -> None:
 @speaks_with_api
 @_reference
 @body_options("editImage", CreateImage, is_patch=True)
+@if_match_option("editImage")
 def edit_image(api: Connection, out: Output, image_id: str, body: dict[str, Any]) -> None:
     """Change an image. What is not given stays, and so do its instances."""
     if not body:
@@ -70,6 +71,7 @@ def edit_image(api: Connection, out: Output, image_id: str, body: dict[str, Any]
 @speaks_with_api
 @_reference
 @_file
+@if_match_option("replaceImage")
 def replace_image(api: Connection, out: Output, image_id: str, file: Path) -> None:
     """Replace an image by an image document. Its instances stay as they are."""
     answer = api.call("replaceImage", image_id=image_id, body=_read(file))
@@ -80,6 +82,7 @@ def replace_image(api: Connection, out: Output, image_id: str, file: Path) -> No
 @speaks_with_api
 @_reference
 @yes_option
+@if_match_option("deleteImage")
 def delete_image(api: Connection, out: Output, image_id: str, yes: bool) -> None:
     """Delete an image that no instance uses."""
     confirm(f"Delete the image {image_id}?", yes=yes)

@@ -9,7 +9,13 @@ from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import follow, no_wait_option
 from service.cli.output import Column, Output, Shape, print_time
-from service.cli.schema_options import body_options, query_options, wait_option
+from service.cli.schema_options import (
+    Command,
+    body_options,
+    if_match_option,
+    query_options,
+    wait_option,
+)
 from service.cli.text import printable
 from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
@@ -84,6 +90,7 @@ def deploy(api: Connection, out: Output, body: dict[str, Any], no_wait: bool) ->
 @_reference
 @body_options("editInstance", InstanceEdit)
 @no_wait_option
+@if_match_option("editInstance")
 def edit(
     api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool
 ) -> None:
@@ -103,6 +110,7 @@ def edit(
 @body_options("reinstallInstance", Reinstall)
 @no_wait_option
 @yes_option
+@if_match_option("reinstallInstance")
 def reinstall(
     api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool, yes: bool
 ) -> None:
@@ -119,6 +127,7 @@ def reinstall(
 @query_options("removeInstance", RemovalQuery, leave_out=("wait",))
 @no_wait_option
 @yes_option
+@if_match_option("removeInstance")
 def delete(
     api: Connection, out: Output, instance_id: str, query: dict[str, Any], no_wait: bool, yes: bool
 ) -> None:
@@ -148,13 +157,16 @@ def show_logs(api: Connection, out: Output, instance_id: str, query: dict[str, A
 
 
 def _add_action(operation: str, name: str, sentence: str) -> None:
-    @group.command(name, help=sentence)
-    @speaks_with_api
     @_reference
     @no_wait_option
     def act(api: Connection, out: Output, instance_id: str, no_wait: bool) -> None:
         answer = api.call(operation, instance_id=instance_id, wait_s=0)
         _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+
+    # The reference's paths ask for no ETag.
+    is_new = operation not in ("suspendInstance", "unsuspendInstance")
+    command: Command = if_match_option(operation)(act) if is_new else act
+    group.command(name, help=sentence)(speaks_with_api(command))
 
 
 _add_action("startInstance", "start", "Start an instance.")

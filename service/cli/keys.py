@@ -8,7 +8,7 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Document, Output, Shape, print_time
-from service.cli.schema_options import SchemaOption, body_options, query_options
+from service.cli.schema_options import SchemaOption, body_options, if_match_option, query_options
 from service.contract.keys import CreateKey, EditKey
 from service.contract.list_queries import KeysQuery
 from service.model.access import parse_network
@@ -96,6 +96,7 @@ def create_key(
 @speaks_with_api
 @_reference
 @body_options("editKey", EditKey)
+@if_match_option("editKey")
 def edit_key(api: Connection, out: Output, key_id: str, body: dict[str, Any]) -> None:
     """Change an API key's name, or when it expires."""
     if not body:
@@ -116,6 +117,7 @@ def edit_key(api: Connection, out: Output, key_id: str, body: dict[str, Any]) ->
     wire_name="overlap",
     help="Seconds for which the old value works beside the new one.",
 )
+@if_match_option("rotateKey")
 def rotate_key(api: Connection, out: Output, key_id: str, overlap: float) -> None:
     """Give an API key a new value. It is printed now and never again."""
     answer = api.call("rotateKey", key_id=key_id, body={"overlap": overlap})
@@ -126,6 +128,7 @@ def rotate_key(api: Connection, out: Output, key_id: str, overlap: float) -> Non
 @speaks_with_api
 @_reference
 @yes_option
+@if_match_option("revokeKey")
 def revoke_key(api: Connection, out: Output, key_id: str, yes: bool) -> None:
     """Make an API key worthless at once.
 

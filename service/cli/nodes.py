@@ -7,7 +7,14 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Output, Shape, print_time
-from service.cli.schema_options import Command, Decorator, SchemaOption, body_options, query_options
+from service.cli.schema_options import (
+    Command,
+    Decorator,
+    SchemaOption,
+    body_options,
+    if_match_option,
+    query_options,
+)
 from service.cli.text import printable
 from service.contract.drift import ResolveDrift
 from service.contract.enrolment import print_command
@@ -164,6 +171,7 @@ def add_node(
 @speaks_with_api
 @_reference
 @body_options("editNode", EditNode)
+@if_match_option("editNode")
 def edit_node(api: Connection, out: Output, node_id: str, body: dict[str, Any]) -> None:
     """Change a node. With another address or port it must answer there."""
     if not body:
@@ -176,6 +184,7 @@ def edit_node(api: Connection, out: Output, node_id: str, body: dict[str, Any]) 
 @_reference
 @query_options("removeNode", ForceQuery)
 @yes_option
+@if_match_option("removeNode")
 def delete_node(
     api: Connection, out: Output, node_id: str, query: dict[str, Any], yes: bool
 ) -> None:
@@ -188,6 +197,7 @@ def delete_node(
 @speaks_with_api
 @_reference
 @tls_options("setNodeTls")
+@if_match_option("setNodeTls")
 def set_tls(api: Connection, out: Output, node_id: str, **files: IO[str] | None) -> None:
     """Replace the certificates that a node is called with. It is asked with the new ones first.
 

@@ -9,7 +9,7 @@ from service.cli.connection import REFERENCE, Connection
 from service.cli.following import follow
 from service.cli.output import Column, Output, print_time
 from service.cli.schema_options import if_match_option, query_options, wait_option
-from service.contract.operations import OperationsQuery
+from service.contract.list_queries import OperationsQuery
 
 COLUMNS = (
     Column("ID", "id"),
@@ -71,8 +71,8 @@ def retry_operation(api: Connection, out: Output, operation_id: str) -> None:
 @speaks_with_api
 @_reference
 @if_match_option("cancelOperation")
-def cancel_operation(api: Connection, out: Output, operation_id: str, if_match: str | None) -> None:
+def cancel_operation(api: Connection, out: Output, operation_id: str) -> None:
     """Cancel an operation: it ends before its next step."""
-    answer = api.call("cancelOperation", operation_id=operation_id, if_match=if_match)
+    answer = api.call("cancelOperation", operation_id=operation_id)
     ended = answer.json["endedAt"] is not None
     out.show_done(answer, "Cancelled." if ended else "It ends before its next step.")

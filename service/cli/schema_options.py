@@ -9,6 +9,7 @@ from typing import Any
 import click
 import marshmallow as ma
 
+from service.cli.connection import Connection
 from service.contract.base import MAX_WAIT_S, Patch
 from service.contract.program_fields import Variables
 
@@ -108,15 +109,25 @@ def wait_option(operation: str) -> Decorator:
 
 
 def if_match_option(operation: str) -> Decorator:
-    """Give a command the option to change only what is as it was read, as `if_match`."""
-    return click.option(
-        "--if-match",
-        cls=SchemaOption,
-        operation=operation,
-        wire_name="If-Match",
-        metavar="ETAG",
-        help="Only if this is its ETag, which `show --output wide` has.",
-    )
+    """Give a command the option to call `operation` for what is as it was read, and else not."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(api: Connection, *args: Any, if_match: str | None, **kwargs: Any) -> Any:
+            if if_match is not None:
+                api.require(operation, if_match)
+            return command(api, *args, **kwargs)
+
+        return click.option(
+            "--if-match",
+            cls=SchemaOption,
+            operation=operation,
+            wire_name="If-Match",
+            metavar="ETAG",
+            help="Only if this is its ETag, which `show --output wide` has.",
+        )(call)
+
+    return decorate
 
 
 def _list_fields(

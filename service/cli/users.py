@@ -7,7 +7,7 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Output, print_time
-from service.cli.schema_options import body_options, query_options
+from service.cli.schema_options import body_options, if_match_option, query_options
 from service.contract.list_queries import UsersQuery
 from service.contract.users import AddUser, EditUser
 
@@ -64,6 +64,7 @@ def create_user(
 @speaks_with_api
 @_reference
 @body_options("editUser", EditUser, leave_out=("password",))
+@if_match_option("editUser")
 def edit_user(api: Connection, out: Output, user_id: str, body: dict[str, Any]) -> None:
     """Change a user. What is not given stays; `set-password` replaces the password."""
     if not body:
@@ -75,6 +76,7 @@ def edit_user(api: Connection, out: Output, user_id: str, body: dict[str, Any]) 
 @speaks_with_api
 @_reference
 @yes_option
+@if_match_option("removeUser")
 def delete_user(api: Connection, out: Output, user_id: str, yes: bool) -> None:
     """Delete a user who owns no instances, with the user's API keys.
 

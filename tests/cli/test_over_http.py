@@ -119,6 +119,14 @@ def test_a_key_acts_for_a_user():
     assert "ada-1" == double.seen[0][2]["Act-As"]
 
 
+def test_a_change_may_depend_on_what_was_read():
+    """--if-match sends the ETag with the change."""
+    with serving(("json", 200, {"userId": "ada-1"})) as double:
+        at(double, "users", "edit", "ada-1", "--admin", "--if-match", '"r5"')
+
+    assert '"r5"' == double.seen[0][2]["If-Match"]
+
+
 def test_a_post_whose_connection_broke_is_sent_again():
     """Both copies have the same Idempotency-Key, so it is done once."""
     user = {"userId": "ada-1"}
