@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import click
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -40,7 +41,7 @@ class LocalTransport:
             request.path,
             self._base_url,
             method=request.method,
-            query_string=dict(request.query),
+            query_string=urlencode(request.query, doseq=True),
             headers=list(request.headers.items()),
             environ_base={"REMOTE_ADDR": "127.0.0.1", CRASHES: crashes},
             **({} if request.body is None else {"json": request.body}),
@@ -49,6 +50,11 @@ class LocalTransport:
         for crash in crashes:
             raise crash
         return Answer(int(status.split()[0]), b"".join(body).decode(), dict(headers))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a log line says more than what the command prints."""
+    return not record.name.startswith(("skyquay.", "service.api."))
 
 
 @report_errors
@@ -60,9 +66,8 @@ def open_local() -> LocalTransport:
 @contextmanager
 def _opened() -> Iterator[LocalTransport]:
     settings = read_config()
-    # What the command prints says the same.
-    logging.getLogger("skyquay.request").setLevel(logging.ERROR)
-    logging.getLogger("service.api").setLevel(logging.CRITICAL)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_news)
     config = find_database(settings)
     if not settings.mongodb_uri:
         config = replace(config, allow_process=True, allow_loopback_nodes=True)  # as `up` has it

@@ -205,6 +205,19 @@ def test_commands_here_act_for_users(here_skyquay, place, store, api):
     assert (1, []) == (outcome.exit_code, store.instances.all())
 
 
+def test_lists_here_are_filtered(here_skyquay, place, store):
+    """What filters over HTTP filters here, given several times too."""
+    for name, color in (("red", "red"), ("blue", "blue")):
+        words = deploy_words(place, name)
+        here_skyquay(*words, "--label", "a=1", "--label", f"color={color}", "--no-wait")
+
+    listed = here_skyquay(
+        "instances", "list", "--label", "a:1", "--label", "color:red", "--fields", "Name"
+    )
+
+    assert "red\n" == listed.stdout
+
+
 def test_every_refusal_here_ends_with_one(here_skyquay):
     """On the database of this machine it is 1 whatever is wrong, as it always was."""
     assert 1 == here_skyquay("instances", "show", "nope").exit_code

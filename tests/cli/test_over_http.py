@@ -119,6 +119,14 @@ def test_a_key_acts_for_a_user():
     assert "ada-1" == double.seen[0][2]["Act-As"]
 
 
+def test_a_filter_may_be_given_several_times():
+    """Each is a parameter of its own, and true is JSON's."""
+    with serving(("json", 200, [])) as double:
+        at(double, "instances", "list", "--label", "a:1", "--label", "b:2", "--suspended")
+
+    assert "/api/instances?label=a%3A1&label=b%3A2&suspended=true" == double.seen[0][1]
+
+
 def test_a_change_may_depend_on_what_was_read():
     """--if-match sends the ETag with the change."""
     with serving(("json", 200, {"userId": "ada-1"})) as double:
