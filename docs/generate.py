@@ -1,4 +1,4 @@
-"""Writes docs/settings.md, docs/commands.md and docs/errors.md from the code: `make docs`."""
+"""Writes the pages of docs/ that are made from the code: `make docs`."""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from service.cli import main
 from service.cli.failures import MEANINGS
 from service.config import Config, describe_settings, variable
 from service.contract.error_catalogue import CATALOGUE, OF_NGINX, Entry
+from service.model.events import TYPES
 
 SETTINGS = """# Settings
 
@@ -60,6 +61,46 @@ repeat](api.md#what-is-safe-to-repeat). `Retry-After` is a header, in seconds. E
 | status | code | meaning | what to do |
 | --- | --- | --- | --- |
 {nginx}
+"""
+
+EVENTS = """# Events
+
+Every change of an instance, an operation, a node, a user, an image or a key is an event. A change
+and its event are one: MongoDB's log of commits is what events are made of, so none is lost,
+whatever crashes, and nothing is told that was not committed.
+
+`GET /api/events` answers them, oldest first:
+
+```json
+{{"events": [{{"id": "1795702602069", "type": "instance.ready", "time": "2026-11-26T14:16:42.031Z",
+  "resourceId": "ik3l4m5nopq6r", "instanceId": "ik3l4m5nopq6r", "userId": "318924857203654657",
+  "nodeId": "5f2b8a90c1d4e7f3", "causedBy": "a1b2c3d4e5f6", "requestId": "b0c1d2e3f4a59687",
+  "resource": {{"Id": "ik3l4m5nopq6r", "InternalState": "READY"}}}}],
+ "next": "1795702602069"}}
+```
+
+- Ids grow in the order of commits. Send `next` as `after` of the next request, and you miss none
+  and see each once. Without `after` the newest come.
+- `wait=30` waits so many seconds for an event while there is none.
+- `types`, `instance`, `user` and `node` choose; `limit` is how many come at once, 1000 at the most.
+- `resource` is what a GET of it answers now, so an old event has the newest state; of what is gone
+  it is as it was last, without secrets.
+- `causedBy` is the id of the API key, and `requestId` the request that asked for it. What a worker
+  does for an operation was caused by who asked for that; what a probe finds was caused by nobody.
+- A key is told what it may read: the kinds by its scopes, the documents by its limits. Events of
+  keys are told to keys that may do everything.
+- Events are kept for `SKYQUAY_EVENTS_DAYS`. An `after` that is older is a 410, whose `oldest` says
+  where to go on: read again what you show, first.
+- Times of probes, leases and the like change without an event.
+
+Workers write events, one of them at a time; while none runs no event appears, and none is lost. If
+none ran for longer than MongoDB's oplog lasts, `log.gap` says that events may be missing.
+
+<!-- types -->
+
+| type | meaning |
+| --- | --- |
+{types}
 """
 
 COMMANDS = """# Commands
@@ -120,6 +161,11 @@ def errors_page() -> str:
     return ERRORS.format(codes=_list(CATALOGUE), nginx=_list(OF_NGINX))
 
 
+def events_page() -> str:
+    """Write the page of the events."""
+    return EVENTS.format(types="\n".join(f"| `{name}` | {text} |" for name, text in TYPES.items()))
+
+
 def _list(entries: Iterable[Entry]) -> str:
     return "\n".join(
         f"| {entry.status} | `{entry.code}` | {entry.title} | {entry.remedy} |" for entry in entries
@@ -171,7 +217,12 @@ def _list_options(command: click.Command, context: click.Context) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page, "errors.md": errors_page}
+PAGES = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -173,6 +173,7 @@ def make_store(config: Config) -> Store:
         config.mongodb_uri or "mongodb://127.0.0.1:27017",
         config.database,
         keep_audit_s=config.audit_days * 86400,
+        keep_events_s=config.events_days * 86400,
         record_command=metrics.record_command,
         record_operation=metrics.record_operation,
     )

@@ -128,6 +128,7 @@ class Config:
         "", "Origins of web pages that may call the API from browsers, separated by spaces."
     )
     audit_days: float = _setting(365.0, "Days for which the audit log is kept.")
+    events_days: float = _setting(7.0, "Days for which events are kept.")
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting(
         "auto", "json, text, or auto: text on a terminal, else a JSON object a line."

@@ -21,6 +21,7 @@
     │   ├── WrongStatus         409 wrong_status          the operation is past that, or never so
     │   ├── IdempotencyInProgress 409 idempotency_in_progress  the same request is carried out now
     │   └── AlreadyDone         409 already_done          an earlier request did it
+    ├── CursorTooOld        410 cursor_too_old        what came after it is forgotten
     ├── PreconditionFailed      412 precondition_failed   it was changed since the client read it
     ├── IdempotencyKeyReused    422 idempotency_key_reused    the key was sent with another request
     ├── Throttled               429 too_many_requests     too many in a short time; wait
@@ -214,6 +215,13 @@ class WrongStatus(Conflict):
     """The operation has ended, or is of a kind that this cannot be done to."""
 
     code = "wrong_status"
+
+
+class CursorTooOld(ServiceError):
+    """Events after this one are forgotten. Names the `oldest` one to go on after."""
+
+    status = 410
+    code = "cursor_too_old"
 
 
 class PreconditionFailed(ServiceError):

@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
-             "keys", "operations", "drift", "adoption", "acting", "audit", "installation",
-             "idempotency", "instance_changes", "key_edits", "leftovers", "listings", "node_edits",
-             "order_checks", "replacements", "variables"}  # fmt: skip
+             "keys", "operations", "drift", "adoption", "acting", "audit", "events",
+             "installation", "idempotency", "instance_changes", "key_edits", "leftovers",
+             "listings", "node_edits", "order_checks", "replacements", "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

@@ -35,6 +35,7 @@ def authenticate(call: Call) -> None:
     call.rights = call.key
     if (user_id := call.request.headers.get(ACT_AS)) is not None:
         call.rights, call.user = acting.narrow(ctx.store, call.key, user_id)
+    call.begin_cause()
     access = keys.access_of(call.rights)
     if access.is_limited:
         call.store = ctx.store.within(

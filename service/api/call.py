@@ -11,9 +11,10 @@ from service import keys
 from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
-from service.model.documents import AuditEntry, Key, User
+from service.model.documents import AuditEntry, Cause, Key, User
 from service.model.origin import Claim, Origin
 from service.store import CALL_TIMEOUT_S, Store
+from service.store.cause import set_cause
 
 REST_S = 3.0
 """How long the database may take, at least, for what is left of a request that has waited."""
@@ -91,6 +92,14 @@ class Call:
     def spent_s(self) -> float:
         """Return for how many seconds the request has been worked on."""
         return time.perf_counter() - self.began_at
+
+    def begin_cause(self) -> None:
+        """Say whose request causes what is written, for its events, until `end_cause`."""
+        set_cause(Cause(key_id=self.key_id, request_id=self.request_id))
+
+    def end_cause(self) -> None:
+        """Say that nobody causes what is written."""
+        set_cause(None)
 
     def begin_bound(self, timeout_s: float = CALL_TIMEOUT_S) -> None:
         """Bound the time that the database may take for the request, until `end_bound`."""

@@ -3,6 +3,7 @@
 from service.api import (
     audit,
     enrolment,
+    events,
     health,
     home,
     images,
@@ -30,6 +31,7 @@ BLUEPRINTS = (
     operations.blueprint,
     keys.blueprint,
     audit.blueprint,
+    events.blueprint,
     health.blueprint,
 )
 

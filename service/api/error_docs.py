@@ -21,6 +21,7 @@ REASONS = {
     403: ("The API key is valid, but may not do this.", "forbidden"),
     404: ("There is no such thing.", "not_found"),
     409: ("It conflicts with something that exists.", "conflict"),
+    410: ("What is asked for is forgotten already.", "cursor_too_old"),
     412: ("It was changed since `If-Match` was true of it.", "precondition_failed"),
     413: ("The body is too large.", "request_entity_too_large"),
     415: ("The body is not JSON.", "unsupported_media_type"),

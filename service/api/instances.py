@@ -80,7 +80,7 @@ def list_instances(listing: Listing) -> Response:
 @blueprint.answers(200, InstanceAnswer, *WITH_BODY, *ALWAYS, description="The instance.")
 def look_up_instance(reference: str) -> InstanceOnNode:
     """Get one instance by its id or its container's. An unknown one is a 400."""
-    return _add_known_nodes([store().instances.get_by_reference(reference)])[0]
+    return join_nodes([store().instances.get_by_reference(reference)])[0]
 
 
 @blueprint.post("/getUserInstance")
@@ -102,7 +102,7 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
     found = store().instances.list_owned(user_id)
     if not found and keys.access_of(caller()).may("users:read"):
         store().users.get(user_id, field="userId")  # who has instances exists
-    return _add_known_nodes(found)
+    return join_nodes(found)
 
 
 @blueprint.post("/instances/deploy")
@@ -288,7 +288,7 @@ def _outcome(instance: Instance, operation: Operation | None, wait: float | None
     return {**_add_nodes([latest])[0], "operation_id": operation["_id"]}
 
 
-def _add_known_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
+def join_nodes(documents: list[Instance]) -> list[InstanceOnNode]:
     return _join(documents, store().nodes.find_known({each["node_id"] for each in documents}))
 
 

@@ -73,6 +73,7 @@ def register(app: Flask, config: Config) -> None:
     def end(_: BaseException | None) -> None:
         if "call" in g:
             g.call.end_bound()
+            g.call.end_cause()
         structlog.contextvars.clear_contextvars()
 
 

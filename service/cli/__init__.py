@@ -19,6 +19,7 @@ COMMANDS = MappingProxyType(
         "instances": "instances.group",
         "operations": "operations.group",
         "audit": "audit.list_audit",
+        "events": "events.list_events",
         "completion": "completion.completion",
         "keys": "keys.group",
         "users": "users.group",

@@ -6,6 +6,7 @@ from types import MappingProxyType
 ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "listAuditEntries": ("GET", "/api/audit"),
+        "listEvents": ("GET", "/api/events"),
         "listImages": ("GET", "/api/images"),
         "createImage": ("POST", "/api/images"),
         "importImage": ("POST", "/api/images/import"),

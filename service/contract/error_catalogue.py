@@ -126,6 +126,10 @@ _OURS = {
         "again.",
         "`details` has the ids of what it made.",
     ),
+    "cursor_too_old": (
+        "Events after the one in `after` are forgotten already.",
+        "Read again what you show, and go on after `oldest` in `details`, or without `after`.",
+    ),
     "precondition_failed": (
         "It was changed since `If-Match` was its ETag; nothing was done.",
         "Read it again, and decide anew.",

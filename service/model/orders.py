@@ -206,6 +206,16 @@ class KeyChanges(TypedDict, total=False):
     expires_at: datetime | None
 
 
+class EventSearch(TypedDict):
+    """Which events are read: those with all the values of `wanted`."""
+
+    after: int | None  # an event's id; None: the newest
+    types: list[str] | None
+    wanted: dict[str, str]
+    limit: int
+    wait: float  # seconds, until there is one
+
+
 class AuditSearch(TypedDict):
     """Which entries of the audit log are listed: those with all the values of `wanted`."""
 

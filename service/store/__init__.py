@@ -23,6 +23,7 @@ from pymongo.write_concern import WriteConcern
 from service.errors import StoreFailure
 from service.store import (
     audit,
+    events,
     failed_attempts,
     idempotency,
     images,
@@ -42,6 +43,8 @@ from service.store.audit import Audit
 from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import Indexes, Session, translate, translated
+from service.store.event_log import KEEP_S, EventLog
+from service.store.events import Events
 from service.store.failed_attempts import FailedAttempts
 from service.store.idempotency import Idempotency
 from service.store.images import Images
@@ -83,6 +86,7 @@ _INDEXES: dict[str, Indexes] = {
     "audit": audit.INDEXES,
     "failures": failed_attempts.INDEXES,
     "idempotency": idempotency.INDEXES,
+    "events": events.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -117,12 +121,14 @@ class Store:
         database: str,
         *,
         keep_audit_s: float = KEEP_AUDIT_S,
+        keep_events_s: float = KEEP_S,
         record_command: RecordCommand | None = None,
         record_operation: RecordOperation | None = None,
     ) -> None:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
-        What a worker writes into the audit log is forgotten `keep_audit_s` seconds after that.
+        What a worker writes into the audit log is forgotten `keep_audit_s` seconds after that,
+        events `keep_events_s` after they happened.
         `record_command` is called with each command, `record_operation` of each operation that
         ends.
         """
@@ -160,6 +166,8 @@ class Store:
             self._database["operations"], operations=self.operations, moves=self._moves
         )
         self.changes = Changes(self._database)
+        self.events = Events(self._database["events"], self._database["meta"])
+        self.event_log = EventLog(self._client, self._database, keep_s=keep_events_s)
 
     def within(
         self,
@@ -192,6 +200,11 @@ class Store:
             keep_ended_s=KEEP_OPERATIONS_S,
             moves=self._moves,
             only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
+        )
+        store.events = Events(
+            self._database["events"],
+            self._database["meta"],
+            only=events.limit_to(only, user_id=user_id, node_ids=limits["node_id"]),
         )
         return store
 

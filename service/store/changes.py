@@ -47,7 +47,7 @@ PIPELINE: list[dict[str, Any]] = [
     {
         "$match": {
             "$or": [
-                {"ns.coll": "operations", "operationType": "insert"},
+                {"ns.coll": {"$in": ["operations", "events"]}, "operationType": "insert"},
                 *_touches("operations", "status", "next_attempt_at"),
                 # A node that came back, is trusted again, or has its only deployment behind it.
                 *_touches("nodes", "status", "unanswered", "deploying"),
@@ -58,7 +58,7 @@ PIPELINE: list[dict[str, Any]] = [
     },
     {"$project": {"ns.coll": 1, "documentKey": 1, f"{_UPDATED}.status": 1}},
 ]
-"""What ends an operation, or may let one be claimed."""
+"""What ends an operation, or may let one be claimed, and which events there are."""
 
 
 def retry_in_s(failed: int) -> float:
@@ -81,9 +81,10 @@ class Changes:
         self._await_s = await_s
         self._steady_s = steady_s
         self._lock = threading.Lock()
-        """Guards the next three."""
+        """Guards the next four."""
         self._wakers: set[Callable[[], None]] = set()
         self._followed: dict[str, list[threading.Event]] = {}
+        self._listeners: set[threading.Event] = set()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -112,6 +113,19 @@ class Changes:
                 self._followed[operation_id].remove(event)
                 if not self._followed[operation_id]:
                     del self._followed[operation_id]
+
+    @contextmanager
+    def follow_events(self) -> Iterator[threading.Event]:
+        """Yield what is set whenever there may be events that were not there before."""
+        told = threading.Event()
+        with self._lock:
+            self._listeners.add(told)
+            self._ensure_running()
+        try:
+            yield told
+        finally:
+            with self._lock:
+                self._listeners.remove(told)
 
     def close(self) -> None:
         """End the stream and its thread, for good. Who waits still looks by itself."""
@@ -161,7 +175,10 @@ class Changes:
             return
         status = change.get("updateDescription", {}).get("updatedFields", {}).get("status")
         with self._lock:
-            woken = list(self._wakers)
+            if change.get("ns", {}).get("coll") == "events":
+                woken = [listener.set for listener in self._listeners]
+            else:
+                woken = list(self._wakers)
             if status in ENDED:
                 woken += [e.set for e in self._followed.get(change["documentKey"]["_id"], ())]
         for wake in woken:
@@ -170,6 +187,7 @@ class Changes:
     def _wake_all(self) -> None:
         with self._lock:
             events = [event for each in self._followed.values() for event in each]
+            events += self._listeners
             woken = [*self._wakers, *(event.set for event in events)]
         for wake in woken:
             wake()

@@ -95,7 +95,7 @@ class Idempotency(Collection[IdempotencyRecord]):
     def release(self, claim: Claim) -> None:
         """Let a repeat be carried out at once: nothing was made, or it answers what was."""
         held = {"_id": claim.record_id, **LEASE.held_by(claim.token)}
-        if self._collection.delete_one({**held, "made": None}).deleted_count == 0:
+        if self._collection.delete_one({**held, "made": None}) == 0:
             LEASE.release(self._collection, {"_id": claim.record_id}, claim.token)
 
     def _end(self, claim: Claim, changes: dict[str, Any]) -> None:

@@ -239,9 +239,7 @@ class Instances(Collection[Instance]):
     @translated
     def remove(self, instance_id: str, *, session: Session) -> bool:
         """Forget the instance. False when it was gone already."""
-        gone = self._collection.find_one_and_delete(
-            {"_id": instance_id}, {"state": 1}, session=session
-        )
+        gone = self._collection.find_one_and_delete({"_id": instance_id}, session=session)
         if gone is None:
             return False
         self._moves.add_instance(instance_id, gone["state"], GONE, session=session)
@@ -253,7 +251,7 @@ class Instances(Collection[Instance]):
         there = list(self._collection.find({"node_id": node_id}, {"state": 1}, session=session))
         for instance in there:
             self._moves.add_instance(instance["_id"], instance["state"], GONE, session=session)
-        return self._collection.delete_many({"node_id": node_id}, session=session).deleted_count
+        return self._collection.delete_many({"node_id": node_id}, session=session)
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         key = duplicate_key(exc)

@@ -98,8 +98,7 @@ class Keys(Collection[Key]):
     @translated
     def remove_of_user(self, user_id: str, *, session: Session) -> int:
         """Revoke the keys that are limited to the user; return how many those were."""
-        gone = self._collection.delete_many({"user_id": user_id}, session=session)
-        return gone.deleted_count
+        return self._collection.delete_many({"user_id": user_id}, session=session)
 
     @translated
     def touch(self, key_id: str, *, now: datetime, unless_since: datetime) -> None:
@@ -126,4 +125,4 @@ class Keys(Collection[Key]):
     @translated
     def remove(self, key_id: str, *, session: Session | None = None) -> bool:
         """Revoke the key. False when there was none."""
-        return self._collection.delete_one({"_id": key_id}, session=session).deleted_count == 1
+        return self._collection.delete_one({"_id": key_id}, session=session) == 1

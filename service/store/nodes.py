@@ -337,7 +337,7 @@ class Nodes(Collection[Node]):
         """Forget the node. Raises NodeNotEmpty while instances live on it, NotFound for no node."""
         empty = {"allocated.instances": 0} if only_if_empty else {}
         gone = self._collection.delete_one({"_id": node_id, **empty}, session=session)
-        if gone.deleted_count == 0:
+        if gone == 0:
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")

@@ -92,7 +92,7 @@ class Users(Collection[User]):
     def remove(self, user_id: str, *, session: Session) -> None:
         """Forget the user. Raises NotFound."""
         gone = self._collection.delete_one({"_id": user_id}, session=session)
-        if gone.deleted_count == 0:
+        if gone == 0:
             raise NotFound(self.what, user_id, field="userId")
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:

@@ -22,9 +22,11 @@ from service.model.documents import Node
 from service.model.drift import Drift
 from service.model.lifecycle import NodeStatus, lane_of
 from service.store import Store
+from service.store.cause import caused_by
 from service.store.changes import LOOK_AGAIN_S
 from service.store.due import Room
 from service.worker.carry_out import carry_out
+from service.worker.event_writer import write_events
 from service.worker.job import Job, claim
 from service.worker.reconcile import reconcile
 from service.worker.slots import Begun, find_room, is_held
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 """How long a worker may be silent before its operations are taken over."""
+
+EVENTS_LEASE_S = 10.0
+"""How long the worker that writes events may be silent before another does."""
 
 NODE_OPERATIONS = 4
 """How many deploys are carried out on one node at a time, and as many other operations."""
@@ -92,6 +97,14 @@ class Worker:
                 until=self._stopping,
             ),
         ]
+        self._event_writer = self._make_loop(
+            "events",
+            partial(
+                write_events, store, self._token, lease_s=EVENTS_LEASE_S, stopping=self._stopped
+            ),
+            partial(self._stopped.wait, EVENTS_LEASE_S / 3),
+            until=self._stopped,
+        )
         self._renewer = self._make_loop(
             "renew",
             self._renew_all,
@@ -102,7 +115,7 @@ class Worker:
     def start(self) -> None:
         """Begin to work, in threads of this process."""
         self._store.changes.subscribe(self._wake)
-        for loop in (*self._takers, self._renewer):
+        for loop in (*self._takers, self._renewer, self._event_writer):
             loop.start()
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
@@ -124,8 +137,9 @@ class Worker:
         for job in self._under_way():
             self._guarded(job.reschedule, delay_s=0)
         self._stopped.set()
-        if self._renewer.is_alive():
-            self._renewer.join()
+        for loop in (self._renewer, self._event_writer):
+            if loop.is_alive():
+                loop.join()
 
     def claim_one(self) -> bool:
         """Claim one operation and have a thread carry it out. False when nothing was due."""
@@ -205,7 +219,10 @@ class Worker:
     def _carry_out(self, job: Job) -> None:
         context = {"operation_id": job.operation["_id"], "request_id": job.operation["request_id"]}
         try:
-            with structlog.contextvars.bound_contextvars(**context):
+            with (
+                structlog.contextvars.bound_contextvars(**context),
+                caused_by(job.operation["requested_by"], job.operation["request_id"]),
+            ):
                 carry_out(job, self._open_driver)
         finally:
             with self._changed:

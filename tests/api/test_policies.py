@@ -68,6 +68,7 @@ TABLE = {
     "keys.rotate_key": ("keys:write", "key", None),
     "keys.revoke_key": ("keys:write", "key", None),
     "audit.list_audit_entries": ("audit:read", None, None),
+    "events.list_events": ("any key", None, None),
     "health.check_health": ("open", None, None),
     "health.check_readiness": ("open", None, None),
     "metrics.show": ("metrics:read", None, None),

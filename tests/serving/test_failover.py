@@ -49,6 +49,7 @@ class Seen:
     alive: set[int] = field(default_factory=set)
     woken: bool = False
     ready: dict[str, Any] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
     users: set[str] = field(default_factory=set)
     instances: dict[str, str] = field(default_factory=dict)
     node: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +144,7 @@ def watch(replicas, url, node_id, runner):
     client = Client(url, seen)
     assert eventually(lambda: is_ready(url) == 200, timeout_s=30)
     seen.ready["before"] = is_ready(url)
+    begin = client.send("GET", "/api/events").json()["next"]
     client.send("POST", "/api/auth/create-user", json=a_user("owner"))
     over = threading.Event()
     with ThreadPoolExecutor(WRITERS + 2) as threads:
@@ -158,6 +160,7 @@ def watch(replicas, url, node_id, runner):
         for one in work:
             one.result()
     look(client, node_id, runner)
+    read_events(client, begin)
     woken.clear()
     deploy(client, node_id, port=19_999)
     seen.woken = woken.wait(60)  # a stream that was lost is opened again after half that at most
@@ -279,6 +282,19 @@ def look(client, node_id, runner):
     seen.containers = set(runner.list())
 
 
+def read_events(client, after):
+    """Read all events, until one of a user that is made last."""
+    answer = client.send("POST", "/api/auth/create-user", json=a_user("the-last-one"))
+    assert answer.status_code == 201
+    given_up_at = time.monotonic() + 120
+    while time.monotonic() < given_up_at:
+        page = client.send("GET", f"/api/events?after={after}&limit=1000&wait=5").json()
+        client.seen.events += page["events"]
+        after = page["next"]
+        if "the-last-one" in {event["resourceId"] for event in page["events"]}:
+            break
+
+
 def test_no_acknowledged_write_is_lost(seen):
     """Every user whose creation was acknowledged is there after two failovers."""
     assert set() == seen.acknowledged - seen.users
@@ -336,3 +352,37 @@ def test_containers_and_counters_agree(seen):
 def test_who_waits_is_woken_again(seen):
     """The change stream goes on after failovers and an outage, without a restart."""
     assert seen.woken
+
+
+def count_events(seen, name):
+    """Count the events of this type for each thing."""
+    return Counter(event["resourceId"] for event in seen.events if event["type"] == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        ("user.created", "acknowledged"),
+        ("instance.created", "deployed"),
+        ("instance.deleted", "deleted"),
+    ],
+)
+def test_every_acknowledged_change_is_told_once(seen, name, which):
+    """Whatever was killed meanwhile: the database, and the workers that write events."""
+    told = count_events(seen, name)
+
+    assert dict.fromkeys(getattr(seen, which), 1) == {
+        each: told[each] for each in getattr(seen, which)
+    }
+
+
+def test_events_come_in_one_order(seen):
+    """Ids grow from page to page, and an instance is told of before it goes."""
+    ids = [int(event["id"]) for event in seen.events]
+    told = [(event["type"], event["resourceId"]) for event in seen.events]
+
+    assert sorted(set(ids)) == ids
+    assert all(
+        told.index(("instance.created", each)) < told.index(("instance.deleted", each))
+        for each in seen.deleted
+    )

@@ -50,7 +50,7 @@ def processes(store, clock):
 def with_cache(store, cache):
     """Copy a store for another process."""
     other = copy(store)
-    other.keys = Keys(store.keys._collection, cache=cache)
+    other.keys = Keys(store._database["keys"], cache=cache)
     return other
 
 
@@ -284,7 +284,7 @@ def test_a_node_that_is_not_enrolled_is_read_each_time(store, memory_nodes, cloc
     """
     Its status is changed by a request, which must see that.
     """
-    nodes = Nodes(store.nodes._collection, cache=ReadCache(1, clock=clock))
+    nodes = Nodes(store._database["nodes"], cache=ReadCache(1, clock=clock))
     waiting, other = (a_node(store, memory_nodes)["_id"] for _ in range(2))
     store.nodes.update(waiting, {"status": "Unconfigured"})
     nodes.find_known({waiting, other})

@@ -16,8 +16,10 @@ from service.model.lifecycle import Power
 from service.security.vault import Vault
 from service.store import Store
 from service.store.admin import migrations, validators
+from service.store.admin.migrations import begin_events
 from service.store.admin.validators import make_schema
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
+from tests.event_writing import writing
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 SHAPES = {
     2: "d6573418",
@@ -30,12 +32,13 @@ SHAPES = {
     14: "bc9df147",
     15: "8fae3a4b",
     16: "5d33dc44",
+    17: "45341dec",
 }
 """How the validators of each migration's version begin, as a digest."""
 
 
 @pytest.fixture
-def full(store, memory_nodes):
+def full(store, database, memory_nodes):
     """One document of each kind at least, as the program makes them and changes them."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     instances.deploy(store, an_order(user, node, image, disk_gb=1.5), origin=AT_NOON)
@@ -50,6 +53,11 @@ def full(store, memory_nodes):
     store.transaction(lambda session: store.idempotency.mark(claim, {"user": "u"}, session=session))
     answer = {"status": 201, "body": "{}", "location": "/api/users/u"}
     store.idempotency.keep(claim, answer)
+    begin_events(database)
+    with writing(store):
+        gone_user = a_user(store)
+        assert eventually(lambda: database["events"].count_documents({}) > 0)
+    store.transaction(lambda session: store.users.remove(gone_user["_id"], session=session))
 
 
 def test_the_validators_in_the_database_are_those_of_documents(store, database):
@@ -264,5 +272,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
 
     optional = {
         "node_env", "reserved", "container", "revision", "observations", "external_id", "labels",
+        "changed_by",
     }  # fmt: skip
     assert optional == schema["properties"].keys() - set(schema["required"])

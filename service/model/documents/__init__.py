@@ -5,6 +5,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 """
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
+from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import Image, Variable, new_image
 from service.model.documents.instance import (
@@ -40,9 +41,11 @@ __all__ = [
     "Allocated",
     "AuditEntry",
     "Capacity",
+    "Cause",
     "ConfigureKey",
     "ContainerSettings",
     "Deploying",
+    "Event",
     "IdempotencyRecord",
     "Image",
     "Instance",
@@ -54,6 +57,7 @@ __all__ = [
     "Node",
     "Observed",
     "Operation",
+    "Removal",
     "Replacement",
     "Report",
     "Reserved",

@@ -37,6 +37,7 @@ class Image(TypedDict):
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
+    changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     deleting_at: NotRequired[datetime]  # since when it is being deleted, which takes seconds
     created_at: datetime
     updated_at: datetime

@@ -90,6 +90,7 @@ class Instance(TypedDict):
     error: str | None  # why it failed, in plain words
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
+    changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     external_id: NotRequired[str]  # the dashboard's id of it; unique
     labels: NotRequired[dict[str, str]]
     created_at: datetime

@@ -33,6 +33,7 @@ class Key(TypedDict):
     spent: NotRequired[list[str]]  # digests of the values before the last rotations, newest last
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
+    changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     created_at: datetime
 
 

@@ -58,6 +58,7 @@ class Operation(TypedDict):
     container_id: NotRequired[str | None]  # which is to be removed, when no instance knows it
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
+    changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     created_at: datetime
     updated_at: datetime
     changes: NotRequired[Settings]  # which the container that replaces another one has

@@ -24,6 +24,7 @@ class User(TypedDict):
     keys_made: NotRequired[int]  # how many keys were limited to the user, revoked ones too
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
+    changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     created_at: datetime
     updated_at: datetime
 

@@ -6,8 +6,8 @@ The file is gzip; in it are BSON documents, one after the other::
     {in: <collection>, document: {...}}           each document, as it is stored
     {sha256}                                      of everything before: so far the file is whole
 
-Secrets stay encrypted. Left out is what soon ends: the counts of failed attempts, and the
-records of `Idempotency-Key`s. Neither way holds more than a few documents in memory.
+Secrets stay encrypted. Left out is what soon ends: the counts of failed attempts, the records
+of `Idempotency-Key`s, and events. Neither way holds more than a few documents in memory.
 """
 
 import gzip
@@ -41,7 +41,7 @@ from service.store.collection import UNHURRIED_S
 FORMAT = "skyquay backup"
 VERSION = 1
 
-KEPT = [name for name in DOCUMENTS if name != "idempotency"]
+KEPT = [name for name in DOCUMENTS if name not in ("idempotency", "events", "removals")]
 """The collections that are backed up."""
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
@@ -127,6 +127,7 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
             database[name].update_many({}, [{"$set": {"revision": {"$toLong": "$$NOW"}}}])
         schema = {"version": contents.schema, "migrated_at": None, "lock": None}
         database["meta"].replace_one(migrations.SCHEMA, schema, upsert=True)
+        migrations.begin_events(database)
         database["meta"].delete_one(migrations.RESTORING)
     return contents
 

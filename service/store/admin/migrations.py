@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
+from service.store.event_log import STATE as EVENTS
 from service.store.lease import LeaseField
 from service.store.settings import INSTALLATION, make_installation_id
 
@@ -106,6 +107,21 @@ def _revoke_orphans(database: Database[dict[str, Any]], *, write: bool) -> dict[
     return {"keys": len(ids)}
 
 
+def _begin_events(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    """Note since when there are events, so that the first writer skips no change."""
+    if write:
+        begin_events(database)
+    return {}
+
+
+def begin_events(database: Database[dict[str, Any]]) -> None:
+    """Have events begin with what is written from now on."""
+    begun_at = database.command("ping")["operationTime"]
+    begin = {"begun_at": begun_at, "token": None, "lease": None}
+    with suppress(DuplicateKeyError):  # Another process made it a moment ago.
+        database["meta"].update_one(EVENTS, {"$set": begin}, upsert=True)
+
+
 MIGRATIONS = [
     Migration(2, "Begin with the documents of the first version.", _change_shapes),
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
@@ -146,6 +162,7 @@ MIGRATIONS = [
         ),
     ),
     Migration(16, "Tell writes that only record observations from changes.", _change_shapes),
+    Migration(17, "Begin to keep events.", _begin_events),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure
 
 from service.model.documents import (
     AuditEntry,
+    Event,
     IdempotencyRecord,
     Image,
     Instance,
@@ -22,6 +23,7 @@ from service.model.documents import (
     Leftover,
     Node,
     Operation,
+    Removal,
     Setting,
     User,
 )
@@ -41,6 +43,8 @@ DOCUMENTS: dict[str, type] = {
     "audit": AuditEntry,
     "settings": Setting,
     "idempotency": IdempotencyRecord,
+    "events": Event,
+    "removals": Removal,
 }
 """What each collection holds. The counts of `failures` are worth no check."""
 

@@ -1,0 +1,146 @@
+"""Which events there are, and which of them a change of a document is.
+
+Every field of a document belongs to an event, unless it is named here as one that tells nobody
+anything: what workers keep for themselves, and times that are seen at the next event.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.model.lifecycle import InstanceState, NodeStatus, OperationStatus
+
+GAP = "log.gap"
+
+_CREATED = "was made."
+_UPDATED = "has other values than before."
+_DELETED = "is gone; `resource` is what it was."
+
+TYPES: Mapping[str, str] = {
+    "instance.created": f"An instance {_CREATED}",
+    **{
+        f"instance.{state.lower()}": f"An instance's `InternalState` is {state} now."
+        for state in InstanceState
+    },
+    "instance.power": "An instance's container was seen to run, to have stopped, or not at all.",
+    "instance.suspended": "An instance was suspended: its container is to be stopped.",
+    "instance.unsuspended": "An instance was unsuspended.",
+    "instance.updated": f"An instance {_UPDATED}",
+    "instance.deleted": f"An instance {_DELETED}",
+    "operation.created": "An operation was taken on.",
+    **{
+        f"operation.{status}": f"An operation's `status` is `{status}` now."
+        for status in OperationStatus
+    },
+    "operation.step": "An operation began or ended a step, or is further in one.",
+    "operation.updated": f"An operation {_UPDATED}",
+    "node.created": f"A node {_CREATED}",
+    **{f"node.{status.lower()}": f"A node's `status` is {status} now." for status in NodeStatus},
+    "node.allocated": "A node promised its memory and cores to more or fewer instances.",
+    "node.updated": f"A node {_UPDATED}",
+    "node.deleted": f"A node {_DELETED}",
+    "user.created": f"A user {_CREATED}",
+    "user.updated": f"A user {_UPDATED}",
+    "user.deleted": f"A user {_DELETED}",
+    "image.created": f"An image {_CREATED}",
+    "image.updated": f"An image {_UPDATED}",
+    "image.deleted": f"An image {_DELETED}",
+    "key.created": f"An API key {_CREATED}",
+    "key.rotated": "An API key has another value.",
+    "key.updated": f"An API key {_UPDATED}",
+    "key.deleted": "An API key was revoked; `resource` is what it was.",
+    GAP: "Events may be missing before this one: read again what you show.",
+}
+"""Every type of event, with a sentence."""
+
+KINDS: Mapping[str, str] = {
+    "instances": "instance",
+    "operations": "operation",
+    "nodes": "node",
+    "users": "user",
+    "images": "image",
+    "keys": "key",
+}
+"""The collections whose changes are events, with the kind of their documents."""
+
+_EVERYWHERE = frozenset({"revision", "observations", "changed_by", "updated_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What the changes of one kind of document are."""
+
+    by_value: Mapping[str, Mapping[Any, str]]
+    """Fields whose value is an event by itself, each with the types by value."""
+
+    by_field: Mapping[str, str]
+    """Fields that have a type of their own, whatever their value."""
+
+    beside: frozenset[str] = frozenset()
+    """Fields that are written beside others, and are news only alone."""
+
+    silent: frozenset[str] = frozenset()
+    """Fields whose change is no event."""
+
+
+_RULES: Mapping[str, _Rules] = {
+    "instance": _Rules(
+        by_value={
+            "state": {state.value: f"instance.{state.lower()}" for state in InstanceState},
+            "suspended": {True: "instance.suspended", False: "instance.unsuspended"},
+        },
+        by_field={"power": "instance.power"},
+        beside=frozenset({"error", "container_id", "node_env"}),
+    ),
+    "operation": _Rules(
+        by_value={"status": {status.value: f"operation.{status}" for status in OperationStatus}},
+        by_field={"steps": "operation.step"},
+        beside=frozenset({"error", "attempts", "next_attempt_at", "ended_at"}),
+        silent=frozenset({"lease", "claimed_at", "expires_at", "replacement", "container_id"}),
+    ),
+    "node": _Rules(
+        by_value={"status": {status.value: f"node.{status.lower()}" for status in NodeStatus}},
+        by_field={"allocated": "node.allocated"},
+        beside=frozenset({"probe_error", "report", "unanswered"}),
+        silent=frozenset({"probed_at", "probing", "last_seen_at", "deploying", "image_deletions"}),
+    ),
+    "user": _Rules({}, {}, silent=frozenset({"deployed_at", "keys_made"})),
+    "image": _Rules({}, {}, silent=frozenset({"deleting_at"})),
+    "key": _Rules(
+        {},
+        {"digest": "key.rotated"},
+        beside=frozenset({"prefix", "retiring", "spent"}),
+        silent=frozenset({"last_used_at", "delegations"}),
+    ),
+}
+
+SILENT: Mapping[str, frozenset[str]] = {
+    kind: rules.silent | _EVERYWHERE for kind, rules in _RULES.items()
+}
+"""The fields, by kind, whose changes are no event."""
+
+
+def name_update(kind: str, values: Mapping[str, Any], removed: Collection[str] = ()) -> list[str]:
+    """Name the events that a change of a document is: none, one, or several.
+
+    `values` has what the changed fields are now, by their paths, like `steps.0.ended_at`; `removed`
+    the paths of those that are gone.
+    """
+    rules = _RULES[kind]
+    changed = {path.partition(".")[0] for path in (*values, *removed)} - SILENT[kind]
+    by_value = {
+        field: types[values[field]]
+        for field, types in rules.by_value.items()
+        if field in changed and values.get(field) in types
+    }
+    by_field = {field: name for field, name in rules.by_field.items() if field in changed}
+    named = [*by_value.values(), *by_field.values()]
+    rest = changed - by_value.keys() - by_field.keys()
+    if rest - rules.beside or (rest and not named):
+        named.append(f"{kind}.updated")
+    return named
+
+
+def kinds_of(types: Iterable[str]) -> set[str]:
+    """List the kinds of documents that events of these types are about."""
+    return {type_.partition(".")[0] for type_ in types}
