@@ -207,6 +207,7 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
     return Worker(
         store,
         open_driver,
+        open_secret=Vault(config.secret_key).open,
         threads=config.worker_threads,
         probe_interval_s=config.probe_interval_s,
         now=utc_now,

@@ -11,8 +11,10 @@ from datetime import datetime
 from service.model.addresses import find_caller
 from service.model.documents import AuditEntry, new_audit_entry
 from service.model.lifecycle import Outcome
+from service.model.origin import Origin
 from service.store import Store
 from service.store.audit import REJECTION_WINDOW_S, first_id
+from service.store.collection import Session
 
 
 def begin(
@@ -43,6 +45,35 @@ def begin(
     )
     store.audit.add(entry)
     return entry
+
+
+def record(
+    store: Store,
+    *,
+    action: str,
+    target_kind: str,
+    target_id: str,
+    origin: Origin,
+    status: int,
+    code: str | None,
+    after: Mapping[str, object],
+    session: Session,
+) -> None:
+    """Write down a change that a worker makes for a request, in the change's own transaction."""
+    entry = new_audit_entry(
+        f"{first_id(origin.now)}{secrets.token_hex(6)}",
+        action=action,
+        target_kind=target_kind,
+        target_id=target_id,
+        key_id=origin.requested_by,
+        acts_for=origin.acts_for,
+        address=None,
+        request_id=origin.request_id,
+        keep_s=store.audit.keep_s,
+        now=origin.now,
+    )
+    entry |= {"after": dict(after), "outcome": _judge(status), "status": status, "code": code}
+    store.audit.add(entry, session=session)
 
 
 def finish(

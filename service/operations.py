@@ -100,9 +100,10 @@ def cancel(
     """End a waiting operation, or ask the worker that carries it out to stop at its next step.
 
     An instance whose deployment ends that way is FAILED, until it is retried or deleted. A change
-    that has begun is undone first. Raises NotFound, PreconditionFailed, and WrongStatus for an
-    operation that has ended or only carries out what its instance's document says. A repeat of what
-    an earlier request did answers the operation.
+    that has begun is undone first; of a bulk operation the items end that have not begun, and it
+    ends after the others. Raises NotFound, PreconditionFailed, and WrongStatus for an operation
+    that has ended or only carries out what its instance's document says. A repeat of what an
+    earlier request did answers the operation.
     """
     operation = store.operations.get(operation_id)
     if claim is not None and claim.made is not None:
@@ -115,7 +116,8 @@ def cancel(
         only_if.check(latest)
         store.idempotency.mark(claim, {"operation": operation_id}, session=session)
         is_begun = latest["kind"] in REPLACING and latest["replacement"]["begun"]
-        if not is_begun and store.operations.cancel_waiting(operation_id, now=now, session=session):
+        may_end = latest["kind"] != OperationKind.BULK and not is_begun
+        if may_end and store.operations.cancel_waiting(operation_id, now=now, session=session):
             if latest["kind"] in REPLACING:
                 replacements.drop(store, latest, now=now, session=session)
             if operation["kind"] == OperationKind.DEPLOY:
@@ -141,6 +143,8 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
     operation = store.operations.get(operation_id)
     if store.operations.retry_now(operation_id):
         return store.operations.get(operation_id)
+    if operation["kind"] == OperationKind.BULK:
+        raise WrongStatus("Send the items that failed again.", kind=operation["kind"])
     again = new_operation(
         operation["kind"],
         operation["instance_id"],

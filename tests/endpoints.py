@@ -49,6 +49,7 @@ ENDPOINTS = {
     ("PUT", "/api/nodes/{node_id}/tls"): "nodes:write",
     ("GET", "/api/nodes/{node_id}/drift"): "nodes:write",
     ("POST", "/api/nodes/{node_id}/drift/resolve"): "nodes:write",
+    ("POST", "/api/bulk"): None,
     ("GET", "/api/operations"): "instances:read",
     ("GET", "/api/operations/{operation_id}"): "instances:read",
     ("POST", "/api/operations/{operation_id}/retry"): "instances:write",

@@ -33,6 +33,7 @@ from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.ports import parse
 from service.security.lockout import Lockout
+from service.security.vault import Vault
 from service.store import Store
 from service.worker.carry_out import carry_out
 from service.worker.job import claim
@@ -46,6 +47,7 @@ ABSENT = "left out"
 OBJECTS = ({"$gt": ""}, {"$ne": None}, {}, ["x"], [], True)
 NO_TEXT = (ABSENT, None, "", *OBJECTS)
 BAD_TEXT = (*NO_TEXT, 7, "a\0b", "x" * 600)
+SECRET_KEY = "a secret key of the tests"
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 AT_NOON = Origin(NOON)
 FAR = NOON.replace(year=2999)
@@ -213,7 +215,7 @@ def run_due(store: Store, open_driver: DriverFactory, *, lease_s: float = 30.0) 
     while job := claim(
         store, store.claims.look(), node_operations=4, lease_s=lease_s, now=lambda: NOON
     ):
-        carry_out(job, open_driver)
+        carry_out(job, open_driver, Vault(SECRET_KEY).open)
         done += 1
     return done
 

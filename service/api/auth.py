@@ -4,7 +4,7 @@ from datetime import datetime
 
 from flask import Request
 
-from service import acting, keys
+from service import keys, rights
 from service.api.call import Call, current_call
 from service.api.context import app_context, now
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
@@ -34,16 +34,11 @@ def authenticate(call: Call) -> None:
         return
     call.rights = call.key
     if (user_id := call.request.headers.get(ACT_AS)) is not None:
-        call.rights, call.user = acting.narrow(ctx.store, call.key, user_id)
+        call.rights, call.user = rights.act_for(ctx.store, call.key, user_id)
     call.begin_cause()
-    access = keys.access_of(call.rights)
-    if access.is_limited:
-        call.store = ctx.store.within(
-            user_id=access.user_id, instance_ids=access.instance_ids, node_ids=access.node_ids
-        )
-    if policy.scope is not None and not access.may(policy.scope):
-        who = "This API key" if call.user is None else "Acting for this user, this API key"
-        raise Forbidden(f"{who} may not do that: it needs {policy.scope}.", scope=[policy.scope])
+    call.store = rights.limit(ctx.store, call.rights, acts_for=call.acts_for)
+    if policy.scope is not None:
+        rights.require(call.rights, policy.scope, acts_for=call.acts_for)
     if not policy.needs_database:
         ctx.lockout.remember(STALE_AUTH, _find_value(call.request), call.key)
 

@@ -145,7 +145,7 @@ def store() -> Store:
 def origin() -> Origin:
     """Return when, by whom and in which request a change is asked for."""
     call = current_call()
-    return Origin(now(), caller()["_id"], call.request_id, call.claim)
+    return Origin(now(), caller()["_id"], call.request_id, call.claim, call.acts_for)
 
 
 def claim() -> Claim | None:

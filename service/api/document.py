@@ -112,7 +112,12 @@ def prepare(spec: APISpec, converter: Any) -> None:
         reference = {"$ref": _add_enumeration(spec, field.enum)}
         return {"anyOf": [reference, {"type": "null"}]} if field.allow_none else reference
 
+    def name_alternatives(used: Any, field: ma.fields.Field[Any], **_: Any) -> Json:
+        kinds = field.metadata.get("alternatives", ())
+        return {"anyOf": [used.resolve_nested_schema(kind) for kind in kinds]} if kinds else {}
+
     converter.add_attribute_function(name_enumeration)
+    converter.add_attribute_function(name_alternatives)
     spec.components.schema(
         "ErrorCode",
         {

@@ -14,8 +14,8 @@ from service.api import (
     users,
 )
 from service.api.policy import EndpointPolicy
+from service.api.resources import bulk, instance_changes, me
 from service.api.resources import images as image_resources
-from service.api.resources import instance_changes, me
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
 from service.api.resources import nodes as node_resources
@@ -42,6 +42,7 @@ RESOURCES = (
     instance_changes,
     key_resources,
     node_resources,
+    bulk,
     me,
 )
 """The modules that add endpoints beyond the reference to these blueprints."""

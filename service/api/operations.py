@@ -21,12 +21,12 @@ from service.model.listing import Listing
 blueprint = Blueprint(
     "operations",
     __name__,
-    url_prefix="/api/operations",
+    url_prefix="/api",
     description="Work on nodes, and its progress.",
 )
 
 
-@blueprint.get("")
+@blueprint.get("/operations")
 @blueprint.needs("instances:read")
 @blueprint.arguments(OperationsQuery, location="query")
 @blueprint.answers(
@@ -45,7 +45,7 @@ def list_operations(listing: Listing) -> Response:
     )
 
 
-@blueprint.get("/<operation_id>")
+@blueprint.get("/operations/<operation_id>")
 @blueprint.needs("instances:read")
 @blueprint.arguments(WaitQuery, location="query")
 @blueprint.answers(200, OperationAnswer, 400, *ALWAYS, etag=True, description="The operation.")
@@ -54,7 +54,7 @@ def get_operation(wait: float | None, operation_id: str) -> Operation:
     return wait_for(store().operations.get(operation_id), wait or 0)
 
 
-@blueprint.post("/<operation_id>/retry")
+@blueprint.post("/operations/<operation_id>/retry")
 @blueprint.needs("instances:write", changes="operation")
 @blueprint.answers(
     200,
@@ -74,7 +74,7 @@ def retry_operation(operation_id: str) -> Operation:
     return operation
 
 
-@blueprint.post("/<operation_id>/cancel")
+@blueprint.post("/operations/<operation_id>/cancel")
 @blueprint.needs("instances:write", changes="operation")
 @blueprint.answers(
     200,

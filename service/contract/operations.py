@@ -5,6 +5,7 @@ from operator import methodcaller
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
+from service.contract.bulk import BulkAnswer
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OPEN, OperationKind, OperationStatus
 
@@ -51,8 +52,18 @@ class OperationAnswer(Answer[Operation]):
 
     id = answers.text(fields.OPERATION_ID, of="_id")
     kind = answers.choice(OperationKind, "deploy")
-    instanceId = answers.text(fields.INSTANCE_ID, of="instance_id")
-    nodeId = answers.text(fields.NODE_ID, of="node_id")
+    instanceId = answers.text(
+        fields.INSTANCE_ID,
+        of=lambda operation: None if "bulk" in operation else operation["instance_id"],
+        null=True,
+        description="null: it is a bulk operation.",
+    )
+    nodeId = answers.text(
+        fields.NODE_ID,
+        of=lambda operation: operation["node_id"] or None,
+        null=True,
+        description="null: it is a bulk operation.",
+    )
     status = answers.choice(OperationStatus, "pending")
     steps = answers.many(StepAnswer, audited=False)
     attempts = answers.integer(1)
@@ -70,6 +81,14 @@ class OperationAnswer(Answer[Operation]):
         of=methodcaller("get", "leftovers"),
         null=True,
         description="Of a removal that could not delete every file; null: nothing.",
+    )
+    bulk = answers.nested(
+        BulkAnswer,
+        None,
+        of=methodcaller("get", "bulk"),
+        null=True,
+        audited=False,
+        description="Of a bulk operation: its items, and what became of them.",
     )
     requestedBy = answers.text(
         "3f6c2b1a09d8e7f5", of="requested_by", null=True, description="The key's id."

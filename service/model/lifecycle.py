@@ -51,6 +51,21 @@ class OperationKind(StrEnum):
     REMOVE = "remove"  # what is left on the node of an instance that is forgotten
     UPDATE = "update"  # the container is made anew with other settings; the volume stays
     REINSTALL = "reinstall"  # the same, and the image is installed as at a deploy
+    BULK = "bulk"  # many items, each by an operation of its own or by none; it is on no node
+
+
+class BulkKind(StrEnum):
+    """What a bulk operation does to each of its items."""
+
+    SUSPEND = "suspend"
+    UNSUSPEND = "unsuspend"
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    KILL = "kill"
+    REINSTALL = "reinstall"
+    DELETE = "delete"
+    CREATE_USERS = "create_users"
 
 
 REPLACING = frozenset({OperationKind.UPDATE, OperationKind.REINSTALL})

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
 from service.model.labelling import LabellingChanges
-from service.model.lifecycle import InstanceState
+from service.model.lifecycle import BulkKind, InstanceState
 from service.model.ports import PortMapping
 
 UserKey = Literal["id", "email", "username"]
@@ -43,6 +43,14 @@ class UserChanges(LabellingChanges, total=False):
     email: str
     password: str
     admin: bool
+
+
+class BulkOrder(TypedDict):
+    """What is to be done to many: to these instances, or with these new users."""
+
+    kind: BulkKind
+    instances: list[str]  # ids, or those of their containers
+    users: list[NewUser]
 
 
 class ContainerOrder(TypedDict, total=False):

@@ -28,3 +28,4 @@ class Origin:
     requested_by: str | None = None  # key id
     request_id: str | None = None
     claim: Claim | None = None
+    acts_for: str | None = None  # id of the user for whom the key acts

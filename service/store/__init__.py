@@ -40,6 +40,7 @@ from service.store.admin.backup import Contents
 from service.store.admin.inspection import Inspection, Queue
 from service.store.admin.migrations import Change
 from service.store.audit import Audit
+from service.store.bulks import Bulks
 from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import Indexes, Session, translate, translated
@@ -72,8 +73,6 @@ CALL_TIMEOUT_S = 10
 
 KEEP_OPERATIONS_S = 30 * 86400.0
 KEEP_AUDIT_S = 365 * 86400.0
-
-MIN_VERSION = (6, 0)
 
 _INDEXES: dict[str, Indexes] = {
     "users": users.INDEXES,
@@ -128,9 +127,8 @@ class Store:
         """Make a client, which connects at its first call. Raises StoreFailure for a bad URI.
 
         What a worker writes into the audit log is forgotten `keep_audit_s` seconds after that,
-        events `keep_events_s` after they happened.
-        `record_command` is called with each command, `record_operation` of each operation that
-        ends.
+        events `keep_events_s` after they happened. `record_command` is called with each command,
+        `record_operation` of each operation that ends.
         """
         try:
             self._client: MongoClient[dict[str, Any]] = MongoClient(
@@ -165,9 +163,11 @@ class Store:
         self.claims = Claims(
             self._database["operations"], operations=self.operations, moves=self._moves
         )
+        self.bulks = Bulks(self._database["operations"])
         self.changes = Changes(self._database)
         self.events = Events(self._database["events"], self._database["meta"])
         self.event_log = EventLog(self._client, self._database, keep_s=keep_events_s)
+        self._also: Callable[[Any, Session], None] = lambda *_: None
 
     def within(
         self,
@@ -175,11 +175,13 @@ class Store:
         user_id: str | None = None,
         instance_ids: Iterable[str] | None = None,
         node_ids: Iterable[str] | None = None,
+        key_id: str | None = None,
+        acts_for: str | None = None,
     ) -> "Store":
         """Make a store of the same database in which only some documents can be read.
 
-        Those of one user, of some instances, of some nodes; None does not limit. Writing is not
-        limited: who changes something has read it here before.
+        Those of one user, some instances, some nodes; None does not limit. Also bulk operations of
+        the key, for whom it acts. Who changes something has read it here: writing is not limited.
         """
         limits = {
             "user_id": user_id,
@@ -200,12 +202,20 @@ class Store:
             keep_ended_s=KEEP_OPERATIONS_S,
             moves=self._moves,
             only={_FIELD_OF_OPERATION.get(name, name): value for name, value in only.items()},
+            key_id=key_id,
+            acts_for=acts_for,
         )
         store.events = Events(
             self._database["events"],
             self._database["meta"],
             only=events.limit_to(only, user_id=user_id, node_ids=limits["node_id"]),
         )
+        return store
+
+    def with_each_transaction(self, also: Callable[[Any, Session], None]) -> "Store":
+        """Make a store whose transactions end with `also`, of what their work returned."""
+        store = copy(self)
+        store._also = also
         return store
 
     @translated
@@ -279,16 +289,7 @@ class Store:
     @translated
     def check_server(self) -> str | None:
         """Return in a sentence why this database cannot be used; None when it can."""
-        hello = self._client.admin.command("hello")
-        version = self._client.server_info()["version"]
-        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
-            return f"MongoDB is {version}; Skyquay needs 6.0 or later."
-        if "setName" not in hello and hello.get("msg") != "isdbgrid":
-            return (
-                "MongoDB runs alone; Skyquay needs a replica set (one member is enough: start "
-                "mongod with --replSet rs0 and run rs.initiate()) or a sharded cluster."
-            )
-        return None
+        return inspection.check_server(self._client)
 
     @translated
     def inspect(self) -> Inspection:
@@ -321,7 +322,9 @@ class Store:
 
         def attempt(session: Session) -> Result:
             self._moves.begin(session)
-            return work(session)
+            result = work(session)
+            self._also(result, session)
+            return result
 
         try:
             with (

@@ -89,6 +89,9 @@ class Collection(Generic[Document]):
     version_fields: ClassVar[tuple[str, ...]] = ("_id", "created_at", "revision")
     """What a version of a document has: versions.py."""
 
+    unlisted: ClassVar[tuple[str, ...]] = ()
+    """Fields that pages leave out: what is long."""
+
     def __init__(
         self, collection: MongoCollection[dict[str, Any]], *, only: Mapping[str, Any] | None = None
     ) -> None:
@@ -175,9 +178,10 @@ class Collection(Generic[Document]):
 
     def page(self, listing: Listing, *, limit: int | None) -> Iterator[Document]:
         """Read the documents of a listing in its order, `limit` at most: see pages.py."""
-        query, order = pages.make_query(listing), pages.make_sort(listing.sort)
+        query, order = self._within(pages.make_query(listing)), pages.make_sort(listing.sort)
+        rest = dict.fromkeys(self.unlisted, 0) or None
         try:
-            with closing(self._collection.find(self._within(query), sort=order)) as cursor:
+            with closing(self._collection.find(query, rest, sort=order)) as cursor:
                 yield from cast("Iterator[Document]", cursor.limit(limit or 0))
         except PyMongoError as exc:
             raise translate(exc) from exc
@@ -217,8 +221,9 @@ class Collection(Generic[Document]):
 
     @translated
     def list_by_ids(self, document_ids: Iterable[str]) -> list[Document]:
-        """Read those of these ids that exist and may be seen, in no order."""
-        found = self._collection.find(self._within({"_id": {"$in": list(document_ids)}}))
+        """Read those of these ids that exist and may be seen, in no order, as pages have them."""
+        query = self._within({"_id": {"$in": list(document_ids)}})
+        found = self._collection.find(query, dict.fromkeys(self.unlisted, 0) or None)
         return cast(list[Document], list(found))
 
     def part(self, name: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:

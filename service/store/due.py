@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.model.documents import NO_NODE
 from service.model.lifecycle import PULLING, Lane, OperationStatus, lane_of
 from service.store.lease import LeaseField
 
@@ -140,7 +141,8 @@ class Queue:
         self._running = look.running
         self._room = room
         self._deploying = limits.deploying or {}
-        trial = set(limits.on_trial)
+        # Bulk operations come last, and one at a time has its turn, which is short.
+        trial = {NO_NODE, *limits.on_trial}
         busy = {operation["node_id"] for operation in self._running}
         slow = trial.union(each["node_id"] for each in self._running if each["is_slow"])
         there = set(look.waiting_nodes).difference(limits.offline)

@@ -73,12 +73,18 @@ def _make(
         "at": at,
         "kind": kind,
         "resource_id": document["_id"],
-        "instance_id": document["_id"] if kind == "instance" else document.get("instance_id"),
+        "instance_id": document["_id"] if kind == "instance" else _find_instance(document),
         "user_id": document["_id"] if kind == "user" else document.get("user_id"),
-        "node_id": document["_id"] if kind == "node" else document.get("node_id"),
+        "node_id": document["_id"] if kind == "node" else document.get("node_id") or None,
         "cause": cause,
     }
     return event if last is None else {**event, "last": last}
+
+
+def _find_instance(document: Json) -> str | None:
+    """Return which instance it is about. A bulk operation has its own id for it."""
+    instance_id: str | None = document.get("instance_id")
+    return instance_id if instance_id != document["_id"] else None
 
 
 def make_gap(at: datetime) -> Json:

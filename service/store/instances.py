@@ -86,6 +86,16 @@ class Instances(Collection[Instance]):
         return self._read({"node_id": node_id, "ports": port})
 
     @translated
+    def list_references(self, references: Iterable[str]) -> list[Instance]:
+        """Read the ids, the containers and the nodes of those that have one of these references."""
+        wanted = {"$in": list(references)}
+        found = self._collection.find(
+            self._within({"$or": [{"_id": wanted}, {"container_id": wanted}]}),
+            ["container_id", "node_id"],
+        )
+        return cast("list[Instance]", list(found))
+
+    @translated
     def list_owned(self, user_id: str, *, session: Session | None = None) -> list[Instance]:
         """Read the instances of one user, oldest first."""
         return self._read_all({"user_id": user_id}, session=session)

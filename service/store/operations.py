@@ -39,6 +39,7 @@ class Operations(Collection[Operation]):
     """The operations. Those that ended are forgotten after `keep_ended_s` seconds."""
 
     what = "operation"
+    unlisted = ("bulk.items",)
 
     def __init__(
         self,
@@ -47,8 +48,13 @@ class Operations(Collection[Operation]):
         keep_ended_s: float,
         moves: TransitionLog,
         only: Mapping[str, Any] | None = None,
+        key_id: str | None = None,
+        acts_for: str | None = None,
     ) -> None:
         super().__init__(collection, only=only)
+        self._own = {"kind": OperationKind.BULK, "requested_by": key_id}
+        if acts_for is not None:
+            self._own["acts_for"] = acts_for
         self._keep_ended_s = keep_ended_s
         self._moves = moves
 
@@ -56,6 +62,18 @@ class Operations(Collection[Operation]):
         """Write a new operation. Raises Conflict when another of its instance waits already."""
         super().add(document, session=session)
         self._moves.add_operation(document, None, session=session)
+
+    @translated
+    def find(self, document_id: str, *, session: Session | None = None) -> Operation | None:
+        """Read one operation by its id; also a bulk operation that the very key asked for.
+
+        A key that acts for a user finds those that it asked for on behalf of this one.
+        """
+        query: dict[str, Any] = {"_id": document_id}
+        if self._only:
+            query["$or"] = [self._only, self._own]
+        found = self._collection.find_one(query, session=session)
+        return cast("Operation | None", found)
 
     @translated
     def list_newest(self, wanted: Mapping[str, str], *, limit: int) -> list[Operation]:
@@ -113,6 +131,14 @@ class Operations(Collection[Operation]):
         waiting = {"instance_id": instance_id, "status": OperationStatus.PENDING}
         found = self._collection.find_one(waiting, session=session)
         return cast("Operation | None", found)
+
+    @translated
+    def list_outcomes(self, operation_ids: Iterable[str]) -> dict[str, Operation]:
+        """Read those of these operations that are there, but only how far they are."""
+        found = self._collection.find(
+            {"_id": {"$in": list(operation_ids)}}, {"status": 1, "error": 1}
+        )
+        return {each["_id"]: cast("Operation", each) for each in found}
 
     @translated
     def change_open(

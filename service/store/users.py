@@ -1,6 +1,8 @@
 """Who owns instances."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import cast
 
 from pymongo.errors import DuplicateKeyError
 
@@ -48,6 +50,12 @@ class Users(Collection[User]):
     def find_by_username(self, username: str) -> User | None:
         """Read the user with this name, in any letter case."""
         return self._read({"username_key": username.casefold()})
+
+    @translated
+    def list_taken(self, keys: Mapping[str, Iterable[str]]) -> list[User]:
+        """Read the users that have one of these values of their unique fields, and only those."""
+        wanted = [{name: {"$in": list(values)}} for name, values in keys.items()]
+        return cast("list[User]", list(self._collection.find({"$or": wanted}, list(keys))))
 
     @translated
     def set_password_hash(

@@ -5,6 +5,7 @@
 - `job`: one claimed operation: its lease, its steps, its end
 - `steps`: what is done for each kind of operation
 - `carry_out`: how an operation ends, or when it is tried again, whatever its node does
+- `bulk`: how the items of a bulk operation are done, in turns
 - `interruptions`: what stops an operation half-way although nothing failed
 - `observation`: what is written down of a container that was seen
 - `reconcile`: what is done after a probe, where a node differs from the documents

@@ -19,6 +19,7 @@ from service.model.lifecycle import (
 )
 from service.model.replacements import changes_of, with_changes
 from service.store.collection import Session
+from service.worker.bulk import OpenSecret, have_no_key, take_turn
 from service.worker.interruptions import (
     LeaseLost,
     NodeBusy,
@@ -38,14 +39,17 @@ NODE_BUSY_S = 1.0
 """How long to wait for another deployment on a node that bears one at a time."""
 
 
-def carry_out(job: Job, open_driver: DriverFactory) -> None:
+def carry_out(job: Job, open_driver: DriverFactory, open_secret: OpenSecret = have_no_key) -> None:
     """Do the operation, and write down its end or when to try again.
 
     Once the lease is lost nothing is written and no node is touched: the operation stays as it is
     until its lease has run out in the database too, and whoever takes it over then carries on.
     """
     try:
-        _end(job, open_driver)
+        if job.operation["kind"] == OperationKind.BULK:
+            take_turn(job, open_secret)
+        else:
+            _end(job, open_driver)
     except LeaseLost:
         log.warning("lease.lost", extra={"kind": job.operation["kind"]})
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from service import operations, replacements
 from service.drivers.boundary import Interruption
 from service.errors import ServiceError
-from service.model.documents import Instance, Operation
+from service.model.documents import NO_NODE, Instance, Operation
 from service.model.lifecycle import REPLACING, InstanceState, OperationKind, OperationStatus
 from service.store import Store
 from service.store.collection import Session
@@ -66,7 +66,7 @@ def claim(
     )
     if operation is None:
         return None
-    on_trial = operation["node_id"] in limits.on_trial
+    on_trial = operation["node_id"] in (NO_NODE, *limits.on_trial)
     return Job(
         store, operation, lease_s=lease_s, now=now, claimed_at=asked_at, node_on_trial=on_trial
     )

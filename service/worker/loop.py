@@ -25,6 +25,7 @@ from service.store import Store
 from service.store.cause import caused_by
 from service.store.changes import LOOK_AGAIN_S
 from service.store.due import Room
+from service.worker.bulk import OpenSecret, have_no_key
 from service.worker.carry_out import carry_out
 from service.worker.event_writer import write_events
 from service.worker.job import Job, claim
@@ -62,6 +63,7 @@ class Worker:
         store: Store,
         open_driver: DriverFactory,
         *,
+        open_secret: OpenSecret = have_no_key,
         threads: int,
         node_operations: int = NODE_OPERATIONS,
         lease_s: float = LEASE_S,
@@ -72,6 +74,7 @@ class Worker:
         """Look for work when there may be some, and every `look_again_s` whatever happens."""
         self._store = store
         self._open_driver = open_driver
+        self._open_secret = open_secret
         self._threads = threads
         self._node_operations = node_operations
         self._lease_s = lease_s
@@ -223,7 +226,7 @@ class Worker:
                 structlog.contextvars.bound_contextvars(**context),
                 caused_by(job.operation["requested_by"], job.operation["request_id"]),
             ):
-                carry_out(job, self._open_driver)
+                carry_out(job, self._open_driver, self._open_secret)
         finally:
             with self._changed:
                 del self._jobs[job.token]

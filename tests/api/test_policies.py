@@ -57,6 +57,7 @@ TABLE = {
     "nodes.find_node_drift": ("nodes:write", None, None),
     "nodes.resolve_node_drift": ("nodes:write", "node", None),
     "enrolment.configure_node": ("open", "node", None),
+    "operations.start_bulk_operation": ("any key", "operation", None),
     "operations.list_operations": ("instances:read", None, None),
     "operations.get_operation": ("instances:read", None, None),
     "operations.retry_operation": ("instances:write", "operation", None),

@@ -156,6 +156,12 @@ READS = {
         s.within(node_ids=[node, "n"]).instances.versions()
     ),
     "instances.find_by_reference": lambda s, **_: s.instances.find_by_reference("c7"),
+    "instances.list_references": lambda s, instance, **_: s.instances.list_references(
+        [instance, "c7"]
+    ),
+    "users.list_taken": lambda s, user, **_: s.users.list_taken(
+        {"_id": [user], "email_key": ["users7"], "username_key": ["users7"], "external_id": ["a"]}
+    ),
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
     "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),
@@ -173,6 +179,10 @@ READS = {
     "operations.list_newest of a user": lambda s, user, **_: s.within(
         user_id=user
     ).operations.list_newest({}, limit=100),
+    "operations.find of a user": lambda s, user, operation, **_: s.within(
+        user_id=user, key_id="k"
+    ).operations.find(operation),
+    "operations.list_outcomes": lambda s, operation, **_: s.operations.list_outcomes([operation]),
     "operations.find_latest": lambda s, instance, **_: s.operations.find_latest(instance),
     "operations.find_open": lambda s, instance, **_: s.operations.find_open(
         instance, OperationKind.DEPLOY

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service import enrolment, instances, keys
-from service.model.documents import new_user
+from service.model.documents import new_bulk_item, new_bulk_operation, new_user
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.model.precondition import name_state
 from service.model.replacements import new_replacement
@@ -73,7 +73,25 @@ def _claim_replacement(s):
     s.claim()
 
 
+def _claim_bulk(s):
+    items = [new_bulk_item(s.instance, node_id=s.node)]
+    operation = new_bulk_operation("stop", items, origin=AT_NOON)
+    s.store.operations.add(operation)
+    s.bulk = operation["_id"]
+    s.claim()  # of the deployment
+    s.claim()
+
+
+def _write_items(s):
+    item = {**new_bulk_item(s.instance), "status": "succeeded"}
+    written = s.store.bulks.write_items(
+        s.bulk, "t", {0: item}, before=OperationStatus.PENDING, now=NOON
+    )
+    assert written
+
+
 BEFORE = {
+    "bulks.write_items": _claim_bulk,
     "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.unlock_deploy": _lock_deploy,
     "nodes.take_configure_key": _issue_configure_key,
@@ -177,6 +195,7 @@ WRITES = {
         s.operation, "t", found=True, run=True
     ),
     "claims.begin_undo": lambda s: s.store.claims.begin_undo(s.operation, "t", "broken"),
+    "bulks.write_items": _write_items,
 }
 
 
@@ -274,7 +293,9 @@ def list_methods(name):
 def test_every_writing_method_is_tried():
     """The table above has each, also those that write through others."""
     methods = [
-        (name, *each) for name in (*ANSWERED, "claims", "lease") for each in list_methods(name)
+        (name, *each)
+        for name in (*ANSWERED, "claims", "bulks", "lease")
+        for each in list_methods(name)
     ]
     writing = set(PYMONGO_WRITES)
     while more := {method for _, method, calls in methods if calls & writing} - writing:
@@ -308,7 +329,7 @@ def test_nothing_writes_past_the_place():
 
 def test_collections_hold_what_raises(store):
     """What those modules call their collection is what raises revisions."""
-    held = [getattr(store, name)._collection for name in (*ANSWERED, "claims")]
+    held = [getattr(store, name)._collection for name in (*ANSWERED, "claims", "bulks")]
     held += [getattr(store, name)._observing for name in ANSWERED]
 
     assert {"RevisedCollection"} == {type(each).__name__ for each in held}

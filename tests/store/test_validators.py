@@ -9,10 +9,11 @@ import pytest
 from bson import MinKey
 from pymongo.errors import WriteError
 
-from service import audit, idempotency, instances, keys
+from service import audit, bulk, idempotency, instances, keys
 from service.errors import StoreFailure
 from service.model.documents import Instance, LeftBehind, Leftover
-from service.model.lifecycle import Power
+from service.model.lifecycle import BulkKind, Power
+from service.model.orders import BulkOrder, NewUser
 from service.security.vault import Vault
 from service.store import Store
 from service.store.admin import migrations, validators
@@ -33,6 +34,7 @@ SHAPES = {
     15: "8fae3a4b",
     16: "5d33dc44",
     17: "45341dec",
+    18: "0bb5d861",
 }
 """How the validators of each migration's version begin, as a digest."""
 
@@ -43,6 +45,11 @@ def full(store, database, memory_nodes):
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     instances.deploy(store, an_order(user, node, image, disk_gb=1.5), origin=AT_NOON)
     run_due(store, memory_nodes)
+    user = NewUser(username="b", email="b@example.org", password="sesame" * 2, user_id=None,
+                   admin=False)  # fmt: skip
+    order = BulkOrder(kind=BulkKind.CREATE_USERS, instances=[], users=[user])
+    key, _ = keys.create(store, name="k", now=NOON)
+    bulk.begin(store, Vault("a secret key"), order, by=key, origin=AT_NOON)
     left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
     gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
     store.transaction(lambda session: store.leftovers.put(gone, session=session))

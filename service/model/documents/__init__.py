@@ -28,18 +28,27 @@ from service.model.documents.node import (
     new_node,
 )
 from service.model.documents.operation import (
+    NO_NODE,
+    Bulk,
+    BulkItem,
     Lease,
     Operation,
     Replacement,
+    SealedUser,
     Step,
+    new_bulk_item,
+    new_bulk_operation,
     new_operation,
 )
 from service.model.documents.setting import Setting
 from service.model.documents.user import User, new_user
 
 __all__ = [
+    "NO_NODE",
     "Allocated",
     "AuditEntry",
+    "Bulk",
+    "BulkItem",
     "Capacity",
     "Cause",
     "ConfigureKey",
@@ -62,12 +71,15 @@ __all__ = [
     "Report",
     "Reserved",
     "RetiringKey",
+    "SealedUser",
     "Setting",
     "Settings",
     "Step",
     "User",
     "Variable",
     "new_audit_entry",
+    "new_bulk_item",
+    "new_bulk_operation",
     "new_image",
     "new_instance",
     "new_key",

@@ -6,8 +6,11 @@ from typing import NotRequired, TypedDict
 
 from service.model.documents.instance import Settings
 from service.model.documents.leftover import LeftBehind
-from service.model.lifecycle import OperationKind, OperationStatus
+from service.model.lifecycle import BulkKind, OperationKind, OperationStatus
 from service.model.origin import Origin
+
+NO_NODE = ""
+"""The `node_id` of what is on no node: bulk operations."""
 
 
 class Lease(TypedDict):
@@ -37,13 +40,47 @@ class Replacement(TypedDict):
     keep_volume: bool
 
 
+class SealedUser(TypedDict):
+    """A user to add, as somebody asked for one."""
+
+    username: str
+    email: str
+    password: str  # encrypted
+    admin: bool
+    external_id: str | None
+    labels: dict[str, str | None] | None
+
+
+class BulkItem(TypedDict):
+    """One item of a bulk operation, and what became of it."""
+
+    id: str  # the instance's, or the one that the user gets
+    node_id: NotRequired[str]  # the instance's
+    user: NotRequired[SealedUser]  # until it is added, or is not to be
+    status: OperationStatus  # pending: not begun; running: the operation of its own is open
+    operation_id: str | None
+    code: str | None  # of the error
+    error: str | None
+
+
+class Bulk(TypedDict):
+    """What a bulk operation does, and how far it is."""
+
+    kind: BulkKind
+    total: int
+    ended: int
+    failed: int
+    changed_at: datetime  # when an item was begun or ended the last time
+    items: NotRequired[list[BulkItem]]  # absent where it was read for a list
+
+
 class Operation(TypedDict):
     """Something that must be done on a node, and how far it is."""
 
     _id: str
     kind: OperationKind
-    instance_id: str
-    node_id: str
+    instance_id: str  # of a bulk operation its own `_id`
+    node_id: str  # or NO_NODE
     user_id: str | None  # the instance's owner; None: it was no instance
     status: OperationStatus
     steps: list[Step]
@@ -64,6 +101,8 @@ class Operation(TypedDict):
     changes: NotRequired[Settings]  # which the container that replaces another one has
     replacement: NotRequired[Replacement]
     leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
+    bulk: NotRequired[Bulk]
+    acts_for: NotRequired[str]  # id of the user for whom the key of a bulk operation acts
     ended_at: NotRequired[datetime]
     expires_at: NotRequired[datetime]  # when it is forgotten
 
@@ -99,3 +138,29 @@ def new_operation(
         created_at=origin.now,
         updated_at=origin.now,
     )
+
+
+def new_bulk_item(
+    item_id: str, *, node_id: str | None = None, user: SealedUser | None = None
+) -> BulkItem:
+    """Make an item of a bulk operation: an instance on its node, or a user."""
+    item = BulkItem(
+        id=item_id, status=OperationStatus.PENDING, operation_id=None, code=None, error=None
+    )
+    if node_id is not None:
+        item["node_id"] = node_id
+    if user is not None:
+        item["user"] = user
+    return item
+
+
+def new_bulk_operation(kind: BulkKind, items: list[BulkItem], *, origin: Origin) -> Operation:
+    """Make the document of an operation that does the same to many items."""
+    operation = new_operation(OperationKind.BULK, "", NO_NODE, origin=origin)
+    operation["instance_id"] = operation["_id"]
+    operation["bulk"] = Bulk(
+        kind=kind, total=len(items), ended=0, failed=0, changed_at=origin.now, items=items
+    )
+    if origin.acts_for is not None:
+        operation["acts_for"] = origin.acts_for
+    return operation

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import IndexModel
+from pymongo import IndexModel, MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from service.model.lifecycle import OperationStatus
 from service.store.admin import migrations, validators
 from service.store.collection import Indexes
+
+MIN_VERSION = (6, 0)
+"""The oldest MongoDB that has what is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +119,17 @@ def _ask(database: Database[dict[str, Any]], *command: Any, **options: Any) -> d
         return database.command(*command, **options)
     except OperationFailure:
         return {}
+
+
+def check_server(client: MongoClient[dict[str, Any]]) -> str | None:
+    """Return in a sentence why this database cannot be used; None when it can."""
+    hello = client.admin.command("hello")
+    version = client.server_info()["version"]
+    if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
+        return f"MongoDB is {version}; Skyquay needs 6.0 or later."
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        return (
+            "MongoDB runs alone; Skyquay needs a replica set (one member is enough: start "
+            "mongod with --replSet rs0 and run rs.initiate()) or a sharded cluster."
+        )
+    return None

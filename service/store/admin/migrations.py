@@ -163,6 +163,7 @@ MIGRATIONS = [
     ),
     Migration(16, "Tell writes that only record observations from changes.", _change_shapes),
     Migration(17, "Begin to keep events.", _begin_events),
+    Migration(18, "Do the same to many at once.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
