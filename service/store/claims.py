@@ -238,10 +238,8 @@ class Claims:
         running = {"status": OperationStatus.RUNNING}
         for operation_id in queue.list_orphans()[:_CANDIDATES]:
             yield {"_id": operation_id, **running, "$expr": CLAIM.is_free}
-        for query in queue.make_queries():
-            due = self._collection.find(
-                query, {"_id": 1}, sort=[("created_at", 1)], limit=_CANDIDATES
-            )
+        for query, order in queue.make_queries():
+            due = self._collection.find(query, {"_id": 1}, sort=[(order, 1)], limit=_CANDIDATES)
             for operation in due:
                 yield {"_id": operation["_id"], "status": OperationStatus.PENDING}
 

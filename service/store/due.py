@@ -2,7 +2,7 @@
 
 Operations on nodes that are idle come first, then those on nodes that are busy, then those on nodes
 that keep an operation waiting; in each of these the oldest. So no node gets a second thread before
-each other has its first, and one that hangs is in nobody's way.
+each other has its first, and one that hangs is in nobody's way. Bulk operations come last.
 """
 
 import math
@@ -147,9 +147,11 @@ class Queue:
         slow = trial.union(each["node_id"] for each in self._running if each["is_slow"])
         there = set(look.waiting_nodes).difference(limits.offline)
         self._tiers = (
-            (there - busy - slow, room.prompt),
-            ((there & busy) - slow, room.prompt),
-            (there & slow, room.slow),
+            (there - busy - slow, room.prompt, "created_at"),
+            ((there & busy) - slow, room.prompt, "created_at"),
+            ((there & slow) - {NO_NODE}, room.slow, "created_at"),
+            # The one whose turn was the longest ago, so that none waits for all of another.
+            (there & {NO_NODE}, room.slow, "next_attempt_at"),
         )
         counts = {lane: Counter[str]() for lane in Lane}
         for each in self._running:
@@ -171,9 +173,12 @@ class Queue:
             if each["is_orphan"] and lane_of(each["kind"]) in self._room.slow
         ]
 
-    def make_queries(self) -> Iterator[dict[str, Any]]:
-        """Make the queries for operations that are due, those first that come first."""
-        for nodes, lanes in self._tiers:
+    def make_queries(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """Make the queries for operations that are due, those first that come first.
+
+        Each with the field by which its operations come.
+        """
+        for nodes, lanes, order in self._tiers:
             clauses = [
                 self._make_clause(lane, nodes - self._full[lane])
                 for lane in sorted(lanes)
@@ -181,13 +186,14 @@ class Queue:
             ]
             if clauses:
                 ours = [each["instance_id"] for each in self._running if each["node_id"] in nodes]
-                yield {
+                query = {
                     "status": OperationStatus.PENDING,
                     "node_id": {"$in": sorted(nodes)},
                     "instance_id": {"$nin": sorted(ours)},
                     "$or": clauses,
                     "$expr": {"$lte": ["$next_attempt_at", "$$NOW"]},
                 }
+                yield query, order
 
     def _make_clause(self, lane: Lane, nodes: set[str]) -> dict[str, Any]:
         clause: dict[str, Any] = {"kind": _KINDS[lane], "node_id": {"$in": sorted(nodes)}}

@@ -25,7 +25,10 @@ from service.worker.job import UNEXPECTED, Job
 log = logging.getLogger(__name__)
 
 TURN_ITEMS = 25
-"""How many items one turn begins at the most: hashing as many passwords takes two seconds."""
+"""How many items one turn begins at the most."""
+
+TURN_USERS = 4
+"""The same of users to add: hashing a password takes a part of a second."""
 
 NODE_ITEMS = 8
 """How many items of one operation are open on a node at a time: twice what it does at once."""
@@ -90,7 +93,8 @@ class _Turn:
 
     def begin_some(self) -> None:
         """Begin items, as many as a turn and their nodes bear. Raises OperationCancelled."""
-        for place in [place for place, _ in self._list_next()][:TURN_ITEMS]:
+        most = TURN_USERS if self._kind == BulkKind.CREATE_USERS else TURN_ITEMS
+        for place in [place for place, _ in self._list_next()][:most]:
             self._job.check_lease()
             self._begin(place)
 
