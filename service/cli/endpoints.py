@@ -44,6 +44,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "findNodeDrift": ("GET", "/api/nodes/{node_id}/drift"),
         "resolveNodeDrift": ("POST", "/api/nodes/{node_id}/drift/resolve"),
         "setNodeTls": ("PUT", "/api/nodes/{node_id}/tls"),
+        "startBulkOperation": ("POST", "/api/bulk"),
         "listOperations": ("GET", "/api/operations"),
         "getOperation": ("GET", "/api/operations/{operation_id}"),
         "cancelOperation": ("POST", "/api/operations/{operation_id}/cancel"),

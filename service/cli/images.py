@@ -9,6 +9,7 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.failures import Exit, Failure, Rejected
+from service.cli.json_files import file_argument, read
 from service.cli.output import Column, Output, Shape
 from service.cli.schema_options import body_options, if_match_option, query_options
 from service.contract.image_files import CreateImage
@@ -22,7 +23,6 @@ COLUMNS = (
 )
 
 _reference = click.argument("image_id", metavar="IMAGE", type=REFERENCE)
-_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 @click.group("images")
@@ -70,11 +70,11 @@ def edit_image(api: Connection, out: Output, image_id: str, body: dict[str, Any]
 @group.command("replace")
 @speaks_with_api
 @_reference
-@_file
+@file_argument
 @if_match_option("replaceImage")
 def replace_image(api: Connection, out: Output, image_id: str, file: Path) -> None:
     """Replace an image by an image document. Its instances stay as they are."""
-    answer = api.call("replaceImage", image_id=image_id, body=_read(file))
+    answer = api.call("replaceImage", image_id=image_id, body=read(file))
     out.show_done(answer, f"{answer.json['Id']}  {answer.json['Name']}")
 
 
@@ -117,7 +117,7 @@ def import_images(api: Connection, out: Output, path: Path) -> None:
     files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not files:
         raise click.ClickException(f"There is no *.json in {path}.")
-    for file, document in [(file, _read(file)) for file in files]:
+    for file, document in [(file, read(file)) for file in files]:
         try:
             answer = api.call("importImage", body=document)
         except Rejected as exc:
@@ -138,10 +138,3 @@ def _import_here(path: Path) -> None:
                 click.echo(f"{image['_id']}  {image['name']}")
 
     run()
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except ValueError as exc:
-        raise click.ClickException(f"{file} is no JSON: {exc}.") from exc

@@ -1,12 +1,14 @@
 """Commands for operations."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cli.api_commands import speaks_with_api
 from service.cli.connection import REFERENCE, Connection
-from service.cli.following import follow
+from service.cli.following import follow, no_wait_option
+from service.cli.json_files import file_argument, read
 from service.cli.output import Column, Output, print_time
 from service.cli.schema_options import if_match_option, query_options, wait_option
 from service.contract.list_queries import OperationsQuery
@@ -76,3 +78,18 @@ def cancel_operation(api: Connection, out: Output, operation_id: str) -> None:
     answer = api.call("cancelOperation", operation_id=operation_id)
     ended = answer.json["endedAt"] is not None
     out.show_done(answer, "Cancelled." if ended else "It ends before its next step.")
+
+
+@group.command("start-bulk")
+@speaks_with_api
+@file_argument
+@no_wait_option
+def start_bulk_operation(api: Connection, out: Output, file: Path, no_wait: bool) -> None:
+    """Do the same to up to 500 items, which FILE has as the body of POST /api/bulk.
+
+    Ends with 6 when one fails.
+    """
+    answer = api.call("startBulkOperation", body=read(file))
+    if not no_wait:
+        answer = follow(api, answer.json["id"])
+    out.show_one(answer)

@@ -31,7 +31,7 @@ OTHERWISE = {
     ("addUser", "password"),  # asked for
     ("editUser", "password"),  # `users set-password` asks for it
 }
-IN_A_FILE = {"importImage", "replaceImage"}
+IN_A_FILE = {"importImage", "replaceImage", "startBulkOperation"}
 """Whose body is a whole document."""
 
 FOLLOWED = {"addInstance", "editInstance", "reinstallInstance", "removeInstance"}

@@ -107,6 +107,19 @@ def test_nobody_need_wait(skyquay, place, store):
     assert "READY" == store.instances.all()[0]["state"]
 
 
+def test_the_same_is_done_to_many(skyquay, place, store, tmp_path):
+    """The items are in a file, and what became of each is printed."""
+    instance_id = skyquay(*deploy_words(place)).stdout.strip()
+    file = tmp_path / "stop.json"
+    file.write_text(json.dumps({"kind": "stop", "items": [{"id": instance_id}]}))
+
+    outcome = skyquay("operations", "start-bulk", str(file), "--json")
+
+    [item] = json.loads(outcome.stdout)["bulk"]["items"]
+    assert (0, instance_id, "succeeded") == (outcome.exit_code, item["id"], item["status"])
+    assert "stopped" == store.instances.get(instance_id)["power"]
+
+
 def test_an_edit_takes_away_what_may_lack(skyquay, place, store):
     """--clear sets a field to null, and a label without a value goes."""
     words = deploy_words(place)
