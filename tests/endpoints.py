@@ -61,5 +61,6 @@ ENDPOINTS = {
     ("POST", "/api/keys/{key_id}/rotate"): "keys:write",
     ("DELETE", "/api/keys/{key_id}"): "keys:write",
     ("GET", "/api/audit"): "audit:read",
+    ("GET", "/api/events"): None,
 }
 """What each endpoint needs, written down once more: the spec and the app must agree with it."""

@@ -26,8 +26,8 @@ def add_hints(error: ServiceError) -> None:
 
 
 def _may_read(what: str) -> bool:
-    key = current_call().key
-    return key is not None and keys.access_of(key).may(f"{what}s:read")
+    rights = current_call().rights
+    return rights is not None and keys.access_of(rights).may(f"{what}s:read")
 
 
 def _name_holder(error: PortTaken) -> None:

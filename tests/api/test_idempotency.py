@@ -374,7 +374,7 @@ def test_who_is_overtaken_changes_nothing(store, place, database):
     vault = Vault("a secret key of the tests")
     order = an_order(*place)
     wanted = {"key_id": "k", "idempotency_key": "1", "request": b"deploy"}
-    slow = idempotency.begin(store, vault, **wanted, lease_s=0)
+    slow = idempotency.begin(store, vault, **wanted, lease_s=-1)
     fast = idempotency.begin(store, vault, **wanted)
 
     with pytest.raises(IdempotencyInProgress):

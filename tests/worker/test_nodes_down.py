@@ -98,7 +98,7 @@ def test_a_deletion_is_accepted_while_the_node_is_down(api, ready, place, down):
         get(api, ready)["InternalState"],
     )
     taken = api.post(DEPLOY, a_body(place, queue=True))
-    assert (409, "port_taken", ["ports"]) == told(taken)
+    assert (409, "port_taken", ["ports", "instanceId"]) == told(taken)
 
 
 def test_a_suspension_is_accepted_while_the_node_is_down(api, ready, down):
