@@ -1,5 +1,6 @@
 """Factories and helpers for tests: documents with sensible contents, and a way to wait."""
 
+import atexit
 import json
 import os
 import random
@@ -90,14 +91,24 @@ def empty(database: Database[Any], names: Iterable[str]) -> None:
         database[used["_id"]].delete_many({})
 
 
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_FIRST_PORT = 10_000 + 1000 * (_WORKER % 20)
-_PORTS = cycle(random.sample(range(_FIRST_PORT, _FIRST_PORT + 1000), 1000))
-"""Below those that the system hands out; each worker of a run has a thousand of its own."""
+def _reserve_ports() -> list[int]:
+    """Find 499 ports that no other worker takes, of no other run either, until this one ends."""
+    # Below those that the system hands out. Whoever holds the first of them has the others.
+    firsts = range(10_000, 32_000, 500)
+    for first in random.sample(firsts, len(firsts)):
+        keeper = socket.socket()
+        atexit.register(keeper.close)
+        with suppress(OSError):
+            keeper.bind(("127.0.0.1", first))
+            return random.sample(range(first + 1, first + 500), 499)
+    raise OSError("All ports are reserved.")
+
+
+_PORTS = cycle(_reserve_ports())
 
 
 def free_port() -> int:
-    """Find a port that nobody has, and that nobody else in this run will get."""
+    """Find a port that nobody has, and that nobody else in this run or another will get."""
     while True:
         port = next(_PORTS)
         with suppress(OSError), socket.create_server(("0.0.0.0", port)):
