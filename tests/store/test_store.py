@@ -77,9 +77,9 @@ def test_a_database_that_is_away_is_unavailable():
 
 def test_a_node_is_looked_up_in_a_database_that_is_away():
     """By a name or an id: StoreUnavailable, and no error of pymongo."""
-    store = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
+    store = Store(f"mongodb://127.0.0.1:{free_port()}", "x")
 
-    with pytest.raises(StoreUnavailable):
+    with store.bounded(0.2), pytest.raises(StoreUnavailable):
         store.nodes.get_by_reference("helsinki-1")
 
     store.close()
