@@ -308,7 +308,7 @@ def test_a_later_change_makes_both(store, memory_nodes, here, running):
 def test_a_later_change_waits_for_one_that_runs(store, memory_nodes, here, running):
     """A change behind one that runs is made on what that leaves, and both are held for."""
     first = edit(store, running, memory_mib=256)
-    taken = store.claims.take("a worker", lease_s=0.001)
+    taken = store.claims.take("a worker", lease_s=-1)
     second = edit(store, running, memory_mib=64, ports=parse("80:9090"), primary="9090")
     meanwhile = held(store, running)
 
@@ -326,7 +326,7 @@ def test_a_later_change_outlives_one_that_fails(store, memory_nodes, here, runni
     image = an_image(store)
     spoil(here, image, "broken")
     first = edit(store, running, image=image["_id"])
-    store.claims.take("a worker", lease_s=0.001)
+    store.claims.take("a worker", lease_s=-1)
     second = edit(store, running, memory_mib=256)
 
     run_due(store, memory_nodes)
@@ -372,7 +372,7 @@ def test_a_deletion_ends_a_change(store, memory_nodes, here, running, claimed):
     """A deletion supersedes a change, whether that waits or runs, and gives everything back."""
     operation = edit(store, running, memory_mib=256, ports=parse("80:9090"), primary="9090")
     if claimed:
-        store.claims.take("a worker", lease_s=0.001)
+        store.claims.take("a worker", lease_s=-1)
     instances.delete(store, running, origin=AT_NOON)
 
     run_due(store, memory_nodes)
@@ -386,7 +386,7 @@ def test_a_deletion_ends_a_change(store, memory_nodes, here, running, claimed):
 def test_what_is_forgotten_in_the_middle_is_cleaned_up(store, memory_nodes, here, running):
     """A change that runs on for an instance that is gone leaves no container."""
     edit(store, running, memory_mib=256)
-    store.claims.take("a worker", lease_s=0.001)
+    store.claims.take("a worker", lease_s=-1)
     instances.delete_by_force(store, running, origin=AT_NOON)
 
     run_due(store, memory_nodes)
