@@ -36,6 +36,10 @@ def _pem(description: str, **metadata: str) -> ma.fields.String:
     )
 
 
+PAIR = frozenset({"cert", "key"})
+"""What is given together or not at all."""
+
+
 class NodeTls(Request[dict[str, str]]):
     """How a node is called over TLS."""
 
@@ -64,9 +68,9 @@ class NodeTls(Request[dict[str, str]]):
     @ma.validates_schema
     def check_pair(self, loaded: dict[str, str], **kwargs: Any) -> None:
         """Raise for one without the other, and unless the key is the certificate's."""
-        missing = {"cert", "key"} - loaded.keys()
+        missing = PAIR - loaded.keys()
         if len(missing) == 1:
-            raise ma.ValidationError({missing.pop(): [MISSING]})
+            raise ma.ValidationError(dict.fromkeys(missing, [MISSING]))
         if missing:
             return
         try:
