@@ -1,7 +1,7 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from copy import copy
 from datetime import UTC, datetime
@@ -102,13 +102,18 @@ class _Commands(CommandListener):
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         """Note a command that succeeded."""
-        # What waits for changes is not slow because there are none.
-        if "postBatchResumeToken" not in event.reply.get("cursor", ()):
+        # What waits for changes is not slow because there are none. Of a `find` nothing is looked
+        # at: where its answer is left as BSON, that would make an object of each document.
+        if event.command_name == "find" or not _waits(event.reply):
             self._note(event.command_name, "ok", event.duration_micros / 1e6)
 
     def failed(self, event: CommandFailedEvent) -> None:
         """Note a command that failed."""
         self._note(event.command_name, "failed", event.duration_micros / 1e6)
+
+
+def _waits(reply: Mapping[str, Any]) -> bool:
+    return "postBatchResumeToken" in reply.get("cursor", ())
 
 
 class Store:
