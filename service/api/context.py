@@ -9,6 +9,7 @@ from typing import cast
 from flask import current_app
 
 from service.api.fragments import Fragments
+from service.api.parts import Parts
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
@@ -55,6 +56,8 @@ class Context:
     """Set when the process is to end: whoever waits for a node then answers at once."""
     fragments: Fragments = field(default_factory=Fragments)
     """What was encoded of lists."""
+    parts: Parts = field(default_factory=Parts)
+    """What was answered of them last."""
     away: Event = field(default_factory=Event)
     """Set from when the database did not answer a request until it answers one."""
 

@@ -8,7 +8,7 @@ in its newer state, or left out.
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from flask import Response
@@ -17,6 +17,7 @@ from service.api import etags, pages
 from service.api.context import app_context
 from service.api.encoding import encode, encode_around
 from service.api.fragments import Fragment, Fragments
+from service.api.parts import MAX_BYTES, SIZE, Part, Parts, Place, measure
 from service.contract.answers import Answer
 from service.contract.instances import summarize
 from service.model.documents import Node
@@ -29,7 +30,13 @@ STREAMED_ABOVE = 2 * 2**20
 _CHUNK = 250
 """How many documents are encoded and sent at a time."""
 
+_PIECE_BYTES = 128 * 1024
+"""How much is sent at a time of parts that are there already."""
+
 _CONNECT = b',"connect":'
+
+Found = tuple[Fragment | None, bool]
+"""The answer of a document, None when it is gone, and whether it is of the version asked for."""
 
 Hide = Callable[[Any], Any]
 """Takes from a document what its reader may not see."""
@@ -45,7 +52,9 @@ class Versioned(Protocol[Found_co]):
 
     def short_versions(self, limit: int) -> bytes | None: ...
 
-    def split_versions(self, short: bytes, /) -> list[bytes]: ...
+    def take_apart(
+        self, short: bytes, size: int, known: Mapping[Place, Part], /
+    ) -> Iterator[tuple[Place, list[bytes]]]: ...
 
     def list_versions(self, wanted: Iterable[bytes]) -> Mapping[bytes, tuple[Found_co, bool]]: ...
 
@@ -150,24 +159,46 @@ class _List(Generic[Document]):
         self._kind = schema.__name__ if hide is None else f"{schema.__name__} {hide.__name__}"
         self.kept = fragments.of(self._kind)
 
-    def list_states(self, versions: bytes) -> Iterable[bytes]:
-        """List the states of all that the answer is made of."""
-        return [versions, self._kind.encode()]
+    def list_states(self, short: bytes) -> tuple[bytes, ...]:
+        """List the states of all that the answer is made of, but for these versions."""
+        return (self._kind.encode(),)
 
     def write(self, batches: Iterable[list[bytes]]) -> Generator[bytes, None, None]:
         """Write the list in pieces of JSON."""
         before, last_id = b"[", None
         for batch in batches:
-            for start in range(0, len(batch), _CHUNK):
-                texts = []
-                for fragment in self._read(batch[start : start + _CHUNK]):
-                    if fragment.document_id != last_id:  # it was changed while versions were read
-                        texts.append(self.join(fragment))
-                    last_id = fragment.document_id
-                if texts:
-                    yield before + b",".join(texts)
+            found = self._find(batch)
+            while group := list(islice(found, _CHUNK)):
+                text, last_id = self._join(group, last_id)
+                if text:
+                    yield before + text
                     before = b","
         yield b"[]" if before == b"[" else b"]"
+
+    def write_short(
+        self, short: bytes, states: tuple[bytes, ...], parts: Parts
+    ) -> Generator[bytes, None, None]:
+        """Write the list of versions that were read at once; only what changed is made anew."""
+        known = parts.find(self._kind, states)
+        plan = list(self.collection.take_apart(short, SIZE, known))
+        found = self._find([version for _, changed in plan for version in changed])
+        made: dict[Place, Part] = {}
+        size, texts = 0, []
+        before, length = b"[", 0
+        for place, changed in plan:
+            group = list(islice(found, len(changed)))
+            part = self._join(group, place[0]) if group else known[place]
+            size += measure(place, part)
+            if size <= MAX_BYTES and all(is_same for _, is_same in group):
+                made[place] = part
+            if part.text:
+                texts.append(part.text)
+                length += len(part.text)
+            if length > _PIECE_BYTES:
+                yield before + b",".join(texts)
+                before, length, texts = b",", 0, []
+        parts.keep(self._kind, states, made)
+        yield (before if texts or before == b"[" else b"") + b",".join(texts) + b"]"
 
     def encode(self, document: Document) -> Fragment:
         """Write one document."""
@@ -178,15 +209,40 @@ class _List(Generic[Document]):
         """Write the whole answer of one document."""
         return fragment.head
 
-    def _read(self, versions: list[bytes]) -> list[Fragment]:
-        found = {version: self.kept.get(version) for version in versions}
-        missing = [version for version, fragment in found.items() if fragment is None]
-        if missing:
-            for version, (document, is_same) in self.collection.list_versions(missing).items():
-                found[version] = fragment = self.encode(document)
-                if is_same and self.keeps:
-                    self._fragments.keep(self._kind, version, fragment)
-        return [fragment for fragment in found.values() if fragment is not None]
+    def prepare(self, fragments: list[Fragment]) -> None:
+        """Read what these are joined with."""
+
+    def _join(self, found: list[Found], last_id: object) -> Part:
+        fragments = [fragment for fragment, _ in found if fragment is not None]
+        self.prepare(fragments)
+        texts = []
+        for fragment in fragments:
+            if fragment.document_id != last_id:  # it was changed while versions were read
+                texts.append(self.join(fragment))
+            last_id = fragment.document_id
+        return Part(b",".join(texts), last_id)
+
+    def _find(self, versions: list[bytes]) -> Iterator[Found]:
+        """Find what the documents of these versions are like; what is missing is read in chunks."""
+        missing = iter([version for version in versions if version not in self.kept])
+        read: dict[bytes, Found] = {}
+        for version in versions:
+            fragment = self.kept.get(version)
+            if fragment is not None:
+                yield fragment, True
+                continue
+            if version not in read:
+                read = self._read([version, *islice(missing, _CHUNK)])
+            yield read[version]
+
+    def _read(self, versions: list[bytes]) -> dict[bytes, Found]:
+        read: dict[bytes, Found] = dict.fromkeys(versions, (None, False))
+        for version, (document, is_same) in self.collection.list_versions(read).items():
+            fragment = self.encode(document)
+            read[version] = fragment, is_same
+            if is_same and self.keeps:
+                self._fragments.keep(self._kind, version, fragment)
+        return read
 
 
 class _InstanceList(_List[Document]):
@@ -207,11 +263,11 @@ class _InstanceList(_List[Document]):
         self._summaries: dict[str, bytes] = {}
         self._hosts: dict[str, str | None] = {}
 
-    def list_states(self, versions: bytes) -> Iterable[bytes]:
+    def list_states(self, short: bytes) -> tuple[bytes, ...]:
         """Take of nodes what is shown, as their revisions rise with each probe and deploy."""
-        self._summarize(self._list_nodes(versions))
+        self._summarize(self._list_nodes(short))
         hosts = (str(host).encode() for host in self._hosts.values())
-        return chain([versions], self._summaries.values(), hosts)
+        return (*self._summaries.values(), *hosts)
 
     def encode(self, document: Document) -> Fragment:
         """Write one instance, without what its node says."""
@@ -226,10 +282,9 @@ class _InstanceList(_List[Document]):
         connect = encode(host and print_endpoint(host, fragment.port))
         return b"".join((fragment.head, self._summaries[node_id], _CONNECT, connect, fragment.tail))
 
-    def _read(self, versions: list[bytes]) -> list[Fragment]:
-        fragments = super()._read(versions)
+    def prepare(self, fragments: list[Fragment]) -> None:
+        """Read the nodes of these."""
         self._summarize({str(fragment.node_id) for fragment in fragments})
-        return fragments
 
     def _summarize(self, node_ids: set[str]) -> None:
         wanted = sorted(node_ids - self._summaries.keys())
@@ -243,14 +298,15 @@ class _InstanceList(_List[Document]):
 
 
 def _answer(listed: _List[Any]) -> Response:
-    versions = listed.collection.short_versions(etags.LONGEST_LIST)
-    if versions is None:
+    short = listed.collection.short_versions(etags.LONGEST_LIST)
+    if short is None:
         listed.keeps = False
         return _stream([], listed.write(listed.collection.versions()))
-    etag = etags.make(listed.schema, listed.list_states(versions))
+    states = listed.list_states(short)
+    etag = etags.make(listed.schema, [short, *states])
     if etags.is_known(etag):
         return etags.answer_known(etag, weak=True)
-    answered = _send(listed.write([listed.collection.split_versions(versions)]))
+    answered = _send(listed.write_short(short, states, app_context().parts))
     answered.set_etag(etag, weak=True)
     return answered
 
@@ -258,9 +314,11 @@ def _answer(listed: _List[Any]) -> Response:
 def _send(pieces: Generator[bytes, None, None]) -> Response:
     """Send the pieces as one answer with its length, or one by one as they come."""
     begun: list[bytes] = []
+    size = 0
     for piece in pieces:
         begun.append(piece)
-        if sum(map(len, begun)) > STREAMED_ABOVE:
+        size += len(piece)
+        if size > STREAMED_ABOVE:
             return _stream(begun, pieces)
     return Response(b"".join(begun), mimetype="application/json")
 

@@ -14,7 +14,7 @@ from service.errors import Conflict, NotFound, ServiceError, StoreFailure, Store
 from service.model.listing import Listing
 from service.store import pages, versions
 from service.store.revised import RevisedCollection
-from service.store.versions import Version, Versions
+from service.store.versions import Ended, Place, Version, Versions
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
 Self = TypeVar("Self")
@@ -200,9 +200,11 @@ class Collection(Generic[Document]):
         return versions.read_short(self._collection, query, self.version_fields, limit)
 
     @staticmethod
-    def split_versions(short: Versions) -> list[Version]:
-        """Take versions apart that were read at once."""
-        return versions.split(short)
+    def take_apart(
+        short: Versions, size: int, known: Mapping[Place, Ended]
+    ) -> Iterator[tuple[Place, list[Version]]]:
+        """Take apart what is not known of versions that were read at once: see versions.py."""
+        return versions.take_apart(short, size, known)
 
     @translated
     def list_versions(self, wanted: Iterable[Version]) -> dict[Version, tuple[Document, bool]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import bson
 from bson.codec_options import CodecOptions
@@ -21,7 +21,21 @@ Version = bytes
 """The version of a document, as BSON. Two that are equal are of one document in one state."""
 
 Versions = bytes
-"""Versions that were read at once, as a BSON array."""
+"""Versions that were read at once, as a BSON array: its length, then each with its number."""
+
+_FIRST = 4
+"""Where the first of them begins."""
+
+Place = tuple[object, bytes]
+"""Some versions in a row as they are in such an array, and the `_id` before them."""
+
+
+class Ended(Protocol):
+    """What is known of some versions in a row."""
+
+    @property
+    def last_id(self) -> object: ...
+
 
 LISTED = [("created_at", 1), ("_id", 1), ("revision", 1)]
 """The end of each index that a list is read from."""
@@ -70,14 +84,43 @@ def read_short(
     return None if is_maybe_long and len(split(batch)) > limit else batch
 
 
-def split(versions: Versions) -> list[Version]:
+def split(short: Versions) -> list[Version]:
     """Take versions apart that were read at once."""
-    found, at, end = [], 4, len(versions) - 1
-    while at < end:
-        begin = versions.index(0, at) + 1  # after the kind of the element and its number
-        at = begin + int.from_bytes(versions[begin : begin + 4], "little")
-        found.append(versions[begin:at])
-    return found
+    return _split(short, _FIRST, None)[0]
+
+
+def take_apart(
+    short: Versions, size: int, known: Mapping[Place, Ended]
+) -> Iterator[tuple[Place, list[Version]]]:
+    """Take apart what is not `known` of versions that were read at once, `size` of them at a time.
+
+    What is known comes with no versions. It was taken apart here before, so it is enough to guess
+    where it ends: whatever has the same beginning and the same bytes is the same.
+    """
+    at, number, last_id = _FIRST, 0, None
+    while at < len(short) - 1:
+        number += size
+        end = short.find(b"\0\x03%d\0" % number, at) + 1 or len(short) - 1
+        place: Place = last_id, short[at:end]
+        if (before := known.get(place)) is not None:
+            last_id = before.last_id
+            yield place, []
+        else:
+            found, end = _split(short, at, size)
+            place, last_id = (last_id, short[at:end]), decode(found[-1])["_id"]
+            yield place, found
+        at = end
+
+
+def _split(short: Versions, at: int, count: int | None) -> tuple[list[Version], int]:
+    """Take so many apart, or all; return where the next begins too."""
+    found: list[Version] = []
+    end = len(short) - 1
+    while at < end and len(found) != count:
+        begin = short.index(0, at) + 1  # after the kind of the element and its number
+        at = begin + int.from_bytes(short[begin : begin + 4], "little")
+        found.append(short[begin:at])
+    return found, at
 
 
 def list_node_ids(versions: Versions) -> set[str]:

@@ -102,6 +102,8 @@ def test_a_list_that_is_streamed_is_compressed_while_it_is_made(api, users, monk
     """Piece by piece, so that nothing is held until its end."""
     monkeypatch.setattr(lists, "STREAMED_ABOVE", 100)
     monkeypatch.setattr(lists, "_CHUNK", 1)
+    monkeypatch.setattr(lists, "_PIECE_BYTES", 1)
+    monkeypatch.setattr(lists, "SIZE", 1)
 
     answer = ask(api, users, **TAKES)
 
@@ -140,7 +142,7 @@ def test_the_end_of_a_client_ends_what_makes_the_answer(api, users, monkeypatch)
         finally:
             closed.append(True)
 
-    monkeypatch.setattr(lists._List, "write", write)
+    monkeypatch.setattr(lists._List, "write_short", write)
     monkeypatch.setattr(lists, "STREAMED_ABOVE", 100)
     headers = {"x-api-key": api.key, **TAKES}
 

@@ -1,11 +1,14 @@
 """Lists and their ETags: encoded once, read anew when something changed, streamed when long."""
 
 import json
+import random
 import socket
 import tracemalloc
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 
+import bson
 import pytest
 from pymongo.errors import AutoReconnect
 
@@ -14,6 +17,7 @@ from service.api import etags, lists
 from service.api.context import EXTENSION
 from service.api.encoding import encode
 from service.api.fragments import Fragment, Fragments
+from service.api.parts import Part, Parts
 from service.contract.instances import InstanceAnswer
 from service.model.documents import new_instance
 from service.model.lifecycle import Power
@@ -232,9 +236,12 @@ def test_what_comes_twice_while_versions_are_read_is_listed_once(api, store, fil
     store.instances.update(filled[2], {"power": Power.STOPPED})
     newer = next(store.instances.versions())[2]
     twice = [*versions[:3], newer, *versions[3:]]
-    monkeypatch.setattr(store.instances, "split_versions", lambda _: twice)
+    short = bson.encode({str(at): bson.decode(each) for at, each in enumerate(twice)})
+    monkeypatch.setattr(store.instances, "short_versions", lambda _: short)
 
-    assert filled == [each["Id"] for each in ask(api).json]
+    for size in (16, 3, 2, 1):  # both are in one part, and each in one of its own
+        monkeypatch.setattr(lists, "SIZE", size)
+        assert [filled] * 2 == [[each["Id"] for each in ask(api).json] for _ in range(2)]
 
 
 @pytest.fixture
@@ -243,6 +250,8 @@ def long(monkeypatch):
     monkeypatch.setattr(etags, "LONGEST_LIST", 20)
     monkeypatch.setattr(lists, "STREAMED_ABOVE", 4000)
     monkeypatch.setattr(lists, "_CHUNK", 3)
+    monkeypatch.setattr(lists, "_PIECE_BYTES", 1000)
+    monkeypatch.setattr(lists, "SIZE", 3)
     monkeypatch.setattr("service.store.versions.BATCH", 7)
 
 
@@ -337,6 +346,52 @@ def test_a_read_that_a_failover_cuts_off_is_repeated(api, store, filled, monkeyp
     assert filled == [each["Id"] for each in ask(api).json]
 
 
+def test_parts_that_did_not_change_are_those_of_a_new_list(api, store, place, monkeypatch):
+    """Byte by byte, whatever was changed, added or removed since, in one part or another."""
+    monkeypatch.setattr(lists, "SIZE", 3)
+    ids = add_instances(store, place, 40)
+    ask(api)
+
+    for seed in range(30):
+        drawn = random.Random(seed)
+        for instance_id in drawn.sample(ids, drawn.randrange(3)):
+            store.instances.update(instance_id, {"power": drawn.choice(list(Power))})
+        if seed % 4 == 0:
+            gone = ids.pop(drawn.randrange(len(ids)))
+            store.transaction(lambda s, gone=gone: store.instances.remove(gone, session=s))
+        if seed % 5 == 0:
+            store.nodes.update(place[1]["_id"], {"name": f"n{seed}"})
+        if seed % 6 == 0:
+            ids.append(f"z{seed:011d}")
+            instance = store.instances.get(ids[0])
+            later = NOON.replace(hour=13, minute=seed)
+            store.instances.add({**instance, "_id": ids[-1], "created_at": later})
+
+        assert make_list(store) == ask(api).data
+
+
+def test_a_part_is_looked_for_where_it_was_only(api, store, filled):
+    """What looks like the beginning of the next version inside of one is taken for none."""
+    created_at = datetime.fromtimestamp(int.from_bytes(b"\0\x0316\0\0\0\0", "little") / 1000, UTC)
+    instance = store.instances.get(filled[0])
+    for number in range(40):
+        store.instances.add({**instance, "_id": f"j{number:03d}", "created_at": created_at})
+    short = store.instances.short_versions(100)
+
+    assert short.count(b"\0\x0316\0") > 1
+    assert [make_list(store)] * 2 == [ask(api).data for _ in range(2)]
+
+
+def test_the_parts_of_the_oldest_kind_make_room():
+    """What is kept of all kinds has one bound. With what else is shared nothing is found."""
+    parts, kinds = Parts(max_bytes=6000), ("users", "nodes", "keys")
+    for kind in kinds:
+        parts.keep(kind, "shared", {(None, kind.encode()): Part(b"x" * 2000, "id")})
+
+    assert [0, 1, 1] == [len(parts.find(kind, "shared")) for kind in kinds]
+    assert {} == parts.find("keys", "other")
+
+
 @pytest.mark.usefixtures("filled")
 def test_versions_are_the_same_read_at_once_or_one_by_one(store):
     """Both are of the same index; only their form differs."""
@@ -344,7 +399,9 @@ def test_versions_are_the_same_read_at_once_or_one_by_one(store):
     count = len(one_by_one)
     at_once = store.instances.short_versions(count)
 
-    assert one_by_one == store.instances.split_versions(at_once)
+    for size in (1, 2, 5, 9):
+        taken = store.instances.take_apart(at_once, size, {})
+        assert one_by_one == [version for _, part in taken for version in part]
     assert None is store.instances.short_versions(count - 1)
     assert {each["node_id"] for each in store.instances.all()} == (
         store.instances.list_version_nodes(at_once)
