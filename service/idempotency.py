@@ -76,6 +76,16 @@ def mark_operation(
     store.idempotency.mark(claim, made, session=session)
 
 
+def mark_attempt(store: Store, claim: Claim | None, instance: Instance) -> None:
+    """Write down that what a request asks for is about to be done, and cannot be undone.
+
+    From then on no repeat does it. Raises IdempotencyInProgress like a mark.
+    """
+    if claim is not None:
+        made = {"instance": instance["_id"]}
+        store.transaction(lambda session: store.idempotency.mark(claim, made, session=session))
+
+
 def find_done(store: Store, claim: Claim | None) -> tuple[Instance, Operation] | None:
     """Read the operation that an earlier request made; None if there is none.
 

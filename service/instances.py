@@ -61,7 +61,7 @@ def deploy(
     user, node, image, primary, chosen, container = check_order(
         store, order, allow_any_image=allow_any_image, may_edit_all=may_edit_all
     )
-    _check_online(node, queue=order.get("queue", False))
+    check_online(node, queue=order.get("queue", False))
 
     instance = new_instance(
         new_id(),
@@ -200,7 +200,7 @@ def change_power(
     if done := idempotency.find_done(store, origin.claim):
         return done
     instance = store.instances.get_by_reference(reference)
-    _check_online(store.nodes.get(instance["node_id"]))
+    check_online(store.nodes.get(instance["node_id"]))
     operation = operations.draft(kind, instance, origin=origin)
 
     def write(session: Session) -> tuple[Instance, Operation]:
@@ -234,7 +234,7 @@ def read_logs(
     """
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
-    _check_online(node)
+    check_online(node)
     with closing(open_driver(node)) as driver:
         printed = hide_secrets(instance, driver.logs(instance["_id"], tail=tail))
     # The program may be the one of a change that is under way.
@@ -285,7 +285,8 @@ def _change_suspension(
     return store.transaction(write)
 
 
-def _check_online(node: Node, *, queue: bool = False) -> None:
+def check_online(node: Node, *, queue: bool = False) -> None:
+    """Raise NodeOffline for a node that is down; not if it is known and the request may `queue`."""
     waiting = queue and node["status"] == NodeStatus.OFFLINE
     if node["status"] != NodeStatus.ONLINE and not waiting:
         raise NodeOffline(node["_id"], f"The node is {node['status']}.")

@@ -30,6 +30,8 @@ ENDPOINTS = {
     ("PATCH", "/api/instances/{instance_id}"): "instances:deploy",
     ("POST", "/api/instances/{instance_id}/reinstall"): "instances:write",
     ("GET", "/api/instances/{instance_id}/logs"): "instances:read",
+    ("POST", "/api/instances/{instance_id}/command"): "instances:write",
+    ("GET", "/api/instances/{instance_id}/stats"): "instances:read",
     ("GET", "/api/images"): "images:read",
     ("POST", "/api/images"): "images:write",
     ("POST", "/api/images/import"): "images:write",

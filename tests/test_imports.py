@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
              "keys", "operations", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "leftovers",
-             "listings", "node_edits", "order_checks", "replacements", "rights",
+             "listings", "node_edits", "order_checks", "programs", "replacements", "rights",
              "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
@@ -58,7 +58,7 @@ ALSO_MAY_IMPORT = {
 }
 
 # What more than one driver is made of, and what a node may say is checked with.
-SHARED = {"answers", "boundary", "bounds", "dialing", "reasons"}
+SHARED = {"answers", "boundary", "bounds", "dialing", "engine_usage", "reasons"}
 
 # The private mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.

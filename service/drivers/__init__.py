@@ -15,10 +15,12 @@ import codecs
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from service.model.container import ContainerSpec as ContainerSpec
 from service.model.container import ContainerStatus as ContainerStatus
+from service.model.container import ContainerUsage as ContainerUsage
 from service.model.documents import Node
 from service.model.lifecycle import PowerAction
 from service.model.ports import PortMapping
@@ -154,6 +156,18 @@ class Leftovers:
     reason: str
 
 
+class Delivery(StrEnum):
+    """What became of a line for a program. All but SENT: nothing was written."""
+
+    SENT = "sent"
+    """It is where the program reads it, if it reads at all."""
+    NOT_RUNNING = "not_running"
+    NO_INPUT = "no_input"
+    """The container was made without an input that lines can be written to."""
+    UNREAD = "unread"
+    """The program has not read what was written before, and there is no room for more."""
+
+
 class NodeDriver(Protocol):
     """One node, as the worker sees it."""
 
@@ -219,6 +233,20 @@ class NodeDriver(Protocol):
         What is read begins with the beginning of a line: one that any bound cuts is left out, since
         secrets are found in whole lines only. LONG_LINE where nothing else is left. The last line
         may be unfinished. Empty when the program printed nothing, and when there is no container.
+        """
+
+    def command(self, instance_id: str, line: str) -> Delivery:
+        """Write a line, and a line feed behind it, to the running program's standard input.
+
+        The line is text without control characters, with MAX_LINE_BYTES at the most, and has no
+        meaning here: "^C" is written too. After an error that is not NodeRefused it may have been
+        written. Bounded by the connect timeout and some seconds.
+        """
+
+    def usage(self, instance_id: str) -> ContainerUsage | None:
+        """Measure what the running container uses now; None when nothing runs.
+
+        It only looks. Bounded by the connect timeout and some seconds.
         """
 
     def power(

@@ -15,6 +15,8 @@ CALLS = (
     "list",
     "describe",
     "logs",
+    "command",
+    "usage",
     "power",
     "remove",
 )

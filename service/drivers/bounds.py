@@ -24,6 +24,12 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 """How long a node may take to answer."""
 
+CONSOLE_TIMEOUT_S = 5.0
+"""How long a node may take to hand a line to a program, beyond connecting."""
+
+USAGE_TIMEOUT_S = 7.0
+"""How long a node may take to measure what a container uses, beyond connecting."""
+
 MAX_EXCHANGE_S = 60.0
 """How long one exchange takes for whoever says nothing of it."""
 

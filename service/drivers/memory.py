@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from service.drivers import (
     Authorize,
     ContainerSpec,
     ContainerStatus,
+    ContainerUsage,
+    Delivery,
     NodeReport,
     always,
     read_last_lines,
@@ -23,6 +26,15 @@ from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
 
 REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
+USAGE = ContainerUsage(
+    cpu_milli=250,
+    memory_bytes=32 * 2**20,
+    memory_limit_bytes=128 * 2**20,
+    received_bytes=2048,
+    sent_bytes=1024,
+    disk_bytes=4096,
+    started_at=datetime(2026, 1, 31, 11, tzinfo=UTC),
+)
 STALL_LIMIT_S = 30.0
 """How long a stalled call waits to be released before it counts as silence."""
 
@@ -39,6 +51,10 @@ class Container:
     """False: it may be another installation's."""
     reason: str | None = None
     """Why it is not running."""
+    lines: builtins.list[str] = field(default_factory=list)
+    """What was written to the program's standard input, unless it is full or there is none."""
+    input: Delivery | None = Delivery.SENT
+    """What becomes of a line; None: nobody knows, as no answer comes."""
 
 
 @dataclass(slots=True)
@@ -187,6 +203,27 @@ class MemoryNode:
             container = self.containers.get(instance_id)
             return read_last_lines(container.log.encode() if container else b"", tail)
 
+    def command(self, instance_id: str, line: str, *, authorize: Authorize = always) -> Delivery:
+        """Write down what the program was to read. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+        if container is None or container.power != Power.RUNNING:
+            return Delivery.NOT_RUNNING
+        with self._changing(authorize):
+            if container.input == Delivery.SENT and not self._lies:
+                container.lines.append(line)
+            if container.input is None:
+                raise NodeUnreachable(self.node_id, "no answer")
+            return container.input
+
+    def usage(self, instance_id: str) -> ContainerUsage | None:
+        """Return what every container here uses. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+            return USAGE if container and container.power == Power.RUNNING else None
+
     def power(
         self,
         instance_id: str,
@@ -264,6 +301,7 @@ class OpenedNode:
     def __init__(self, node: MemoryNode, authorize: Authorize) -> None:
         self._node = node
         self.create = partial(node.create, authorize=authorize)
+        self.command = partial(node.command, authorize=authorize)
         self.power = partial(node.power, authorize=authorize)
         self.discard = partial(node.discard, authorize=authorize)
         self.remove = partial(node.remove, authorize=authorize)

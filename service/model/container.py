@@ -1,16 +1,22 @@
 """What of an instance reaches its node, and what of a container is written down.
 
-A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of it.
+A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of it, and a
+`ContainerUsage` what it takes.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from service.model.container_settings import settings_of
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState, Power
 from service.model.ports import PortMapping
 from service.model.storable import is_text, is_whole, require
+
+MAX_LINE_BYTES = 4095
+"""Of a line for a program, in UTF-8. With its line feed it is the most that Linux writes to a pipe,
+and takes of a terminal, in one piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,30 @@ class ContainerStatus:
             self.exit_code is None or is_whole(self.exit_code, -(2**31), 2**32),
             self.reason is None or is_text(self.reason),
             all(map(is_text, self.env or ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What a running container uses. None: its node does not say, or not at little cost."""
+
+    cpu_milli: int
+    """Thousandths of a core, over the last moment."""
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    received_bytes: int | None = None
+    """Over all of its networks since it was started, like the next."""
+    sent_bytes: int | None = None
+    disk_bytes: int | None = None
+    """Of its volume."""
+    started_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        counts = (self.memory_limit_bytes, self.received_bytes, self.sent_bytes, self.disk_bytes)
+        require(
+            is_whole(self.cpu_milli),
+            is_whole(self.memory_bytes),
+            all(count is None or is_whole(count) for count in counts),
         )
 
 

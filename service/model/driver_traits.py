@@ -42,6 +42,10 @@ class Traits:
     """See NodeDriver."""
     pulls: bool = False
     """See NodeDriver."""
+    takes_lines: bool = False
+    """Whether programs can be sent lines to read."""
+    measures_usage: bool = False
+    """Whether it is known what containers use."""
     settings: frozenset[str] = frozenset({"timezone"})
     """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
@@ -67,6 +71,8 @@ SKYPORTD = Traits(
     enrols=True,
     runs_install_scripts=True,
     exclusive=True,
+    takes_lines=True,
+    measures_usage=True,
 )
 DOCKER = Traits(
     "docker",
@@ -79,6 +85,8 @@ DOCKER = Traits(
     local_address="unix:///var/run/docker.sock",
     reports_memory=True,
     pulls=True,
+    takes_lines=True,
+    measures_usage=True,
     settings=CONTAINER_SETTINGS,
 )
 PROCESS = Traits(
@@ -86,10 +94,19 @@ PROCESS = Traits(
     offered=True,
     is_this_machine=True,
     reports_memory=True,
+    takes_lines=True,
+    measures_usage=True,
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
-MEMORY = Traits("memory", runs_install_scripts=True, settings=CONTAINER_SETTINGS, steady_s=0.0)
+MEMORY = Traits(
+    "memory",
+    runs_install_scripts=True,
+    takes_lines=True,
+    measures_usage=True,
+    settings=CONTAINER_SETTINGS,
+    steady_s=0.0,
+)
 
 _BY_NAME = {traits.name: traits for traits in (SKYPORTD, DOCKER, PROCESS, MEMORY)}
 

@@ -96,6 +96,12 @@ class Edit(ContainerOrder, LabellingChanges, total=False):
     variables: dict[str, str | None] | None  # None: the image's default again; of all: of each
 
 
+class Command(TypedDict):
+    """What an instance's program is to read."""
+
+    line: str
+
+
 class Reinstallation(TypedDict):
     """How an instance is installed anew."""
 

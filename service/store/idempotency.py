@@ -82,6 +82,14 @@ class Idempotency(Collection[IdempotencyRecord]):
             raise IdempotencyInProgress("Another request with this Idempotency-Key overtook it.")
 
     @translated
+    def unmark(self, claim: Claim | None) -> None:
+        """Write down that nothing was done after all, so that a repeat does it."""
+        if claim is not None:
+            self._collection.update_one(
+                {"_id": claim.record_id, **LEASE.held_by(claim.token)}, {"$set": {"made": None}}
+            )
+
+    @translated
     def keep(self, claim: Claim, answer: KeptAnswer) -> None:
         """Keep the answer for repeats, unless another took the record."""
         self._end(claim, {"answer": {"$literal": answer}})

@@ -35,6 +35,8 @@ TABLE = {
     "instances.restart_instance": ("instances:write", "instance", None),
     "instances.kill_instance": ("instances:write", "instance", None),
     "instances.get_instance_logs": ("instances:read", None, None),
+    "instances.send_instance_command": ("instances:write", "instance", None),
+    "instances.get_instance_stats": ("instances:read", None, None),
     "instances.edit_instance": ("instances:deploy", "instance", None),
     "instances.reinstall_instance": ("instances:write", "instance", None),
     "images.list_images": ("images:read", None, None),

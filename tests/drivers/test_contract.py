@@ -17,13 +17,14 @@ from functools import partial
 import pytest
 import requests
 
-from service.drivers import LONG_LINE, ContainerSpec, always
+from service.drivers import LONG_LINE, ContainerSpec, Delivery, always
 from service.drivers.docker import DockerEngine
 from service.drivers.memory import MemoryNode, OpenedNode
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeRefused
 from service.instances import make_id
+from service.model.container import MAX_LINE_BYTES
 from service.model.lifecycle import Power, PowerAction
 from service.model.ports import parse
 from service.security.certificates import make_context
@@ -507,11 +508,45 @@ def test_a_long_line_is_read_whole(subject):
     assert eventually(lambda: subject.read(1) == [last]), list(map(len, subject.read(1)))
 
 
+@every_driver
+def test_a_line_is_sent_to_what_runs(subject):
+    """A running program is sent a line; there is none for what does not run, or does not exist."""
+    send = partial(subject.driver.command, subject.instance_id)
+    before = send("never")
+    subject.spec = replace_cmd(subject.spec, "exec sleep 600")
+    subject.create()
+    subject.power(PowerAction.START)
+    running = send("save-all")
+    subject.power(PowerAction.KILL)
+
+    assert [Delivery.NOT_RUNNING, Delivery.SENT, Delivery.NOT_RUNNING] == [
+        before,
+        running,
+        send("too late"),
+    ]
+
+
+@every_driver
+def test_the_usage_of_what_runs_is_measured(subject):
+    """What runs uses memory since a time; what does not run, or does not exist, uses nothing."""
+    measure = partial(subject.driver.usage, subject.instance_id)
+    before = measure()
+    subject.create()
+    subject.power(PowerAction.START)
+    running = measure()
+    subject.power(PowerAction.KILL)
+
+    assert (None, None) == (before, measure())
+    assert running.memory_bytes > 0
+    assert running.started_at is not None
+
+
 CHANGES = {
     "create": lambda subject: subject.create(),
     "start": lambda subject: subject.power(PowerAction.START),
     "stop": lambda subject: subject.power(PowerAction.STOP, stop_command="x", stop_timeout_s=1),
     "kill": lambda subject: subject.power(PowerAction.KILL),
+    "command": lambda subject: subject.driver.command(subject.instance_id, "x"),
     "discard": lambda subject: subject.discard(),
     "remove": lambda subject: subject.driver.remove(subject.instance_id),
 }
@@ -593,6 +628,7 @@ def test_looking_needs_no_lease(subject):
     subject.driver.list()
     subject.driver.describe(subject.instance_id)
     subject.driver.logs(subject.instance_id, tail=1)
+    subject.driver.usage(subject.instance_id)
 
     assert subject.status() is not None
     assert 0 == subject.lease.asked
@@ -670,6 +706,32 @@ def test_a_stop_command_comes_first(subject):
 
     assert (Power.STOPPED, 0) == (stopped.power, stopped.exit_code)
     assert Power.STOPPED == subject.status().power
+
+
+@real_drivers
+def test_every_line_is_read(subject):
+    """Each line reaches the program, as it is, and none of them ends its input."""
+    longest = "é" * (MAX_LINE_BYTES // 2) + "."
+    echo = """while read -r line; do printf '%s\\n' "$line"; done; echo closed"""
+    subject.spec = replace_cmd(subject.spec, echo)
+    subject.create()
+    subject.power(PowerAction.START)
+    lines = ["save-all", "^C", "say $HOME \\n", longest]
+
+    sent = [subject.driver.command(subject.instance_id, line) for line in lines]
+
+    assert [Delivery.SENT] * 4 == sent
+    assert eventually(lambda: subject.read(9) == lines), subject.read(9)
+
+
+@real_drivers
+def test_a_busy_program_uses_a_core(subject):
+    """Cores are measured over the last moment, of all processes of the instance."""
+    subject.spec = replace_cmd(subject.spec, "(while :; do :; done) & exec sleep 600")
+    subject.create()
+    subject.power(PowerAction.START)
+
+    assert eventually(lambda: subject.driver.usage(subject.instance_id).cpu_milli > 100)
 
 
 @real_drivers

@@ -132,6 +132,8 @@ def ask(driver, call):
             return driver.create(SPEC, checkpoint=lambda: None)
         case "logs":
             return driver.logs("i1", tail=5)
+        case "command":
+            return driver.command("i1", "save-all")
         case "power":
             return [
                 driver.power("i1", action, stop_command="stop", stop_timeout_s=0)

@@ -315,7 +315,10 @@ LOOK_UPS = {
     "restart": lambda api, i: api.post(f"/api/instances/{i}/restart"),
     "kill": lambda api, i: api.post(f"/api/instances/{i}/kill"),
     "logs": lambda api, i: api.get(f"/api/instances/{i}/logs"),
+    "command": lambda api, i: api.post(f"/api/instances/{i}/command", {"line": "x"}),
+    "stats": lambda api, i: api.get(f"/api/instances/{i}/stats"),
 }
+BEYOND_THE_REFERENCE = ("command", "stats")
 
 
 @pytest.mark.parametrize("name", LOOK_UPS)
@@ -332,7 +335,8 @@ def test_a_strangers_instance_is_as_one_that_does_not_exist(api, store, world, l
 
     answer, unknown = (LOOK_UPS[name](bearer, i) for i in (stranger, "iaaaaaaaaaaa"))
 
-    assert (400, "instance_not_found", ["id"]) == told(answer)
+    status = 404 if name in BEYOND_THE_REFERENCE else 400
+    assert (status, "instance_not_found", ["id"]) == told(answer)
     said, of_unknown = ({**each.json, "instance": None} for each in (answer, unknown))
     assert str(of_unknown).replace("iaaaaaaaaaaa", stranger) == str(said)
     assert before == look()

@@ -50,6 +50,7 @@ def make_config(client: Client, spec: ContainerSpec, labels: Mapping[str, str]) 
         working_dir=DATA_FOLDER,
         stop_timeout=spec.stop_grace_s,
         stdin_open=True,
+        detach=True,  # else the first line that is written would also be the last
         ports=[(mapping.container, proto) for mapping, proto in published],
         host_config=host_config,
     )

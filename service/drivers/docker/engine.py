@@ -18,6 +18,8 @@ from service.drivers import (
     Authorize,
     ContainerSpec,
     ContainerStatus,
+    ContainerUsage,
+    Delivery,
     NodeReport,
     Owner,
     always,
@@ -28,18 +30,22 @@ from service.drivers import (
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
     CONNECT_TIMEOUT_S,
+    CONSOLE_TIMEOUT_S,
     MAX_ANSWER_BYTES,
     MAX_LIST_BYTES,
     READ_TIMEOUT_S,
+    USAGE_TIMEOUT_S,
     Bounds,
 )
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, translate
+from service.drivers.docker.console import write_line
 from service.drivers.docker.creation import make_config
 from service.drivers.docker.images import begin_pull, has_image, require_pulled
 from service.drivers.docker.inspection import find, list_labelled, make_refusal, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
 from service.drivers.docker.power import start, stop
+from service.drivers.engine_usage import to_usage
 from service.errors import NodeFailure, NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
@@ -184,6 +190,27 @@ class DockerEngine:
         # among the last `tail` lines, unless those are longer than MAX_LOG_BYTES.
         more = MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
         return read_last_lines(self._engine.logs(found[0], tail=tail + more), tail)
+
+    def command(self, instance_id: str, line: str) -> Delivery:
+        """Write a line to the program's standard input. See NodeDriver."""
+        with self._within(CONSOLE_TIMEOUT_S) as client:
+            found = find(client, self._labels, instance_id)
+            if found is None or to_status(found[1]).power != Power.RUNNING:
+                return Delivery.NOT_RUNNING
+            config = found[1]["Config"]
+            # One that an earlier version made has its input closed after the first line.
+            if not config["OpenStdin"] or config["StdinOnce"]:
+                return Delivery.NO_INPUT
+            write_line(client, found[0], line)
+            return Delivery.SENT
+
+    def usage(self, instance_id: str) -> ContainerUsage | None:
+        """Measure what the container uses, which takes the engine a second. See NodeDriver."""
+        with self._within(USAGE_TIMEOUT_S) as client:
+            found = find(client, self._labels, instance_id)
+            if found is None or to_status(found[1]).power != Power.RUNNING:
+                return None
+            return to_usage(found[1], client.stats(found[0], stream=False))
 
     def power(
         self,

@@ -3,13 +3,13 @@
 import math
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 from docker.errors import APIError
 
 from service.drivers import INTERRUPT, split_grace
 from service.drivers.docker.client import Client, explain, find_taken_port
+from service.drivers.docker.console import write_line
 from service.errors import NodeRefused
 
 RESTART_UNLESS_STOPPED = "unless-stopped"
@@ -67,12 +67,7 @@ def _command(engine: Client, reference: str, command: str) -> None:
     if command.upper() == INTERRUPT:
         engine.kill(reference, signal="SIGINT")
         return
-    attached = engine.attach_socket(reference, params={"stdin": 1, "stream": 1})
-    # What docker-py hands out for plain connections is made for reading only.
-    stdin = getattr(attached, "_sock", attached)
-    # The response is closed first: over TLS its hold on the socket would leave that open.
-    with closing(stdin), closing(attached), closing(attached._response):
-        stdin.sendall(f"{command}\n".encode())
+    write_line(engine, reference, command)
 
 
 def _is_running(engine: Client, reference: str) -> bool:

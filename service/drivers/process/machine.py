@@ -2,12 +2,14 @@
 
 import hashlib
 import platform
+import socket
 from pathlib import Path
 
 import psutil
 
 from service.drivers import NodeReport
 from service.drivers.process.landlock import find_abi
+from service.errors import NodeRefused
 
 MACHINE_ID = Path("/etc/machine-id")
 
@@ -21,6 +23,18 @@ def describe_machine(root: Path) -> NodeReport:
         cpu_milli=(psutil.cpu_count() or 1) * 1000,
         engine_id=_identify_machine(root),
     )
+
+
+def require_free(node_id: str, port: int) -> None:
+    """Raise NodeRefused for a port of this machine that a program listens on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as exc:
+            raise NodeRefused(
+                node_id, f"Host port {port} is in use on the node by another program."
+            ) from exc
 
 
 def _identify_machine(root: Path) -> str:

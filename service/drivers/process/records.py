@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from service.drivers.process import logs
 from service.errors import NodeFailure, NodeRefused
 
 LOCK_TIMEOUT_S = 30.0
@@ -46,6 +47,13 @@ def write(folder: Path, record: Record) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(folder / "instance.json")
+
+
+def make_ready(folder: Path, record: Record) -> None:
+    """Put away what the program before printed, and how it ended, for the next one."""
+    logs.rotate(folder)
+    (folder / "exit_code").unlink(missing_ok=True)
+    write(folder, record)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ import logging
 import re
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -38,6 +37,8 @@ from service.drivers import (
     Authorize,
     ContainerSpec,
     ContainerStatus,
+    ContainerUsage,
+    Delivery,
     NodeReport,
     always,
     parse_spec,
@@ -49,7 +50,7 @@ from service.drivers import (
 from service.drivers.boundary import raises_only_ours
 from service.drivers.process import logs, records
 from service.drivers.process.landlock import ruleset
-from service.drivers.process.machine import describe_machine
+from service.drivers.process.machine import describe_machine, require_free
 from service.drivers.process.records import LOCK_TIMEOUT_S, POLL_S, Record
 from service.drivers.process.tree import (
     await_early_death,
@@ -62,7 +63,9 @@ from service.drivers.process.tree import (
     read_exit_code,
     send,
     spawn,
+    write_line,
 )
+from service.drivers.process.usage import measure
 from service.errors import NodeFailure, NodeRefused
 from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
@@ -183,6 +186,27 @@ class ProcessRunner:
         folder = self._folder(instance_id)
         return read_last_lines(logs.read(folder), tail)
 
+    def command(self, instance_id: str, line: str) -> Delivery:
+        """Write a line to the program's standard input. See NodeDriver."""
+        folder = self._folder(instance_id)
+        record = records.read(folder)
+        if record is None or find(folder, record) is None:
+            return Delivery.NOT_RUNNING
+        try:
+            self._change(write_line, folder, line)
+        except BlockingIOError:
+            return Delivery.UNREAD
+        return Delivery.SENT
+
+    def usage(self, instance_id: str) -> ContainerUsage | None:
+        """Measure what the instance's processes use. See NodeDriver."""
+        folder = self._folder(instance_id)
+        record = records.read(folder)
+        leader = record and find(folder, record)
+        if record is None or leader is None:
+            return None
+        return measure(leader, find_family(folder, record).members, folder / "data")
+
     def power(
         self,
         instance_id: str,
@@ -247,8 +271,8 @@ class ProcessRunner:
             self._change(records.write, folder, record)
             return
         self._end(folder, record, 0)  # children that outlived the program hold its port and files
-        _require_free(self._node_id, record["port"])
-        self._change(_make_ready, folder, record)
+        require_free(self._node_id, record["port"])
+        self._change(records.make_ready, folder, record)
         writable = [folder / "data", *make_console(folder)]
         with ruleset(hidden=self._root.parent, writable=writable) as descriptor:
             record["process"] = self._change(spawn, folder, record, descriptor)
@@ -321,20 +345,3 @@ class ProcessRunner:
         self, instance_id: str, *, timeout_s: float = LOCK_TIMEOUT_S
     ) -> AbstractContextManager[None]:
         return records.locked(self._node_id, self._folder(instance_id), timeout_s=timeout_s)
-
-
-def _make_ready(folder: Path, record: Record) -> None:
-    logs.rotate(folder)
-    (folder / "exit_code").unlink(missing_ok=True)
-    records.write(folder, record)
-
-
-def _require_free(node_id: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError as exc:
-            raise NodeRefused(
-                node_id, f"Host port {port} is in use on the node by another program."
-            ) from exc

@@ -172,15 +172,25 @@ def send(folder: Path, record: Record | None, number: signal.Signals) -> None:
     _send(find_family(folder, record).members, number)
 
 
+def write_line(folder: Path, line: str) -> None:
+    """Write a line to the program's standard input, all of it or nothing. Raises OSError.
+
+    ENXIO: nobody reads it; EAGAIN: there is no room as long as the program does not read.
+    """
+    descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
 def command(folder: Path, record: Record, text: str) -> None:
     """Ask the program to end in its own words."""
     if text.upper() == INTERRUPT:
         send(folder, record, signal.SIGINT)
     else:
         with suppress(OSError):  # nobody reads it, or too much of it waits to be read
-            descriptor = os.open(folder / "stdin", os.O_WRONLY | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "wb", buffering=0) as stdin:
-                stdin.write(f"{text}\n".encode())
+            write_line(folder, text)
 
 
 def kill(family: Family) -> None:

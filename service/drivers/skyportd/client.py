@@ -215,6 +215,15 @@ class Client:
             timeout_s=self._connect_timeout_s,
         )
 
+    def read_sample(self, instance_id: str) -> dict[str, Any]:
+        """Read what a container uses. Raises ConsoleError, and ValueError for what is no object."""
+        url = f"{self._console_url(instance_id, 'stats')}/{_quote(instance_id)}"
+        text = console.read_sample(self._dialer, url, self._key, timeout_s=self._connect_timeout_s)
+        sample = read_json(text.encode())
+        if not isinstance(sample, dict):
+            raise ValueError("A sample is an object.")
+        return sample
+
     def write_console(self, instance_id: str, line: str) -> None:
         """Write a line to a container's program. Raises ConsoleError."""
         self._authorize()
@@ -226,8 +235,8 @@ class Client:
             timeout_s=self._connect_timeout_s,
         )
 
-    def _console_url(self, instance_id: str) -> str:
-        return f"ws{self._base_url.removeprefix('http')}/exec/{_quote(instance_id)}"
+    def _console_url(self, instance_id: str, kind: str = "exec") -> str:
+        return f"ws{self._base_url.removeprefix('http')}/{kind}/{_quote(instance_id)}"
 
 
 def is_ok(answer: requests.Response) -> bool:

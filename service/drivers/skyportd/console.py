@@ -49,6 +49,15 @@ def write_line(dialer: Dialer, url: str, key: str, line: str, *, timeout_s: floa
             pass  # it is on its way as long as the connection stands
 
 
+def read_sample(dialer: Dialer, url: str, key: str, *, timeout_s: float) -> str:
+    """Read the first sample of what a container uses, as JSON text. Raises ConsoleError."""
+    with closing(_open(dialer, url, key, timeout_s)) as console:
+        try:
+            return str(console.recv())
+        except (websocket.WebSocketException, OSError) as exc:
+            raise ConsoleError(explain_silence(exc)) from exc
+
+
 def _open(dialer: Dialer, url: str, key: str, timeout_s: float) -> websocket.WebSocket:
     where = urlsplit(url)
     host, port = where.hostname or "", where.port or 0

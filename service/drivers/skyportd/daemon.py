@@ -17,6 +17,8 @@ from service.drivers import (
     Authorize,
     ContainerSpec,
     ContainerStatus,
+    ContainerUsage,
+    Delivery,
     Leftovers,
     NodeReport,
     always,
@@ -24,8 +26,14 @@ from service.drivers import (
     split_grace,
 )
 from service.drivers.boundary import raises_only_ours
-from service.drivers.bounds import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from service.drivers.bounds import (
+    CONNECT_TIMEOUT_S,
+    CONSOLE_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    USAGE_TIMEOUT_S,
+)
 from service.drivers.dialing import Dialer
+from service.drivers.engine_usage import to_usage
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
 from service.drivers.skyportd.console import ConsoleError
@@ -33,6 +41,7 @@ from service.drivers.skyportd.files import erase
 from service.drivers.skyportd.inspection import (
     find_source,
     find_volume,
+    parse_size,
     to_report,
     to_spec,
     to_status,
@@ -152,6 +161,30 @@ class Skyportd:
         if sum(len(line) // ENGINE_LINE_BYTES + 1 for line in lines) >= _SHOWN_LINES:
             lines = lines[1:] or lines
         return read_last_lines(b"".join(lines), tail)
+
+    def command(self, instance_id: str, line: str) -> Delivery:
+        """Write a line to the program's terminal. See NodeDriver."""
+        with self._client.within(CONSOLE_TIMEOUT_S):
+            container = self._client.inspect(instance_id)
+        if container is None or to_status(container).power != Power.RUNNING:
+            return Delivery.NOT_RUNNING
+        try:
+            self._client.write_console(instance_id, line)
+        except ConsoleError as exc:
+            raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
+        return Delivery.SENT
+
+    def usage(self, instance_id: str) -> ContainerUsage | None:
+        """Read what the container uses, with its volume, but not its network. See NodeDriver."""
+        with self._client.within(USAGE_TIMEOUT_S):
+            container = self._client.inspect(instance_id)
+        if container is None or to_status(container).power != Power.RUNNING:
+            return None
+        try:
+            sample = self._client.read_sample(instance_id)
+        except ConsoleError as exc:
+            raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
+        return to_usage(container, sample, disk_bytes=parse_size(sample.get("volumeSize")))
 
     def power(
         self,

@@ -1,5 +1,6 @@
 """What Docker says, through the daemon, of an instance's container."""
 
+import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +11,9 @@ from service.model.lifecycle import Power
 from service.model.ports import PortMapping
 
 DATA_FOLDER = "/app/data"
+
+_UNITS = ("Bytes", "KB", "MB", "GB", "TB")
+_SIZE = re.compile(rf"(\d{{1,9}}(?:\.\d{{1,9}})?) ({'|'.join(_UNITS)})", re.ASCII)
 
 
 def to_report(body: Mapping[str, Any], system: Mapping[str, Any]) -> NodeReport:
@@ -85,6 +89,12 @@ def find_source(container: Mapping[str, Any] | None) -> str | None:
         if isinstance(mount, dict) and mount.get("Destination") == DATA_FOLDER:
             return str(mount.get("Source"))
     return None
+
+
+def parse_size(text: object) -> int | None:
+    """Read a size as the daemon prints it, such as "12.5 KB", in bytes. None for anything else."""
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    return match and int(float(match[1]) * 1024 ** _UNITS.index(match[2]))
 
 
 def _find_reason(state: Mapping[str, Any], code: int | None) -> str | None:

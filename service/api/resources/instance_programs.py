@@ -1,0 +1,57 @@
+"""The programs of instances: their standard input, and what they use."""
+
+from service import programs
+from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
+from service.api.call import origin, store
+from service.api.context import now
+from service.api.instances import blueprint
+from service.api.waiting import calling_a_node
+from service.contract.base import NoContent
+from service.contract.programs import InstanceUsage, SendCommand, StatsAnswer
+from service.errors import InstanceNotReady, InstanceSuspended, NodeOffline, NotSupported
+from service.model.orders import Command
+
+
+@blueprint.post("/instances/<instance_id>/command")
+@blueprint.needs("instances:write", changes="instance")
+@blueprint.arguments(SendCommand)
+@blueprint.answers(
+    NO_CONTENT,
+    NoContent,
+    *WITH_BODY,
+    *ALWAYS,
+    404,
+    InstanceNotReady,
+    InstanceSuspended,
+    NotSupported,
+    NodeOffline,
+    description="The line is where the program reads it.",
+)
+def send_instance_command(order: Command, instance_id: str) -> None:
+    """Write a line to the standard input of an instance's program.
+
+    What the program makes of it is in its logs. The audit log has that a line was sent, and not the
+    line, which may bear a secret. 409 while it does not run, or does not read; 400 `not_supported`
+    for a container without a standard input. With the code `node_unreachable` the line may have
+    been read; a repeat with the same `Idempotency-Key` is a 409 then, and writes nothing.
+    """
+    with calling_a_node() as open_driver:
+        programs.send_line(store(), open_driver, instance_id, order["line"], origin=origin())
+
+
+@blueprint.get("/instances/<instance_id>/stats")
+@blueprint.needs("instances:read")
+@blueprint.answers(
+    200,
+    StatsAnswer,
+    *ALWAYS,
+    404,
+    NotSupported,
+    NodeOffline,
+    description="What it uses now.",
+)
+def get_instance_stats(instance_id: str) -> InstanceUsage:
+    """Measure what an instance uses: cores, memory, network and disk. It takes a second or two."""
+    with calling_a_node() as open_driver:
+        instance, usage = programs.measure_usage(store(), open_driver, instance_id)
+    return InstanceUsage(instance=instance, usage=usage, now=now())
