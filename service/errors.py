@@ -200,7 +200,7 @@ class TooManyKeys(Conflict):
 
 
 class InstanceNotReady(Conflict):
-    """The instance is being installed, or failed, so this cannot be done to it."""
+    """The instance is being installed, failed or does not run, so this cannot be done to it."""
 
     code = "instance_not_ready"
 

@@ -106,8 +106,8 @@ _OURS = {
         "Ask for less, use another node, or see [Capacity](api.md#capacity).",
     ),
     "instance_not_ready": (
-        "The instance is being installed, or failed.",
-        "Wait for `READY`; retry the operation of one that is `FAILED`.",
+        "The instance is being installed, failed, or (for a line) does not run or read.",
+        "Wait for `READY`, or start it; retry the operation of one that is `FAILED`.",
     ),
     "instance_suspended": (
         "The instance is suspended, so it may not start.",

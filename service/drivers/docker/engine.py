@@ -201,6 +201,8 @@ class DockerEngine:
             # One that an earlier version made has its input closed after the first line.
             if not config["OpenStdin"] or config["StdinOnce"]:
                 return Delivery.NO_INPUT
+            if found[1]["State"]["Paused"]:
+                return Delivery.UNREAD
             write_line(client, found[0], line)
             return Delivery.SENT
 

@@ -9,8 +9,9 @@ import pytest
 
 from service import instances
 from service.app import make_drivers
-from service.drivers import ContainerSpec
+from service.drivers import ContainerSpec, Delivery
 from service.drivers.skyportd import creation
+from service.drivers.skyportd.inspection import parse_size
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.instances import make_id
 from service.model.lifecycle import InstanceState, OperationStatus, Power, PowerAction
@@ -680,3 +681,35 @@ def test_a_daemon_that_died_is_used_again(store, settled, daemon):
         after["state"],
         after["node_env"][-1],
     )
+
+
+def test_what_a_container_uses_is_read(daemon, driver, spec):
+    """Docker's measurements, without what the kernel would give back, and the volume's size."""
+    create(driver, spec)
+
+    usage = driver.usage(spec.instance_id)
+    assert (250, 32 * 2**20, 128 * 2**20, 12800) == (
+        usage.cpu_milli,
+        usage.memory_bytes,
+        usage.memory_limit_bytes,
+        usage.disk_bytes,
+    )
+    assert (None, None) == (usage.received_bytes, usage.sent_bytes)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0 Bytes", 0), ("1.5 MB", 1572864), ("Unknown", None), ("-1 KB", None), (7, None)],
+)
+def test_a_size_is_read_as_the_daemon_prints_it(text, size):
+    """Bytes, by its units of 1024."""
+    assert size == parse_size(text)
+
+
+def test_a_line_reaches_the_program(daemon, driver, spec):
+    """Over the daemon's console."""
+    create(driver, spec)
+
+    delivery = driver.command(spec.instance_id, "save-all")
+
+    assert (Delivery.SENT, ["save-all"]) == (delivery, daemon.containers[spec.instance_id].read)
