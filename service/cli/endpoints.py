@@ -23,6 +23,8 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "getInstance": ("GET", "/api/instances/{instance_id}"),
         "editInstance": ("PATCH", "/api/instances/{instance_id}"),
         "killInstance": ("POST", "/api/instances/{instance_id}/kill"),
+        "sendInstanceCommand": ("POST", "/api/instances/{instance_id}/command"),
+        "getInstanceStats": ("GET", "/api/instances/{instance_id}/stats"),
         "getInstanceLogs": ("GET", "/api/instances/{instance_id}/logs"),
         "reinstallInstance": ("POST", "/api/instances/{instance_id}/reinstall"),
         "restartInstance": ("POST", "/api/instances/{instance_id}/restart"),

@@ -156,6 +156,24 @@ def show_logs(api: Connection, out: Output, instance_id: str, query: dict[str, A
         click.echo(printable(line) if sys.stdout.isatty() else line)
 
 
+@group.command("send")
+@speaks_with_api
+@_reference
+@click.argument("line")
+def send_line(api: Connection, out: Output, instance_id: str, line: str) -> None:
+    """Have an instance's program read a line. What it says to it is in the logs."""
+    body = {"line": line}
+    out.show_done(api.call("sendInstanceCommand", instance_id=instance_id, body=body), "Sent.")
+
+
+@group.command("stats")
+@speaks_with_api
+@_reference
+def show_stats(api: Connection, out: Output, instance_id: str) -> None:
+    """Show what an instance uses now: cores, memory, network and disk."""
+    out.show_one(api.call("getInstanceStats", instance_id=instance_id))
+
+
 def _add_action(operation: str, name: str, sentence: str) -> None:
     @_reference
     @no_wait_option

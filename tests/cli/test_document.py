@@ -26,6 +26,7 @@ ARGUMENTS = {
     ("addUser", "username"),
     ("addUser", "email"),
     ("addNode", "name"),
+    ("sendInstanceCommand", "line"),
 }
 OTHERWISE = {
     ("addUser", "password"),  # asked for

@@ -96,6 +96,21 @@ def test_a_life_cycle(skyquay, place, store):
     assert ("Deleted.\n", []) == (deleted.stdout, store.instances.all())
 
 
+def test_a_program_is_sent_a_line_and_measured(skyquay, place, store, here):
+    """The line is an argument, and what is used is shown."""
+    instance_id = skyquay(*deploy_words(place)).stdout.strip()
+
+    sent = skyquay("instances", "send", instance_id, "save-all flush")
+    stats = json.loads(skyquay("instances", "stats", instance_id, "--json").stdout)
+
+    assert (0, "Sent.\n", ["save-all flush"]) == (
+        sent.exit_code,
+        sent.stdout,
+        here.containers[instance_id].lines,
+    )
+    assert (0.25, 32 * 2**20) == (stats["cpu"], stats["memoryBytes"])
+
+
 def test_nobody_need_wait(skyquay, place, store):
     """With --no-wait the command ends at once, and says how to watch what goes on."""
     outcome = skyquay(*deploy_words(place), "--no-wait")
