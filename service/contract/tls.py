@@ -70,7 +70,7 @@ class NodeTls(Request[dict[str, str]]):
         """Raise for one without the other, and unless the key is the certificate's."""
         missing = PAIR - loaded.keys()
         if len(missing) == 1:
-            raise ma.ValidationError(dict.fromkeys(missing, [MISSING]))
+            raise ma.ValidationError({name: [MISSING] for name in missing})
         if missing:
             return
         try:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pymongo
-from bson import Int64
+from bson import Int64, Timestamp
 from pymongo import MongoClient, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
@@ -49,6 +49,17 @@ TRANSACTION_TIMEOUT_S = 10.0
 
 _CANNOT_RESUME = (260, 280, 286)
 """MongoDB's InvalidResumeToken, ChangeStreamFatalError and ChangeStreamHistoryLost."""
+
+
+def read_operation_time(database: Database[Json]) -> Timestamp | None:
+    """Return when the database wrote last, by its own clock of writes; None: it does not say.
+
+    A server that just started says so in no answer, but knows its last write.
+    """
+    hello = database.command("hello")
+    written = hello.get("lastWrite", {}).get("opTime", {})
+    time: Timestamp | None = hello.get("operationTime") or written.get("ts")
+    return time
 
 
 class EventLog:
@@ -123,7 +134,8 @@ class EventLog:
         state = self._meta.find_one(STATE) or {}
         if state.get("token") is not None:
             return {"resume_after": state["token"]}
-        return {"start_at_operation_time": state["begun_at"]} if "begun_at" in state else {}
+        begun_at = state.get("begun_at")
+        return {} if begun_at is None else {"start_at_operation_time": begun_at}
 
     def _write(self, changes: list[Change], token: str, lease_s: float) -> bool:
         """Write the events of these changes. False when the lease is another's."""
@@ -134,7 +146,7 @@ class EventLog:
 
     def _begin_anew(self, token: str, lease_s: float) -> None:
         """Go on at the present, and say that what was before may be missing."""
-        operation_time = self._database.command("ping")["operationTime"]
+        operation_time = read_operation_time(self._database)
         events, removals = make_forgotten(self._database)
         goes_on = {"begun_at": {"$literal": operation_time}, "token": None}
         self._commit(token, lease_s, [make_gap(datetime.now(UTC)), *events], removals, goes_on)

@@ -22,6 +22,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
 from service.store.event_log import STATE as EVENTS
+from service.store.event_log import read_operation_time
 from service.store.lease import LeaseField
 from service.store.settings import INSTALLATION, make_installation_id
 
@@ -116,8 +117,7 @@ def _begin_events(database: Database[dict[str, Any]], *, write: bool) -> dict[st
 
 def begin_events(database: Database[dict[str, Any]]) -> None:
     """Have events begin with what is written from now on."""
-    begun_at = database.command("ping")["operationTime"]
-    begin = {"begun_at": begun_at, "token": None, "lease": None}
+    begin = {"begun_at": read_operation_time(database), "token": None, "lease": None}
     with suppress(DuplicateKeyError):  # Another process made it a moment ago.
         database["meta"].update_one(EVENTS, {"$set": begin}, upsert=True)
 
