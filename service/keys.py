@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from service import idempotency
 from service.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyKeys, Unauthorized
-from service.model.access import SCOPES, Access, expand, parse_network
+from service.model.access import Access, expand, parse_network
 from service.model.documents import Key, RetiringKey, new_key
 from service.model.orders import Grant
 from service.model.origin import Claim
@@ -86,12 +86,8 @@ def create(
         family=family,
         now=now,
     )
-    wrong = WrongFields()
-    with wrong.noting():
-        access_of(document).refuse_useless(document["scopes"])
-    with wrong.noting():
-        if document["user_id"] is not None:
-            store.users.get(document["user_id"], field="user")
+    wrong, access = WrongFields(), access_of(document)
+    note_limits(wrong, store, access, document["scopes"])
     wrong.raise_any()
 
     def write(session: Session) -> None:
@@ -109,62 +105,6 @@ def create(
 
     store.transaction(write)
     return document, key
-
-
-def delegate(
-    store: Store,
-    by: Key,
-    *,
-    name: str,
-    grant: Grant,
-    compatibility: str | None,
-    family: str | None = None,
-    most: int | None = None,
-    now: datetime,
-    claim: Claim | None = None,
-) -> tuple[Key, str]:
-    """Add a key on behalf of another, which may do no more than that; limits pass on to it.
-
-    A `family`, see `find_family`, has `most` keys beside the first; None: any number. Raises
-    Forbidden, with what the other one may not do itself, InvalidInput for one that would never
-    work, or not as its scopes say, TooManyKeys, and AlreadyDone for a repeat: nobody knows the
-    value of the key that was made.
-    """
-    idempotency.refuse_repeat(claim)
-    inherited = Grant(
-        user_id=by["user_id"],
-        instance_ids=by["instance_ids"],
-        node_ids=by["node_ids"],
-        networks=by["networks"],
-        expires_at=by["expires_at"],
-    )
-    wanted: Grant = {**inherited, **{n: v for n, v in grant.items() if v is not None}}  # type: ignore[typeddict-item]
-    wrong = WrongFields()
-    with wrong.noting():
-        check_future(grant.get("expires_at"), now)
-    with wrong.noting():
-        if (node_ids := grant.get("node_ids")) is not None:
-            wanted["node_ids"] = [_find_node_id(store, reference) for reference in node_ids]
-    if wrong:  # by themselves they come after what is forbidden
-        with wrong.noting():
-            _access(wanted).refuse_useless(wanted["scopes"])
-    wrong.raise_any()
-    own, other = access_of(by), _access(wanted)
-    if not own.covers(other):
-        beyond = [scope for scope in SCOPES if other.may(scope) and not own.may(scope)]
-        why = f"It may not {', '.join(beyond)} itself." if beyond else "It is limited itself."
-        raise Forbidden("A key cannot make one that may do more than itself.", key=[why])
-    return create(
-        store,
-        name=name,
-        grant=wanted,
-        compatibility=compatibility,
-        created_by=by["_id"],
-        family=family,
-        most=most,
-        claim=claim,
-        now=now,
-    )
 
 
 def family_of(key: Key) -> str:
@@ -232,7 +172,7 @@ def check(document: Key, hashed: str, *, now: datetime, address: str | None = No
 
 def access_of(key: Key) -> Access:
     """Return what a key may do."""
-    return _access(
+    return access_to(
         Grant(
             scopes=key["scopes"],
             user_id=key["user_id"],
@@ -324,13 +264,23 @@ def revoke(store: Store, key_id: str, *, only_if: Precondition = ANY_STATE) -> b
     return removed
 
 
+def note_limits(wrong: WrongFields, store: Store, access: Access, scopes: list[str]) -> None:
+    """Note which named scopes the limits of a key take away, and that its user is unknown."""
+    with wrong.noting():
+        access.refuse_useless(scopes)
+    with wrong.noting():
+        if access.user_id is not None:
+            store.users.get(access.user_id, field="user")
+
+
 def check_future(expires_at: datetime | None, now: datetime) -> None:
     """Raise InvalidInput for a key that would never work."""
     if expires_at is not None and expires_at <= now:
         raise InvalidInput("The key would never work.", expiresAt=["Must be in the future."])
 
 
-def _access(grant: Grant) -> Access:
+def access_to(grant: Grant) -> Access:
+    """Return what a grant with all its fields lets a key do."""
     instances, nodes, networks = (
         grant["instance_ids"], grant["node_ids"], grant["networks"]
     )  # fmt: skip
@@ -342,12 +292,6 @@ def _access(grant: Grant) -> Access:
         networks=None if networks is None else tuple(map(parse_network, networks)),
         expires_at=grant["expires_at"],
     )
-
-
-def _find_node_id(store: Store, reference: str) -> str:
-    """Find the id of a node that may be called by its name. That of one yet to come is its own."""
-    node = store.nodes.find_by_reference(reference, field="nodes")
-    return reference if node is None else node["_id"]
 
 
 def _find_prefix(key: str) -> str:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
              "keys", "operations", "drift", "adoption", "audit", "bulk", "events",
-             "installation", "idempotency", "instance_changes", "key_edits", "leftovers",
-             "listings", "node_edits", "order_checks", "programs", "replacements", "rights",
-             "variables"}  # fmt: skip
+             "installation", "idempotency", "instance_changes", "key_edits", "delegation",
+             "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",
+             "rights", "variables"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

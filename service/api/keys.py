@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response
 
-from service import keys
+from service import delegation, keys
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
@@ -32,9 +32,14 @@ blueprint = Blueprint(
 )
 
 
+def check_order(order: Mapping[str, Any]) -> None:
+    """Check what is well formed of an order. Raises InvalidInput."""
+    delegation.check(store(), caller(), order.get("grant", order), now=now())
+
+
 def check_expiry(order: Mapping[str, Any], **ids: str) -> None:  # noqa: ARG001
     """Check when a key would expire, of what is well formed. Raises InvalidInput."""
-    keys.check_future(order.get("grant", order).get("expires_at"), now())
+    keys.check_future(order.get("expires_at"), now())
 
 
 @blueprint.get("")
@@ -50,7 +55,7 @@ def list_keys(listing: Listing) -> list[Key] | Response:
 
 @blueprint.post("")
 @blueprint.needs("keys:write", changes="key")
-@blueprint.arguments(CreateKey, check=check_expiry)
+@blueprint.arguments(CreateKey, check=check_order)
 @blueprint.answers(
     201,
     NewKeyAnswer,
@@ -72,7 +77,7 @@ def create_key(order: KeyOrder) -> KeyWithValue:
     family = keys.find_family(own_key())
     if family is not None:
         app_context().delegations.fail(f"keys {family}", now=now())
-    key, value = keys.delegate(
+    key, value = delegation.delegate(
         store(),
         caller(),
         **order,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import keys, users
+from service import delegation, keys, users
 from service.app import prepare, utc_now
 from service.errors import Conflict, NotFound, Unauthorized
 from service.security.lockout import Lockout
@@ -202,7 +202,7 @@ def test_a_family_that_is_revoked_makes_no_keys(store):
     keys.revoke(store, document["_id"])
 
     with pytest.raises(Unauthorized):
-        keys.delegate(
+        delegation.delegate(
             store,
             document,
             name="c",

@@ -222,6 +222,19 @@ def test_a_key_is_told_when_it_would_expire_with_the_rest(api, wrong):
     assert (400, {"expiresAt", *wrong}) == (answer.status, answer.json["details"].keys())
 
 
+@pytest.mark.parametrize("malformed", [{}, {"name": 7}, {"networks": ["none"]}])
+def test_a_key_is_told_that_its_user_is_unknown_with_the_rest(api, malformed):
+    """
+    An unknown user is reported beside a time that is over and scopes that the limits take away,
+    and beside what is malformed.
+    """
+    wrong = {"user": "nobody", "scopes": ["nodes:write"], "expiresAt": "2020-01-01T00:00:00Z"}
+
+    answer = api.post("/api/keys", {"name": "bot", **wrong, **malformed})
+
+    assert (400, {*wrong, *malformed}) == (answer.status, answer.json["details"].keys())
+
+
 # What may be meant
 
 
