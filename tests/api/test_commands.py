@@ -26,8 +26,8 @@ def watched(config, commands):
 
     with closing(Store(config.mongodb_uri, config.database, record_command=write_down)) as store:
         store.prepare = lambda: None
-        store.keys = Keys(store.keys._collection, cache=ReadCache(1, clock=lambda: 0))
-        store.nodes = Nodes(store.nodes._collection, cache=ReadCache(1, clock=lambda: 0))
+        store.keys = Keys(store._database["keys"], cache=ReadCache(1, clock=lambda: 0))
+        store.nodes = Nodes(store._database["nodes"], cache=ReadCache(1, clock=lambda: 0))
         yield store
 
 

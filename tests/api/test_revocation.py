@@ -34,7 +34,7 @@ def clients(config, store, memory_nodes):
     made = []
     for _ in range(2):
         own = copy(store)
-        own.keys = Keys(store.keys._collection, cache=ReadCache(1, clock=clock, pause=clock.pause))
+        own.keys = Keys(store._database["keys"], cache=ReadCache(1, clock=clock, pause=clock.pause))
         made.append(ApiClient(an_app(config, own, memory_nodes).test_client(), value))
     return made
 
