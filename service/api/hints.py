@@ -44,7 +44,8 @@ def _suggest(missing: NotFound, whole: InvalidInput) -> None:
         return
     store = current_call().store
     collection = store.images if missing.what == "image" else store.nodes
-    known = collection.list_words(*_WORDS[missing.what], limit=MOST_COMPARED)
+    words = collection.list_words(*_WORDS[missing.what], limit=MOST_COMPARED)
+    known = [word for word in words if word != missing.identifier]  # it may be being deleted
     whole.details[missing.field] = [
         reason + suggest(missing.identifier, known) if reason == missing.reason else reason
         for reason in reasons

@@ -1,6 +1,7 @@
 """A request with several things wrong in it is one 400 that names all, and what may be meant."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -355,3 +356,15 @@ def test_a_taken_port_names_no_instance_that_may_not_be_seen(api, store, place, 
     answer = blind.post(DEPLOY, a_body(place, user=other["_id"]))
 
     assert (409, "port_taken", ["ports"]) == told(answer)
+
+
+def test_what_is_being_deleted_is_not_meant(api, store, place):
+    """
+    An image that goes is found no more, and asking whether it was meant would help nobody.
+    """
+    store.images.mark_deleting(place[2]["_id"], now=datetime.now(UTC))
+
+    answer = api.post(DEPLOY, a_body(place))
+
+    assert (400, "image_not_found", ["image"]) == told(answer)
+    assert "Did you mean" not in answer.json["details"]["image"][0]
