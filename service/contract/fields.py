@@ -95,7 +95,8 @@ class Parsed(ma.fields.Field[Any]):
         accepted = {"string": (str,), "number": (int, float), "integer": (int,)}
         allowed = tuple(kind for name in self._types for kind in accepted[name])
         if isinstance(value, bool) or not isinstance(value, allowed):
-            raise ma.ValidationError(f"Must be a {' or a '.join(self._types)}.")
+            kinds = (f"an {name}" if name == "integer" else f"a {name}" for name in self._types)
+            raise ma.ValidationError(f"Must be {' or '.join(kinds)}.")
         if isinstance(value, str) and len(value) > MAX_TEXT:
             raise ma.ValidationError(f"Must have at most {MAX_TEXT} characters.")
         if isinstance(value, float) and value.is_integer():

@@ -290,7 +290,7 @@ def test_without_a_container_it_failed(move_in, panel_file, store):
         ({"Env": ["A=\0"]}, "Env.0: Is no text."),
         ({"AltImages": 7}, "AltImages: Not a valid list."),
         ({"Primary": 10**30}, "Primary: Must be a port between 1 and 65535."),
-        ({"Primary": {"$gt": ""}}, "Primary: Must be a string or a integer."),
+        ({"Primary": {"$gt": ""}}, "Primary: Must be a string or an integer."),
         ({"StopCommand": {"a": 1}}, "StopCommand: Not a valid string."),
         ({"Name": "\ud800"}, "Name: Is no text."),
         ({"Node": []}, "Node: Names no node."),
