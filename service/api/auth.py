@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from flask import Request
+from werkzeug.exceptions import MethodNotAllowed
 
 from service import keys, rights
 from service.api.call import Call, current_call
@@ -33,7 +34,9 @@ def authenticate(call: Call) -> None:
             ctx.lockout.check(call.network, now=at)  # a daemon's key can be guessed as well
         return
     call.rights = call.key
-    if (user_id := call.request.headers.get(ACT_AS)) is not None:
+    user_id = call.request.headers.get(ACT_AS)
+    is_taken = not isinstance(call.request.routing_exception, MethodNotAllowed)
+    if user_id is not None and is_taken:
         call.rights, call.user = rights.act_for(ctx.store, call.key, user_id)
     call.begin_cause()
     call.store = rights.limit(ctx.store, call.rights, acts_for=call.acts_for)

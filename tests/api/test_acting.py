@@ -461,3 +461,10 @@ def test_an_administrators_own_settings(api, owned):
     )
 
     assert (200, "renamed") == (answer.status, get(api, owned["bob"])["Name"])
+
+
+def test_a_method_that_a_path_does_not_take_has_no_user(api):
+    """
+    That is what is wrong with the request, whomever it names.
+    """
+    assert 405 == Acting(api, "nobody").send("TRACE", "/api/users").status

@@ -39,8 +39,8 @@ OF_NODES = {"node_offline", "node_failure", "node_refused", "node_unreachable", 
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 # Ids and ports are checked against what exists, which no schema can tell; so is whether an
-# Idempotency-Key was sent with another request before.
-expected-statuses = ["2xx", 302, 400, 404, 409, 422]
+# Idempotency-Key was sent with another request before, and whether If-Match is an ETag of now.
+expected-statuses = ["2xx", 302, 400, 404, 409, 412, 422]
 """
 
 
