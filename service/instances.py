@@ -164,23 +164,28 @@ def delete_by_force(
     return store.transaction(write)
 
 
-def suspend(store: Store, reference: str, *, origin: Origin) -> tuple[Instance, Operation | None]:
+def suspend(
+    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+) -> tuple[Instance, Operation | None]:
     """Write down that the instance may not run; answer the operation that stops it.
 
     There is none while a deployment or a change of the container is open, which applies what is
     wanted at its end. What FAILED may have a container that runs, which is stopped too. Repeating
-    it is harmless. Raises NotFound, also for an instance that is being deleted.
+    it is harmless. Raises NotFound, also for an instance that is being deleted, and
+    PreconditionFailed.
     """
-    return _change_suspension(store, reference, OperationKind.SUSPEND, origin=origin)
+    return _change_suspension(store, reference, OperationKind.SUSPEND, only_if, origin=origin)
 
 
-def unsuspend(store: Store, reference: str, *, origin: Origin) -> tuple[Instance, Operation | None]:
+def unsuspend(
+    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+) -> tuple[Instance, Operation | None]:
     """Write down that the instance may run; answer the operation that starts it.
 
     There is none while a deployment is open, like in `suspend`, nor for an instance that FAILED: a
     retry starts it. Repeating it is harmless. Raises like `suspend`.
     """
-    return _change_suspension(store, reference, OperationKind.UNSUSPEND, origin=origin)
+    return _change_suspension(store, reference, OperationKind.UNSUSPEND, only_if, origin=origin)
 
 
 def change_power(
@@ -255,7 +260,7 @@ def hide_secrets(instance: Instance, printed: str) -> str:
 
 
 def _change_suspension(
-    store: Store, reference: str, kind: OperationKind, *, origin: Origin
+    store: Store, reference: str, kind: OperationKind, only_if: Precondition, *, origin: Origin
 ) -> tuple[Instance, Operation | None]:
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -265,7 +270,7 @@ def _change_suspension(
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
         changed = store.instances.set_suspended(
-            instance["_id"], suspended, now=origin.now, session=session
+            instance["_id"], suspended, precondition=only_if, now=origin.now, session=session
         )
         if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
             instance["_id"], OperationKind.DEPLOY, session=session

@@ -175,6 +175,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
+    412,
     NodeFailure,
     example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
     description="The suspended instance.",
@@ -182,7 +183,8 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
 def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.suspend(store(), instance_id, origin=origin()), wait)
+    changed = instances.suspend(store(), instance_id, only_if=read_precondition(), origin=origin())
+    return _outcome(*changed, wait)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
@@ -194,6 +196,7 @@ def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) 
     InstanceAnswer,
     *WITH_BODY,
     *ALWAYS,
+    412,
     NodeFailure,
     example={"operationId": OPERATION_ID},
     description="The unsuspended instance.",
@@ -201,7 +204,10 @@ def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) 
 def unsuspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
     """Allow an instance to run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
-    return _outcome(*instances.unsuspend(store(), instance_id, origin=origin()), wait)
+    changed = instances.unsuspend(
+        store(), instance_id, only_if=read_precondition(), origin=origin()
+    )
+    return _outcome(*changed, wait)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:

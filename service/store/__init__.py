@@ -1,7 +1,7 @@
 """Where documents are kept: MongoDB, one module a collection. The only importer of pymongo."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from copy import copy
 from datetime import UTC, datetime
@@ -11,12 +11,6 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import IndexModel, MongoClient
 from pymongo.errors import InvalidURI, PyMongoError
-from pymongo.monitoring import (
-    CommandFailedEvent,
-    CommandListener,
-    CommandStartedEvent,
-    CommandSucceededEvent,
-)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -44,6 +38,7 @@ from service.store.bulks import Bulks
 from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import Indexes, Session, translate, translated
+from service.store.command_times import CommandTimes, RecordCommand
 from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
 from service.store.failed_attempts import FailedAttempts
@@ -61,9 +56,6 @@ from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
 
 Result = TypeVar("Result")
-
-RecordCommand = Callable[[str, str, float], None]
-"""Takes a command's name, how it ended (ok, failed), and its seconds."""
 
 TRANSACTION_TIMEOUT_S = 10
 """How long a transaction is tried again. pymongo itself would go on for two minutes."""
@@ -89,31 +81,6 @@ _INDEXES: dict[str, Indexes] = {
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
-
-
-class _Commands(CommandListener):
-    """Record how long each command took, and never what was in it."""
-
-    def __init__(self, note: RecordCommand) -> None:
-        self._note = note
-
-    def started(self, event: CommandStartedEvent) -> None:
-        """Wait for the end."""
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        """Note a command that succeeded."""
-        # What waits for changes is not slow because there are none. Of a `find` nothing is looked
-        # at: where its answer is left as BSON, that would make an object of each document.
-        if event.command_name == "find" or not _waits(event.reply):
-            self._note(event.command_name, "ok", event.duration_micros / 1e6)
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Note a command that failed."""
-        self._note(event.command_name, "failed", event.duration_micros / 1e6)
-
-
-def _waits(reply: Mapping[str, Any]) -> bool:
-    return "postBatchResumeToken" in reply.get("cursor", ())
 
 
 class Store:
@@ -144,7 +111,7 @@ class Store:
                 w="majority",
                 timeoutMS=CALL_TIMEOUT_S * 1000,
                 serverSelectionTimeoutMS=5000,
-                event_listeners=[_Commands(record_command)] if record_command else [],
+                event_listeners=[CommandTimes(record_command)] if record_command else [],
             )
         except (InvalidURI, pymongo.errors.ConfigurationError, ValueError) as exc:
             # What is quoted may be a part of a password that is not escaped.

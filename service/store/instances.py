@@ -200,11 +200,20 @@ class Instances(Collection[Instance]):
 
     @translated
     def set_suspended(
-        self, instance_id: str, suspended: bool, *, now: datetime, session: Session
+        self,
+        instance_id: str,
+        suspended: bool,
+        *,
+        precondition: Precondition = ANY_STATE,
+        now: datetime,
+        session: Session,
     ) -> Instance:
-        """Write down what is wanted. Raises NotFound for an instance that goes or is gone."""
+        """Write down what is wanted.
+
+        Raises NotFound for an instance that goes or is gone, and PreconditionFailed.
+        """
         wish = {"suspended": suspended, "updated_at": now}
-        before = self._change(instance_id, wish, session=session)
+        before = self._change(instance_id, wish, precondition, session=session)
         if before["suspended"] != suspended:
             words = ("unsuspended", "suspended")
             was, became = words if suspended else reversed(words)
@@ -220,10 +229,7 @@ class Instances(Collection[Instance]):
         now: datetime,
         session: Session,
     ) -> Instance:
-        """Read an instance so that nobody changes it meanwhile.
-
-        Raises like `set_suspended`, and PreconditionFailed.
-        """
+        """Read an instance so that nobody changes it meanwhile. Raises like `set_suspended`."""
         before = self._change(instance_id, {"updated_at": now}, precondition, session=session)
         return {**before, "updated_at": now}
 

@@ -67,7 +67,7 @@ def seeded(mongod_uri, mongo_client):
     config = Config(mongodb_uri=mongod_uri, database="plans")
     watching = Watching()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("service.store._Commands", lambda _: watching)
+        patched.setattr("service.store.CommandTimes", lambda _: watching)
         store = make_store(config)
     with closing(store):
         store.prepare()

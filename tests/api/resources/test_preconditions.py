@@ -81,6 +81,19 @@ def test_what_is_as_it_was_read_is_deleted(api, paths, noun, form):
     assert 404 == api.get(path).status
 
 
+@pytest.mark.parametrize("action", ["suspend", "unsuspend"])
+def test_an_instance_that_was_changed_is_not_suspended(api, store, paths, action):
+    """Nor unsuspended, at the reference's paths too."""
+    path, etag = paths["instances"], read(api, paths["instances"])
+    edit(api, path, etag, EDITS["instances"])
+    there, instance_id = path.rsplit("/", 1)
+    before = store.instances.get(instance_id)
+
+    answer = api.post(f"{there}/{action}/{instance_id}", headers={"If-Match": etag})
+
+    assert (412, before) == (answer.status, store.instances.get(instance_id))
+
+
 @pytest.mark.parametrize("action", ["start", "stop", "restart", "kill", "reinstall"])
 def test_an_instance_that_was_changed_is_left_alone(api, store, paths, action):
     """No operation is made."""
