@@ -10,7 +10,6 @@ from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import follow, no_wait_option
 from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import (
-    Command,
     body_options,
     if_match_option,
     query_options,
@@ -177,14 +176,12 @@ def show_stats(api: Connection, out: Output, instance_id: str) -> None:
 def _add_action(operation: str, name: str, sentence: str) -> None:
     @_reference
     @no_wait_option
+    @if_match_option(operation)
     def act(api: Connection, out: Output, instance_id: str, no_wait: bool) -> None:
         answer = api.call(operation, instance_id=instance_id, wait_s=0)
         _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
 
-    # The reference's paths ask for no ETag.
-    is_new = operation not in ("suspendInstance", "unsuspendInstance")
-    command: Command = if_match_option(operation)(act) if is_new else act
-    group.command(name, help=sentence)(speaks_with_api(command))
+    group.command(name, help=sentence)(speaks_with_api(act))
 
 
 _add_action("startInstance", "start", "Start an instance.")

@@ -112,7 +112,7 @@ def show_node(api: Connection, out: Output, node_id: str) -> None:
     "addNode",
     AddNode,
     leave_out=("name", "driver", "tls", "apiKey"),
-    allowSameEngine="--same-engine",
+    allowSameEngine="--same-engine/--no-same-engine",
 )
 @click.option(
     "--api-key",

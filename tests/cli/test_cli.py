@@ -16,7 +16,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from service import cli, instances, keys, nodes, users
+from service import cli, delegation, instances, keys, nodes, users
 from service.cli import running
 from service.config import Config, describe_settings
 from service.drivers.memory import MemoryNodes
@@ -502,7 +502,7 @@ def test_a_command_that_fails_unforeseen_shows_where(skyquay, store, monkeypatch
     def fail(*args, **kwargs):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(keys, "create", fail)
+    monkeypatch.setattr(delegation, "delegate", fail)
 
     outcome = skyquay("keys", "create")
 

@@ -54,7 +54,7 @@ def full(store, database, memory_nodes):
     gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
-    audit.begin(store, action="a.b", target_kind=None, target_id=None, keep_s=60, now=NOON)
+    audit.begin(store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=NOON)
     wanted = {"key_id": "k", "idempotency_key": "1", "request": b""}
     claim = idempotency.begin(store, Vault("a secret key"), **wanted)
     store.transaction(lambda session: store.idempotency.mark(claim, {"user": "u"}, session=session))

@@ -324,7 +324,7 @@ def test_an_export_that_is_imported_changes_nothing(api, store, database, fields
     answer = api.post(f"{IMAGES}/import", export(api, image["_id"]))
 
     assert 201 == answer.status
-    touched = {"updated_at": None, "revision": None}
+    touched = {"updated_at": None, "revision": None, "changed_by": None}
     assert {**image, **touched} == {**store.images.get(image["_id"]), **touched}
 
 

@@ -64,7 +64,7 @@ def test_a_name_and_an_expiry_are_changed(api, store):
         changed.status, changed.json["name"], api.get("/api/users", **as_key).status
     )  # fmt: skip
     assert after["expires_at"] is not None
-    touched = ("name", "expires_at", "last_used_at", "revision")
+    touched = ("name", "expires_at", "last_used_at", "revision", "changed_by")
     assert {**before, **{name: after[name] for name in touched}} == after
 
 

@@ -141,8 +141,9 @@ def test_what_is_absent_stays_as_it_is(api, store, stored):
     assert (200, "Lovelace", True) == (changed.status, changed.json["username"],
                                        changed.json["admin"])  # fmt: skip
     assert {**before, "username": "Lovelace", "username_key": "lovelace", "revision": 2} == {
-        **stored(), "updated_at": before["updated_at"]
-    }  # fmt: skip
+        **{name: value for name, value in stored().items() if name != "changed_by"},
+        "updated_at": before["updated_at"],
+    }
 
 
 def test_everything_of_a_user_can_be_changed(api, store):
