@@ -154,7 +154,7 @@ class LabelledQuery(ListQuery):
         ma.fields.String(
             validate=ma.validate.Regexp(
                 re.compile(
-                    rf"{labelling.NAME.pattern}:.{{0,{labelling.LONGEST}}}\Z", re.ASCII | re.DOTALL
+                    rf"{labelling.NAME.pattern}:.{{0,{labelling.LONGEST}}}$", re.ASCII | re.DOTALL
                 ),
                 error="Must be a label's name and its value, like `plan:gold`.",
             )
