@@ -97,7 +97,7 @@ def _multiply(database: pymongo.database.Database[Document], count: int) -> None
     made = (
         {
             **instance,
-            "_id": f"i{secrets.token_hex(5)}x",
+            "_id": f"i{secrets.token_hex(8)}x",  # five bytes are not enough for a million
             "container_id": secrets.token_hex(32),
             "user_id": users[number // PER_USER]["_id"],
             "node_id": nodes[number // PER_NODE]["_id"],

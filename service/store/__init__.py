@@ -37,7 +37,7 @@ from service.store.audit import Audit
 from service.store.bulks import Bulks
 from service.store.changes import Changes
 from service.store.claims import Claims
-from service.store.collection import Indexes, Session, translate, translated
+from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
 from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
@@ -207,13 +207,15 @@ class Store:
     def prepare(self) -> None:
         """Bring documents of earlier versions up to date; make the validators and the indexes.
 
-        Indexes are what keeps the promises, so nothing is served without them. Raises StoreFailure
-        for a database that a newer version migrated.
+        Indexes are what keeps the promises, so nothing is served without them. A new one of a large
+        collection takes its time. Raises StoreFailure for a database that a newer version migrated.
         """
         migrations.migrate(self._database)
         validators.apply(self._database)
-        for collection, indexes in _INDEXES.items():
-            self._database[collection].create_indexes([IndexModel(**index) for index in indexes])
+        with pymongo.timeout(UNHURRIED_S):
+            for collection, indexes in _INDEXES.items():
+                models = [IndexModel(**index) for index in indexes]
+                self._database[collection].create_indexes(models)
 
     @translated
     def plan_migrations(self) -> list[Change]:

@@ -1,13 +1,16 @@
 """The store: errors translated, and what single documents promise. Races are in test_races.py."""
 
 import subprocess
+from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 
 import pymongo.errors as mongo
 import pytest
+from pymongo.monitoring import CommandListener
 
 from service import instances
+from service.app import make_store
 from service.errors import Conflict, NotFound, StoreFailure, StoreUnavailable
 from service.model.documents import new_operation
 from service.model.lifecycle import (
@@ -21,7 +24,7 @@ from service.model.ports import parse
 from service.operations import draft
 from service.serving.embedded_mongod.program import find_mongod
 from service.serving.embedded_mongod.replica_set import REPLICA_SET
-from service.store import Store
+from service.store import CALL_TIMEOUT_S, Store
 from service.store.collection import translate
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, free_port
 
@@ -372,3 +375,28 @@ def test_operations_that_ended_expire(store, mongo_client, config, waiting, end)
 def test_what_is_open_does_not_expire(store, waiting):
     """However long it waits."""
     assert "expires_at" not in store.operations.get(waiting[0])
+
+
+def test_indexes_of_large_collections_may_take_their_time(config, monkeypatch):
+    """To make one of a million documents takes longer than a request may wait."""
+    asked = []
+
+    class Watching(CommandListener):
+        """Keeps how long the server has for indexes."""
+
+        def started(self, event):
+            """Keep it."""
+            if event.command_name == "createIndexes":
+                asked.append(event.command["maxTimeMS"] / 1000)
+
+        def succeeded(self, event):
+            """Do nothing."""
+
+        def failed(self, event):
+            """Do nothing."""
+
+    monkeypatch.setattr("service.store.CommandTimes", lambda _: Watching())
+    with closing(make_store(config)) as store:
+        store.prepare()
+
+    assert min(asked) > 1000 * CALL_TIMEOUT_S
