@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pymongo
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from service.model.events import KINDS, SILENT
 
@@ -65,9 +64,9 @@ class Found:
     def __init__(self) -> None:
         self.closed = threading.Event()
         """Set when nobody takes anything any more."""
-        self._found: queue.Queue[Change | PyMongoError] = queue.Queue(maxsize=ROOM)
+        self._found: queue.Queue[Change | Exception] = queue.Queue(maxsize=ROOM)
 
-    def put(self, item: Change | PyMongoError) -> None:
+    def put(self, item: Change | Exception) -> None:
         """Add one, once there is room."""
         while not self.closed.is_set():
             with suppress(queue.Full):
@@ -84,8 +83,8 @@ class Found:
         return taken
 
 
-def _raise_error(item: Change | PyMongoError) -> Change:
-    if isinstance(item, PyMongoError):
+def _raise_error(item: Change | Exception) -> Change:
+    if isinstance(item, Exception):
         raise item
     return item
 
@@ -97,5 +96,5 @@ def read(database: Database[Json], begin: Json, found: Found, *, await_s: float 
         with pymongo.timeout(None), database.watch(PIPELINE, **options) as stream:
             while not found.closed.is_set():
                 found.put(Change(stream.try_next(), stream.resume_token))
-    except PyMongoError as exc:
+    except Exception as exc:  # noqa: BLE001 - it is raised again, by whoever takes what is found
         found.put(exc)

@@ -246,6 +246,19 @@ def test_a_stream_that_cannot_go_on_says_so(store, monkeypatch):
     assert ["log.gap", "user.deleted", "user.created"] == [event["type"] for event in found]
 
 
+def test_a_bug_of_the_reader_ends_the_writer(store, monkeypatch):
+    """Else it would keep the lease, and no event would be written by anybody."""
+
+    def watch(*args, **options):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(store.event_log._database.__class__, "watch", watch)
+    assert store.event_log.take("t", lease_s=30)
+
+    with pytest.raises(ValueError, match="a bug"):
+        store.event_log.follow("t", lease_s=30, stopping=threading.Event())
+
+
 def test_events_are_forgotten_in_time(store, database):
     """An event has the time at which MongoDB deletes it."""
     with writing(store):
