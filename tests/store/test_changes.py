@@ -196,9 +196,9 @@ def test_pauses_grow():
 
 def test_a_stream_that_ends_is_replaced(store, place, database, woken):
     """Who waits is woken, because nobody was told of what happened meanwhile; and later again."""
-    assert kill_streams(database)
+    # One that is killed in the middle of a question may be resumed by the client, without an end.
+    assert eventually(lambda: kill_streams(database) and woken.wait(2))
 
-    assert woken.wait(SOON_S)
     woken.clear()
     instances.deploy(store, an_order(*place), origin=AT_NOON)
     assert woken.wait(SOON_S)
