@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from service.errors import CursorTooOld, Forbidden, StoreUnavailable
-from service.model.access import SCOPES as SCOPES_OF_KEYS
+from service.model.access import SCOPES as ALL_SCOPES
 from service.model.access import Access
 from service.model.documents import Event
 from service.model.events import kinds_of
@@ -45,7 +45,7 @@ class Page(NamedTuple):
 def list_kinds(access: Access, types: list[str] | None) -> set[str]:
     """List of which kinds a key is told. Raises Forbidden for types that it may not know of."""
     may = {kind for kind, scope in SCOPES.items() if access.may(scope)}
-    if access.is_limited or access.allowed < set(SCOPES_OF_KEYS):
+    if access.is_limited or access.allowed < set(ALL_SCOPES):
         may.discard("key")  # only who may do everything sees every key
     refused = kinds_of(types or ()) - may - {"log"}
     if refused:

@@ -43,9 +43,6 @@ addresses stand for many clients, they are not counted."""
 
 OWN_THREAD = ("/healthz", "/readyz")
 
-STREAMS_LIMIT = 32
-"""How many answers a process sends in pieces at a time, each with some MiB at the most."""
-
 
 class Bridge:
     """An RSGI app that has the WSGI app answer."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.model.documents import NO_NODE
-from service.model.lifecycle import PULLING, Lane, OperationStatus, lane_of
+from service.model.lifecycle import PULLING, Lane, NodeStatus, OperationStatus, lane_of
+from service.model.node_warnings import is_on_trial
 from service.store.lease import LeaseField
 
 CLAIM = LeaseField("lease")
@@ -117,6 +118,19 @@ class Limits:
     """Nodes that left several operations without an answer: they get one at a time in each lane."""
     deploying: Mapping[str, str] | None = None
     """Nodes that bear one deployment at a time, each with the operation that it is busy with."""
+
+    @classmethod
+    def of_nodes(cls, found: Sequence[Mapping[str, Any]]) -> "Limits":
+        """Sum up nodes, each with `is_deploying`: whether its one deployment is under way."""
+        return cls(
+            offline=[node["_id"] for node in found if node["status"] == NodeStatus.OFFLINE],
+            on_trial=[node["_id"] for node in found if is_on_trial(node)],
+            deploying={
+                node["_id"]: node["deploying"]["operation_id"]
+                for node in found
+                if node["is_deploying"]
+            },
+        )
 
 
 NO_LIMITS = Limits()

@@ -196,16 +196,7 @@ class Nodes(Collection[Node]):
             ]
         }
         fields = {"status": 1, "unanswered": 1, "deploying": 1, "is_deploying": DEPLOYING.is_taken}
-        found = list(self._collection.find(limited, fields))
-        return Limits(
-            offline=[node["_id"] for node in found if node["status"] == NodeStatus.OFFLINE],
-            on_trial=[node["_id"] for node in found if is_on_trial(node)],
-            deploying={
-                node["_id"]: node["deploying"]["operation_id"]
-                for node in found
-                if node["is_deploying"]
-            },
-        )
+        return Limits.of_nodes(list(self._collection.find(limited, fields)))
 
     @translated
     def count_unanswered(self, node_id: str) -> None:
