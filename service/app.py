@@ -75,8 +75,6 @@ def create_app(
         API_SPEC_OPTIONS={"info": INFO, "servers": SERVERS},
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
-    # No view is a coroutine; Flask would look at each function of each request for that.
-    app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     store = store or make_store(config)
     app.extensions[EXTENSION] = Context(
         config=config,
