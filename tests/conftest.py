@@ -10,11 +10,13 @@ import threading
 from contextlib import ExitStack, closing, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import hypothesis
 import pytest
 from pymongo import MongoClient
+from waitress import wasyncore
 from waitress.server import create_server
 
 from service import app
@@ -22,6 +24,7 @@ from service.config import Config
 from service.drivers.memory import MemoryNodes
 from service.store import read_cache
 from service.store.changes import Changes
+from service.store.event_log import EventLog
 from service.telemetry import logs
 from tests import spawning
 from tests.cheap import cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
@@ -205,6 +208,7 @@ def store(request, config):
     if request.node.get_closest_marker("fresh_database") is None:
         store = copy(request.getfixturevalue("shared_store"))
         store.check_server = store.prepare = store.close = lambda: None
+        store.event_log = EventLog(store._client, store._database, await_s=0.05)
         with closing(Changes(store._database, await_s=0.05)) as store.changes:
             yield store
     else:
@@ -252,7 +256,8 @@ def live_server(config, store, memory_nodes, worker):
     thread.start()
     yield LiveServer(f"http://127.0.0.1:{server.effective_port}", a_key(store))
     with suppress(OSError):  # its loop may close while it is still being told to
-        server.trigger.pull_trigger(server.close)
+        # Also the connections that clients keep: it would serve those for as long.
+        server.trigger.pull_trigger(partial(wasyncore.close_all, server._map))
     thread.join(timeout=10)
     server.task_dispatcher.shutdown()
 
