@@ -115,7 +115,7 @@ MAKERS = {"docker": a_docker, "skyportd": a_skyportd}
 @pytest.fixture(autouse=True)
 def retry_now(monkeypatch):
     """Wait for nothing."""
-    for module in ("docker.engine", "docker.power", "skyportd.timing"):
+    for module in ("docker.settling", "docker.images", "docker.power", "skyportd.timing"):
         for name in ("_POLL_S", "POLL_S", "MAX_POLL_S", "SETTLE_TIMEOUT_S", "STEADY_S",
                      "APPEAR_TIMEOUT_S", "GLITCH_S", "INSTALL_TIMEOUT_S",
                      "CHECKPOINT_EVERY_S"):  # fmt: skip

@@ -4,10 +4,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
-
-import requests
-from docker.errors import APIError, NotFound
 
 from service.drivers import (
     ENGINE_LINE_BYTES,
@@ -40,26 +36,26 @@ from service.drivers.bounds import (
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
-from service.drivers.docker.creation import make_config
-from service.drivers.docker.images import begin_pull, has_image, require_pulled
-from service.drivers.docker.inspection import find, list_labelled, make_refusal, to_status
+from service.drivers.docker.images import fetch
+from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
 from service.drivers.docker.power import start, stop
+from service.drivers.docker.settling import (
+    make_container,
+    make_volume,
+    remove_container,
+    remove_volume,
+)
 from service.drivers.engine_usage import to_usage
-from service.errors import NodeFailure, NodeRefused
+from service.errors import NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
 from service.model.lifecycle import Power, PowerAction
 
 LIST_TIMEOUT_S = 10.0
-SETTLE_TIMEOUT_S = 30.0
-"""How long to wait for what somebody else is doing to the same container or volume."""
-
-CHECKPOINT_EVERY_S = 1.0
 PULL_TIMEOUT_S = 1800.0
 
 _RUNNING = ("running", "paused")
-_POLL_S = 0.1
 
 
 @raises_only_ours(translate)
@@ -117,32 +113,14 @@ class DockerEngine:
         self, image: str, *, checkpoint: Callable[[], None], report: Callable[[str], None]
     ) -> None:
         """Have the engine fetch the image. See NodeDriver."""
-        if has_image(self._engine, image):
-            report("The image is there already.")
-            return
-        began = asked_at = time.monotonic()
-        # A moment more, because who waits for the pull ends it with a sentence of its own.
-        timeout_s = self._pull_timeout_s + self._read_timeout_s
-        pull = begin_pull(self._engine, image, timeout_s=timeout_s)
-        try:
-            ended = False
-            while not ended:
-                ended = pull.has_ended(timeout_s=CHECKPOINT_EVERY_S)
-                report(pull.progress)
-                checkpoint()
-                now = time.monotonic()
-                if now - began > self._pull_timeout_s:
-                    raise NodeRefused(
-                        self._node_id,
-                        f"The pull of {image} did not end within {self._pull_timeout_s:g} s.",
-                    )
-                if min(pull.silent_s, now - asked_at) > self._read_timeout_s:
-                    # The registry may be slow. But an engine that is gone says nothing either.
-                    has_image(self._engine, image)
-                    asked_at = time.monotonic()
-        finally:
-            pull.hang_up()
-        require_pulled(self._engine, pull, image)
+        fetch(
+            self._engine,
+            image,
+            timeout_s=self._pull_timeout_s,
+            silence_s=self._read_timeout_s,
+            checkpoint=checkpoint,
+            report=report,
+        )
 
     def create(self, spec: ContainerSpec, *, checkpoint: Callable[[], None]) -> ContainerStatus:
         """Make the volume and the container. See NodeDriver."""
@@ -150,11 +128,8 @@ class DockerEngine:
         if found is not None:
             return found
         checkpoint()
-        volume = self._engine.create_volume(
-            spec.instance_id, labels=self._labels.make(spec.instance_id)
-        )
-        self._require_our_volume(spec.instance_id, volume)
-        return self._until_there(spec, checkpoint)
+        make_volume(self._engine, self._labels, spec.instance_id)
+        return make_container(self._engine, self._labels, spec, checkpoint=checkpoint)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Return how the container is. See NodeDriver."""
@@ -250,20 +225,15 @@ class DockerEngine:
         checkpoint()
         found = find(self._engine, self._labels, instance_id)
         if found is not None:
-            self._remove_container(found[0])
+            remove_container(self._engine, found[0])
         for other in list_labelled(self._engine, self._labels, instance_id):
             if other.is_ours:
-                self._remove_container(other.container["Id"])
+                remove_container(self._engine, other.container["Id"])
 
     def remove(self, instance_id: str) -> None:
         """Kill and remove the container and its volume. See NodeDriver."""
         self.discard(instance_id)
-        try:
-            volume = self._engine.inspect_volume(instance_id)
-        except NotFound:
-            return
-        self._require_our_volume(instance_id, volume)
-        self._until_gone(lambda: self._engine.remove_volume(instance_id, force=True))
+        remove_volume(self._engine, self._labels, instance_id)
 
     def close(self) -> None:
         """Close the connections. See NodeDriver."""
@@ -297,52 +267,3 @@ class DockerEngine:
             bounds,
             self._authorize,
         )
-
-    def _remove_container(self, reference: str) -> None:
-        # `v` takes the nameless volumes of the image's VOLUMEs, which nobody would find.
-        self._until_gone(lambda: self._engine.remove_container(reference, v=True, force=True))
-
-    def _until_there(self, spec: ContainerSpec, checkpoint: Callable[[], None]) -> ContainerStatus:
-        """Make the container, or adopt it. 409: somebody else is making or removing it.
-
-        Docker gives the name away before the container is to be seen, so once is not enough.
-        """
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while True:
-            try:
-                config = make_config(self._engine, spec, self._labels.make(spec.instance_id))
-                made = self._engine.create_container_from_config(config, name=spec.instance_id)
-                return ContainerStatus(made["Id"], Power.STOPPED)
-            except NotFound as exc:
-                raise NodeFailure(
-                    self._node_id, f"The image {spec.image} is not on the node any more."
-                ) from exc
-            except APIError as exc:
-                if exc.status_code != requests.codes.conflict:
-                    raise
-            found = self.status(spec.instance_id)
-            if found is not None:
-                return found
-            if time.monotonic() > deadline:
-                raise NodeFailure(self._node_id, "The container vanished while it was made.")
-            checkpoint()
-            time.sleep(_POLL_S)
-
-    def _until_gone(self, remove: Callable[[], None]) -> None:
-        """Ask for a removal until there is nothing to remove. 409: one is under way already."""
-        deadline = time.monotonic() + SETTLE_TIMEOUT_S
-        while True:
-            try:
-                remove()
-            except NotFound:
-                return
-            except APIError as exc:
-                if exc.status_code != requests.codes.conflict or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)
-            else:
-                return
-
-    def _require_our_volume(self, instance_id: str, volume: Mapping[str, Any]) -> None:
-        if not self._labels.owns_volume(instance_id, volume.get("Labels")):
-            raise make_refusal(self._node_id, "volume", instance_id, volume.get("Labels"))

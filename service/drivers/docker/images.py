@@ -1,5 +1,7 @@
 """How an engine comes by an image."""
 
+import time
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import requests
@@ -11,11 +13,52 @@ from service.drivers.docker.client import Client
 from service.drivers.docker.pull import Pull, PullFailed
 from service.errors import NodeFailure, NodeRefused
 
+CHECKPOINT_EVERY_S = 1.0
+
 MAX_PULL_BYTES = 256 * 2**20
 """How much an engine may say of the progress of one pull."""
 
 
-def has_image(engine: Client, image: str) -> bool:
+def fetch(
+    engine: Client,
+    image: str,
+    *,
+    timeout_s: float,
+    silence_s: float,
+    checkpoint: Callable[[], None],
+    report: Callable[[str], None],
+) -> None:
+    """Have the engine fetch the image where it is missing, as `NodeDriver.pull` promises it.
+
+    An engine that says nothing for `silence_s` is asked whether it is still there.
+    """
+    if _has_image(engine, image):
+        report("The image is there already.")
+        return
+    began = asked_at = time.monotonic()
+    # A moment more, because who waits for the pull ends it with a sentence of its own.
+    pull = _begin_pull(engine, image, timeout_s=timeout_s + silence_s)
+    try:
+        ended = False
+        while not ended:
+            ended = pull.has_ended(timeout_s=CHECKPOINT_EVERY_S)
+            report(pull.progress)
+            checkpoint()
+            now = time.monotonic()
+            if now - began > timeout_s:
+                raise NodeRefused(
+                    engine.node_id, f"The pull of {image} did not end within {timeout_s:g} s."
+                )
+            if min(pull.silent_s, now - asked_at) > silence_s:
+                # The registry may be slow. But an engine that is gone says nothing either.
+                _has_image(engine, image)
+                asked_at = time.monotonic()
+    finally:
+        pull.hang_up()
+    _require_pulled(engine, pull, image)
+
+
+def _has_image(engine: Client, image: str) -> bool:
     """Return whether the engine has the image."""
     try:
         engine.inspect_image(image)
@@ -24,7 +67,7 @@ def has_image(engine: Client, image: str) -> bool:
     return True
 
 
-def begin_pull(engine: Client, image: str, *, timeout_s: float) -> Pull:
+def _begin_pull(engine: Client, image: str, *, timeout_s: float) -> Pull:
     """Have the engine fetch the image, which takes `timeout_s` at the most."""
     repository, tag = parse_repository_tag(image)
     try:
@@ -41,7 +84,7 @@ def begin_pull(engine: Client, image: str, *, timeout_s: float) -> Pull:
     )
 
 
-def require_pulled(engine: Client, pull: Pull, image: str) -> None:
+def _require_pulled(engine: Client, pull: Pull, image: str) -> None:
     """Raise what ended the pull, unless the engine has the image."""
     try:
         pull.require_success()
@@ -51,5 +94,5 @@ def require_pulled(engine: Client, pull: Pull, image: str) -> None:
         is_client_error = exc.status is not None and 400 <= exc.status < 500
         kind = NodeRefused if is_client_error else NodeFailure
         raise kind(engine.node_id, f"Cannot pull {image}: {exc.reason}") from exc
-    if not has_image(engine, image):
+    if not _has_image(engine, image):
         raise NodeFailure(engine.node_id, f"The pull of {image} ended without the image.")

@@ -23,7 +23,7 @@ def test_a_container_whose_input_does_not_last_is_sent_no_line(engine, spec, mon
     """Earlier versions made such: the engine closes the input after the first line."""
     make_config = creation.make_config
     monkeypatch.setattr(
-        "service.drivers.docker.engine.make_config",
+        "service.drivers.docker.settling.make_config",
         lambda *arguments: {**make_config(*arguments), **changes},
     )
     engine.create(spec, checkpoint=lambda: None)
