@@ -232,7 +232,7 @@ class Subject:
     def end_program(self):
         """End the program past the driver, as far as there is a way."""
         if isinstance(self.driver, ProcessRunner):
-            record = self.driver._root / self.instance_id / "instance.json"
+            record = self.driver._folders.root / self.instance_id / "instance.json"
             os.kill(json.loads(record.read_text())["process"][0], signal.SIGKILL)
         else:
             self.power(PowerAction.KILL)

@@ -2,30 +2,20 @@
 
 For trying Skyquay without Docker. Instances run as the service's own user, so only images run here
 that an operator has marked. The kernel keeps them from the data folder and from one another, where
-it has Landlock. Each instance has a folder::
+it has Landlock.
 
-    instance.json    what runs, whether it is wanted running, and which process it is
-    lock             flock of who changes the instance right now
-    exit_code        of the program that ended last, written by its keeper
-    stdin            a FIFO that the program reads, for its stop command
-    log              what the program printed; log.1 before that
-    data/            its files, where it starts; all that it may write, with its stdin and log
-
-The folder is the truth: instances outlive Skyquay, and are found again by another Skyquay. A
-process is known by its pid, its start in ticks since boot and the boot's id, so that a recycled pid
-is nobody we know; one that was started a moment before a crash is known by a variable in its
-environment. Each program has a keeper, which outlives Skyquay too. Memory is limited for each
-process of an instance, not for all of them together.
+The folder of an instance (folders.py) is the truth: instances outlive Skyquay, and are found again
+by another Skyquay. A process is known by its pid, its start in ticks since boot and the boot's id,
+so that a recycled pid is nobody we know; one that was started a moment before a crash is known by a
+variable in its environment. Each program has a keeper, which outlives Skyquay too. Memory is
+limited for each process of an instance, not for all of them together.
 """
 
-import builtins
 import logging
-import re
 import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -49,9 +39,10 @@ from service.drivers import (
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.process import logs, records
+from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
 from service.drivers.process.machine import describe_machine, require_free
-from service.drivers.process.records import LOCK_TIMEOUT_S, POLL_S, Record
+from service.drivers.process.records import POLL_S, Record
 from service.drivers.process.tree import (
     await_early_death,
     await_end,
@@ -76,8 +67,6 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 KILL_TIMEOUT_S = 10.0
-GONE = ".gone-"
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,63}", re.ASCII)
 
 MACHINE_ERRORS = (OSError, ValueError, KeyError, psutil.Error)
 
@@ -104,19 +93,19 @@ class ProcessRunner:
         The folder that `root` is in is Skyquay's data folder, which no program reads.
         """
         self._node_id = node_id
-        self._root = root.absolute()
+        self._folders = Folders(node_id, root.absolute())
         self._authorize = authorize
 
     def probe(self) -> NodeReport:
         """Look at this machine. See NodeDriver."""
-        return describe_machine(self._root)
+        return describe_machine(self._folders.root)
 
     def recover(self) -> None:
         """Start again what should run and does not, and cut long logs. See NodeDriver.
 
         That is this driver's restart policy: after a reboot, or when a program ended by itself.
         """
-        for folder in self._list_folders():
+        for folder in self._folders.list_all():
             try:
                 logs.cut(folder)
                 self._resume(folder.name)
@@ -136,10 +125,10 @@ class ProcessRunner:
         if not spec.cmd:
             raise NodeRefused(self._node_id, "The image has no command to run as a process.")
         checkpoint()
-        folder = self._folder(spec.instance_id)
+        folder = self._folders.find(spec.instance_id)
         cmd = ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd)
         self._change(partial((folder / "data").mkdir, mode=0o700, parents=True, exist_ok=True))
-        with self._locked(spec.instance_id):
+        with self._folders.locked(spec.instance_id):
             record = records.read(folder)
             if record is None:
                 record = Record(
@@ -157,14 +146,14 @@ class ProcessRunner:
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Return how the process is. See NodeDriver."""
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         record = records.read(folder)
         return self._to_status(folder, record) if record else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
         """Return how all processes are. See NodeDriver."""
         found = {}
-        for folder in self._list_folders():
+        for folder in self._folders.list_all():
             try:
                 record = records.read(folder)
             except ValueError:
@@ -178,17 +167,17 @@ class ProcessRunner:
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
         """Return what the instance was made from. See NodeDriver."""
-        record = records.read(self._folder(instance_id))
+        record = records.read(self._folders.find(instance_id))
         return parse_spec(record["spec"]) if record and "spec" in record else None
 
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read the last lines that the program printed. See NodeDriver."""
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         return read_last_lines(logs.read(folder), tail)
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's standard input. See NodeDriver."""
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         record = records.read(folder)
         if record is None or find(folder, record) is None:
             return Delivery.NOT_RUNNING
@@ -200,7 +189,7 @@ class ProcessRunner:
 
     def usage(self, instance_id: str) -> ContainerUsage | None:
         """Measure what the instance's processes use. See NodeDriver."""
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         record = records.read(folder)
         leader = record and find(folder, record)
         if record is None or leader is None:
@@ -216,9 +205,9 @@ class ProcessRunner:
         stop_timeout_s: int = STOP_GRACE_S,
     ) -> ContainerStatus:
         """Start, stop or kill the process and its children. See NodeDriver."""
-        folder = self._folder(instance_id)
-        with self._locked(instance_id):
-            record = self._require(folder)
+        folder = self._folders.find(instance_id)
+        with self._folders.locked(instance_id):
+            record = self._folders.require(folder)
             if action == PowerAction.START:
                 record["wanted"] = True
                 self._start(folder, record)
@@ -237,30 +226,30 @@ class ProcessRunner:
     def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
         """Kill the process and its children, and keep their files. See NodeDriver."""
         checkpoint()
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         if folder.exists():
-            with self._locked(instance_id):
+            with self._folders.locked(instance_id):
                 self._end_for_good(folder)
                 self._change((folder / "instance.json").unlink, missing_ok=True)
 
     def remove(self, instance_id: str) -> None:
         """Kill the process and its children, and remove the folder. See NodeDriver."""
-        folder = self._folder(instance_id)
+        folder = self._folders.find(instance_id)
         if folder.exists():
-            with self._locked(instance_id):
+            with self._folders.locked(instance_id):
                 self._end_for_good(folder)
-                # At once, so that no half of it is ever taken for an instance.
-                gone = self._root / f"{GONE}{instance_id}-{secrets.token_hex(4)}"
-                self._change(folder.rename, gone)
+                self._change(self._folders.put_away, folder)
         self._sweep()
 
     def close(self) -> None:
         """Close nothing: the processes go on. See NodeDriver."""
 
     def _resume(self, instance_id: str) -> None:
-        folder = self._folder(instance_id)
-        with self._locked(instance_id, timeout_s=0):  # whoever changes it knows better than we
-            record = self._require(folder)
+        folder = self._folders.find(instance_id)
+        with self._folders.locked(
+            instance_id, timeout_s=0
+        ):  # whoever changes it knows better than we
+            record = self._folders.require(folder)
             resumes = record["wanted"] and starts_again(record.get("spec"))
             if resumes and find(folder, record) is None:
                 log.info("instance.restarted", extra={"instance_id": instance_id})
@@ -274,7 +263,7 @@ class ProcessRunner:
         require_free(self._node_id, record["port"])
         self._change(records.make_ready, folder, record)
         writable = [folder / "data", *make_console(folder)]
-        with ruleset(hidden=self._root.parent, writable=writable) as descriptor:
+        with ruleset(hidden=self._folders.root.parent, writable=writable) as descriptor:
             record["process"] = self._change(spawn, folder, record, descriptor)
         records.write(folder, record)  # what was begun is written down, whoever may go on
 
@@ -308,16 +297,8 @@ class ProcessRunner:
         self._authorize()
         return work(*args, **options)
 
-    def _list_folders(self) -> builtins.list[Path]:
-        return sorted(
-            path.parent
-            for path in self._root.glob("*/instance.json")
-            if _ID.fullmatch(path.parent.name)
-        )
-
     def _sweep(self) -> None:
-        """Remove the folders of instances that are gone, of earlier attempts too."""
-        for folder in self._root.glob(f"{GONE}*"):
+        for folder in self._folders.list_gone():
             self._change(records.erase, folder)
 
     def _to_status(self, folder: Path, record: Record) -> ContainerStatus:
@@ -329,19 +310,3 @@ class ProcessRunner:
         return ContainerStatus(
             record["container_id"], Power.STOPPED, read_exit_code(folder), reason
         )
-
-    def _folder(self, instance_id: str) -> Path:
-        if not _ID.fullmatch(instance_id):
-            raise NodeRefused(self._node_id, f"{instance_id!r} cannot be an instance's id.")
-        return self._root / instance_id
-
-    def _require(self, folder: Path) -> Record:
-        record = records.read(folder)
-        if record is None:
-            raise NodeRefused(self._node_id, f"There is no instance {folder.name} here.")
-        return record
-
-    def _locked(
-        self, instance_id: str, *, timeout_s: float = LOCK_TIMEOUT_S
-    ) -> AbstractContextManager[None]:
-        return records.locked(self._node_id, self._folder(instance_id), timeout_s=timeout_s)

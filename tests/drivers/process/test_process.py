@@ -277,7 +277,7 @@ def test_an_early_exit_code_is_remembered(runner, root, spec):
 def test_a_recovery_waits_for_nobody(runner, root, spec):
     """It leaves an instance alone that somebody is changing."""
     run(runner, spec)
-    with runner._locked(spec.instance_id):
+    with runner._folders.locked(spec.instance_id):
         began = time.monotonic()
         runner.recover()
 
