@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 from service import audit, installation, keys
@@ -63,6 +63,7 @@ def create_app(
     from service import api
     from service.api.context import EXTENSION, Context
     from service.api.document import INFO, SERVERS
+    from service.api.open_answers import OpenAnswers
     from service.api.wait_slots import WaitSlots
 
     app = Flask("skyquay", static_folder=None)
@@ -76,6 +77,7 @@ def create_app(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
     store = store or make_store(config)
+    stopping = Event()
     app.extensions[EXTENSION] = Context(
         config=config,
         store=store,
@@ -89,6 +91,8 @@ def create_app(
             store, limit=REJECTIONS_A_MINUTE, message="Too many requests were rejected."
         ),
         delegations=Lockout(store, limit=CHILD_KEYS_A_MINUTE, message="Too many keys were made."),
+        live=OpenAnswers(store, threads=config.threads, stopping=stopping, now=now),
+        stopping=stopping,
         prepare=_Once(lambda: prepare(config, store)),
         command=command,
     )

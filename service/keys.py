@@ -143,9 +143,15 @@ def authenticate(store: Store, key: str, *, now: datetime, address: str | None =
 
     Raises Unauthorized, and Forbidden for one that may not be used from `address`.
     """
-    hashed = digest(key)
-    document = store.keys.find_known(hashed) if key else None
-    if document is None:
+    return recognize(store, digest(key) if key else None, now=now, address=address)
+
+
+def recognize(
+    store: Store, hashed: str | None, *, now: datetime, address: str | None = None
+) -> Key:
+    """Find whose key has this digest, like `authenticate`."""
+    document = store.keys.find_known(hashed) if hashed is not None else None
+    if document is None or hashed is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
     check(document, hashed, address=address, now=now)
     used = document["last_used_at"]

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
-             "keys", "operations", "drift", "adoption", "audit", "bulk", "events",
+             "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",
              "rights", "variables"}  # fmt: skip
@@ -53,6 +53,8 @@ ALSO_MAY_IMPORT = {
     "service.api.context": {"store", "drivers"},
     "service.api.call": {"store"},
     "service.api.waiting": {"drivers"},
+    # Keys of live answers are looked at again while no request is there.
+    "service.api.open_answers": {"store"},
     # Failures are counted where all processes see them.
     "service.security.lockout": {"store"},
 }

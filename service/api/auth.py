@@ -59,6 +59,7 @@ def _identify(call: Call, at: datetime) -> Key:
         lockout.forget(STALE_AUTH, value)
         lockout.fail(call.network, now=at)
         raise
+    call.digest = keys.digest(value)
     if not is_random:
         lockout.remember(call.network, value)
     return key

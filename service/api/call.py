@@ -48,6 +48,9 @@ class Call:
     key: Key | None = None
     """Whose request it is, once that is known."""
 
+    digest: str | None = None
+    """Of the key's value that was sent."""
+
     rights: Key | None = None
     """The key as far as it may be used: narrowed to what the user may for whom it acts."""
 

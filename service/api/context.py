@@ -9,6 +9,7 @@ from typing import cast
 from flask import current_app
 
 from service.api.fragments import Fragments
+from service.api.open_answers import OpenAnswers
 from service.api.parts import Parts
 from service.api.wait_slots import WaitSlots
 from service.config import Config
@@ -45,6 +46,10 @@ class Context:
     """Counts 401 and 403 of a key and address."""
     delegations: Lockout
     """Counts the keys that a limited key makes."""
+    live: OpenAnswers
+    """The live answers that are open."""
+    stopping: Event
+    """Set when the process is to end: whoever waits for a node then answers at once."""
     prepare: Callable[[], None]
     """Makes the database ready for use, unless that is done. Raises StoreFailure."""
     wait_s: float = WAIT_S
@@ -52,8 +57,6 @@ class Context:
     max_child_keys: int = MAX_CHILD_KEYS
     command: str | None = None
     """The command whose own app this is, on the machine of the database: it may do everything."""
-    stopping: Event = field(default_factory=Event)
-    """Set when the process is to end: whoever waits for a node then answers at once."""
     fragments: Fragments = field(default_factory=Fragments)
     """What was encoded of lists."""
     parts: Parts = field(default_factory=Parts)

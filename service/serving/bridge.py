@@ -1,8 +1,8 @@
 """The WSGI app behind an event loop, so that a slow client holds none of its threads.
 
 The loop reads each request to its end, within bounds; only then it gets a thread, and what is long
-of an answer gets one for each of its pieces. The health endpoints have threads of their own, and
-answer whatever other requests wait for.
+of an answer gets one for each of its pieces. An answer that is live needs none while it goes on.
+The health endpoints have threads of their own, and answer whatever other requests wait for.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from granian._granian import RSGIHTTPProtocol
 from granian.rsgi import Scope
 
+from service.api.live_answer import LiveAnswer
 from service.config import Config
 from service.model.addresses import find_caller
 from service.serving import streaming
@@ -79,6 +80,8 @@ class Bridge:
             answer.headers.append(("server", "skyquay"))
             if isinstance(answer.body, bytes):
                 proto.response_bytes(answer.status, answer.headers, answer.body)
+            elif isinstance(answer.body, LiveAnswer):
+                await streaming.send(scope, proto, lane, answer, answer.body)
             else:
                 self._streams += 1
                 try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import orjson
 from granian.rsgi import Scope
 
+from service.api.live_answer import DRIVEN, LiveAnswer
 from service.contract.error_catalogue import make_problem
 
 if TYPE_CHECKING:
@@ -49,11 +50,14 @@ class Pieces:
 
 
 class Answer(NamedTuple):
-    """What the app answers; in pieces when it does not say how many bytes it will be."""
+    """What the app answers; in pieces when it does not say how many bytes it will be.
+
+    What is live has no end that anybody knows.
+    """
 
     status: int
     headers: list[tuple[str, str]]
-    body: bytes | Pieces
+    body: bytes | Pieces | LiveAnswer
 
 
 def make_error(status: int, code: str, message: str) -> Answer:
@@ -98,7 +102,7 @@ class Lane:
 
     def _settle(self, done: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
         if done.cancelled():
-            if isinstance(result, Answer) and isinstance(result.body, Pieces):
+            if isinstance(result, Answer) and not isinstance(result.body, bytes):
                 self.run(result.body.close)
         elif error is None:
             done.set_result(result)
@@ -113,8 +117,11 @@ def _call(app: "WSGIApplication", environ: dict[str, Any]) -> Answer:
         begun[:] = int(status[:3]), headers
 
     try:
-        pieces = Pieces(app(environ, start_response))
+        answered = app(environ, start_response)
         status, headers = begun
+        if isinstance(answered, LiveAnswer):
+            return Answer(status, headers, answered)
+        pieces = Pieces(answered)
         has_body = environ["REQUEST_METHOD"] != "HEAD" and status not in _WITHOUT_BODY
         if has_body and not any(name.lower() == "content-length" for name, _ in headers):
             return Answer(status, headers, pieces)
@@ -148,6 +155,7 @@ def _make_environ(scope: Scope, body: bytes, size: int) -> dict[str, Any]:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        DRIVEN: True,
     }
     for name, value in scope.headers.items():
         # X_Forwarded_For would become the variable of X-Forwarded-For, which proxies vouch for.

@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from granian._granian import RSGIHTTPProtocol, RSGIHTTPStreamTransport, RSGIProtocolClosed
 from granian.rsgi import Scope
 
+from service.api.live_answer import LiveAnswer
 from service.serving.lane import Answer, Lane, Pieces
 
 log = logging.getLogger(__name__)
@@ -70,18 +71,26 @@ class Connection:
 
 
 async def send(
-    scope: Scope, proto: RSGIHTTPProtocol, lane: Lane, answer: Answer, pieces: Pieces
+    scope: Scope,
+    proto: RSGIHTTPProtocol,
+    lane: Lane,
+    answer: Answer,
+    body: Pieces | LiveAnswer,
 ) -> None:
     """Send an answer in pieces, each made when there is room for it.
 
-    No thread is held while the client reads. An answer that does not reach its end is cut off.
+    No thread is held while the client reads, or while what is live is silent. An answer that does
+    not reach its end is cut off.
     """
     facts = {"request_id": dict(answer.headers).get("X-Request-Id")}
     try:
         connection = await lane.run(partial(Connection, scope))
         try:
             transport = proto.response_stream(answer.status, answer.headers)
-            await _send(pieces, lane, connection, transport)
+            if isinstance(body, LiveAnswer):
+                await _send_live(body, proto, connection, transport)
+            else:
+                await _send(body, lane, connection, transport)
         except BaseException:
             connection.cut()
             raise
@@ -93,7 +102,7 @@ async def send(
         log.exception("answer.cut_off", extra=facts)
     finally:
         # Also when the process ends, which cancels this.
-        await asyncio.shield(lane.run(pieces.close))
+        await asyncio.shield(lane.run(body.close))
 
 
 async def _send(
@@ -101,19 +110,59 @@ async def _send(
 ) -> None:
     sent = 0
     while (piece := await lane.run(pieces.make)) is not None:
-        try:
-            await transport.send_bytes(piece)
-        except RSGIProtocolClosed as exc:
-            raise CutOff("The client is gone.") from exc
+        await _send_piece(piece, transport)
         sent += len(piece)
         await _wait_for_room(connection, sent)
 
 
-async def _wait_for_room(connection: Connection, sent: int) -> None:
+async def _send_live(
+    live: LiveAnswer,
+    proto: RSGIHTTPProtocol,
+    connection: Connection,
+    transport: RSGIHTTPStreamTransport,
+) -> None:
+    more, loop = asyncio.Event(), asyncio.get_running_loop()
+    live.on_more(partial(_set_soon, loop, more))
+    gone = asyncio.ensure_future(proto.client_disconnect())
+    gone.add_done_callback(lambda _: more.set())
+    sent = 0
+    try:
+        while (piece := live.take()) is not None:
+            if gone.done():
+                raise CutOff("The client is gone.")
+            if piece:
+                await _send_piece(piece, transport)
+                sent += len(piece)
+                await _wait_for_room(connection, sent, live)
+                await asyncio.sleep(0)  # others have their turn, however much there is
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(live.silence_s):
+                        await more.wait()
+            more.clear()  # what comes from here on is either taken now or sets it again
+    finally:
+        gone.cancel()
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the process is ending, and its loop has
+        loop.call_soon_threadsafe(event.set)
+
+
+async def _send_piece(piece: bytes, transport: RSGIHTTPStreamTransport) -> None:
+    try:
+        await transport.send_bytes(piece)
+    except RSGIProtocolClosed as exc:
+        raise CutOff("The client is gone.") from exc
+
+
+async def _wait_for_room(connection: Connection, sent: int, live: LiveAnswer | None = None) -> None:
     wait_s = _SHORTEST_WAIT_S
     try:
         async with asyncio.timeout(ROOM_TIMEOUT_S):
             while connection.measure(sent) > WINDOW_BYTES:
+                if live is not None and live.is_ended:
+                    raise CutOff(live.reason)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
     except TimeoutError:
