@@ -83,6 +83,7 @@ whatever crashes, and nothing is told that was not committed.
   and see each once. Without `after` the newest come.
 - `wait=30` waits so many seconds for an event while there is none.
 - `types`, `instance`, `user` and `node` choose; `limit` is how many come at once, 1000 at the most.
+- With `Accept: text/event-stream` events come as they happen: see [Streams](streams.md).
 - `resource` is what a GET of it answers now, so an old event has the newest state; of what is gone
   it is as it was last, without secrets.
 - `causedBy` is the id of the API key, and `requestId` the request that asked for it. What a worker

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from threading import Event, Lock
 from typing import TYPE_CHECKING
@@ -61,10 +62,12 @@ def create_app(
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from service import api
+    from service.api import event_resources
     from service.api.context import EXTENSION, Context
     from service.api.document import INFO, SERVERS
     from service.api.open_answers import OpenAnswers
     from service.api.wait_slots import WaitSlots
+    from service.event_hub import EventHub
 
     app = Flask("skyquay", static_folder=None)
     app.config.update(
@@ -91,6 +94,7 @@ def create_app(
             store, limit=REJECTIONS_A_MINUTE, message="Too many requests were rejected."
         ),
         delegations=Lockout(store, limit=CHILD_KEYS_A_MINUTE, message="Too many keys were made."),
+        event_hub=EventHub(store, partial(event_resources.find, store)),
         live=OpenAnswers(store, threads=config.threads, stopping=stopping, now=now),
         stopping=stopping,
         prepare=_Once(lambda: prepare(config, store)),

@@ -70,13 +70,9 @@ def read(
 
     Raises CursorTooOld when events after `after` are forgotten.
     """
-    oldest = first_id(now - timedelta(seconds=keep_s))
     after = search["after"]
-    if after is not None and after < oldest:
-        raise CursorTooOld(
-            "Events after that one are forgotten.", oldest=str(oldest + int(LEEWAY_S * 1000))
-        )
-    page = _look(store, search, after, kinds)
+    check_kept(after, keep_s=keep_s, now=now)
+    page = look(store, search, after, kinds)
     if after is None:
         if page.events or timeout_s <= 0:
             return page
@@ -93,14 +89,24 @@ def read(
             told.clear()
             try:
                 with store.bounded(LAST_LOOK_S + max(0.0, until - time.monotonic())):
-                    page = _look(store, search, after, kinds)
+                    page = look(store, search, after, kinds)
             except StoreUnavailable:
                 break
             look_at = time.monotonic() + LOOK_AGAIN_S
     return page
 
 
-def _look(store: Store, search: EventSearch, after: int | None, kinds: set[str]) -> Page:
+def check_kept(after: int | None, *, keep_s: float, now: datetime) -> None:
+    """Raise CursorTooOld when events after this one are forgotten."""
+    oldest = first_id(now - timedelta(seconds=keep_s))
+    if after is not None and after < oldest:
+        raise CursorTooOld(
+            "Events after that one are forgotten.", oldest=str(oldest + int(LEEWAY_S * 1000))
+        )
+
+
+def look(store: Store, search: EventSearch, after: int | None, kinds: set[str]) -> Page:
+    """Read the events that there are after this one; the newest, after None."""
     last_id = store.events.read_last_id()  # before, so that nothing is passed over
     limit = search["limit"]
     found = store.events.list_after(

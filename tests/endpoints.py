@@ -64,5 +64,6 @@ ENDPOINTS = {
     ("DELETE", "/api/keys/{key_id}"): "keys:write",
     ("GET", "/api/audit"): "audit:read",
     ("GET", "/api/events"): None,
+    ("POST", "/api/events/ticket"): None,
 }
 """What each endpoint needs, written down once more: the spec and the app must agree with it."""

@@ -19,7 +19,7 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",
-             "rights", "variables"}  # fmt: skip
+             "rights", "variables", "event_hub", "tickets"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {
@@ -55,6 +55,9 @@ ALSO_MAY_IMPORT = {
     "service.api.waiting": {"drivers"},
     # Keys of live answers are looked at again while no request is there.
     "service.api.open_answers": {"store"},
+    # And events are told to whoever follows them.
+    "service.api.event_resources": {"store"},
+    "service.api.event_stream": {"store"},
     # Failures are counted where all processes see them.
     "service.security.lockout": {"store"},
 }

@@ -13,7 +13,10 @@ from service.api import (
     docs,
     document,
     error_page,
+    event_docs,
     idempotency_docs,
+    live_docs,
+    live_request,
     pipeline,
     rendering,
     telemetry,
@@ -57,6 +60,8 @@ class Api(flask_smorest.Api):
                 written = document.complete(self.spec.to_dict())
                 idempotency_docs.describe(written, self._app.url_map)
                 acting_docs.describe(written)
+                live_docs.describe(written)
+                written["webhooks"] = event_docs.list_webhooks()
                 self._document = orjson.dumps(written, option=orjson.OPT_INDENT_2)
         return Response(self._document, mimetype="application/json")
 
@@ -81,6 +86,7 @@ def register(app: Flask, config: Config) -> Api:
     api.spec.components.security_scheme(
         "apiKey", {"type": "apiKey", "in": "header", "name": "x-api-key"}
     )
+    api.spec.components.security_scheme(live_request.TICKET, live_docs.TICKET_SCHEME)
     api.spec.options["security"] = [{"apiKey": []}]
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)

@@ -5,9 +5,10 @@ from datetime import datetime
 from flask import Request
 from werkzeug.exceptions import MethodNotAllowed
 
-from service import keys, rights
+from service import keys, rights, tickets
 from service.api.call import Call, current_call
 from service.api.context import app_context, now
+from service.api.live_request import TICKET, prefers_live
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 from service.model.documents import Key
 
@@ -34,7 +35,7 @@ def authenticate(call: Call) -> None:
             ctx.lockout.check(call.network, now=at)  # a daemon's key can be guessed as well
         return
     call.rights = call.key
-    user_id = call.request.headers.get(ACT_AS)
+    user_id = call.request.headers.get(ACT_AS) if call.ticket is None else call.ticket["acts_for"]
     is_taken = not isinstance(call.request.routing_exception, MethodNotAllowed)
     if user_id is not None and is_taken:
         call.rights, call.user = rights.act_for(ctx.store, call.key, user_id)
@@ -49,7 +50,12 @@ def authenticate(call: Call) -> None:
 def _identify(call: Call, at: datetime) -> Key:
     """Find the key that the request bears. Raises Unauthorized and Throttled."""
     lockout, value = call.ctx.lockout, _find_value(call.request)
-    call.ctx.rejections.check(_repeated(call, value), now=at)
+    call.ctx.rejections.check(_repeated(call), now=at)
+    if ticket := _find_ticket(call):
+        call.ticket = tickets.redeem(call.ctx.store, ticket, now=at)
+        call.digest = call.ticket["key_digest"]
+        address = call.request.remote_addr or ""
+        return keys.recognize(call.ctx.store, call.digest, address=address, now=at)
     is_random = keys.is_random(value)
     if not is_random:  # nobody guesses one that is, so its holder need not wait
         lockout.check(call.network, value, now=at)
@@ -75,14 +81,15 @@ def count_rejection(error: Unauthorized | Forbidden) -> ServiceError:
     try:
         rejections.fail(f"rejected {call.key_id or ''} {call.network}", now=now())
     except Throttled as throttled:
-        rejections.block(_repeated(call, _find_value(call.request)), now=now())
+        rejections.block(_repeated(call), now=now())
         return throttled
     return error
 
 
-def _repeated(call: Call, value: str) -> str:
+def _repeated(call: Call) -> str:
     """Name what is rejected again when the same client repeats it."""
     request = call.request
+    value = _find_ticket(call) or _find_value(request)
     return f"rejected {value} {call.network} {request.endpoint} {request.headers.get(ACT_AS)}"
 
 
@@ -98,6 +105,14 @@ def _find_key(call: Call, value: str, at: datetime) -> Key:
             known, keys.digest(value), address=address, now=now()
         )  # it has waited for the database
         return known
+
+
+def _find_ticket(call: Call) -> str | None:
+    """Find the ticket that was sent in place of a key, where that is taken."""
+    request = call.request
+    if not call.policy.is_live or not prefers_live(request) or _find_value(request):
+        return None
+    return request.args.get(TICKET)
 
 
 def _find_value(request: Request) -> str:

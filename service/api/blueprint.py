@@ -19,6 +19,7 @@ from service.api.accepted import Accepted
 from service.api.call import current_call
 from service.api.encoding import json_answer
 from service.api.error_docs import PossibleError, describe_errors
+from service.api.live_request import TICKET
 from service.api.policy import EndpointPolicy
 from service.api.reading import Check, Loader, read_first
 from service.contract.answers import Answer, compile_shape
@@ -128,6 +129,7 @@ class Blueprint(flask_smorest.Blueprint):
             vars(view_func).get("loaders", ()),
             parser=self.ARGUMENTS_PARSER,
             path=f"{self.url_prefix or ''}{rule}",
+            ignored={TICKET} if view_func.policy.is_live else (),
         )
         super().add_url_rule(rule, endpoint, reads, **options)
         self.policies[whole_name] = view_func.policy
@@ -143,13 +145,20 @@ class Blueprint(flask_smorest.Blueprint):
             self.alt_response(status, schema=ErrorAnswer, **described)(view)
 
     def needs(
-        self, scope: str | None, *, changes: str | None = None, named_by: str | None = None
+        self,
+        scope: str | None,
+        *,
+        changes: str | None = None,
+        named_by: str | None = None,
+        is_live: bool = False,
     ) -> Callable[[View], View]:
         """Open an endpoint to keys with this scope only; None: to every key.
 
         The names are those of `EndpointPolicy`, which says what they mean.
         """
-        return self._set_policy(EndpointPolicy(scope, changes=changes, named_by=named_by))
+        return self._set_policy(
+            EndpointPolicy(scope, changes=changes, named_by=named_by, is_live=is_live)
+        )
 
     def opens(
         self,

@@ -11,7 +11,7 @@ from service import keys
 from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
 from service.errors import Unauthorized
-from service.model.documents import AuditEntry, Cause, Key, User
+from service.model.documents import AuditEntry, Cause, Key, Ticket, User
 from service.model.origin import Claim, Origin
 from service.store import CALL_TIMEOUT_S, Store
 from service.store.cause import set_cause
@@ -51,6 +51,9 @@ class Call:
     digest: str | None = None
     """Of the key's value that was sent."""
 
+    ticket: Ticket | None = None
+    """What the request bears instead of a key."""
+
     rights: Key | None = None
     """The key as far as it may be used: narrowed to what the user may for whom it acts."""
 
@@ -67,6 +70,9 @@ class Call:
 
     shows_secret: bool = False
     """Whether the answer has a secret, which nobody may see again."""
+
+    reads_accept: bool = False
+    """Whether the answer depends on what the client accepts."""
 
     # For the audit log.
     entry: AuditEntry | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
-from typing import cast
+from typing import Any, cast
 
 from flask import current_app
 
@@ -14,6 +14,7 @@ from service.api.parts import Parts
 from service.api.wait_slots import WaitSlots
 from service.config import Config
 from service.drivers import DriverFactory
+from service.event_hub import EventHub
 from service.keys import MAX_CHILD_KEYS
 from service.model.node_policy import NodePolicy
 from service.security.lockout import Lockout
@@ -46,6 +47,7 @@ class Context:
     """Counts 401 and 403 of a key and address."""
     delegations: Lockout
     """Counts the keys that a limited key makes."""
+    event_hub: EventHub[Any]
     live: OpenAnswers
     """The live answers that are open."""
     stopping: Event

@@ -23,7 +23,7 @@ def allow_origins(app: Flask, config: Config) -> None:
             app,
             origins=origins,
             allow_headers=["Act-As", "Content-Type", "Idempotency-Key", "If-Match",
-                           "If-None-Match", "x-api-key", "X-Request-Id"],
+                           "If-None-Match", "Last-Event-ID", "x-api-key", "X-Request-Id"],
             expose_headers=["ETag", "Idempotency-Replayed", "Link", "Location", "X-Request-Id",
                             "X-Total-Count", "Retry-After", "RateLimit-Limit",
                             "RateLimit-Remaining", "RateLimit-Reset"],
@@ -37,6 +37,8 @@ def protect(call: Call, answer: Response) -> Response:
     # Nothing else sets them, and adding them asks for less than setting.
     answer.headers.add("X-Content-Type-Options", "nosniff")
     answer.headers.add("Referrer-Policy", "no-referrer")
+    if call.reads_accept:
+        answer.vary.add("Accept")
     if call.request.endpoint == "swagger_ui.show" and call.request.method != "OPTIONS":
         answer.headers["Content-Security-Policy"] = _DOCS
     else:

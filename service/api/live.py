@@ -6,8 +6,16 @@ from flask import Response
 
 from service.api.call import current_call
 from service.api.live_answer import DRIVEN, Source
+from service.api.live_request import EVENT_STREAM, prefers_live
 from service.keys import access_of, family_of
 from service.permits import Permit
+
+
+def wants_live() -> bool:
+    """Return whether the client of the current request prefers server-sent events to JSON."""
+    call = current_call()
+    call.reads_accept = True
+    return prefers_live(call.request)
 
 
 def answer_live(open_source: Callable[[], Source]) -> Response:
@@ -34,7 +42,7 @@ def answer_live(open_source: Callable[[], Source]) -> Response:
         request_id=call.request_id,
     )
     # Passed on as it is: werkzeug would wrap it in an iterator that can only be waited for.
-    answer = Response(live, mimetype="text/event-stream", direct_passthrough=True)
+    answer = Response(live, mimetype=EVENT_STREAM, direct_passthrough=True)
     answer.headers["X-Accel-Buffering"] = "no"
     return answer
 

@@ -10,6 +10,9 @@ class EndpointPolicy:
     scope: str | None = None
     """What the key must be allowed to do; None: any key is enough."""
 
+    is_live: bool = False
+    """Whether it can answer server-sent events. These may be asked for with a ticket, too."""
+
     needs_key: bool = True
 
     needs_database: bool = True

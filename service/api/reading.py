@@ -54,11 +54,17 @@ class Parser(Protocol):
 
 
 def read_first(
-    view: Callable[..., Any], loaders: Sequence[Loader], *, parser: Parser, path: str
+    view: Callable[..., Any],
+    loaders: Sequence[Loader],
+    *,
+    parser: Parser,
+    path: str,
+    ignored: Iterable[str] = (),
 ) -> Callable[..., Any]:
     """Have a view called with what the loaders load, in their order, and with what the path says.
 
-    It raises one InvalidInput for all that they refuse, and for the parameters that none knows.
+    It raises one InvalidInput for all that they refuse, and for the parameters that none knows and
+    that are not `ignored`.
     """
     known = [
         field.data_key or name
@@ -66,13 +72,13 @@ def read_first(
         if location == "query"
         for name, field in schema.load_fields.items()
     ]
-    ignored = IGNORED | IGNORED_AT.get(path, frozenset())
+    others = IGNORED.union(IGNORED_AT.get(path, ()), ignored)
 
     @wraps(view)
     def read_and_call(**ids: object) -> Any:
         request = request_ctx.request
         errors = []
-        if request.query_string and (unknown := _find_unknown(request.args, known, ignored)):
+        if request.query_string and (unknown := _find_unknown(request.args, known, others)):
             errors.append(InvalidInput("The request has unknown parameters.", **unknown))
         loaded: list[Any] = []
         for schema, location, _ in loaders:

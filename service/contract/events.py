@@ -1,5 +1,6 @@
 """Events on the wire."""
 
+import re
 from typing import Any, TypedDict
 
 import marshmallow as ma
@@ -7,6 +8,7 @@ import marshmallow as ma
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import MAX_WAIT_S, Request
+from service.errors import InvalidInput
 from service.model.documents import Event
 from service.model.events import TYPES
 from service.model.orders import EventSearch
@@ -18,12 +20,27 @@ MOST = 1000
 _EVENT_ID = "1767182400000"
 
 
+_FORM = r"[0-9]{1,18}$"
+
+
+def read_event_id(text: str | None) -> int | None:
+    """Read the header `Last-Event-ID`; None of one that is absent or empty. Raises InvalidInput."""
+    if not text:
+        return None
+    if not re.match(_FORM, text, re.ASCII):
+        raise InvalidInput(
+            "The header Last-Event-ID is not valid.",
+            **{"Last-Event-ID": ["Must be an event's id."]},
+        )
+    return int(text)
+
+
 class EventsQuery(Request[EventSearch]):
     """Which events are meant."""
 
     after = ma.fields.String(
         load_default=None,
-        validate=ma.validate.Regexp(r"[0-9]{1,18}$", error="Must be an event's id."),
+        validate=ma.validate.Regexp(_FORM, error="Must be an event's id."),
         metadata={"description": "Events after this one; the newest ones without it."},
     )
     types = ma.fields.String(

@@ -27,6 +27,7 @@ from service.store import (
     nodes,
     operations,
     places,
+    tickets,
     users,
 )
 from service.store.admin import backup, inspection, migrations, validators
@@ -52,6 +53,7 @@ from service.store.operations import Operations
 from service.store.places import Place
 from service.store.read_cache import ReadCache
 from service.store.settings import Settings
+from service.store.tickets import Tickets
 from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
 
@@ -78,6 +80,7 @@ _INDEXES: dict[str, Indexes] = {
     "failures": failed_attempts.INDEXES,
     "idempotency": idempotency.INDEXES,
     "events": events.INDEXES,
+    "tickets": tickets.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -128,6 +131,7 @@ class Store:
         self.idempotency = Idempotency(self._database["idempotency"])
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
+        self.tickets = Tickets(self._database["tickets"])
         self.settings = Settings(self._database["settings"])
         self.operations = Operations(
             self._database["operations"], keep_ended_s=KEEP_OPERATIONS_S, moves=self._moves

@@ -130,8 +130,10 @@ class Changes:
     def close(self) -> None:
         """End the stream and its thread, for good. Who waits still looks by itself."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(MAX_STOP_S)  # longer only while no server is found
+        with self._lock:
+            thread = self._thread  # one that is there was started
+        if thread is not None:
+            thread.join(MAX_STOP_S)  # longer only while no server is found
 
     def _ensure_running(self) -> None:
         # In a process that was forked the thread of its parent is known, and not alive.

@@ -13,6 +13,7 @@ from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 from service.errors import Conflict, NotFound, ServiceError, StoreFailure, StoreUnavailable
 from service.model.listing import Listing
 from service.store import pages, versions
+from service.store.matching import matches
 from service.store.revised import RevisedCollection
 from service.store.versions import Ended, Place, Version, Versions
 
@@ -121,6 +122,10 @@ class Collection(Generic[Document]):
             self._collection.insert_one(cast("dict[str, Any]", document), session=session)
         except DuplicateKeyError as exc:
             raise self._conflict(exc) from exc
+
+    def sees(self, document: Mapping[str, Any]) -> bool:
+        """Return whether this document, which was read elsewhere, may be seen."""
+        return self._only is None or matches(document, self._only)
 
     @translated
     def change(

@@ -1,6 +1,6 @@
 """Events, as they are read. Who writes them is event_log.py."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ from pymongo.collection import Collection as MongoCollection
 from service.model.documents import Event
 from service.store.collection import Collection, Indexes, translated
 from service.store.event_log import STATE
+from service.store.matching import matches
 
 INDEXES: Indexes = [
     {"keys": [("type", 1), ("_id", 1)]},
@@ -60,6 +61,17 @@ class Events(Collection[Event]):
         cursor = self._collection.find(self._within(query))
         found = list(cursor.sort("_id", -1 if after is None else 1).limit(limit))
         return cast(list[Event], found[::-1] if after is None else found)
+
+    def make_test(
+        self,
+        *,
+        kinds: Iterable[str],
+        types: Iterable[str] | None = None,
+        wanted: Mapping[str, str],
+    ) -> Callable[[Event], bool]:
+        """Make what tells whether `list_after` would find an event, which was read elsewhere."""
+        query = self._within(self._make_query(kinds, types, wanted))
+        return lambda event: matches(event, query)
 
     def _make_query(
         self, kinds: Iterable[str], types: Iterable[str] | None, wanted: Mapping[str, str]

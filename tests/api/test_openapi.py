@@ -229,15 +229,26 @@ def test_every_path_is_documented():
 
 def test_the_key_is_documented():
     """
-    The key is a header, needed everywhere but where it is not.
+    The key is a header, needed everywhere but where it is not; a ticket opens what is live.
     """
     unsecured = {
         (method, path) for method, path, operation in OPERATIONS if operation.get("security") == []
     }
 
-    assert {"apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"}} == (
-        SPEC["components"]["securitySchemes"]
-    )
+    live = {
+        (method, path)
+        for method, path, operation in OPERATIONS
+        if {"ticket": []} in operation.get("security", ())
+    }
+
+    schemes = SPEC["components"]["securitySchemes"]
+    assert {"type": "apiKey", "in": "header", "name": "x-api-key"} == schemes["apiKey"]
+    assert ("query", "ticket") == (schemes["ticket"]["in"], schemes["ticket"]["name"])
+    assert live == {
+        (method, path)
+        for method, path, operation in OPERATIONS
+        if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
+    }
     assert ([{"apiKey": []}], OPEN) == (SPEC["security"], unsecured)
 
 

@@ -72,6 +72,7 @@ TABLE = {
     "keys.revoke_key": ("keys:write", "key", None),
     "audit.list_audit_entries": ("audit:read", None, None),
     "events.list_events": ("any key", None, None),
+    "events.create_event_ticket": ("any key", None, None),
     "health.check_health": ("open", None, None),
     "health.check_readiness": ("open", None, None),
     "metrics.show": ("metrics:read", None, None),

@@ -41,6 +41,7 @@ from service.model.documents.operation import (
     new_operation,
 )
 from service.model.documents.setting import Setting
+from service.model.documents.ticket import NewTicket, Ticket
 from service.model.documents.user import User, new_user
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Lease",
     "LeftBehind",
     "Leftover",
+    "NewTicket",
     "Node",
     "Observed",
     "Operation",
@@ -75,6 +77,7 @@ __all__ = [
     "Setting",
     "Settings",
     "Step",
+    "Ticket",
     "User",
     "Variable",
     "new_audit_entry",

@@ -108,7 +108,7 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
         contents = _check(file, path)
         _check_room(database, contents, replace=replace)
         database["meta"].replace_one(migrations.RESTORING, migrations.RESTORING, upsert=True)
-        for name in (*DOCUMENTS, "failures"):
+        for name in (*DOCUMENTS, "failures", "tickets"):
             # A backup from before there were installations leaves this one what it is.
             if name != "settings" or contents.counts.get(name):
                 database[name].drop()

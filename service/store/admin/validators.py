@@ -46,7 +46,7 @@ DOCUMENTS: dict[str, type] = {
     "events": Event,
     "removals": Removal,
 }
-"""What each collection holds. The counts of `failures` are worth no check."""
+"""What each collection holds. Counts of `failures` and `tickets` are worth no check."""
 
 _UNAUTHORIZED = 13
 _NAMESPACE_EXISTS = 48
