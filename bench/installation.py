@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import requests
 
 from service import images, users
@@ -65,3 +66,13 @@ def serve(stack: ExitStack, installation: Installation, **settings: str) -> str:
             return f"http://{listen_on}"
         except requests.RequestException:
             time.sleep(0.1)
+
+
+def find_process(url: str) -> psutil.Process:
+    """Find the process that listens there."""
+    port = int(url.rpartition(":")[2])
+    return next(
+        psutil.Process(each.pid)
+        for each in psutil.net_connections("tcp")
+        if each.status == "LISTEN" and each.laddr.port == port and each.pid
+    )

@@ -8,6 +8,7 @@ The health endpoints have threads of their own, and answer whatever other reques
 import asyncio
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from granian._granian import RSGIHTTPProtocol
@@ -16,8 +17,9 @@ from granian.rsgi import Scope
 from service.api.live_answer import LiveAnswer
 from service.config import Config
 from service.model.addresses import find_caller
-from service.serving import streaming
+from service.serving import live_sending, streaming
 from service.serving.lane import Answer, Lane, Pieces, make_error
+from service.serving.live_sending import Waker
 from service.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ class Bridge:
         self._lane = Lane(app, threads=config.threads)
         self._own_lanes = {path: Lane(app, threads=1) for path in OWN_THREAD}
 
-    def __rsgi_init__(self, _: asyncio.AbstractEventLoop) -> None:
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Note that granian begins. It does so before it lets the loop go on."""
+        self._waker = Waker(loop)
         self.begun.set()
 
     async def __call__(self, scope: Scope, proto: RSGIHTTPProtocol) -> None:
@@ -81,11 +84,13 @@ class Bridge:
             if isinstance(answer.body, bytes):
                 proto.response_bytes(answer.status, answer.headers, answer.body)
             elif isinstance(answer.body, LiveAnswer):
-                await streaming.send(scope, proto, lane, answer, answer.body)
+                send = partial(live_sending.send, answer.body, proto, self._waker)
+                await streaming.send(scope, proto, lane, answer, answer.body, send)
             else:
                 self._streams += 1
+                send = partial(streaming.send_pieces, answer.body, lane)
                 try:
-                    await streaming.send(scope, proto, lane, answer, answer.body)
+                    await streaming.send(scope, proto, lane, answer, answer.body, send)
                 finally:
                     self._streams -= 1
         finally:

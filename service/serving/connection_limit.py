@@ -13,6 +13,7 @@ from collections.abc import Container
 from contextlib import suppress
 
 from service.model.addresses import find_caller
+from service.serving.sockets import copy_socket
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def close_excess(port: int, busy: Container[str]) -> Counter[str]:
     for number in files:
         try:
             # A number of its own, which no other thread can close and give to something else.
-            connection = socket.socket(fileno=os.dup(int(number)))
+            connection = copy_socket(int(number))
         except OSError:
             continue  # no socket, or closed by now
         with connection:

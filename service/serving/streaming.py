@@ -6,13 +6,12 @@ how much of what was sent has arrived, and to cut it off.
 """
 
 import asyncio
-import errno
 import logging
 import os
 import socket
-import stat
 import struct
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
 
@@ -21,6 +20,7 @@ from granian.rsgi import Scope
 
 from service.api.live_answer import LiveAnswer
 from service.serving.lane import Answer, Lane, Pieces
+from service.serving.sockets import copy_socket
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class Connection:
 
     def __init__(self, scope: Scope) -> None:
         """Find that of a request. Raises CutOff when it is there no more."""
-        self._socket = _find_socket(scope)
+        # Not the copy, or each answer would hold a file more.
+        self._fd, self._inode = _find_socket(scope)
         self._acknowledged_before = self._look()
 
     def measure(self, sent: int) -> int:
@@ -55,19 +56,28 @@ class Connection:
 
     def cut(self) -> None:
         """End it at once: what granian still has to send, and the end of the answer, never come."""
-        with suppress(OSError):  # it has ended by itself
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._socket.close()
+        with suppress(OSError, CutOff), self._copy() as copy:  # it has ended by itself
+            copy.shutdown(socket.SHUT_RDWR)
 
     def _look(self) -> int:
-        seen = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+        with self._copy() as copy:
+            seen = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
         if seen[0] == _CLOSED:
             raise CutOff("The client is gone.")
         acknowledged: int = _ACKNOWLEDGED.unpack(seen)[0]
         return acknowledged
+
+    @contextmanager
+    def _copy(self) -> Iterator[socket.socket]:
+        """Copy it for a moment. Raises CutOff when it is closed, and its number another's."""
+        try:
+            copy = copy_socket(self._fd)
+        except OSError as exc:
+            raise CutOff("The client is gone.") from exc
+        with copy:
+            if os.fstat(copy.fileno()).st_ino != self._inode:
+                raise CutOff("The client is gone.")
+            yield copy
 
 
 async def send(
@@ -76,26 +86,21 @@ async def send(
     lane: Lane,
     answer: Answer,
     body: Pieces | LiveAnswer,
+    send_body: Callable[[Connection, RSGIHTTPStreamTransport], Awaitable[None]],
 ) -> None:
-    """Send an answer in pieces, each made when there is room for it.
+    """Send an answer whose body takes its time, and close the body.
 
-    No thread is held while the client reads, or while what is live is silent. An answer that does
-    not reach its end is cut off.
+    No thread is held while the client reads. An answer that does not reach its end is cut off.
     """
     facts = {"request_id": dict(answer.headers).get("X-Request-Id")}
     try:
         connection = await lane.run(partial(Connection, scope))
         try:
             transport = proto.response_stream(answer.status, answer.headers)
-            if isinstance(body, LiveAnswer):
-                await _send_live(body, proto, connection, transport)
-            else:
-                await _send(body, lane, connection, transport)
+            await send_body(connection, transport)
         except BaseException:
             connection.cut()
             raise
-        finally:
-            connection.close()
     except CutOff as exc:
         log.info("answer.cut_off", extra={**facts, "reason": str(exc)})
     except Exception:
@@ -105,58 +110,30 @@ async def send(
         await asyncio.shield(lane.run(body.close))
 
 
-async def _send(
+async def send_pieces(
     pieces: Pieces, lane: Lane, connection: Connection, transport: RSGIHTTPStreamTransport
 ) -> None:
+    """Send the pieces of an answer, each made when there is room for it. Raises CutOff."""
     sent = 0
     while (piece := await lane.run(pieces.make)) is not None:
-        await _send_piece(piece, transport)
+        await send_piece(piece, transport)
         sent += len(piece)
-        await _wait_for_room(connection, sent)
+        await wait_for_room(connection, sent)
 
 
-async def _send_live(
-    live: LiveAnswer,
-    proto: RSGIHTTPProtocol,
-    connection: Connection,
-    transport: RSGIHTTPStreamTransport,
-) -> None:
-    more, loop = asyncio.Event(), asyncio.get_running_loop()
-    live.on_more(partial(_set_soon, loop, more))
-    gone = asyncio.ensure_future(proto.client_disconnect())
-    gone.add_done_callback(lambda _: more.set())
-    sent = 0
-    try:
-        while (piece := live.take()) is not None:
-            if gone.done():
-                raise CutOff("The client is gone.")
-            if piece:
-                await _send_piece(piece, transport)
-                sent += len(piece)
-                await _wait_for_room(connection, sent, live)
-                await asyncio.sleep(0)  # others have their turn, however much there is
-            else:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(live.silence_s):
-                        await more.wait()
-            more.clear()  # what comes from here on is either taken now or sets it again
-    finally:
-        gone.cancel()
-
-
-def _set_soon(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # the process is ending, and its loop has
-        loop.call_soon_threadsafe(event.set)
-
-
-async def _send_piece(piece: bytes, transport: RSGIHTTPStreamTransport) -> None:
+async def send_piece(piece: bytes, transport: RSGIHTTPStreamTransport) -> None:
+    """Hand a piece to granian. Raises CutOff."""
     try:
         await transport.send_bytes(piece)
     except RSGIProtocolClosed as exc:
         raise CutOff("The client is gone.") from exc
 
 
-async def _wait_for_room(connection: Connection, sent: int, live: LiveAnswer | None = None) -> None:
+async def wait_for_room(connection: Connection, sent: int, live: LiveAnswer | None = None) -> None:
+    """Wait until little of what was sent is on its way.
+
+    Raises CutOff when that takes too long, or what is live is to end.
+    """
     wait_s = _SHORTEST_WAIT_S
     try:
         async with asyncio.timeout(ROOM_TIMEOUT_S):
@@ -169,30 +146,16 @@ async def _wait_for_room(connection: Connection, sent: int, live: LiveAnswer | N
         raise CutOff("The client reads too slowly.") from None
 
 
-def _find_socket(scope: Scope) -> socket.socket:
-    """Find the connection among the files of this process: granian does not say which it is."""
+def _find_socket(scope: Scope) -> tuple[int, int]:
+    """Find the connection: its number, and its inode, which is its own as long as it is there."""
     client, port = _parse(*scope.client.rsplit(":", 1)), int(scope.server.rpartition(":")[2])
     for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError), ExitStack() as at_end:  # it may be closed, or have no peer
-            found = at_end.enter_context(_copy_socket(int(name)))
+        with suppress(OSError), copy_socket(int(name)) as found:  # or closed, or without a peer
             ours, theirs = found.getsockname(), found.getpeername()
             is_inet = isinstance(theirs, tuple) and isinstance(theirs[0], str)
             if is_inet and ours[1] == port and _parse(*theirs[:2]) == client:
-                at_end.pop_all()
-                return found
+                return int(name), os.fstat(found.fileno()).st_ino
     raise CutOff("The client is gone.")
-
-
-def _copy_socket(fd: int) -> socket.socket:
-    """Copy a socket, so that it stays what it is whatever becomes of the number.
-
-    Raises OSError when it is none.
-    """
-    copy = os.dup(fd)
-    if not stat.S_ISSOCK(os.fstat(copy).st_mode):
-        os.close(copy)
-        raise OSError(errno.ENOTSOCK, "No socket.")
-    return socket.socket(fileno=copy)
 
 
 def _parse(host: str, port: int | str) -> tuple[object, int]:

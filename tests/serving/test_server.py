@@ -352,6 +352,19 @@ def test_connections_of_one_address_are_bounded(monkeypatch):
     assert (200, True) == (status, 2 <= closed == len(ended))
 
 
+def test_a_look_at_all_files_leaves_none_open(monkeypatch):
+    """
+    Also of those that are no sockets, which a process with many connections has as well.
+    """
+    monkeypatch.setattr(connection_limit, "ADDRESS_LIMIT", 0)
+    connection_limit.close_excess(1, set())
+    before = len(os.listdir("/proc/self/fd"))
+
+    connection_limit.close_excess(1, set())
+
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
 def test_a_look_that_fails_does_not_end_the_bound(monkeypatch):
     """
     The connections are counted again and again, although the files cannot be listed once.
