@@ -1,12 +1,14 @@
 """The command for events."""
 
 import json
+import time
 from typing import Any
 
 import click
 
 from service.cli.api_commands import speaks_with_api
 from service.cli.connection import Answer, Connection
+from service.cli.following import LOOK_EVERY_S
 from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import query_options
 from service.contract.events import EventsQuery
@@ -36,9 +38,13 @@ def list_events(api: Connection, out: Output, query: dict[str, Any], follow: boo
     answer = api.call("listEvents", query=query)
     _show(out, answer, follow=follow)
     while follow:
+        began_at = time.monotonic()
         after = {**query, "after": answer.json["next"], "wait": WAIT_S}
         answer = api.call("listEvents", query=after)
         _show(out, answer, follow=True)
+        if not answer.json["events"]:
+            # A server where too many wait answers at once.
+            time.sleep(max(0.0, LOOK_EVERY_S - (time.monotonic() - began_at)))
 
 
 def _show(out: Output, answer: Answer, *, follow: bool) -> None:

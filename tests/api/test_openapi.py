@@ -17,6 +17,7 @@ from service.contract.images import ImageAnswer
 from service.contract.instances import DeletedAnswer, InstanceAnswer
 from service.contract.nodes import CreatedNodeAnswer, NodeAnswer
 from service.contract.users import CreatedUserAnswer, UserAnswer
+from service.model.events import TYPES
 from tests.support import (
     AT_NOON,
     OPENAPI,
@@ -250,6 +251,26 @@ def test_the_key_is_documented():
         if "text/event-stream" in operation["responses"].get("200", {}).get("content", {})
     }
     assert ([{"apiKey": []}], OPEN) == (SPEC["security"], unsecured)
+
+
+def test_the_catalogue_of_events_is_its_section_of_webhooks():
+    """
+    Each type is there, with what an event of it has; what it is about is what a GET answers.
+    """
+    seen = {
+        name: operation["post"]["requestBody"]["content"]["application/json"]["schema"]["allOf"]
+        for name, operation in SPEC["webhooks"].items()
+    }
+
+    assert list(TYPES) == list(seen)
+    assert {name: name for name in TYPES} == {
+        name: own["properties"]["type"]["const"] for name, (_, own) in seen.items()
+    }
+    references = {found["$ref"] for found in walk(seen) if "$ref" in found}
+    assert {"EventAnswer", "InstanceAnswer", "NodeAnswer"} <= {
+        reference.rpartition("/")[2] for reference in references
+    }
+    assert references <= {f"#/components/schemas/{name}" for name in SPEC["components"]["schemas"]}
 
 
 def test_fields_may_be_added():
