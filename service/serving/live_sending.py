@@ -13,15 +13,17 @@ from granian._granian import RSGIHTTPProtocol, RSGIHTTPStreamTransport
 
 from service.api.live_answer import LiveAnswer
 from service.serving.streaming import (
-    WINDOW_BYTES,
     Connection,
     CutOff,
     send_piece,
     wait_for_room,
 )
 
-MEASURE_BYTES = WINDOW_BYTES // 16
-"""After how much more of a live answer it is looked how much has arrived."""
+WINDOW_BYTES = 128 * 1024
+"""How much of a live answer may be on its way. There may be a thousand of them."""
+
+MEASURE_BYTES = WINDOW_BYTES // 2
+"""After how much more of it is looked how much has arrived."""
 
 TURN = 4
 """How many pieces of a live answer are sent in a row before others have their turn."""
@@ -74,7 +76,7 @@ async def send(
                 sent += len(piece)
                 in_a_row += 1
                 if sent - measured >= MEASURE_BYTES:
-                    await wait_for_room(connection, sent, live)
+                    await wait_for_room(connection, sent, window=WINDOW_BYTES, live=live)
                     measured = sent
                 if in_a_row % TURN == 0:
                     await asyncio.sleep(0)  # others have their turn, however much there is

@@ -118,7 +118,7 @@ async def send_pieces(
     while (piece := await lane.run(pieces.make)) is not None:
         await send_piece(piece, transport)
         sent += len(piece)
-        await wait_for_room(connection, sent)
+        await wait_for_room(connection, sent, window=WINDOW_BYTES)
 
 
 async def send_piece(piece: bytes, transport: RSGIHTTPStreamTransport) -> None:
@@ -129,15 +129,17 @@ async def send_piece(piece: bytes, transport: RSGIHTTPStreamTransport) -> None:
         raise CutOff("The client is gone.") from exc
 
 
-async def wait_for_room(connection: Connection, sent: int, live: LiveAnswer | None = None) -> None:
-    """Wait until little of what was sent is on its way.
+async def wait_for_room(
+    connection: Connection, sent: int, *, window: int, live: LiveAnswer | None = None
+) -> None:
+    """Wait until no more than `window` bytes of what was sent are on their way.
 
     Raises CutOff when that takes too long, or what is live is to end.
     """
     wait_s = _SHORTEST_WAIT_S
     try:
         async with asyncio.timeout(ROOM_TIMEOUT_S):
-            while connection.measure(sent) > WINDOW_BYTES:
+            while connection.measure(sent) > window:
                 if live is not None and live.is_ended:
                     raise CutOff(live.reason)
                 await asyncio.sleep(wait_s)

@@ -126,7 +126,6 @@ def test_a_client_that_is_gone_is_noticed_in_silence():
 def test_who_reads_too_slowly_is_cut_off(monkeypatch):
     """Little waits for it in memory until then."""
     monkeypatch.setattr(streaming, "ROOM_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(streaming, "WINDOW_BYTES", 4 * 65536)
     app = Live(Flood)
     with served(app) as port, ExitStack() as stack:
         begin(port, stack)
