@@ -105,6 +105,11 @@ def check_kept(after: int | None, *, keep_s: float, now: datetime) -> None:
         )
 
 
+def find_end(store: Store, *, keep_s: float, now: datetime) -> int:
+    """Return the id after which only what happens from now on comes, and nothing is forgotten."""
+    return max(store.events.read_last_id(), first_id(now - timedelta(seconds=keep_s / 2)))
+
+
 def look(store: Store, search: EventSearch, after: int | None, kinds: set[str]) -> Page:
     """Read the events that there are after this one; the newest, after None."""
     last_id = store.events.read_last_id()  # before, so that nothing is passed over

@@ -151,6 +151,13 @@ def recognize(
 ) -> Key:
     """Find whose key has this digest, like `authenticate`."""
     document = store.keys.find_known(hashed) if hashed is not None else None
+    return use(store, document, hashed, now=now, address=address)
+
+
+def use(
+    store: Store, document: Key | None, hashed: str | None, *, now: datetime, address: str | None
+) -> Key:
+    """Use the key that was found by this digest, if one was, like `authenticate`."""
     if document is None or hashed is None:
         raise Unauthorized("The x-api-key header is missing or its key is not valid.")
     check(document, hashed, address=address, now=now)

@@ -1,5 +1,6 @@
 """What a key may do and see: by itself or for a user, now or when something is done later."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from service import keys
@@ -15,10 +16,15 @@ def act_for(store: Store, key: Key, user_id: str) -> tuple[Key, User]:
     Raises Forbidden for a key that acts for nobody, and NotFound for a user whom there is not, or
     who is outside its limits: these look alike.
     """
+    return narrow(key, user_id, find=store.users.find)
+
+
+def narrow(key: Key, user_id: str, *, find: Callable[[str], User | None]) -> tuple[Key, User]:
+    """Do the same where `find` knows the users."""
     access = keys.access_of(key)
     if not access.may(ACT):
         raise Forbidden(f"This API key may not act for users: it needs {ACT}.", scope=[ACT])
-    user = store.users.find(user_id) if access.may_act_for(user_id) else None
+    user = find(user_id) if access.may_act_for(user_id) else None
     if user is None:
         raise NotFound("user", user_id, field="Act-As")
     both = access.acting_for(user_id, is_admin=user["admin"])

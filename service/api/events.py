@@ -72,7 +72,7 @@ def _stream(search: EventSearch, kinds: set[str]) -> Response:
     after = read_event_id(current_call().request.headers.get("Last-Event-ID")) or search["after"]
     check_kept = partial(_check_kept, ctx)
     if after is None:
-        after = store().events.read_last_id()
+        after = events.find_end(store(), keep_s=ctx.config.events_days * 86400, now=now())
     else:
         check_kept(after)
     search = {**search, "after": after}

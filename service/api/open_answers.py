@@ -10,7 +10,7 @@ from functools import partial
 
 from service import permits
 from service.api.live_answer import LiveAnswer, Source
-from service.errors import Busy, ServiceError, StoreFailure, StoreUnavailable
+from service.errors import Busy, StoreFailure, StoreUnavailable
 from service.permits import Permit
 from service.store import Store
 
@@ -126,20 +126,15 @@ class OpenAnswers:
             live.end("The process is leaving.")
 
     def _check(self, answers: list[LiveAnswer]) -> None:
-        by_permit: dict[Permit, list[LiveAnswer]] = {}
+        asked = {live.permit for live in answers if live.permit is not None}
+        since = time.monotonic()
+        try:
+            with self._store.bounded(CHECK_S):
+                ended = permits.find_ended(self._store, asked, now=self._now())
+        except (StoreUnavailable, StoreFailure):
+            return  # they are held, until it is known again
         for live in answers:
-            if live.permit is not None:
-                by_permit.setdefault(live.permit, []).append(live)
-        for permit, of_permit in by_permit.items():
-            since = time.monotonic()
-            try:
-                with self._store.bounded(CHECK_S):
-                    permits.check(self._store, permit, now=self._now())
-            except (StoreUnavailable, StoreFailure):
-                return
-            except ServiceError as exc:
-                for live in of_permit:
-                    live.end(exc.message)
-            else:
-                for live in of_permit:
-                    live.confirm(since)
+            if live.permit in ended:
+                live.end(ended[live.permit].message)
+            elif live.permit is not None:
+                live.confirm(since)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from pymongo.collection import Collection as MongoCollection
+from pymongo.read_concern import ReadConcern
 
 from service.model.documents import Event
 from service.store.collection import Collection, Indexes, translated
@@ -32,8 +33,10 @@ class Events(Collection[Event]):
         *,
         only: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(collection, only=only)
-        self._meta = meta
+        # What a failover takes back was not told: its id could become another's.
+        majority = ReadConcern("majority")
+        super().__init__(collection.with_options(read_concern=majority), only=only)
+        self._meta = meta.with_options(read_concern=majority)
 
     @translated
     def read_last_id(self) -> int:

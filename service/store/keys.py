@@ -53,6 +53,18 @@ class Keys(Collection[Key]):
         return self._read({"$or": [{"digest": digest}, {"retiring.digest": digest}]})
 
     @translated
+    def map_by_digests(self, digests: Iterable[str]) -> dict[str, Key]:
+        """Read the keys with these digests, or that had them before they were rotated."""
+        wanted = set(digests)
+        either = [{name: {"$in": sorted(wanted)}} for name in ("digest", "retiring.digest")]
+        found: dict[str, Key] = {}
+        for key in cast("list[Key]", list(self._collection.find({"$or": either}))):
+            old = key["retiring"]
+            own = {key["digest"], *([old["digest"]] if old else [])}
+            found.update((digest, key) for digest in own & wanted)
+        return found
+
+    @translated
     def find_spent(self, digest: str) -> Key | None:
         """Read the key that had this digest before it was rotated."""
         return self._read({"$or": [{"retiring.digest": digest}, {"spent": digest}]})

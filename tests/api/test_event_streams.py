@@ -161,6 +161,16 @@ def test_who_is_told_little_learns_how_far_it_is(api, store, writer, monkeypatch
         assert next(frames).id > begun.id
 
 
+def test_a_stream_may_begin_before_anything_happened(api, store, writer, monkeypatch):
+    """The first event of an installation comes to those who wait for it, however far behind."""
+    monkeypatch.setattr(event_hub, "KEPT", 1)
+    monkeypatch.setattr(store.events, "read_last_id", lambda: 0)
+    with following(api, types="user.created") as frames:
+        users = [a_user(store)["_id"] for _ in range(3)]
+
+        assert users == [event["resourceId"] for event in take(frames, 3)]
+
+
 def test_many_streams_read_each_event_once(api, store, writer, monkeypatch):
     """However many there are: one reads for all."""
     reads = []

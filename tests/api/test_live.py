@@ -158,16 +158,16 @@ def test_an_answer_for_a_user_ends_with_the_user(opened, store, key):
 def test_what_cannot_be_checked_is_held(opened, store, key, monkeypatch):
     """While the database does not say whose key it is nothing is sent; then it goes on."""
     is_away = Event()
-    find = store.keys.find_by_digest
+    read = store.keys.map_by_digests
 
-    def find_or_fail(digest):
+    def read_or_fail(digests):
         if is_away.is_set():
             raise StoreUnavailable("of the test")
-        return find(digest)
+        return read(digests)
 
     monkeypatch.setattr(live_answer, "CHECKED_S", 0.3)
     monkeypatch.setattr(live_answer, "COMMENT_S", 0.4)
-    monkeypatch.setattr(store.keys, "find_by_digest", find_or_fail)
+    monkeypatch.setattr(store.keys, "map_by_digests", read_or_fail)
     with opened.get(key[1]) as answer:
         next(answer.response)
         is_away.set()
