@@ -61,7 +61,7 @@ class Keys(Collection[Key]):
         for key in cast("list[Key]", list(self._collection.find({"$or": either}))):
             old = key["retiring"]
             own = {key["digest"], *([old["digest"]] if old else [])}
-            found.update((digest, key) for digest in own & wanted)
+            found |= dict.fromkeys(own & wanted, key)
         return found
 
     @translated
