@@ -88,7 +88,8 @@ class Container:
     def show(self, path: str) -> list[str]:
         """List what it uses, or its last 25 lines as Docker counts them: each of 16 KiB at most."""
         if path.startswith("/stats/"):
-            return [json.dumps(SAMPLE)]
+            idle = {"memory_stats": {}, "cpu_stats": {"cpu_usage": {"total_usage": 0}}}
+            return [json.dumps(SAMPLE if self.status == "running" else {**SAMPLE, **idle})]
         text = "".join(f"{line}\r\n" for line in self.log)
         return re.findall(r"[^\n]{0,16383}(?:[^\n]|\n)", text)[-25:]
 

@@ -13,11 +13,12 @@ lease in the middle of a call. What `authorize` and checkpoints raise goes throu
 
 import codecs
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from service.model.container import ContainerSample as ContainerSample
 from service.model.container import ContainerSpec as ContainerSpec
 from service.model.container import ContainerStatus as ContainerStatus
 from service.model.container import ContainerUsage as ContainerUsage
@@ -247,6 +248,21 @@ class NodeDriver(Protocol):
         """Measure what the running container uses now; None when nothing runs.
 
         It only looks. Bounded by the connect timeout and some seconds.
+        """
+
+    def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
+        """Read what these instances have used until now, by their ids: one call of the node's.
+
+        For whoever does so again and again, and compares. `sample_size` of the driver's traits at
+        the most; what does not run is left out. It only looks. Bounded by the connect timeout and
+        SAMPLE_TIMEOUT_S.
+        """
+
+    def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:
+        """Add up the bytes of the volumes of these instances. What is not known is left out.
+
+        It may read all files, so it is for every ten minutes. Bounded by the connect timeout and
+        VOLUMES_TIMEOUT_S. Empty where `sample` says it.
         """
 
     def power(

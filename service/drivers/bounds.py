@@ -30,6 +30,12 @@ CONSOLE_TIMEOUT_S = 5.0
 USAGE_TIMEOUT_S = 7.0
 """How long a node may take to measure what a container uses, beyond connecting."""
 
+SAMPLE_TIMEOUT_S = 2.0
+"""How long a node may take to say what containers have used, beyond connecting."""
+
+VOLUMES_TIMEOUT_S = 15.0
+"""How long a node may take to add up its volumes, beyond connecting."""
+
 MAX_EXCHANGE_S = 60.0
 """How long one exchange takes for whoever says nothing of it."""
 

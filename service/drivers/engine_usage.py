@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from service.model.container import ContainerUsage
+from service.model.container import ContainerSample, ContainerUsage
 
 _SECOND_NS = 10**9
+_MS_NS = 10**6
 
 
 def to_usage(
@@ -25,6 +26,27 @@ def to_usage(
         sent_bytes=_sum(networks, "tx_bytes"),
         disk_bytes=disk_bytes,
         started_at=_parse_time(container["State"]["StartedAt"]),
+    )
+
+
+def to_sample(
+    sample: Mapping[str, Any], *, disk_bytes: int | None = None
+) -> ContainerSample | None:
+    """Read what a container has used until now; None when it does not run.
+
+    Raises ValueError, KeyError or TypeError for what Docker does not say.
+    """
+    memory, networks = sample.get("memory_stats") or {}, sample.get("networks")
+    if not memory.get("usage"):
+        return None
+    return ContainerSample(
+        measured_at=_parse_time(sample["read"]),
+        cpu_ms=sample["cpu_stats"]["cpu_usage"]["total_usage"] // _MS_NS,
+        memory_bytes=_find_used(memory),
+        memory_limit_bytes=memory.get("limit"),
+        received_bytes=_sum(networks, "rx_bytes"),
+        sent_bytes=_sum(networks, "tx_bytes"),
+        disk_bytes=disk_bytes,
     )
 
 

@@ -2,7 +2,7 @@
 
 import builtins
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Any
 from service.drivers import (
     STOP_GRACE_S,
     Authorize,
+    ContainerSample,
     ContainerSpec,
     ContainerStatus,
     ContainerUsage,
@@ -35,6 +36,16 @@ USAGE = ContainerUsage(
     disk_bytes=4096,
     started_at=datetime(2026, 1, 31, 11, tzinfo=UTC),
 )
+SAMPLE = ContainerSample(
+    measured_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+    cpu_ms=900_000,
+    memory_bytes=32 * 2**20,
+    memory_limit_bytes=128 * 2**20,
+    received_bytes=2048,
+    sent_bytes=1024,
+    started_at=datetime(2026, 1, 31, 11, tzinfo=UTC),
+)
+VOLUME_BYTES = 4096
 STALL_LIMIT_S = 30.0
 """How long a stalled call waits to be released before it counts as silence."""
 
@@ -55,6 +66,8 @@ class Container:
     """What was written to the program's standard input, unless it is full or there is none."""
     input: Delivery | None = Delivery.SENT
     """What becomes of a line; None: nobody knows, as no answer comes."""
+    sample: ContainerSample = SAMPLE
+    """What it has used until now."""
 
 
 @dataclass(slots=True)
@@ -223,6 +236,22 @@ class MemoryNode:
         with self._lock:
             container = self.containers.get(instance_id)
             return USAGE if container and container.power == Power.RUNNING else None
+
+    def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
+        """Return what containers have used, which is what they were given. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            return {
+                each: container.sample
+                for each in instance_ids
+                if (container := self.containers.get(each)) and container.power == Power.RUNNING
+            }
+
+    def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return how large every volume is. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            return dict.fromkeys(self.volumes.keys() & instance_ids, VOLUME_BYTES)
 
     def power(
         self,

@@ -1,7 +1,7 @@
 """What of an instance reaches its node, and what of a container is written down.
 
 A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of it, and a
-`ContainerUsage` what it takes.
+`ContainerUsage` what it takes. A `ContainerSample` counts what it took since it was started.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,6 +92,32 @@ class ContainerUsage:
         counts = (self.memory_limit_bytes, self.received_bytes, self.sent_bytes, self.disk_bytes)
         require(
             is_whole(self.cpu_milli),
+            is_whole(self.memory_bytes),
+            all(count is None or is_whole(count) for count in counts),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSample:
+    """What a running container used until a moment. None: its node does not say."""
+
+    measured_at: datetime
+    """By the node's clock."""
+    cpu_ms: int
+    """Processor time, since it was started."""
+    memory_bytes: int
+    memory_limit_bytes: int | None = None
+    received_bytes: int | None = None
+    """Over all of its networks since it was started, like the next."""
+    sent_bytes: int | None = None
+    disk_bytes: int | None = None
+    """Of its volume, where that takes no time."""
+    started_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        counts = (self.memory_limit_bytes, self.received_bytes, self.sent_bytes, self.disk_bytes)
+        require(
+            is_whole(self.cpu_ms),
             is_whole(self.memory_bytes),
             all(count is None or is_whole(count) for count in counts),
         )

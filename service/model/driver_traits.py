@@ -46,6 +46,8 @@ class Traits:
     """Whether programs can be sent lines to read."""
     measures_usage: bool = False
     """Whether it is known what containers use."""
+    sample_size: int = 1
+    """Of how many instances one call says what they use."""
     settings: frozenset[str] = frozenset({"timezone"})
     """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
@@ -96,6 +98,7 @@ PROCESS = Traits(
     reports_memory=True,
     takes_lines=True,
     measures_usage=True,
+    sample_size=100,
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
@@ -104,6 +107,7 @@ MEMORY = Traits(
     runs_install_scripts=True,
     takes_lines=True,
     measures_usage=True,
+    sample_size=1000,
     settings=CONTAINER_SETTINGS,
     steady_s=0.0,
 )

@@ -541,6 +541,25 @@ def test_the_usage_of_what_runs_is_measured(subject):
     assert running.started_at is not None
 
 
+@every_driver
+def test_what_runs_has_samples(subject):
+    """Who runs is counted, and its volume added up; who does not run is left out."""
+    sample = partial(subject.driver.sample, [subject.instance_id, "iabcdefghijk"])
+    before = sample()
+    subject.create()
+    stopped = sample()
+    subject.power(PowerAction.START)
+    running = sample()
+    volumes = subject.driver.measure_volumes([subject.instance_id])
+    subject.power(PowerAction.KILL)
+
+    assert ({}, {}, {}) == (before, stopped, sample())
+    assert [subject.instance_id] == list(running)
+    found = running[subject.instance_id]
+    assert found.memory_bytes > 0
+    assert (found.disk_bytes is None) == (list(volumes) == [subject.instance_id])
+
+
 CHANGES = {
     "create": lambda subject: subject.create(),
     "start": lambda subject: subject.power(PowerAction.START),
@@ -629,6 +648,8 @@ def test_looking_needs_no_lease(subject):
     subject.driver.describe(subject.instance_id)
     subject.driver.logs(subject.instance_id, tail=1)
     subject.driver.usage(subject.instance_id)
+    subject.driver.sample([subject.instance_id])
+    subject.driver.measure_volumes([subject.instance_id])
 
     assert subject.status() is not None
     assert 0 == subject.lease.asked
@@ -732,6 +753,18 @@ def test_a_busy_program_uses_a_core(subject):
     subject.power(PowerAction.START)
 
     assert eventually(lambda: subject.driver.usage(subject.instance_id).cpu_milli > 100)
+
+
+@real_drivers
+def test_samples_count_processor_time(subject):
+    """Of two samples it is known how many cores were busy in between."""
+    subject.spec = replace_cmd(subject.spec, "while :; do :; done")
+    subject.create()
+    subject.power(PowerAction.START)
+    sample = partial(subject.driver.sample, [subject.instance_id])
+    before = sample()[subject.instance_id]
+
+    assert eventually(lambda: sample()[subject.instance_id].cpu_ms > before.cpu_ms)
 
 
 @real_drivers

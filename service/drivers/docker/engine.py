@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from service.drivers import (
@@ -12,6 +12,7 @@ from service.drivers import (
     STOP_GRACE_S,
     UNNAMED,
     Authorize,
+    ContainerSample,
     ContainerSpec,
     ContainerStatus,
     ContainerUsage,
@@ -30,7 +31,9 @@ from service.drivers.bounds import (
     MAX_ANSWER_BYTES,
     MAX_LIST_BYTES,
     READ_TIMEOUT_S,
+    SAMPLE_TIMEOUT_S,
     USAGE_TIMEOUT_S,
+    VOLUMES_TIMEOUT_S,
     Bounds,
 )
 from service.drivers.dialing import Dialer
@@ -40,6 +43,7 @@ from service.drivers.docker.images import fetch
 from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
 from service.drivers.docker.power import start, stop
+from service.drivers.docker.samples import measure_volumes, read_samples
 from service.drivers.docker.settling import (
     make_container,
     make_volume,
@@ -93,6 +97,7 @@ class DockerEngine:
         self._read_timeout_s = read_timeout_s
         self._authorize = authorize
         self._client: Client | None = None
+        self._sampling: Client | None = None
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
@@ -189,6 +194,17 @@ class DockerEngine:
                 return None
             return to_usage(found[1], client.stats(found[0], stream=False))
 
+    def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
+        """Read what the containers have used until now. See NodeDriver."""
+        if self._sampling is None:
+            self._sampling = self._connect(Bounds(exchange_s=SAMPLE_TIMEOUT_S))
+        return read_samples(self._sampling, instance_ids)
+
+    def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:
+        """Have the engine add up its volumes. See NodeDriver."""
+        with self._within(VOLUMES_TIMEOUT_S, MAX_LIST_BYTES) as client:
+            return measure_volumes(client, instance_ids)
+
     def power(
         self,
         instance_id: str,
@@ -237,9 +253,10 @@ class DockerEngine:
 
     def close(self) -> None:
         """Close the connections. See NodeDriver."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        for client in (self._client, self._sampling):
+            if client is not None:
+                client.close()
+        self._client = self._sampling = None
 
     @property
     def _engine(self) -> Client:

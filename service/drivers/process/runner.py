@@ -15,7 +15,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -25,6 +25,7 @@ import psutil
 from service.drivers import (
     STOP_GRACE_S,
     Authorize,
+    ContainerSample,
     ContainerSpec,
     ContainerStatus,
     ContainerUsage,
@@ -38,6 +39,7 @@ from service.drivers import (
     starts_again,
 )
 from service.drivers.boundary import raises_only_ours
+from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
@@ -48,6 +50,7 @@ from service.drivers.process.tree import (
     await_end,
     command,
     find,
+    find_families,
     find_family,
     kill,
     make_console,
@@ -56,7 +59,7 @@ from service.drivers.process.tree import (
     spawn,
     write_line,
 )
-from service.drivers.process.usage import measure
+from service.drivers.process.usage import count, measure, measure_files
 from service.errors import NodeFailure, NodeRefused
 from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
@@ -195,6 +198,27 @@ class ProcessRunner:
         if record is None or leader is None:
             return None
         return measure(leader, find_family(folder, record).members, folder / "data")
+
+    def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
+        """Read what the instances' processes have used until now. See NodeDriver."""
+        running = {}
+        for instance_id in instance_ids:
+            folder = self._folder(instance_id)
+            record = records.read(folder)
+            if record is not None and find(folder, record) is not None:
+                running[folder] = record
+        families = find_families(running)
+        return {folder.name: count(families[folder].members) for folder in running}
+
+    def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:
+        """Add up the instances' files. See NodeDriver."""
+        end = time.monotonic() + VOLUMES_TIMEOUT_S
+        found = {}
+        for instance_id in instance_ids:
+            size = measure_files(self._folder(instance_id) / "data", until=end)
+            if size is not None:
+                found[instance_id] = size
+        return found
 
     def power(
         self,

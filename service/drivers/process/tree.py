@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -115,7 +116,8 @@ def find(folder: Path, record: Record) -> int | None:
         return None
     # A process that was started a moment before a crash is not in the record.
     for pid in psutil.pids():
-        if _leads(pid) and MARK in _read_marks(pid, folder) and _lives(pid, folder):
+        marks = _find_marks(_read_environ(pid), folder) if _leads(pid) else ()
+        if MARK in marks and _lives(pid, folder):
             record["process"] = identify(pid)
             return pid
     return None
@@ -125,7 +127,7 @@ def _lives(pid: int, folder: Path) -> bool:
     stat = _read_stat(pid)
     # Of one that ended the keeper still has to write down how.
     return stat is not None and (
-        stat.state not in _ENDED or KEEPER_MARK in _read_marks(stat.parent, folder)
+        stat.state not in _ENDED or KEEPER_MARK in _find_marks(_read_environ(stat.parent), folder)
     )
 
 
@@ -208,10 +210,27 @@ def _send(pids: list[int], number: signal.Signals) -> None:
 
 def find_family(folder: Path, record: Record | None) -> Family:
     """Find the processes of the instance: below its keeper, of its session, or with its mark."""
+    return find_families({folder: record})[folder]
+
+
+def find_families(instances: Mapping[Path, Record | None]) -> dict[Path, Family]:
+    """Find the processes of each of these instances, by one look at all that run."""
     _reap_keepers()
-    session = _find_session(record)
     all_stats = {pid: stat for pid in psutil.pids() if (stat := _read_stat(pid))}
-    marked = {pid: _read_marks(pid, folder) for pid in all_stats}
+    environs = {pid: _read_environ(pid) for pid in all_stats}
+    return {
+        folder: _find_among(all_stats, environs, folder, _find_session(record))
+        for folder, record in instances.items()
+    }
+
+
+def _find_among(
+    all_stats: Mapping[int, "_Stat"],
+    environs: Mapping[int, Collection[bytes]],
+    folder: Path,
+    session: int | None,
+) -> Family:
+    marked = {pid: _find_marks(environ, folder) for pid, environ in environs.items()}
     kept = {pid for pid, marks in marked.items() if KEEPER_MARK in marks}
     below = {pid for pid in all_stats if _has_ancestor(pid, all_stats, kept)}
     keepers = kept - below  # a program that calls itself a keeper is none
@@ -225,7 +244,7 @@ def find_family(folder: Path, record: Record | None) -> Family:
     return Family(sorted(keepers), members)
 
 
-def _has_ancestor(pid: int, stats: dict[int, "_Stat"], among: set[int]) -> bool:
+def _has_ancestor(pid: int, stats: Mapping[int, "_Stat"], among: set[int]) -> bool:
     seen = {pid}  # pids are read one after the other, and may have been given anew meanwhile
     while among and (stat := stats.get(pid)) and stat.parent not in seen:
         pid = stat.parent
@@ -281,10 +300,13 @@ def _leads(pid: int) -> bool:
         return False
 
 
-def _read_marks(pid: int, folder: Path) -> set[str]:
-    """Return which of the variables that mark an instance's processes say that it is one."""
+def _read_environ(pid: int) -> frozenset[bytes]:
     try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return frozenset(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
     except OSError:
-        return set()
+        return frozenset()
+
+
+def _find_marks(environ: Collection[bytes], folder: Path) -> set[str]:
+    """Return which of the variables that mark an instance's processes say that it is one."""
     return {mark for mark in (MARK, KEEPER_MARK) if f"{mark}={folder.name}".encode() in environ}

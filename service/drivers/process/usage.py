@@ -1,5 +1,6 @@
 """What the processes of an instance use, as the kernel counts it."""
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from service.model.container import ContainerUsage
+from service.model.container import ContainerSample, ContainerUsage
 
 SAMPLE_S = 0.25
 """Between the two looks at how much processor time was used."""
@@ -36,8 +37,23 @@ def measure(leader: int, members: Iterable[int], data: Path) -> ContainerUsage |
     return ContainerUsage(
         cpu_milli=round(used_s * 1000 / elapsed_s),
         memory_bytes=sum(map(_read_memory, processes)),
-        disk_bytes=_measure_files(data),
+        disk_bytes=measure_files(data),
         started_at=started_at,
+    )
+
+
+def count(members: Iterable[int]) -> ContainerSample:
+    """Count what these processes have used until now. What ended takes its part along."""
+    processes = []
+    for pid in members:
+        with suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(pid))
+    began = [process.create_time() for process in processes]
+    return ContainerSample(
+        measured_at=datetime.now(UTC),
+        cpu_ms=round(sum(map(_read_cpu_s, processes)) * 1000),
+        memory_bytes=sum(map(_read_memory, processes)),
+        started_at=datetime.fromtimestamp(min(began), UTC) if began else None,
     )
 
 
@@ -56,12 +72,15 @@ def _read_memory(process: psutil.Process) -> int:
         return 0
 
 
-def _measure_files(data: Path) -> int | None:
-    """Add up what the files take on the disk. None: they are too many to do so."""
-    total = count = 0
+def measure_files(data: Path, *, until: float = math.inf) -> int | None:
+    """Add up what the files take on the disk. None: they are too many, or it takes too long.
+
+    `until` is by `time.monotonic`.
+    """
+    total = files = 0
     for folder, _, names in os.walk(data):
-        count += len(names) + 1
-        if count > MAX_FILES:
+        files += len(names) + 1
+        if files > MAX_FILES or time.monotonic() > until:
             return None
         for name in names:
             with suppress(OSError):

@@ -8,13 +8,14 @@ hint; what Docker says through it is the truth.
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from service.drivers import (
     ENGINE_LINE_BYTES,
     INTERRUPT,
     STOP_GRACE_S,
     Authorize,
+    ContainerSample,
     ContainerSpec,
     ContainerStatus,
     ContainerUsage,
@@ -33,7 +34,7 @@ from service.drivers.bounds import (
     USAGE_TIMEOUT_S,
 )
 from service.drivers.dialing import Dialer
-from service.drivers.engine_usage import to_usage
+from service.drivers.engine_usage import to_sample, to_usage
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
 from service.drivers.skyportd.console import ConsoleError
@@ -185,6 +186,25 @@ class Skyportd:
         except ConsoleError as exc:
             raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
         return to_usage(container, sample, disk_bytes=parse_size(sample.get("volumeSize")))
+
+    def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
+        """Read what the containers have used, and their volumes. See NodeDriver."""
+        found = {}
+        for instance_id in instance_ids:
+            try:
+                answer = self._client.read_sample(instance_id)
+            except ValueError:
+                continue  # "Container not found", in words
+            except ConsoleError as exc:
+                raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
+            sample = to_sample(answer, disk_bytes=parse_size(answer.get("volumeSize")))
+            if sample is not None:
+                found[instance_id] = sample
+        return found
+
+    def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:  # noqa: ARG002
+        """Leave it to the samples, which say it. See NodeDriver."""
+        return {}
 
     def power(
         self,
