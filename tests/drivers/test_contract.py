@@ -547,6 +547,7 @@ def test_what_runs_has_samples(subject):
     sample = partial(subject.driver.sample, [subject.instance_id, "iabcdefghijk"])
     before = sample()
     subject.create()
+    subject.power(PowerAction.KILL)
     stopped = sample()
     subject.power(PowerAction.START)
     running = sample()
