@@ -21,6 +21,7 @@ from service.security.vault import Vault
 from service.store import CALL_TIMEOUT_S, Store
 from service.telemetry import metrics
 from service.worker.loop import Worker
+from service.worker.sampler import Sampler
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -217,4 +218,5 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
         threads=config.worker_threads,
         probe_interval_s=config.probe_interval_s,
         now=utc_now,
+        sampler=Sampler(store, open_driver, now=utc_now),
     )

@@ -28,6 +28,8 @@ from service.store import (
     operations,
     places,
     tickets,
+    samples,
+    sampling,
     users,
 )
 from service.store.admin import backup, inspection, migrations, validators
@@ -52,6 +54,8 @@ from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.places import Place
 from service.store.read_cache import ReadCache
+from service.store.samples import Samples
+from service.store.sampling import Samplings
 from service.store.settings import Settings
 from service.store.tickets import Tickets
 from service.store.transitions import RecordOperation, TransitionLog
@@ -81,6 +85,8 @@ _INDEXES: dict[str, Indexes] = {
     "idempotency": idempotency.INDEXES,
     "events": events.INDEXES,
     "tickets": tickets.INDEXES,
+    "sampling": sampling.INDEXES,
+    "samples": samples.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -140,6 +146,8 @@ class Store:
             self._database["operations"], operations=self.operations, moves=self._moves
         )
         self.bulks = Bulks(self._database["operations"])
+        self.sampling = Samplings(self._database["sampling"], nodes=self._database["nodes"])
+        self.samples = Samples(self._database[samples.COLLECTION])
         self.changes = Changes(self._database)
         self.events = Events(self._database["events"], self._database["meta"])
         self.event_log = EventLog(self._client, self._database, keep_s=keep_events_s)
@@ -216,6 +224,7 @@ class Store:
         """
         migrations.migrate(self._database)
         validators.apply(self._database)
+        samples.make(self._database)
         with pymongo.timeout(UNHURRIED_S):
             for collection, indexes in _INDEXES.items():
                 models = [IndexModel(**index) for index in indexes]

@@ -30,6 +30,7 @@ from service.worker.carry_out import carry_out
 from service.worker.event_writer import write_events
 from service.worker.job import Job, claim
 from service.worker.reconcile import reconcile
+from service.worker.sampler import Sampler
 from service.worker.slots import Begun, find_room, is_held
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Worker:
         look_again_s: float = LOOK_AGAIN_S,
         probe_interval_s: float,
         now: Callable[[], datetime],
+        sampler: Sampler | None = None,
     ) -> None:
         """Look for work when there may be some, and every `look_again_s` whatever happens."""
         self._store = store
@@ -81,6 +83,7 @@ class Worker:
         self._look_again_s = self._pause_s = look_again_s
         self._probe_interval_s = probe_interval_s
         self._now = now
+        self._sampler = sampler
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._jobs: dict[str, Job] = {}
@@ -120,6 +123,8 @@ class Worker:
         self._store.changes.subscribe(self._wake)
         for loop in (*self._takers, self._renewer, self._event_writer):
             loop.start()
+        if self._sampler is not None:
+            self._sampler.start()
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Claim nothing more, and wait for what is under way, `timeout_s` at the most.
@@ -132,6 +137,8 @@ class Worker:
         self._stopping.set()
         self._wake()
         self._store.changes.unsubscribe(self._wake)
+        if self._sampler is not None:
+            self._sampler.stop()
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database

@@ -58,6 +58,7 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
         "schema",
         "indexes",
         "validators",
+        "samples",
         "clock",
         "secret key",
         "node node",
@@ -185,6 +186,17 @@ def test_a_missing_validator_is_warned_of(examine, database):
         examine("validators").level,
         examine("validators").found,
     )
+
+
+@pytest.mark.fresh_database
+def test_samples_may_be_kept_in_a_plain_collection(examine, store, database):
+    """Of a service without time series; a collection that is missing is made by a migration."""
+    assert "time series" in examine("samples").found
+    database.drop_collection("samples")
+
+    assert Level.FAIL == examine("samples").level
+    database.create_collection("samples")
+    assert (Level.OK, True) == (examine("samples").level, "plain" in examine("samples").found)
 
 
 @pytest.mark.fresh_database

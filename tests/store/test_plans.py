@@ -192,6 +192,11 @@ READS = {
         s.operations.list_removed_containers([instance])
     ),
     "operations.retry_now_on_node": lambda s, node, **_: s.operations.retry_now_on_node(node),
+    "samples.list_series": lambda s, instance, **_: s.samples.list_series(
+        [instance], since=NOON, resolution_s=15
+    ),
+    "sampling.claim": lambda s, **_: s.sampling.claim("t", lease_s=1),
+    "sampling.list_last": lambda s, node, instance, **_: s.sampling.list_last([node], [instance]),
     "claims.take": lambda s, **_: s.claims.take("t", lease_s=30),
     "leftovers.list_on": lambda s, node, **_: s.leftovers.list_on(node),
     "audit.list_newest": lambda s, **_: s.audit.list_newest({}, since=None, before=None, limit=9),

@@ -37,6 +37,7 @@ def examine_database(seen: Inspection) -> Iterator[Finding]:
         yield Finding(Level.OK, "indexes", "All are there.")
     if seen.schema == seen.latest_schema:  # Else they are another version's.
         yield _judge_validators(seen)
+        yield _judge_samples(seen)
 
 
 def _judge_validators(seen: Inspection) -> Finding:
@@ -58,6 +59,19 @@ def _judge_validators(seen: Inspection) -> Finding:
             remedy,
         )
     return Finding(Level.OK, subject, "All are there.")
+
+
+def _judge_samples(seen: Inspection) -> Finding:
+    subject = "samples"
+    if seen.time_series is None:
+        remedy = "Run `skyquay migrate`, which makes it."
+        return Finding(Level.FAIL, subject, "Their collection is missing.", remedy)
+    if not seen.time_series:
+        found = (
+            "Kept in a plain collection, as the database has no time series: it takes more room."
+        )
+        return Finding(Level.OK, subject, found)
+    return Finding(Level.OK, subject, "Kept as a time series, for an hour.")
 
 
 def judge_members(seen: Inspection) -> Finding:

@@ -16,6 +16,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -203,10 +204,11 @@ class ProcessRunner:
         """Read what the instances' processes have used until now. See NodeDriver."""
         running = {}
         for instance_id in instance_ids:
-            folder = self._folder(instance_id)
-            record = records.read(folder)
-            if record is not None and find(folder, record) is not None:
-                running[folder] = record
+            folder = self._folders.find(instance_id)
+            with suppress(ValueError):  # one whose record cannot be read is left out
+                record = records.read(folder)
+                if record is not None and find(folder, record) is not None:
+                    running[folder] = record
         families = find_families(running)
         return {folder.name: count(families[folder].members) for folder in running}
 
@@ -215,7 +217,7 @@ class ProcessRunner:
         end = time.monotonic() + VOLUMES_TIMEOUT_S
         found = {}
         for instance_id in instance_ids:
-            size = measure_files(self._folder(instance_id) / "data", until=end)
+            size = measure_files(self._folders.find(instance_id) / "data", until=end)
             if size is not None:
                 found[instance_id] = size
         return found

@@ -40,6 +40,7 @@ from service.model.documents.operation import (
     new_bulk_operation,
     new_operation,
 )
+from service.model.documents.sampling import Sampling, Usage, new_sampling
 from service.model.documents.setting import Setting
 from service.model.documents.ticket import NewTicket, Ticket
 from service.model.documents.user import User, new_user
@@ -73,11 +74,13 @@ __all__ = [
     "Report",
     "Reserved",
     "RetiringKey",
+    "Sampling",
     "SealedUser",
     "Setting",
     "Settings",
     "Step",
     "Ticket",
+    "Usage",
     "User",
     "Variable",
     "new_audit_entry",
@@ -88,5 +91,6 @@ __all__ = [
     "new_key",
     "new_node",
     "new_operation",
+    "new_sampling",
     "new_user",
 ]

@@ -7,7 +7,7 @@ The file is gzip; in it are BSON documents, one after the other::
     {sha256}                                      of everything before: so far the file is whole
 
 Secrets stay encrypted. Left out is what soon ends: the counts of failed attempts, the records
-of `Idempotency-Key`s, and events. Neither way holds more than a few documents in memory.
+of `Idempotency-Key`s, events, and samples. Neither way holds more than a few documents in memory.
 """
 
 import gzip
@@ -34,6 +34,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from service.model.lifecycle import OperationStatus
+from service.store import samples
 from service.store.admin import migrations
 from service.store.admin.validators import DOCUMENTS
 from service.store.collection import UNHURRIED_S
@@ -41,7 +42,7 @@ from service.store.collection import UNHURRIED_S
 FORMAT = "skyquay backup"
 VERSION = 1
 
-KEPT = [name for name in DOCUMENTS if name not in ("idempotency", "events", "removals")]
+KEPT = [name for name in DOCUMENTS if name not in ("idempotency", "events", "removals", "sampling")]
 """The collections that are backed up."""
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
@@ -108,7 +109,7 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
         contents = _check(file, path)
         _check_room(database, contents, replace=replace)
         database["meta"].replace_one(migrations.RESTORING, migrations.RESTORING, upsert=True)
-        for name in (*DOCUMENTS, "failures", "tickets"):
+        for name in (*DOCUMENTS, "failures", "tickets", samples.COLLECTION):
             # A backup from before there were installations leaves this one what it is.
             if name != "settings" or contents.counts.get(name):
                 database[name].drop()

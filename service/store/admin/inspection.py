@@ -8,6 +8,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from service.model.lifecycle import OperationStatus
+from service.store import samples
 from service.store.admin import migrations, validators
 from service.store.collection import Indexes
 
@@ -30,6 +31,7 @@ class Inspection:
     missing_indexes: list[str]
     missing_validators: list[str]
     stale_validators: list[str]  # there, but others than this version's
+    time_series: bool | None  # whether samples are one; None: they have no collection yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> 
         missing_indexes=list_missing_indexes(database, indexes),
         missing_validators=validators.list_missing(database),
         stale_validators=validators.list_stale(database),
+        time_series=samples.is_time_series(database),
     )
 
 

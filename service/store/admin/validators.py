@@ -24,6 +24,7 @@ from service.model.documents import (
     Node,
     Operation,
     Removal,
+    Sampling,
     Setting,
     User,
 )
@@ -45,6 +46,7 @@ DOCUMENTS: dict[str, type] = {
     "idempotency": IdempotencyRecord,
     "events": Event,
     "removals": Removal,
+    "sampling": Sampling,
 }
 """What each collection holds. Counts of `failures` and `tickets` are worth no check."""
 
