@@ -65,5 +65,6 @@ ENDPOINTS = {
     ("GET", "/api/audit"): "audit:read",
     ("GET", "/api/events"): None,
     ("POST", "/api/events/ticket"): None,
+    ("GET", "/api/stats"): "instances:read",
 }
 """What each endpoint needs, written down once more: the spec and the app must agree with it."""

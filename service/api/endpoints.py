@@ -11,6 +11,7 @@ from service.api import (
     keys,
     nodes,
     operations,
+    stats,
     users,
 )
 from service.api.policy import EndpointPolicy
@@ -32,6 +33,7 @@ BLUEPRINTS = (
     keys.blueprint,
     audit.blueprint,
     events.blueprint,
+    stats.blueprint,
     health.blueprint,
 )
 

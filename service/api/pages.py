@@ -52,7 +52,7 @@ def read(
     `join` adds what the answer needs of other documents. Only what `may_show` is shown: it leaves
     out what the store cannot. Raises InvalidInput for a cursor of another list.
     """
-    listing = _open(listing)
+    listing = open_cursor(listing)
     limit = None if listing.limit is None or may_show else listing.limit + 1
     documents = filter(may_show, collection.page(listing, limit=limit))
     if listing.limit is None:
@@ -62,24 +62,26 @@ def read(
     answer = Response(b"".join(_write(schema, iter(shown), listing, join)))
     answer.content_type = "application/json"
     if len(found) > len(shown):
-        answer.headers.add("Link", _link_next(listing, shown[-1]))
+        answer.headers.add("Link", link_next(make_cursor(listing, shown[-1])))
     total = _count(collection, listing, found)
     if total is not None and may_show is None:
         answer.headers.add("X-Total-Count", str(total))
     return _unless_known(answer)
 
 
-def _open(listing: Listing) -> Listing:
+def open_cursor(listing: Listing) -> Listing:
+    """Find where the listing begins. Raises InvalidInput for a cursor of another list."""
     if listing.cursor is None:
         return listing
     secret = app_context().store.settings.read_cursor_secret()
     return replace(listing, after=cursors.unseal(secret, _name_list(), listing.cursor))
 
 
-def _link_next(listing: Listing, last: Mapping[str, Any]) -> str:
+def make_cursor(listing: Listing, last: Mapping[str, Any]) -> str:
+    """Make the cursor of what comes after the last document of a page."""
     secret = app_context().store.settings.read_cursor_secret()
     place = tuple(last[field] for field in listing.sort.fields)
-    return link_next(cursors.seal(secret, _name_list(), place))
+    return cursors.seal(secret, _name_list(), place)
 
 
 def link_next(cursor: str) -> str:

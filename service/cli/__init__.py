@@ -20,6 +20,8 @@ COMMANDS = MappingProxyType(
         "operations": "operations.group",
         "audit": "audit.list_audit",
         "events": "events.list_events",
+        "stats": "stats.list_stats",
+        "top": "top.top",
         "completion": "completion.completion",
         "keys": "keys.group",
         "users": "users.group",

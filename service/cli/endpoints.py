@@ -51,6 +51,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "getOperation": ("GET", "/api/operations/{operation_id}"),
         "cancelOperation": ("POST", "/api/operations/{operation_id}/cancel"),
         "retryOperation": ("POST", "/api/operations/{operation_id}/retry"),
+        "listStats": ("GET", "/api/stats"),
         "listUsers": ("GET", "/api/users"),
         "addUser": ("POST", "/api/users"),
         "removeUser": ("DELETE", "/api/users/{user_id}"),

@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from service.model.labelling import LabellingChanges
 from service.model.lifecycle import BulkKind, InstanceState
+from service.model.listing import Listing
 from service.model.ports import PortMapping
 
 UserKey = Literal["id", "email", "username"]
@@ -228,6 +229,15 @@ class EventSearch(TypedDict):
     wanted: dict[str, str]
     limit: int
     wait: float  # seconds, until there is one
+
+
+class StatsSearch(TypedDict):
+    """Of which instances it is read what they used."""
+
+    listing: Listing
+    since: datetime | None  # None: for the last hour
+    resolution_s: int | None  # None: so that there are enough points
+    latest: bool
 
 
 class AuditSearch(TypedDict):
