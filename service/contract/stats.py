@@ -43,7 +43,9 @@ class StatsQuery(Request[StatsSearch]):
     resolution = fields.count(
         longest=3600,
         load_default=None,
-        metadata={"description": "Seconds between two points; if absent, so that there are 120."},
+        metadata={
+            "description": "Seconds between two points; if absent, so that there are about 120."
+        },
     )
     latest = ma.fields.Boolean(
         load_default=False,
@@ -228,7 +230,7 @@ class StatsPageAnswer(Answer[StatsPage]):
     )
     instances = answers.many(MeasuredAnswer)
     skipped = answers.many(
-        SkippedAnswer, [], description="Nodes of these whose last samples are not complete."
+        SkippedAnswer, description="Nodes of these whose last samples are not complete."
     )
     next = answers.text(
         None, of="cursor", null=True, description="`cursor` of the next page; null: that was all."

@@ -73,6 +73,7 @@ TABLE = {
     "audit.list_audit_entries": ("audit:read", None, None),
     "events.list_events": ("any key", None, None),
     "events.create_event_ticket": ("any key", None, None),
+    "stats.list_stats": ("instances:read", None, None),
     "health.check_health": ("open", None, None),
     "health.check_readiness": ("open", None, None),
     "metrics.show": ("metrics:read", None, None),
