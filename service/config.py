@@ -39,7 +39,13 @@ OF_OTHERS = {
 }  # fmt: skip
 """Variables with our prefix that are no settings, and mean something all the same."""
 
-_MAY_BE_ZERO = {"key_rate", "address_rate", "processes", "trusted_proxies"}
+_MAY_BE_ZERO = {
+    "key_rate",
+    "address_rate",
+    "processes",
+    "trusted_proxies",
+    "metrics_instances",
+}
 
 _PREFIX = "SKYQUAY_"
 
@@ -67,6 +73,10 @@ class Config:
         "",
         "Address and port where `skyquay worker` exposes Prometheus metrics, without "
         "authentication; off if unset.",
+    )
+    metrics_instances: int = _setting(
+        500,
+        "Instances that have series of their own in the metrics; the others are summed up by node.",
     )
     data_dir: Path = _setting(
         Path(".skyquay"),

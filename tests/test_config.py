@@ -23,7 +23,9 @@ from service.drivers.docker import engine
 from service.worker import loop
 
 NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
-MAY_BE_ZERO = {"key_rate", "address_rate", "processes", "trusted_proxies"}
+MAY_BE_ZERO = {
+    "key_rate", "address_rate", "processes", "trusted_proxies", "metrics_instances",
+}  # fmt: skip
 SECRETS = [setting.name for setting in fields(Config) if setting.metadata["secret"]]
 POSITIVE = [name for name in NUMBERS if name not in MAY_BE_ZERO]
 

@@ -20,7 +20,9 @@ _REJECTED = frozenset({401, 403, 429})
 @blueprint.get("/metrics")
 def show() -> Response:
     """Return the metrics, as Prometheus reads them. Not JSON, so not in the OpenAPI document."""
-    return Response(metrics.render(app_context().store), content_type=metrics.CONTENT_TYPE)
+    ctx = app_context()
+    text = metrics.render(ctx.store, most=ctx.config.metrics_instances)
+    return Response(text, content_type=metrics.CONTENT_TYPE)
 
 
 def record(call: Call, answer: Response) -> Response:

@@ -209,7 +209,7 @@ def _serve_metrics(stack: ExitStack, config: Config, store: Store) -> None:
     if address is None:
         return
     try:
-        stack.enter_context(metrics.served(store, address))
+        stack.enter_context(metrics.served(store, address, most=config.metrics_instances))
     except OSError as exc:
         raise ConfigError(
             f"Cannot serve on {config.metrics_listen} (SKYQUAY_METRICS_LISTEN): {exc.strerror}."

@@ -34,7 +34,7 @@ from service.store import (
 )
 from service.store.admin import backup, inspection, migrations, validators
 from service.store.admin.backup import Contents
-from service.store.admin.inspection import Inspection, Queue
+from service.store.admin.inspection import Inspection, Promised, Queue
 from service.store.admin.migrations import Change
 from service.store.audit import Audit
 from service.store.bulks import Bulks
@@ -287,6 +287,11 @@ class Store:
     def queue_stats(self) -> Queue:
         """Look at the operations that have not ended; none of a node that is down is due."""
         return inspection.queue_stats(self._database, without_nodes=self.nodes.list_offline())
+
+    @translated
+    def sum_promised(self) -> Promised:
+        """Add up what nodes have promised to instances, and what they may give away."""
+        return inspection.sum_promised(self._database)
 
     @translated
     def ping(self) -> None:

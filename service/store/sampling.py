@@ -93,3 +93,9 @@ class Samplings(Collection[Sampling]):
         }
         found = self._collection.find({"_id": {"$in": sorted(set(node_ids))}}, fields)
         return cast("list[Sampling]", list(found))
+
+    @translated
+    def list_usage(self) -> list[Sampling]:
+        """Read how all nodes are sampled, with what each of their instances used last."""
+        fields = dict.fromkeys(("last", "interval_ms", "rounds", "skipped"), 1)
+        return cast("list[Sampling]", list(self._collection.find({}, fields)))

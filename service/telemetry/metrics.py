@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from service.errors import ServiceError
 from service.model.lifecycle import OPEN, InstanceState, NodeStatus, OperationStatus
 from service.store import Store
+from service.telemetry.usage import measure_usage
 
 # When a series began, for each one: as many again, which nobody looks at.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -79,16 +80,16 @@ def record_command(command: str, outcome: str, seconds: float) -> None:
     DATABASE.labels(command, outcome).observe(seconds)
 
 
-def render(store: Store) -> bytes:
-    """Return all metrics in Prometheus's text format."""
-    return generate_latest(_gather(store))
+def render(store: Store, *, most: int) -> bytes:
+    """Return all metrics in Prometheus's text format; `most` instances have series of their own."""
+    return generate_latest(_gather(store, most))
 
 
 @contextmanager
-def served(store: Store, address: tuple[str, int]) -> Iterator[None]:
+def served(store: Store, address: tuple[str, int], *, most: int) -> Iterator[None]:
     """Serve the metrics there, without authentication. Raises OSError when that fails."""
     host, port = address
-    server, thread = start_http_server(port, host, _gather(store))
+    server, thread = start_http_server(port, host, _gather(store, most))
     try:
         yield
     finally:
@@ -97,13 +98,13 @@ def served(store: Store, address: tuple[str, int]) -> Iterator[None]:
         thread.join()
 
 
-def _gather(store: Store) -> CollectorRegistry:
+def _gather(store: Store, most: int) -> CollectorRegistry:
     registry = CollectorRegistry()
     if values.ValueClass is values.MutexValue:
         registry.register(_Local())
     else:
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(_Stored(store))
+    registry.register(_Stored(store, most))
     return registry
 
 
@@ -118,8 +119,9 @@ class _Local(Collector):
 class _Stored(Collector):
     """What the database knows."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, most: int) -> None:
         self._store = store
+        self._most = most
 
     def collect(self) -> Iterable[Metric]:
         """Read the database. While it is away, report only that."""
@@ -150,6 +152,19 @@ class _Stored(Collector):
             "How long the oldest due operation has waited for a worker.",
             queue.late_s,
         )
+        promised = self._store.sum_promised()
+        mib = 2**20
+        for what, text, value in (
+            ("memory_promised_bytes", "Memory promised to instances.", promised.memory_mib * mib),
+            (
+                "memory_capacity_bytes",
+                "Memory that nodes may promise, of those that are limited.",
+                promised.memory_capacity_mib * mib,
+            ),
+            ("cpu_promised_cores", "Cores promised to instances.", promised.cpu_milli / 1000),
+        ):
+            yield _gauge(f"skyquay_{what}", text, value)
+        yield from measure_usage(self._store.sampling.list_usage(), most=self._most)
 
 
 def _count(

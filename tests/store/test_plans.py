@@ -35,6 +35,7 @@ NAMED = {
     ("images.list_words", "COLLSCAN"): "a thousand at the most, after a mistake of a client",
     ("images.list_matching", "SORT"): "as many as have one container image",
     ("nodes.oldest_probe_age_s", "COLLSCAN"): "a look at all nodes, by the metrics",
+    ("sampling.list_usage", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("instances.list_deleting", "SORT"): "those of one node that are on their way out",
 }
 
@@ -195,6 +196,7 @@ READS = {
     "samples.list_series": lambda s, instance, **_: s.samples.list_series(
         [instance], since=NOON, resolution_s=15
     ),
+    "sampling.list_usage": lambda s, **_: s.sampling.list_usage(),
     "sampling.claim": lambda s, **_: s.sampling.claim("t", lease_s=1),
     "sampling.list_last": lambda s, node, instance, **_: s.sampling.list_last([node], [instance]),
     "claims.take": lambda s, **_: s.claims.take("t", lease_s=30),

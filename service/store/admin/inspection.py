@@ -43,6 +43,15 @@ class Queue:
     late_s: float  # for how long a worker should have taken the oldest that is due; 0 for none
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What of all nodes together is promised to instances, and what they may give away."""
+
+    memory_mib: int
+    memory_capacity_mib: int  # of the nodes that are limited
+    cpu_milli: int
+
+
 def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> Inspection:
     """Look at the database as a whole."""
     admin = database.client.admin
@@ -114,6 +123,17 @@ def queue_stats(database: Database[dict[str, Any]], *, without_nodes: list[str])
         running=len(running),
         late_s=next((found["late"] / 1000 for found in oldest), 0.0),
     )
+
+
+def sum_promised(database: Database[dict[str, Any]]) -> Promised:
+    """Add up what nodes have promised."""
+    sums = {
+        "memory_mib": {"$sum": "$allocated.memory_mib"},
+        "memory_capacity_mib": {"$sum": "$capacity.memory_mib"},
+        "cpu_milli": {"$sum": "$allocated.cpu_milli"},
+    }
+    found = database["nodes"].aggregate([{"$group": {"_id": None, **sums}}, {"$unset": "_id"}])
+    return next((Promised(**each) for each in found), Promised(0, 0, 0))
 
 
 def _ask(database: Database[dict[str, Any]], *command: Any, **options: Any) -> dict[str, Any]:
