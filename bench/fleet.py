@@ -42,7 +42,7 @@ def fill(
         origin=Origin(now),
     )  # fmt: skip
     spec = make_spec(instance)
-    database = store.operations._collection.database
+    database = store._database
     for name in ("operations", "instances", "nodes"):
         database[name].delete_many({})
     for number in range(count):
