@@ -69,6 +69,7 @@ def create_app(
     from service.api.open_answers import OpenAnswers
     from service.api.wait_slots import WaitSlots
     from service.event_hub import EventHub
+    from service.meters import Meters
 
     app = Flask("skyquay", static_folder=None)
     app.config.update(
@@ -81,11 +82,12 @@ def create_app(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
     )
     store = store or make_store(config)
+    open_driver = open_driver or make_drivers(config, store)
     stopping = Event()
     app.extensions[EXTENSION] = Context(
         config=config,
         store=store,
-        open_driver=open_driver or make_drivers(config, store),
+        open_driver=open_driver,
         node_policy=make_node_policy(config),
         now=now,
         wait_slots=WaitSlots(config.threads),
@@ -97,6 +99,7 @@ def create_app(
         delegations=Lockout(store, limit=CHILD_KEYS_A_MINUTE, message="Too many keys were made."),
         event_hub=EventHub(store, partial(event_resources.find, store)),
         live=OpenAnswers(store, threads=config.threads, stopping=stopping, now=now),
+        meters=Meters(store, open_driver, now=now, stopping=stopping),
         stopping=stopping,
         prepare=_Once(lambda: prepare(config, store)),
         command=command,

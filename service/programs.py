@@ -12,7 +12,7 @@ from service.errors import (
     ServiceError,
 )
 from service.instances import check_online
-from service.model.documents import Instance
+from service.model.documents import Instance, Node
 from service.model.driver_traits import traits_of
 from service.model.lifecycle import InstanceState
 from service.model.origin import Origin
@@ -73,10 +73,16 @@ def measure_usage(
 
     Raises NotFound, NotSupported, NodeOffline when its node is down, and what drivers raise.
     """
+    instance, node = find_measured(store, reference)
+    check_online(node)
+    with closing(open_driver(node)) as driver:
+        return instance, driver.usage(instance["_id"])
+
+
+def find_measured(store: Store, reference: str) -> tuple[Instance, Node]:
+    """Find an instance of which it can be measured what it uses. Raises NotFound, NotSupported."""
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
     if not traits_of(node["driver"]).measures_usage:
         raise NotSupported(f"Nodes of the driver {node['driver']} do not say what containers use.")
-    check_online(node)
-    with closing(open_driver(node)) as driver:
-        return instance, driver.usage(instance["_id"])
+    return instance, node

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
+             "meters",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",

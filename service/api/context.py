@@ -16,6 +16,7 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.event_hub import EventHub
 from service.keys import MAX_CHILD_KEYS
+from service.meters import Meters
 from service.model.node_policy import NodePolicy
 from service.security.lockout import Lockout
 from service.security.vault import Vault
@@ -50,6 +51,8 @@ class Context:
     event_hub: EventHub[Any]
     live: OpenAnswers
     """The live answers that are open."""
+    meters: Meters
+    """The instances whose use is watched."""
     stopping: Event
     """Set when the process is to end: whoever waits for a node then answers at once."""
     prepare: Callable[[], None]

@@ -484,7 +484,8 @@ def test_processes_are_added_up(tmp_path):
     """
     code = (
         "from service.telemetry import metrics; metrics.REJECTED.labels('unauthorized').inc();"
-        "from tests.telemetry.test_telemetry import Away; print(metrics.render(Away(), most=1).decode())"
+        "from tests.telemetry.test_telemetry import Away;"
+        "print(metrics.render(Away(), most=1).decode())"
     )
     environ = {
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),

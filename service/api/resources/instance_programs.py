@@ -1,10 +1,14 @@
 """The programs of instances: their standard input, and what they use."""
 
+from flask import Response
+
 from service import programs
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import origin, store
-from service.api.context import now
+from service.api.call import current_call, origin, store
+from service.api.context import app_context, now
 from service.api.instances import blueprint
+from service.api.live import answer_live
+from service.api.stats_stream import StatsStream
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
 from service.contract.programs import InstanceUsage, SendCommand, StatsAnswer
@@ -50,8 +54,18 @@ def send_instance_command(order: Command, instance_id: str) -> None:
     NodeOffline,
     description="What it uses now.",
 )
-def get_instance_stats(instance_id: str) -> InstanceUsage:
-    """Measure what an instance uses: cores, memory, network and disk. It takes a second or two."""
+def get_instance_stats(instance_id: str) -> InstanceUsage | Response:
+    """Measure what an instance uses: cores, memory, network and disk. It takes a second or two.
+
+    With `Accept: text/event-stream` it is measured every two seconds, as server-sent events with
+    the same as `data`, until the instance is deleted: then the event is `end`. That it does not run
+    is said once. While its node fails the event is `problem`. 503 `busy` when too many instances
+    are watched.
+    """
+    accepted = current_call().request.accept_mimetypes
+    if accepted.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
+        instance, _ = programs.find_measured(store(), instance_id)
+        return answer_live(lambda: StatsStream(app_context().meters.watch(instance)))
     with calling_a_node() as open_driver:
         instance, usage = programs.measure_usage(store(), open_driver, instance_id)
     return InstanceUsage(instance=instance, usage=usage, now=now())
