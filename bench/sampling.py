@@ -21,7 +21,8 @@ from bench.installation import install
 from service import stats
 from service.app import utc_now
 from service.drivers import ContainerSample
-from service.drivers.memory import SAMPLE, MemoryNodes, OpenedNode
+from service.drivers.memory import MemoryNodes, OpenedNode
+from service.drivers.memory_usage import SAMPLE
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
 from service.model.listing import Listing

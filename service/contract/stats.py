@@ -1,5 +1,6 @@
 """What instances used lately, on the wire."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypedDict
@@ -181,8 +182,12 @@ class LatestAnswer(Answer[Usage]):
 
 
 def _find_started_at(measured: MeasuredInstance) -> datetime | None:
-    usage = measured["usage"]
-    return None if usage is None else usage.get("started_at")
+    usage: Mapping[str, Any] = measured["usage"] or {}
+    instance: Mapping[str, Any] = measured["instance"]
+    if instance["power"] != Power.RUNNING:
+        return None
+    started_at: datetime | None = usage.get("started_at") or instance.get("started_at")
+    return started_at
 
 
 class MeasuredAnswer(Answer[MeasuredInstance]):

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -21,31 +20,13 @@ from service.drivers import (
     always,
     read_last_lines,
 )
+from service.drivers.memory_usage import SAMPLE, USAGE, VOLUME_BYTES
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
 
 REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
-USAGE = ContainerUsage(
-    cpu_milli=250,
-    memory_bytes=32 * 2**20,
-    memory_limit_bytes=128 * 2**20,
-    received_bytes=2048,
-    sent_bytes=1024,
-    disk_bytes=4096,
-    started_at=datetime(2026, 1, 31, 11, tzinfo=UTC),
-)
-SAMPLE = ContainerSample(
-    measured_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
-    cpu_ms=900_000,
-    memory_bytes=32 * 2**20,
-    memory_limit_bytes=128 * 2**20,
-    received_bytes=2048,
-    sent_bytes=1024,
-    started_at=datetime(2026, 1, 31, 11, tzinfo=UTC),
-)
-VOLUME_BYTES = 4096
 STALL_LIMIT_S = 30.0
 """How long a stalled call waits to be released before it counts as silence."""
 
@@ -241,11 +222,8 @@ class MemoryNode:
         """Return what containers have used, which is what they were given. See NodeDriver."""
         self._receive()
         with self._lock:
-            return {
-                each: container.sample
-                for each in instance_ids
-                if (container := self.containers.get(each)) and container.power == Power.RUNNING
-            }
+            there = [(each, self.containers.get(each)) for each in instance_ids]
+        return {each: c.sample for each, c in there if c and c.power == Power.RUNNING}
 
     def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:
         """Return how large every volume is. See NodeDriver."""

@@ -10,7 +10,7 @@ import pytest
 from service import keys, meters
 from service.api.context import EXTENSION
 from service.api.live_answer import DRIVEN
-from service.drivers.memory import SAMPLE, USAGE
+from service.drivers.memory_usage import SAMPLE, USAGE
 from service.errors import Busy
 from service.model.lifecycle import InstanceState, NodeStatus, Power
 from tests.support import NOON, a_key, an_app, eventually

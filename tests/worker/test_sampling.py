@@ -8,7 +8,7 @@ import pytest
 
 from service import instances
 from service.app import make_store, utc_now
-from service.drivers.memory import SAMPLE
+from service.drivers.memory_usage import SAMPLE
 from service.model.driver_traits import MEMORY
 from service.model.lifecycle import NodeStatus, Power
 from service.model.ports import parse
