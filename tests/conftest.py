@@ -39,6 +39,7 @@ from tests.support import (
     an_app,
     an_image,
     empty,
+    list_collections,
     run_due,
 )
 
@@ -162,7 +163,7 @@ def emptied(shared_store, mongo_client):
     """
     database = mongo_client[shared_store._database.name]
     names = set(database.list_collection_names())
-    yield {name for name in names if not name.startswith("system.")} - {"meta", "settings"}
+    yield set(list_collections(database)) - {"meta", "settings"}
     assert names == set(database.list_collection_names())
 
 

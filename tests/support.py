@@ -80,6 +80,11 @@ def answer_of(url: str, method: str = "GET", **options: Any) -> Any:
     return eventually(ask, timeout_s=60)
 
 
+def list_collections(database: Database[Any]) -> list[str]:
+    """List the collections but for the database's own, such as the buckets of a time series."""
+    return [name for name in database.list_collection_names() if not name.startswith("system.")]
+
+
 def empty(database: Database[Any], names: Iterable[str]) -> None:
     """Delete all documents of these collections."""
     # One look at all is faster than ten deletions that find nothing.

@@ -17,7 +17,7 @@ from service.contract.users import UserAnswer
 from service.errors import StoreFailure, StoreUnavailable
 from service.store import Store
 from service.store.admin import migrations, validators
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, list_collections
 
 pytestmark = pytest.mark.fresh_database
 
@@ -63,9 +63,8 @@ def old(owner, database):
 
 
 def snapshot(database):
-    """Read everything that is stored. What is the database's own not everybody may read."""
-    names = [name for name in database.list_collection_names() if not name.startswith("system.")]
-    return {name: list(database[name].find()) for name in sorted(names)}
+    """Read everything that is stored."""
+    return {name: list(database[name].find()) for name in sorted(list_collections(database))}
 
 
 @pytest.mark.parametrize("version", NUMBERS)

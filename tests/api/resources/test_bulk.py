@@ -16,7 +16,16 @@ from service.worker.carry_out import carry_out
 from service.worker.job import Job, claim
 from tests.event_writing import writing
 from tests.model.test_access import a_bearer
-from tests.support import AT_NOON, NOON, SECRET_KEY, a_user, an_order, run_due, told
+from tests.support import (
+    AT_NOON,
+    NOON,
+    SECRET_KEY,
+    a_user,
+    an_order,
+    list_collections,
+    run_due,
+    told,
+)
 
 BULK = "/api/bulk"
 
@@ -557,7 +566,7 @@ def test_passwords_are_not_stored_in_the_clear(api, store, memory_nodes, databas
     assert "password" not in shown
     assert [] == [item for item in stored["bulk"]["items"] if "user" in item]
     assert "sesame" not in "".join(
-        str(each) for name in database.list_collection_names() for each in database[name].find()
+        str(each) for name in list_collections(database) for each in database[name].find()
     )
 
 
