@@ -137,8 +137,6 @@ class Worker:
         self._stopping.set()
         self._wake()
         self._store.changes.unsubscribe(self._wake)
-        if self._sampler is not None:
-            self._sampler.stop()
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database
@@ -146,6 +144,8 @@ class Worker:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():
             self._guarded(job.reschedule, delay_s=0)
+        if self._sampler is not None:
+            self._sampler.stop()
         self._stopped.set()
         for loop in (self._renewer, self._event_writer):
             if loop.is_alive():

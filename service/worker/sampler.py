@@ -97,7 +97,7 @@ class Sampler:
         """Begin to sample, in threads of this process."""
         self._claimer.start()
 
-    def stop(self, *, timeout_s: float = 5.0) -> None:
+    def stop(self, *, timeout_s: float = 2.0) -> None:
         """Claim nothing more, and have the rounds end with the call that is under way."""
         self._stopping.set()
         if self._claimer.is_alive():

@@ -1,5 +1,7 @@
 """What instances use is sampled by one worker at a time, within bounds, and kept for charts."""
 
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -283,6 +285,42 @@ def test_what_a_killed_worker_had_is_sampled_by_another(store, database, memory_
 
     assert eventually(lambda: database["samples"].count_documents({}) == 1)
     assert not store.sampling.finish(dead["_id"], "dead", {"skipped": "by a ghost"})
+
+
+DYING = """
+import sys, time
+from service.app import make_store, utc_now
+from service.config import Config
+from service.drivers.memory import MemoryNodes
+from service.worker.sampler import Sampler
+
+uri, database, node_id = sys.argv[1:]
+nodes = MemoryNodes()
+nodes[node_id].stall()
+store = make_store(Config(mongodb_uri=uri, database=database))
+Sampler(store, nodes, now=utc_now, lease_s=1).start()
+time.sleep(600)
+"""
+"""A worker whose node does not answer."""
+
+
+@pytest.mark.spawns
+def test_a_worker_that_is_killed_in_a_round_holds_up_nobody(
+    config, store, database, memory_nodes, running
+):
+    """Kill -9: its node is another's when the lease has run out."""
+    arguments = [config.mongodb_uri, config.database, running["node_id"]]
+    process = subprocess.Popen([sys.executable, "-c", DYING, *arguments])
+    try:
+        assert eventually(lambda: database["sampling"].find_one({"lease": {"$ne": None}}))
+    finally:
+        process.kill()
+        process.wait()
+    survivor = Sampler(store, memory_nodes, now=utc_now)
+    survivor.start()
+
+    assert eventually(lambda: database["samples"].count_documents({}) == 1)
+    survivor.stop()
 
 
 def test_a_stop_waits_for_what_is_under_way(store, memory_nodes, running):
