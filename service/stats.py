@@ -66,8 +66,8 @@ def make_grid(search: StatsSearch, *, now: datetime) -> Grid:
         reason = f"{limit} series of {count} points are more than {MOST_POINTS} points."
         raise InvalidInput(
             "The answer would be too long.",
-            limit=[f"{reason} Ask for fewer instances,"],
-            resolution=["or for longer steps."],
+            limit=[f"{reason} Ask for fewer instances at a time."],
+            resolution=["Or ask for longer steps."],
         )
     return Grid(begin, step_s, count)
 
