@@ -27,9 +27,9 @@ from service.store import (
     nodes,
     operations,
     places,
-    tickets,
     samples,
     sampling,
+    tickets,
     users,
 )
 from service.store.admin import backup, inspection, migrations, validators

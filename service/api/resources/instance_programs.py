@@ -3,14 +3,17 @@
 from flask import Response
 
 from service import programs
+from service.api import live_docs
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import current_call, origin, store
+from service.api.call import origin, store
 from service.api.context import app_context, now
+from service.api.encoding import encode
 from service.api.instances import blueprint
-from service.api.live import answer_live
+from service.api.live import answer_live, make_frame, wants_live
 from service.api.stats_stream import StatsStream
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
+from service.contract.fields import make_example
 from service.contract.programs import InstanceUsage, SendCommand, StatsAnswer
 from service.errors import InstanceNotReady, InstanceSuspended, NodeOffline, NotSupported
 from service.model.orders import Command
@@ -43,8 +46,12 @@ def send_instance_command(order: Command, instance_id: str) -> None:
         programs.send_line(store(), open_driver, instance_id, order["line"], origin=origin())
 
 
+_FRAME = make_frame(encode(make_example(StatsAnswer)).decode())
+
+
 @blueprint.get("/instances/<instance_id>/stats")
-@blueprint.needs("instances:read")
+@blueprint.needs("instances:read", is_live=True)
+@blueprint.doc(**live_docs.show(_FRAME))
 @blueprint.answers(
     200,
     StatsAnswer,
@@ -62,8 +69,7 @@ def get_instance_stats(instance_id: str) -> InstanceUsage | Response:
     is said once. While its node fails the event is `problem`. 503 `busy` when too many instances
     are watched.
     """
-    accepted = current_call().request.accept_mimetypes
-    if accepted.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
+    if wants_live():
         instance, _ = programs.find_measured(store(), instance_id)
         return answer_live(lambda: StatsStream(app_context().meters.watch(instance)))
     with calling_a_node() as open_driver:
