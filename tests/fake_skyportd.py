@@ -740,6 +740,7 @@ def _inspect(container: Container) -> dict[str, Any]:
             "Error": container.error,
             "StartedAt": NEVER if container.status == "created" else "2026-11-23T19:19:30.07Z",
         },
+        "RestartCount": 0,
         "Config": {"Image": config.get("Image"), "Env": config.get("Env"),
                    "Cmd": config.get("Cmd")},
         "HostConfig": {

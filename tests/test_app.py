@@ -60,7 +60,7 @@ def test_a_process_node_is_this_machine(tmp_path):
 
     driver = open_driver(a_node_document(driver="process"))
 
-    assert (ProcessRunner, tmp_path / "instances") == (type(driver), driver._root)
+    assert (ProcessRunner, tmp_path / "instances") == (type(driver), driver._folders.root)
 
 
 @pytest.mark.parametrize("driver", ["process", "skyportd"])

@@ -1,5 +1,6 @@
 """Instances on the wire."""
 
+from operator import methodcaller
 from typing import Any, NotRequired, TypedDict, cast
 
 import marshmallow as ma
@@ -251,7 +252,38 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     power = answers.choice(
         Power,
         "running",
-        description="As last observed, at most one probe interval ago.",
+        description="As last observed: seconds ago, or one probe interval where its node is not "
+        "followed.",
+    )
+    exitCode = answers.integer(
+        137,
+        of=methodcaller("get", "exit_code"),
+        null=True,
+        audited=False,
+        description="How the last run of its program that ended did: its code, or 128 and the "
+        "signal that killed it; null: not known.",
+    )
+    oomKilled = answers.flag(
+        False,
+        of=methodcaller("get", "oom_killed"),
+        null=True,
+        audited=False,
+        description="Whether that was because it used more memory than it may; null: not known.",
+    )
+    restarts = answers.integer(
+        0,
+        of=methodcaller("get", "restarts"),
+        null=True,
+        audited=False,
+        description="How often its program was started again by itself, since it was started; "
+        "null: not known.",
+    )
+    startedAt = answers.time(
+        fields.WHEN,
+        of=methodcaller("get", "started_at"),
+        null=True,
+        audited=False,
+        description="When the last run of its program began; null: never, or not known.",
     )
     error = answers.text(None, null=True, description="Why it failed or waits.")
     externalId = answers.external_id()

@@ -1,9 +1,10 @@
 """What a container uses, as Docker measures it: read from what its API says."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from service.drivers.engine_runs import parse_time
 from service.model.container import ContainerSample, ContainerUsage
 
 _SECOND_NS = 10**9
@@ -25,7 +26,7 @@ def to_usage(
         received_bytes=_sum(networks, "rx_bytes"),
         sent_bytes=_sum(networks, "tx_bytes"),
         disk_bytes=disk_bytes,
-        started_at=_parse_time(container["State"]["StartedAt"]),
+        started_at=parse_time(container["State"]["StartedAt"]),
     )
 
 
@@ -40,7 +41,7 @@ def to_sample(
     if not memory.get("usage"):
         return None
     return ContainerSample(
-        measured_at=_parse_time(sample["read"]),
+        measured_at=parse_time(sample["read"]),
         cpu_ms=sample["cpu_stats"]["cpu_usage"]["total_usage"] // _MS_NS,
         memory_bytes=_find_used(memory),
         memory_limit_bytes=memory.get("limit"),
@@ -52,7 +53,8 @@ def to_sample(
 
 def _find_cpu_milli(sample: Mapping[str, Any]) -> int:
     """Return the thousandths of a core that were used between the two measurements."""
-    elapsed_s = (_parse_time(sample["read"]) - _parse_time(sample["preread"])).total_seconds()
+    measured_at, before_at = (datetime.fromisoformat(sample[name]) for name in ("read", "preread"))
+    elapsed_s = (measured_at - before_at).total_seconds()
     used, before = (
         sample[name]["cpu_usage"]["total_usage"] for name in ("cpu_stats", "precpu_stats")
     )
@@ -69,7 +71,3 @@ def _find_used(memory: Mapping[str, Any]) -> int:
 
 def _sum(networks: Any, name: str) -> int | None:
     return None if networks is None else sum(each[name] for each in networks.values())
-
-
-def _parse_time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -20,7 +20,12 @@ from service.drivers import (
     always,
     read_last_lines,
 )
-from service.drivers.memory_usage import SAMPLE, USAGE, VOLUME_BYTES
+from service.drivers.memory_container import (
+    Container,
+    make_container_id,
+    to_status,
+)
+from service.drivers.memory_usage import USAGE, VOLUME_BYTES
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
@@ -29,26 +34,6 @@ from service.model.lifecycle import Power, PowerAction
 REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
 STALL_LIMIT_S = 30.0
 """How long a stalled call waits to be released before it counts as silence."""
-
-
-@dataclass(slots=True)
-class Container:
-    """What one instance has on the node."""
-
-    spec: ContainerSpec
-    power: Power = Power.STOPPED
-    log: str = ""
-    """What the program printed."""
-    is_ours: bool = True
-    """False: it may be another installation's."""
-    reason: str | None = None
-    """Why it is not running."""
-    lines: builtins.list[str] = field(default_factory=list)
-    """What was written to the program's standard input, unless it is full or there is none."""
-    input: Delivery | None = Delivery.SENT
-    """What becomes of a line; None: nobody knows, as no answer comes."""
-    sample: ContainerSample = SAMPLE
-    """What it has used until now."""
 
 
 @dataclass(slots=True)
@@ -160,7 +145,7 @@ class MemoryNode:
         self._receive()
         checkpoint()
         if self._lies:
-            return ContainerStatus(_container_id(spec.instance_id), Power.STOPPED)
+            return ContainerStatus(make_container_id(spec.instance_id), Power.STOPPED)
         with self._changing(authorize):
             self.volumes.setdefault(spec.instance_id, [])
             if spec.image in self.broken_images:
@@ -168,20 +153,20 @@ class MemoryNode:
             if spec.instance_id not in self.containers:
                 self.containers[spec.instance_id] = Container(spec)
                 self.created += 1
-            return _to_status(self.containers[spec.instance_id])
+            return to_status(self.containers[spec.instance_id])
 
     def status(self, instance_id: str) -> ContainerStatus | None:
         """Return how a container is. See NodeDriver."""
         self._receive()
         with self._lock:
             container = self.containers.get(instance_id)
-            return _to_status(container) if container else None
+            return to_status(container) if container else None
 
     def list(self) -> Mapping[str, ContainerStatus]:
         """Return how all containers are. See NodeDriver."""
         self._receive(probing=True)
         with self._lock:
-            return {name: _to_status(container) for name, container in self.containers.items()}
+            return {name: to_status(container) for name, container in self.containers.items()}
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
         """Return what a container was made from. See NodeDriver."""
@@ -244,7 +229,7 @@ class MemoryNode:
         self._receive()
         ends_up = Power.RUNNING if action == PowerAction.START else Power.STOPPED
         if self._lies:
-            return ContainerStatus(_container_id(instance_id), ends_up)
+            return ContainerStatus(make_container_id(instance_id), ends_up)
         with self._lock:
             container = self.containers.get(instance_id)
         if container is None:
@@ -253,10 +238,11 @@ class MemoryNode:
             with self._changing(authorize):
                 self.stop_commands.append(stop_command)
         with self._changing(authorize):
-            if container.spec.image in self.short_lived_images:
-                ends_up = Power.STOPPED
-            container.power = ends_up
-            return _to_status(container)
+            if ends_up == Power.RUNNING:
+                container.start()
+            if container.spec.image in self.short_lived_images or ends_up == Power.STOPPED:
+                container.end()
+            return to_status(container)
 
     def discard(
         self, instance_id: str, *, checkpoint: Callable[[], None], authorize: Authorize = always
@@ -333,16 +319,3 @@ class MemoryNodes:
         """Find the node of an id."""
         with self._lock:
             return self._nodes.setdefault(node_id, MemoryNode(node_id))
-
-
-def _to_status(container: Container) -> ContainerStatus:
-    return ContainerStatus(
-        _container_id(container.spec.instance_id),
-        container.power,
-        reason=container.reason,
-        is_ours=container.is_ours,
-    )
-
-
-def _container_id(instance_id: str) -> str:
-    return f"memory-{instance_id}"

@@ -56,7 +56,14 @@ class ContainerStatus:
     container_id: str
     power: Power
     exit_code: int | None = None
-    """Of a container that ran and stopped."""
+    """Of a container that ran and stopped; 128 and more for a signal, like the shell's."""
+    oom_killed: bool | None = None
+    """Whether it ended because it used more memory than it may. None while it runs, or nobody knows
+    how it ended."""
+    restarts: int | None = None
+    """How often it was started again by itself, since somebody started it. None: not known."""
+    started_at: datetime | None = None
+    """When its last run began, to the millisecond. None: it never ran, or that is not known."""
     reason: str | None = None
     """Why it is not running, in plain words, where the node knows."""
     env: tuple[str, ...] | None = None
@@ -68,6 +75,8 @@ class ContainerStatus:
         require(
             is_text(self.container_id),
             self.exit_code is None or is_whole(self.exit_code, -(2**31), 2**32),
+            self.oom_killed is None or isinstance(self.oom_killed, bool),
+            self.restarts is None or is_whole(self.restarts),
             self.reason is None or is_text(self.reason),
             all(map(is_text, self.env or ())),
         )
@@ -156,14 +165,18 @@ def to_fields(
 ) -> dict[str, object]:
     """Put what a node says of a container, with the `error` found in it, into fields.
 
-    What FAILED keeps the reason why it did.
+    What FAILED keeps the reason why it did. How a run ended is known until the next one has ended.
     """
     failed = instance["state"] == InstanceState.FAILED
     seen: dict[str, object] = {
         "container_id": status.container_id,
         "power": status.power,
         "error": instance["error"] if failed else error,
+        "restarts": status.restarts,
+        "started_at": status.started_at,
     }
+    if status.power != Power.RUNNING or status.container_id != instance["container_id"]:
+        seen |= {"exit_code": status.exit_code, "oom_killed": status.oom_killed}
     return seen if status.env is None else {**seen, "node_env": list(status.env)}
 
 

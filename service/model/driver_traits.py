@@ -8,6 +8,9 @@ from dataclasses import dataclass
 CONTAINER_SETTINGS = frozenset({"swap_mib", "cpuset", "stop_grace_s", "auto_start", "timezone"})
 """What can be set of a container, by the names of ContainerSettings."""
 
+RUN_FACTS = frozenset({"exit_code", "oom_killed", "restarts", "started_at"})
+"""What can be known of a container's runs, by the names of ContainerStatus."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:
@@ -48,6 +51,8 @@ class Traits:
     """Whether it is known what containers use."""
     sample_size: int = 1
     """Of how many instances one call says what they use."""
+    run_facts: frozenset[str] = frozenset()
+    """Which of RUN_FACTS are known of its containers."""
     settings: frozenset[str] = frozenset({"timezone"})
     """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
@@ -75,6 +80,7 @@ SKYPORTD = Traits(
     exclusive=True,
     takes_lines=True,
     measures_usage=True,
+    run_facts=RUN_FACTS,
 )
 DOCKER = Traits(
     "docker",
@@ -89,6 +95,7 @@ DOCKER = Traits(
     pulls=True,
     takes_lines=True,
     measures_usage=True,
+    run_facts=RUN_FACTS,
     settings=CONTAINER_SETTINGS,
 )
 PROCESS = Traits(
@@ -99,6 +106,7 @@ PROCESS = Traits(
     takes_lines=True,
     measures_usage=True,
     sample_size=100,
+    run_facts=frozenset({"exit_code", "restarts", "started_at"}),
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
@@ -108,6 +116,7 @@ MEMORY = Traits(
     takes_lines=True,
     measures_usage=True,
     sample_size=1000,
+    run_facts=RUN_FACTS,
     settings=CONTAINER_SETTINGS,
     steady_s=0.0,
 )

@@ -22,7 +22,8 @@ TYPES: Mapping[str, str] = {
         f"instance.{state.lower()}": f"An instance's `InternalState` is {state} now."
         for state in InstanceState
     },
-    "instance.power": "An instance's container was seen to run, to have stopped, or not at all.",
+    "instance.power": "An instance's container was seen to run, to have stopped, not at all, or "
+    "to run again: `restarts` and `startedAt` say so, `exitCode` and `oomKilled` why.",
     "instance.suspended": "An instance was suspended: its container is to be stopped.",
     "instance.unsuspended": "An instance was unsuspended.",
     "instance.updated": f"An instance {_UPDATED}",
@@ -74,7 +75,7 @@ class _Rules:
     """Fields whose value is an event by itself, each with the types by value."""
 
     by_field: Mapping[str, str]
-    """Fields that have a type of their own, whatever their value."""
+    """Fields that have a type, whatever their value."""
 
     beside: frozenset[str] = frozenset()
     """Fields that are written beside others, and are news only alone."""
@@ -89,8 +90,8 @@ _RULES: Mapping[str, _Rules] = {
             "state": {state.value: f"instance.{state.lower()}" for state in InstanceState},
             "suspended": {True: "instance.suspended", False: "instance.unsuspended"},
         },
-        by_field={"power": "instance.power"},
-        beside=frozenset({"error", "container_id", "node_env"}),
+        by_field=dict.fromkeys(("power", "restarts", "started_at"), "instance.power"),
+        beside=frozenset({"error", "container_id", "node_env", "exit_code", "oom_killed"}),
     ),
     "operation": _Rules(
         by_value={"status": {status.value: f"operation.{status}" for status in OperationStatus}},
@@ -134,7 +135,7 @@ def name_update(kind: str, values: Mapping[str, Any], removed: Collection[str] =
         if field in changed and values.get(field) in types
     }
     by_field = {field: name for field, name in rules.by_field.items() if field in changed}
-    named = [*by_value.values(), *by_field.values()]
+    named = list(dict.fromkeys([*by_value.values(), *by_field.values()]))
     rest = changed - by_value.keys() - by_field.keys()
     if rest - rules.beside or (rest and not named):
         named.append(f"{kind}.updated")

@@ -25,6 +25,7 @@ from service.drivers.skyportd import Skyportd
 from service.errors import NodeRefused
 from service.instances import make_id
 from service.model.container import MAX_LINE_BYTES
+from service.model.driver_traits import RUN_FACTS, traits_of
 from service.model.lifecycle import Power, PowerAction
 from service.model.ports import parse
 from service.security.certificates import make_context
@@ -145,6 +146,16 @@ DRIVERS = [
 ]
 
 
+NAMES = {DockerEngine: "docker", ProcessRunner: "process", Skyportd: "skyportd",
+         OpenedNode: "memory"}  # fmt: skip
+"""What the drivers are called in the documents of nodes."""
+
+
+def known_facts(status):
+    """List what is known of a container's runs."""
+    return {name for name in RUN_FACTS if getattr(status, name) is not None}
+
+
 def print_on(daemon, instance_id, text):
     """Have the double of a node daemon show what a program printed."""
     daemon.containers[instance_id].log = text.removesuffix("\n").split("\n")
@@ -178,6 +189,7 @@ class Subject:
 
     def __init__(self, driver, image, prints, lease=None):
         self.driver = driver
+        self.name = NAMES[type(driver)]
         self.lease = lease
         self.prints = prints
         self.instance_id = make_id()
@@ -236,6 +248,12 @@ class Subject:
             os.kill(json.loads(record.read_text())["process"][0], signal.SIGKILL)
         else:
             self.power(PowerAction.KILL)
+
+    def await_end(self):
+        """End the program, and look at the instance once the node knows."""
+        self.end_program()
+        assert eventually(lambda: self.status().power == Power.STOPPED)
+        return self.status()
 
     def body(self):
         """Ask the program for its page; None when nothing answers."""
@@ -323,6 +341,30 @@ def test_starting_twice_is_a_success(subject):
     subject.power(PowerAction.START)
 
     assert Power.RUNNING == subject.power(PowerAction.START).power
+
+
+@every_driver
+def test_a_run_is_described(subject):
+    """What the driver knows of runs is said of one that goes on, and of one that has ended."""
+    subject.create()
+    running = subject.power(PowerAction.START)
+    ended, traits = subject.await_end(), traits_of(subject.name)
+
+    begins, ends = {"restarts", "started_at"}, {"exit_code", "oom_killed"}
+    assert begins & traits.run_facts == known_facts(running)
+    assert (begins | ends) & traits.run_facts == known_facts(ended)
+    assert (running.started_at, 0) == (ended.started_at, ended.restarts)
+
+
+@every_driver
+def test_a_run_begins_anew(subject):
+    """How the one before ended is not said of one that goes on."""
+    subject.create()
+    subject.power(PowerAction.START)
+    subject.await_end()
+    again = subject.power(PowerAction.START)
+
+    assert {"restarts", "started_at"} & traits_of(subject.name).run_facts == known_facts(again)
 
 
 @every_driver

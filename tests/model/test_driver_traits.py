@@ -1,11 +1,14 @@
 """What is decided by which driver a node has."""
 
+import dataclasses
+
 import pytest
 
 from service.app import make_drivers
 from service.config import Config, ConfigError
 from service.errors import NodeUnreachable
-from service.model.driver_traits import OFFERED, Traits, traits_of
+from service.model.container import ContainerStatus
+from service.model.driver_traits import OFFERED, RUN_FACTS, Traits, traits_of
 from service.security.vault import Vault
 from tests.test_app import a_node_document
 
@@ -54,3 +57,13 @@ def test_the_local_node_may_be_of_the_drivers_of_this_machine(driver):
         accepted = False
 
     assert accepted == (traits.is_this_machine or bool(traits.local_address))
+
+
+def test_only_facts_of_runs_are_known():
+    """
+    A driver knows of runs what a ContainerStatus can say.
+    """
+    fields = {field.name for field in dataclasses.fields(ContainerStatus)}
+
+    assert RUN_FACTS <= fields
+    assert all(traits_of(driver).run_facts <= RUN_FACTS for driver in OFFERED)

@@ -9,6 +9,7 @@ from service.drivers import ContainerStatus
 from service.drivers.answers import read_text
 from service.drivers.docker.client import Client
 from service.drivers.docker.labels import LABEL, Labelled, Labels
+from service.drivers.engine_runs import read_run
 from service.errors import NodeRefused
 from service.model.lifecycle import Power
 
@@ -61,15 +62,12 @@ def make_refusal(
 def to_status(container: Mapping[str, Any]) -> ContainerStatus:
     """Read how a container is from what the engine says of it."""
     state = container["State"]
-    if state["Running"] and not state["Restarting"]:
-        return ContainerStatus(container["Id"], Power.RUNNING)
-    ran = not state["StartedAt"].startswith("0001-")
-    return ContainerStatus(
-        container["Id"],
-        Power.STOPPED,
-        exit_code=state["ExitCode"] if ran else None,
-        reason=_find_reason(state, ran=ran),
-    )
+    runs = state["Running"] and not state["Restarting"]
+    run = read_run(container, runs=runs)
+    if runs:
+        return ContainerStatus(container["Id"], Power.RUNNING, **run)
+    reason = _find_reason(state, ran=run["started_at"] is not None)
+    return ContainerStatus(container["Id"], Power.STOPPED, reason=reason, **run)
 
 
 def _find_reason(state: Mapping[str, Any], *, ran: bool) -> str | None:

@@ -28,6 +28,8 @@ class Record(TypedDict):
     wanted: bool  # to run
     process: list[int | str] | None  # pid, start in ticks since boot, boot's id
     spec: NotRequired[str]  # what it was made from, as JSON text
+    started_at: NotRequired[str]  # when the process was started
+    restarts: NotRequired[int]  # by us, since somebody started it
 
 
 def read(folder: Path) -> Record | None:

@@ -17,6 +17,8 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -235,6 +237,8 @@ class ProcessRunner:
         with self._folders.locked(instance_id):
             record = self._folders.require(folder)
             if action == PowerAction.START:
+                if find(folder, record) is None:
+                    record["restarts"] = 0
                 record["wanted"] = True
                 self._start(folder, record)
                 await_early_death(folder, record)
@@ -279,6 +283,7 @@ class ProcessRunner:
             resumes = record["wanted"] and starts_again(record.get("spec"))
             if resumes and find(folder, record) is None:
                 log.info("instance.restarted", extra={"instance_id": instance_id})
+                record["restarts"] = record.get("restarts", 0) + 1
                 self._start(folder, record)
 
     def _start(self, folder: Path, record: Record) -> None:
@@ -291,6 +296,7 @@ class ProcessRunner:
         writable = [folder / "data", *make_console(folder)]
         with ruleset(hidden=self._folders.root.parent, writable=writable) as descriptor:
             record["process"] = self._change(spawn, folder, record, descriptor)
+        record["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         records.write(folder, record)  # what was begun is written down, whoever may go on
 
     def _end_for_good(self, folder: Path) -> None:
@@ -328,11 +334,19 @@ class ProcessRunner:
             self._change(records.erase, folder)
 
     def _to_status(self, folder: Path, record: Record) -> ContainerStatus:
+        began = record.get("started_at")
+        status = ContainerStatus(
+            record["container_id"],
+            Power.RUNNING,
+            restarts=record.get("restarts"),
+            started_at=datetime.fromisoformat(began) if began is not None else None,
+        )
         if find(folder, record) is not None:
-            return ContainerStatus(record["container_id"], Power.RUNNING)
-        reason = None
-        if record["wanted"] and record["process"] is not None:
-            reason = "It ended by itself."
-        return ContainerStatus(
-            record["container_id"], Power.STOPPED, read_exit_code(folder), reason
+            return status
+        ended_itself = record["wanted"] and record["process"] is not None
+        return replace(
+            status,
+            power=Power.STOPPED,
+            exit_code=read_exit_code(folder),
+            reason="It ended by itself." if ended_itself else None,
         )

@@ -141,10 +141,12 @@ def _reap_keepers() -> None:
 
 
 def read_exit_code(folder: Path) -> int | None:
+    """Return how the program ended: its code, or 128 and the signal. None: nobody wrote it down."""
     try:
-        return int((folder / process_keeper.EXIT_CODE).read_text())
+        code = int((folder / process_keeper.EXIT_CODE).read_text())
     except (FileNotFoundError, ValueError):
         return None
+    return 128 - code if code < 0 else code
 
 
 class Family(NamedTuple):

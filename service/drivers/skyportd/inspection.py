@@ -7,6 +7,7 @@ from typing import Any
 
 from service.drivers import MAX_ENGINE_ID, ContainerSpec, ContainerStatus, NodeReport
 from service.drivers.answers import read_text
+from service.drivers.engine_runs import read_run
 from service.model.lifecycle import Power
 from service.model.ports import PortMapping
 
@@ -31,16 +32,11 @@ def to_status(container: Mapping[str, Any], env: tuple[str, ...] | None = None) 
     """Read how a container is; `env` is what the daemon said that it made of its environment."""
     state = container["State"]
     container_id = str(container.get("Id"))
-    if state.get("Running"):
-        return ContainerStatus(container_id, Power.RUNNING, env=env)
-    code = state.get("ExitCode") if state.get("Status") != "created" else None
-    return ContainerStatus(
-        container_id,
-        Power.STOPPED,
-        exit_code=code,
-        reason=_find_reason(state, code),
-        env=env,
-    )
+    runs = bool(state.get("Running"))
+    run = read_run(container, runs=runs)
+    reason = None if runs else _find_reason(state, run["exit_code"])
+    power = Power.RUNNING if runs else Power.STOPPED
+    return ContainerStatus(container_id, power, reason=reason, env=env, **run)
 
 
 def to_spec(instance_id: str, container: Mapping[str, Any]) -> ContainerSpec | None:

@@ -88,6 +88,10 @@ class Instance(TypedDict):
     container: NotRequired[ContainerSettings]  # absent: what new_settings says
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words
+    exit_code: NotRequired[int | None]  # of the last run that ended, like the next; None: not known
+    oom_killed: NotRequired[bool | None]
+    restarts: NotRequired[int | None]  # by itself, since it was started by somebody
+    started_at: NotRequired[datetime | None]  # when its last run began
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
     changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py

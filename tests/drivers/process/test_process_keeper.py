@@ -178,10 +178,10 @@ def test_an_exit_code_outlives_who_started_it(runner, root, spec):
 
 
 def test_the_signal_that_ended_it_is_told(runner, spec):
-    """As a negative number."""
+    """As the shell says it, and Docker."""
     run(runner, spec)
 
-    assert -signal.SIGKILL == runner.power(spec.instance_id, PowerAction.KILL).exit_code
+    assert 128 + signal.SIGKILL == runner.power(spec.instance_id, PowerAction.KILL).exit_code
 
 
 def test_a_program_ends_with_its_keeper(runner, root, spec):

@@ -1,0 +1,65 @@
+"""The containers of nodes in memory, for tests."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from service.drivers import ContainerSample, ContainerSpec, ContainerStatus, Delivery
+from service.drivers.memory_usage import SAMPLE
+from service.model.lifecycle import Power
+
+STARTED_AT = datetime(2026, 1, 31, 11, tzinfo=UTC)
+"""When every program is started."""
+
+@dataclass(slots=True)
+class Container:
+    """What one instance has on the node."""
+
+    spec: ContainerSpec
+    power: Power = Power.STOPPED
+    log: str = ""
+    """What the program printed."""
+    is_ours: bool = True
+    """False: it may be another installation's."""
+    reason: str | None = None
+    """Why it is not running."""
+    exit_code: int | None = None
+    """How the last run ended, like the next."""
+    oom_killed: bool | None = None
+    restarts: int = 0
+    started_at: datetime | None = None
+    lines: list[str] = field(default_factory=list)
+    """What was written to the program's standard input, unless it is full or there is none."""
+    input: Delivery | None = Delivery.SENT
+    """What becomes of a line; None: nobody knows, as no answer comes."""
+    sample: ContainerSample = SAMPLE
+    """What it has used until now."""
+
+    def start(self) -> None:
+        """Begin to run, unless it does."""
+        if self.power != Power.RUNNING:
+            self.power, self.exit_code, self.oom_killed = Power.RUNNING, None, None
+            self.restarts, self.started_at = 0, STARTED_AT
+
+    def end(self, exit_code: int = 0, *, oom_killed: bool = False) -> None:
+        """End the run, unless none is under way."""
+        if self.power == Power.RUNNING:
+            self.power, self.exit_code, self.oom_killed = Power.STOPPED, exit_code, oom_killed
+
+
+def to_status(container: Container) -> ContainerStatus:
+    """Say how a container is."""
+    return ContainerStatus(
+        make_container_id(container.spec.instance_id),
+        container.power,
+        exit_code=container.exit_code,
+        oom_killed=container.oom_killed,
+        restarts=container.restarts,
+        started_at=container.started_at,
+        reason=container.reason,
+        is_ours=container.is_ours,
+    )
+
+
+def make_container_id(instance_id: str) -> str:
+    """Make the id of an instance's container."""
+    return f"memory-{instance_id}"
