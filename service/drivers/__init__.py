@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from service.drivers.power_feed import PowerFeed as PowerFeed
 from service.model.container import ContainerSample as ContainerSample
 from service.model.container import ContainerSpec as ContainerSpec
 from service.model.container import ContainerStatus as ContainerStatus
@@ -280,6 +281,14 @@ class NodeDriver(Protocol):
         at once without a command, and kills it when all of `stop_timeout_s` is over. Starting what
         runs and stopping what does not is a success. A stopped container stays stopped, whatever
         restarts. Raises NodeRefused when there is no such container.
+        """
+
+    def follow_power(self, since: str | None) -> PowerFeed:
+        """Begin to listen to what happens to the containers of Skyquay's, from now on at least.
+
+        From the cursor `since` of an earlier feed on, as far as the node remembers. What is heard
+        within two seconds is that a program began or ended: what became of it `status` says. Raises
+        NodeRefused where the node says nothing of that kind.
         """
 
     def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ CALLS = (
     "command",
     "usage",
     "power",
+    "follow_power",
     "remove",
 )
 """What a driver can be asked. See NodeDriver."""

@@ -22,10 +22,12 @@ from service.drivers import (
 )
 from service.drivers.memory_container import (
     Container,
+    MemoryFeed,
     make_container_id,
     to_status,
 )
 from service.drivers.memory_usage import USAGE, VOLUME_BYTES
+from service.drivers.power_feed import Hint, PowerFeed
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
@@ -62,6 +64,7 @@ class MemoryNode:
     stop_commands: builtins.list[str] = field(default_factory=list)
     """What programs were told when they were to stop."""
     _failures: builtins.list[NodeFailure] = field(default_factory=list)
+    _feeds: builtins.list[MemoryFeed] = field(default_factory=list)
     _refusal: str | None = None
     _silent: str | None = None
     _lies: bool = False
@@ -242,7 +245,36 @@ class MemoryNode:
                 container.start()
             if container.spec.image in self.short_lived_images or ends_up == Power.STOPPED:
                 container.end()
+            self._tell(Hint(instance_id))
             return to_status(container)
+
+    def follow_power(self, since: str | None) -> PowerFeed:  # noqa: ARG002 - nothing is kept
+        """Listen to what happens. See NodeDriver."""
+        self._receive(probing=True)
+        feed = MemoryFeed(self.node_id)
+        with self._lock:
+            self._feeds.append(feed)
+        return feed
+
+    def end_program(
+        self, instance_id: str, exit_code: int = 1, *, oom_killed: bool = False, again: bool = False
+    ) -> None:
+        """Have a program end by itself, and be started again where that is so."""
+        with self._lock:
+            container = self.containers[instance_id]
+            container.end(exit_code, oom_killed=oom_killed)
+            restarts = container.restarts + 1
+            if again:
+                container.start()
+                container.restarts = restarts
+        container_id = make_container_id(instance_id)
+        self._tell(Hint(instance_id, container_id, exit_code, out_of_memory=oom_killed))
+
+    def cut_feeds(self) -> None:
+        """End all feeds that are followed."""
+        self._tell(None)
+        with self._lock:
+            self._feeds.clear()
 
     def discard(
         self, instance_id: str, *, checkpoint: Callable[[], None], authorize: Authorize = always
@@ -264,6 +296,11 @@ class MemoryNode:
 
     def close(self) -> None:
         """Close nothing. See NodeDriver."""
+
+    def _tell(self, hint: Hint | None) -> None:
+        with self._lock:
+            for feed in self._feeds:
+                feed.add(hint)
 
     @contextmanager
     def _changing(self, authorize: Authorize) -> Iterator[None]:

@@ -1,10 +1,14 @@
 """The containers of nodes in memory, for tests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 
 from service.drivers import ContainerSample, ContainerSpec, ContainerStatus, Delivery
 from service.drivers.memory_usage import SAMPLE
+from service.drivers.power_feed import Hint
+from service.errors import NodeUnreachable
 from service.model.lifecycle import Power
 
 STARTED_AT = datetime(2026, 1, 31, 11, tzinfo=UTC)
@@ -44,6 +48,33 @@ class Container:
         """End the run, unless none is under way."""
         if self.power == Power.RUNNING:
             self.power, self.exit_code, self.oom_killed = Power.STOPPED, exit_code, oom_killed
+
+
+class MemoryFeed:
+    """What happens to the containers of a node in memory. See PowerFeed."""
+
+    cursor = None
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self._heard: SimpleQueue[Hint | None] = SimpleQueue()
+
+    def add(self, hint: Hint | None) -> None:
+        """Have the one who reads it hear this; None ends the feed."""
+        self._heard.put(hint)
+
+    def read(self, wait_s: float) -> Sequence[Hint]:
+        """Return the next that happened. See PowerFeed."""
+        try:
+            hint = self._heard.get(timeout=wait_s)
+        except Empty:
+            return ()
+        if hint is None:
+            raise NodeUnreachable(self._node_id, "The feed was cut.")
+        return [hint]
+
+    def close(self) -> None:
+        """Close nothing. See PowerFeed."""
 
 
 def to_status(container: Container) -> ContainerStatus:

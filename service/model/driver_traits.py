@@ -51,6 +51,8 @@ class Traits:
     """Whether it is known what containers use."""
     sample_size: int = 1
     """Of how many instances one call says what they use."""
+    tells_power: bool = False
+    """Whether it can be followed what begins and ends to run. See NodeDriver.follow_power."""
     run_facts: frozenset[str] = frozenset()
     """Which of RUN_FACTS are known of its containers."""
     settings: frozenset[str] = frozenset({"timezone"})
@@ -80,6 +82,7 @@ SKYPORTD = Traits(
     exclusive=True,
     takes_lines=True,
     measures_usage=True,
+    tells_power=True,
     run_facts=RUN_FACTS,
 )
 DOCKER = Traits(
@@ -95,6 +98,7 @@ DOCKER = Traits(
     pulls=True,
     takes_lines=True,
     measures_usage=True,
+    tells_power=True,
     run_facts=RUN_FACTS,
     settings=CONTAINER_SETTINGS,
 )
@@ -106,6 +110,7 @@ PROCESS = Traits(
     takes_lines=True,
     measures_usage=True,
     sample_size=100,
+    tells_power=True,
     run_facts=frozenset({"exit_code", "restarts", "started_at"}),
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
@@ -116,6 +121,7 @@ MEMORY = Traits(
     takes_lines=True,
     measures_usage=True,
     sample_size=1000,
+    tells_power=True,
     run_facts=RUN_FACTS,
     settings=CONTAINER_SETTINGS,
     steady_s=0.0,

@@ -31,6 +31,7 @@ from service.store import (
     sampling,
     tickets,
     users,
+    watches,
 )
 from service.store.admin import backup, inspection, migrations, validators
 from service.store.admin.backup import Contents
@@ -60,6 +61,7 @@ from service.store.settings import Settings
 from service.store.tickets import Tickets
 from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
+from service.store.watches import Watches
 
 Result = TypeVar("Result")
 
@@ -87,6 +89,7 @@ _INDEXES: dict[str, Indexes] = {
     "tickets": tickets.INDEXES,
     "sampling": sampling.INDEXES,
     "samples": samples.INDEXES,
+    "watches": watches.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -135,6 +138,7 @@ class Store:
         self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])
         self.idempotency = Idempotency(self._database["idempotency"])
+        self.watches = Watches(self._database["watches"], nodes=self._database["nodes"])
         self.leftovers = Leftovers(self._database["leftovers"])
         self.audit = Audit(self._database["audit"], keep_s=keep_audit_s)
         self.tickets = Tickets(self._database["tickets"])

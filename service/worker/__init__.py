@@ -8,5 +8,6 @@
 - `bulk`: how the items of a bulk operation are done, in turns
 - `interruptions`: what stops an operation half-way although nothing failed
 - `observation`: what is written down of a container that was seen
+- `watching`: which nodes a worker follows; `watch`: how it does; `heard`: what it heard of them
 - `reconcile`: what is done after a probe, where a node differs from the documents
 """

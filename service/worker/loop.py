@@ -32,6 +32,7 @@ from service.worker.job import Job, claim
 from service.worker.reconcile import reconcile
 from service.worker.sampler import Sampler
 from service.worker.slots import Begun, find_room, is_held
+from service.worker.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ FULL_S = 0.2
 
 PROBE_PAUSE_S = 1.0
 """How long a worker that found no node to probe waits before it looks again."""
+
+WATCH_PAUSE_S = 1.0
+"""How long a worker waits before it looks again which nodes it should follow."""
 
 NEXT_MOMENT_S = 0.01
 
@@ -103,6 +107,15 @@ class Worker:
                 until=self._stopping,
             ),
         ]
+        self._watching = Watching(store, open_driver, self._token, now=now)
+        self._takers.append(
+            self._make_loop(
+                "watching",
+                self._watching.turn,
+                partial(self._stopping.wait, WATCH_PAUSE_S),
+                until=self._stopping,
+            )
+        )
         self._event_writer = self._make_loop(
             "events",
             partial(
@@ -140,6 +153,7 @@ class Worker:
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database
+        self._guarded(self._watching.stop)
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():

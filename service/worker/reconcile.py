@@ -68,22 +68,31 @@ def _store_change(store: Store, driver: NodeDriver, changed: Changed, *, now: da
     instance = changed.instance
     status = driver.status(instance["_id"]) or changed.status
     if instance["suspended"] and status.power == Power.RUNNING:
-        facts = {"instance_id": instance["_id"]}
-        log.info("instance.ran_suspended", extra=facts)
-        _pursue(store, instance, OperationKind.SUSPEND, now=now)
+        stop_suspended(store, instance, now=now)
     store.instances.update(
         instance["_id"],
         observe(driver, instance, status),
-        only_if={"state": instance["state"], "power": instance["power"]},
+        only_if=_as_read(instance),
     )
+
+
+def stop_suspended(store: Store, instance: Instance, *, now: datetime) -> None:
+    """Have an instance stopped that was seen to run although it is suspended."""
+    log.info("instance.ran_suspended", extra={"instance_id": instance["_id"]})
+    _pursue(store, instance, OperationKind.SUSPEND, now=now)
 
 
 def _store_missing(store: Store, instance: Instance) -> None:
     store.instances.update(
         instance["_id"],
         {"power": Power.STOPPED, "error": GONE},
-        only_if={"state": instance["state"], "power": instance["power"]},
+        only_if=_as_read(instance),
     )
+
+
+def _as_read(instance: Instance) -> dict[str, object]:
+    """Say that nobody wrote the instance since it was read: what they saw is newer."""
+    return {"state": instance["state"], "revision": instance.get("revision")}
 
 
 def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datetime) -> None:

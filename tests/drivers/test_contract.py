@@ -255,6 +255,10 @@ class Subject:
         assert eventually(lambda: self.status().power == Power.STOPPED)
         return self.status()
 
+    def is_heard(self, feed):
+        """Read once, and see whether the instance is named."""
+        return self.instance_id in {hint.instance_id for hint in feed.read(0.5)}
+
     def body(self):
         """Ask the program for its page; None when nothing answers."""
         try:
@@ -354,6 +358,20 @@ def test_a_run_is_described(subject):
     assert begins & traits.run_facts == known_facts(running)
     assert (begins | ends) & traits.run_facts == known_facts(ended)
     assert (running.started_at, 0) == (ended.started_at, ended.restarts)
+
+
+@every_driver
+def test_what_begins_and_ends_is_heard(subject):
+    """Within moments, whoever does it; what becomes of it the status says."""
+    assert traits_of(subject.name).tells_power
+    subject.create()
+    subject.power(PowerAction.STOP)
+    with closing(subject.driver.follow_power(None)) as feed:
+        subject.power(PowerAction.START)
+        assert eventually(lambda: subject.is_heard(feed))
+        subject.end_program()
+        assert eventually(lambda: subject.is_heard(feed))
+        assert Power.STOPPED == subject.status().power
 
 
 @every_driver

@@ -39,6 +39,7 @@ from service.drivers.bounds import (
 from service.drivers.dialing import Dialer
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
+from service.drivers.docker.events import EngineEvents
 from service.drivers.docker.images import fetch
 from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
@@ -51,6 +52,7 @@ from service.drivers.docker.settling import (
     remove_volume,
 )
 from service.drivers.engine_usage import to_usage
+from service.drivers.power_feed import PowerFeed
 from service.errors import NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
@@ -230,6 +232,10 @@ class DockerEngine:
         if after is None:
             raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
         return after
+
+    def follow_power(self, since: str | None) -> PowerFeed:
+        """Listen to the engine's events. See NodeDriver."""
+        return EngineEvents(self._engine, since)
 
     def discard(
         self,

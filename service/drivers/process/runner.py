@@ -43,6 +43,7 @@ from service.drivers import (
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
+from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
@@ -73,6 +74,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 KILL_TIMEOUT_S = 10.0
+FOLLOW_EVERY_S = 0.5
 
 MACHINE_ERRORS = (OSError, ValueError, KeyError, psutil.Error)
 
@@ -252,6 +254,10 @@ class ProcessRunner:
                     await_end(folder, record, command_s)
                 self._end(folder, record, signal_s)
             return self._to_status(folder, record)
+
+    def follow_power(self, since: str | None) -> PowerFeed:  # noqa: ARG002 - what is now is compared
+        """Look at the instances again and again, which costs little. See NodeDriver."""
+        return ComparedLists(self.list, every_s=FOLLOW_EVERY_S)
 
     def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
         """Kill the process and its children, and keep their files. See NodeDriver."""

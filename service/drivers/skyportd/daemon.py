@@ -35,6 +35,7 @@ from service.drivers.bounds import (
 )
 from service.drivers.dialing import Dialer
 from service.drivers.engine_usage import to_sample, to_usage
+from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
 from service.drivers.skyportd.console import ConsoleError
@@ -231,6 +232,10 @@ class Skyportd:
         if action == PowerAction.START and after["State"].get("Status") == "created":
             raise NodeRefused(self._node_id, status.reason or "The container does not start.")
         return status
+
+    def follow_power(self, since: str | None) -> PowerFeed:  # noqa: ARG002 - what is now is compared
+        """List the containers again and again: the daemon says nothing itself. See NodeDriver."""
+        return ComparedLists(self.list, every_s=timing.FOLLOW_EVERY_S)
 
     def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
         """Remove the container; the daemon keeps its volume. See NodeDriver.

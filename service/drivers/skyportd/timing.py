@@ -2,6 +2,9 @@
 
 LIST_TIMEOUT_S = 10.0
 
+FOLLOW_EVERY_S = 1.0
+"""How often the daemon is asked for its list, to see what began and ended: 2 ms of its time."""
+
 INSTALL_TIMEOUT_S = 900.0
 """How long a creation may take, with the image's pull and the install scripts."""
 
