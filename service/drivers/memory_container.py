@@ -14,6 +14,7 @@ from service.model.lifecycle import Power
 STARTED_AT = datetime(2026, 1, 31, 11, tzinfo=UTC)
 """When every program is started."""
 
+
 @dataclass(slots=True)
 class Container:
     """What one instance has on the node."""

@@ -36,7 +36,7 @@ SHAPES = {
     17: "45341dec",
     18: "0bb5d861",
     19: "85097248",
-    20: "a75f0912",
+    20: "3d5af046",
 }
 """How the validators of each migration's version begin, as a digest."""
 

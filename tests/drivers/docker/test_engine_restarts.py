@@ -27,7 +27,9 @@ class OwnEngine:
 
     def start(self):
         """Start it, and wait until it answers."""
-        words = [need("dockerd"), "--data-root", f"{self._folder}/data", "--exec-root",
+        # Without a bridge dockerd removes that of any other: so it has a network of its own.
+        words = [need("unshare"), "--net", need("dockerd"),
+                 "--data-root", f"{self._folder}/data", "--exec-root",
                  f"{self._folder}/exec", "--pidfile", f"{self._folder}/pid", "-H", self.url,
                  "--bridge=none", "--iptables=false", "--storage-driver=vfs"]  # fmt: skip
         with (self._folder / "log").open("a") as log:
