@@ -13,6 +13,7 @@ from service.model.orders import Edit
 from service.model.origin import Origin
 from service.model.ports import PortMapping, PortPair
 from service.model.precondition import ANY_STATE, Precondition
+from service.model.readiness import check_on
 from service.model.wrong_fields import WrongFields
 from service.order_checks import check_declared, check_image, find_primary
 from service.store import Store
@@ -180,7 +181,9 @@ def _choose_image(store: Store, order: Edit, *, allow_any_image: bool) -> Image 
 
 def _find_changes(expected: Instance, settings: Settings) -> Settings:
     """Return the settings, or nothing where the instance will have them all."""
-    before: Mapping[str, object] = {**expected, "container": settings_of(expected)}
+    before: Mapping[str, object] = {
+        **expected, "container": settings_of(expected), "ready": expected.get("ready")
+    }  # fmt: skip
     same = all(before[name] == value for name, value in settings.items())
     return Settings() if same else settings
 
@@ -233,7 +236,7 @@ def _change_program(
     with wrong.noting():
         check_declared(node, after, merged)
     wrong.raise_any()
-    return _make_program(expected, order, after, chosen)
+    return _make_program(node, expected, order, after, chosen)
 
 
 def _make_ports(expected: Instance, order: Edit) -> Settings:
@@ -292,10 +295,10 @@ def _check_variables(
 
 
 def _make_program(
-    expected: Instance, order: Edit, image: Image, chosen: Mapping[str, str]
+    node: Node, expected: Instance, order: Edit, image: Image, chosen: Mapping[str, str]
 ) -> Settings:
     """Make all that the container runs, with these variables."""
-    program = _make_image(expected, order, image)
+    program = _make_image(node, expected, order, image)
     env = [*program["env"], *(f"{name}={value}" for name, value in chosen.items())]
     # What was secret stays so: another image may not know it, and the program has it all the same.
     secret = {*images.list_secret(image, chosen), *expected["secret_variables"]}
@@ -309,7 +312,7 @@ def _make_program(
     )
 
 
-def _make_image(expected: Instance, order: Edit, image: Image) -> Settings:
+def _make_image(node: Node, expected: Instance, order: Edit, image: Image) -> Settings:
     """Make what the image says, with its own environment; what it said before if it stays."""
     if "image" in order:
         return Settings(
@@ -321,6 +324,7 @@ def _make_image(expected: Instance, order: Edit, image: Image) -> Settings:
             alt_images=image["alt_images"],
             stop_command=image["stop_command"],
             scripts=image["scripts"],
+            ready=check_on(image, node["driver"]),
         )
     return Settings(
         image=expected["image"],
@@ -332,4 +336,5 @@ def _make_image(expected: Instance, order: Edit, image: Image) -> Settings:
         alt_images=expected["alt_images"],
         stop_command=expected["stop_command"],
         scripts=expected["scripts"],
+        ready=expected.get("ready"),
     )

@@ -20,6 +20,7 @@ from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.precondition import ANY_STATE, Precondition
+from service.model.readiness import check_on
 from service.model.replacements import held_by
 from service.order_checks import check_order
 from service.security.masking import mask
@@ -84,6 +85,7 @@ def deploy(
         alt_images=image["alt_images"],
         stop_command=image["stop_command"],
         scripts=image["scripts"],
+        ready=check_on(image, node["driver"]),
         labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
         container=container,
         now=origin.now,

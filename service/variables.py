@@ -1,25 +1,22 @@
 """The variables of images: what they are declared to be, and what may be given for them.
 
 Values are texts, as in every environment. A schema's `type` says how a text is read before it is
-checked. Patterns are matched by RE2, in time that grows with the text only: Python's own `re` may
-take years for some of them. https://github.com/google/re2/wiki/Syntax
+checked.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from service.errors import InvalidInput
 from service.model import panel_rules
 from service.model.documents import Image, Variable
+from service.model.patterns import compile_pattern
 from service.model.variable_schema import FORMATS, list_patterns, list_problems
 
 ADMIN, OWNER = "admin", "owner"
-
-_PATTERN_MEMORY = 2**20
-"""How many bytes RE2 may use for a pattern; one that needs more is refused."""
 
 _UNREADABLE = {
     "integer": "Must be an integer.",
@@ -139,7 +136,7 @@ def _list_invalid(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from invalid
     for pattern in [] if invalid else list_patterns(schema):
         try:
-            _compile(pattern)
+            compile_pattern(pattern)
         except ValueError as exc:
             yield f"`pattern` cannot be used: {exc}"
 
@@ -177,24 +174,9 @@ def _make_validator_class() -> Any:
     from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
     def match(validator: Any, pattern: str, instance: object, schema: Any) -> Iterator[Any]:  # noqa: ARG001
-        if isinstance(instance, str) and not _compile(pattern).search(instance):
+        if isinstance(instance, str) and not compile_pattern(pattern).search(instance):
             yield ValidationError("no match")
 
     made = validators.extend(Draft202012Validator, {"pattern": match})  # type: ignore[no-untyped-call]
     formats = FormatChecker(FORMATS)
     return lambda schema: made(schema, format_checker=formats)
-
-
-@lru_cache(maxsize=256)
-def _compile(pattern: str) -> Any:
-    """Compile a pattern. Raises ValueError for one that RE2 cannot match in linear time."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _PATTERN_MEMORY
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as exc:
-        reason = exc.args[0]
-        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from exc

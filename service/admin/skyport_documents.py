@@ -18,9 +18,11 @@ from service.model.documents import (
     new_instance,
     new_user,
 )
+from service.model.driver_traits import SKYPORTD
 from service.model.lifecycle import InstanceState, NodeStatus, Power
 from service.model.orders import NodeOrder
 from service.model.ports import PortMapping, parse_primary
+from service.model.readiness import check_on
 
 Fields = dict[str, Any]
 
@@ -102,6 +104,7 @@ def make_instance(
         stop_command=fields["stop_command"],
         # The files of one that has a container are there.
         scripts=image["scripts"] if image and container is None else {},
+        ready=check_on(image, SKYPORTD.name) if image else None,
         state=InstanceState.FAILED if container is None else InstanceState.READY,
         suspended=fields["suspended"],
         power=container.power if container else Power.UNKNOWN,

@@ -37,6 +37,7 @@ class EditImage(Request[Json]):
     author_name = _patched("AuthorName", "string")
     meta = _patched("Meta", "object")
     features = _patched("features", "array", items={"type": "string"})
+    ready = _patched("ready", "object")
     process = _patched("process", "boolean")
 
     def load(self, data: Any, **options: Any) -> Json:

@@ -7,6 +7,7 @@ import marshmallow as ma
 
 from service.contract import fields, program_fields
 from service.contract.base import Request, StrictRequest
+from service.contract.readiness import ReadyField
 from service.model.storable import list_unstorable
 
 
@@ -91,6 +92,7 @@ class ImageFile(Request[dict[str, Any]]):
     author_name = ma.fields.String(data_key="AuthorName", load_default="")
     meta = ma.fields.Dict(data_key="Meta", load_default=dict)
     features = ma.fields.List(ma.fields.String(), load_default=list)
+    ready = ReadyField()
     process = ma.fields.Raw(
         load_default=False, validate=_require_flag, metadata={"type": "boolean"}
     )

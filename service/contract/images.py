@@ -2,6 +2,7 @@
 
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
+from service.contract.readiness import DESCRIPTION, SCHEMA, print_check
 from service.model.documents import Image, Variable
 
 CONTAINER_IMAGE = "python:3.13-alpine"
@@ -62,6 +63,13 @@ class ImageFileAnswer(Answer[Image]):
     AuthorName = answers.text("Skyquay", of="author_name")
     meta = answers.mapping({}, of="meta", data_key="Meta")
     features = answers.texts([])
+    ready = answers.anything(
+        {"http": "/", "timeout": 300},
+        of=lambda image: print_check(image.get("ready")),
+        null=True,
+        description=DESCRIPTION,
+        metadata=SCHEMA,
+    )
     process = answers.flag(True, description="Whether it runs on nodes of that driver.")
 
 

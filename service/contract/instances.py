@@ -8,13 +8,23 @@ import marshmallow as ma
 from service.contract import answers, fields, images
 from service.contract.answers import Answer, Json
 from service.contract.base import Request, SingleField, waiting
+from service.contract.readiness import DESCRIPTION, SCHEMA, print_check
 from service.model.container_settings import settings_of
 from service.model.documents import Instance, Node, Operation
-from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
+from service.model.lifecycle import (
+    InstanceState,
+    NodeStatus,
+    NotReady,
+    OperationKind,
+    OperationStatus,
+    Phase,
+    Power,
+)
 from service.model.orders import Deletion, Removal
 from service.model.ports import print_map
 from service.model.public_addresses import find_host, print_endpoint
 from service.model.quantities import print_cores
+from service.model.readiness import list_warnings, phase_of
 
 
 def _reference() -> ma.fields.String:
@@ -284,6 +294,42 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         null=True,
         audited=False,
         description="When the last run of its program began; null: never, or not known.",
+    )
+    phase = answers.choice(
+        Phase,
+        "ready",
+        of=phase_of,
+        null=True,
+        description="How far its program is: `starting` until what its image says in `ready` is "
+        "seen, then `ready`, which is at once where the image says nothing. Null while it does not "
+        "run.",
+    )
+    readyAt = answers.time(
+        fields.WHEN,
+        of=methodcaller("get", "ready_at"),
+        null=True,
+        description="Since when it is ready, where that was seen.",
+    )
+    notReadyReason = answers.choice(
+        NotReady,
+        None,
+        of=methodcaller("get", "not_ready"),
+        null=True,
+        description="Why its program was not ready at its last start: `timeout` when that took too "
+        "long, `exited` or `stopped` when it ended before.",
+    )
+    ready = answers.anything(
+        None,
+        of=lambda instance: print_check(instance.get("ready")),
+        null=True,
+        description=DESCRIPTION,
+        metadata=SCHEMA,
+    )
+    warnings = answers.texts(
+        [],
+        of=list_warnings,
+        audited=False,
+        description="What is otherwise than its image asks for.",
     )
     error = answers.text(None, null=True, description="Why it failed or waits.")
     externalId = answers.external_id()

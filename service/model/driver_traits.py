@@ -5,6 +5,8 @@ A driver has one row here, and one in `drivers/registry.py`, which makes it.
 
 from dataclasses import dataclass
 
+from service.model.documents.image import ReadyKind
+
 CONTAINER_SETTINGS = frozenset({"swap_mib", "cpuset", "stop_grace_s", "auto_start", "timezone"})
 """What can be set of a container, by the names of ContainerSettings."""
 
@@ -55,6 +57,8 @@ class Traits:
     """Whether it can be followed what begins and ends to run. See NodeDriver.follow_power."""
     run_facts: frozenset[str] = frozenset()
     """Which of RUN_FACTS are known of its containers."""
+    ready_checks: frozenset[ReadyKind] = frozenset()
+    """How it can be seen that a program serves. Nobody looks for what else an image says."""
     settings: frozenset[str] = frozenset({"timezone"})
     """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
@@ -84,6 +88,8 @@ SKYPORTD = Traits(
     measures_usage=True,
     tells_power=True,
     run_facts=RUN_FACTS,
+    # Its console has the last 24 lines, of whichever start.
+    ready_checks=frozenset({ReadyKind.PORT, ReadyKind.HTTP}),
 )
 DOCKER = Traits(
     "docker",
@@ -100,6 +106,7 @@ DOCKER = Traits(
     measures_usage=True,
     tells_power=True,
     run_facts=RUN_FACTS,
+    ready_checks=frozenset(ReadyKind),
     settings=CONTAINER_SETTINGS,
 )
 PROCESS = Traits(
@@ -112,6 +119,7 @@ PROCESS = Traits(
     sample_size=100,
     tells_power=True,
     run_facts=frozenset({"exit_code", "restarts", "started_at"}),
+    ready_checks=frozenset(ReadyKind),
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
@@ -123,6 +131,7 @@ MEMORY = Traits(
     sample_size=1000,
     tells_power=True,
     run_facts=RUN_FACTS,
+    ready_checks=frozenset(ReadyKind),
     settings=CONTAINER_SETTINGS,
     steady_s=0.0,
 )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.model.lifecycle import InstanceState, NodeStatus, OperationStatus
+from service.model.lifecycle import InstanceState, NodeStatus, NotReady, OperationStatus
 
 GAP = "log.gap"
 
@@ -24,6 +24,8 @@ TYPES: Mapping[str, str] = {
     },
     "instance.power": "An instance's container was seen to run, to have stopped, not at all, or "
     "to run again: `restarts` and `startedAt` say so, `exitCode` and `oomKilled` why.",
+    "instance.phase": "An instance's `phase` is another: its program starts, is ready, or ended.",
+    "instance.not_ready": "An instance's program is not ready: `notReadyReason` says why.",
     "instance.suspended": "An instance was suspended: its container is to be stopped.",
     "instance.unsuspended": "An instance was unsuspended.",
     "instance.updated": f"An instance {_UPDATED}",
@@ -89,9 +91,16 @@ _RULES: Mapping[str, _Rules] = {
         by_value={
             "state": {state.value: f"instance.{state.lower()}" for state in InstanceState},
             "suspended": {True: "instance.suspended", False: "instance.unsuspended"},
+            "not_ready": dict.fromkeys((NotReady.TIMEOUT, NotReady.EXITED), "instance.not_ready"),
         },
-        by_field=dict.fromkeys(("power", "restarts", "started_at"), "instance.power"),
-        beside=frozenset({"error", "container_id", "node_env", "exit_code", "oom_killed"}),
+        by_field={
+            **dict.fromkeys(("power", "restarts", "started_at"), "instance.power"),
+            **dict.fromkeys(("phase", "ready_at"), "instance.phase"),
+        },
+        beside=frozenset(
+            {"error", "container_id", "node_env", "exit_code", "oom_killed", "not_ready"}
+        ),
+        silent=frozenset({"ready_by"}),
     ),
     "operation": _Rules(
         by_value={"status": {status.value: f"operation.{status}" for status in OperationStatus}},

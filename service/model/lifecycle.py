@@ -21,6 +21,21 @@ class Power(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Phase(StrEnum):
+    """How far the program of a container that runs is."""
+
+    STARTING = "starting"
+    READY = "ready"
+
+
+class NotReady(StrEnum):
+    """Why a program never became ready, at its last start."""
+
+    TIMEOUT = "timeout"  # it was not in the time that its image gives it
+    EXITED = "exited"  # it ended by itself before
+    STOPPED = "stopped"  # it was stopped before
+
+
 class PowerAction(StrEnum):
     """What a driver can be asked to do to a container."""
 

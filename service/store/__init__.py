@@ -26,6 +26,7 @@ from service.store import (
     leftovers,
     nodes,
     operations,
+    phases,
     places,
     samples,
     sampling,
@@ -43,6 +44,7 @@ from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
+from service.store.duties import Duty
 from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
 from service.store.failed_attempts import FailedAttempts
@@ -53,6 +55,7 @@ from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.nodes import Nodes
 from service.store.operations import Operations
+from service.store.phases import Phases
 from service.store.places import Place
 from service.store.read_cache import ReadCache
 from service.store.samples import Samples
@@ -79,7 +82,7 @@ _INDEXES: dict[str, Indexes] = {
     "images": images.INDEXES,
     "keys": keys.INDEXES,
     "nodes": nodes.INDEXES,
-    "instances": instances.INDEXES,
+    "instances": [*instances.INDEXES, *phases.INDEXES],
     "operations": operations.INDEXES,
     "leftovers": leftovers.INDEXES,
     "audit": audit.INDEXES,
@@ -149,6 +152,8 @@ class Store:
         self.claims = Claims(
             self._database["operations"], operations=self.operations, moves=self._moves
         )
+        self.phases = Phases(self._database["instances"])
+        self.phase_duty = Duty(self._database, "phases")
         self.bulks = Bulks(self._database["operations"])
         self.sampling = Samplings(self._database["sampling"], nodes=self._database["nodes"])
         self.samples = Samples(self._database[samples.COLLECTION])

@@ -15,6 +15,7 @@ from service.model.listing import Listing
 from service.store import pages, versions
 from service.store.matching import matches
 from service.store.revised import RevisedCollection
+from service.store.revised import Changes, RevisedCollection
 from service.store.versions import Ended, Place, Version, Versions
 
 Document = TypeVar("Document", bound=Mapping[str, Any])
@@ -143,7 +144,7 @@ class Collection(Generic[Document]):
         try:
             changed = self._collection.find_one_and_update(
                 {"_id": document_id},
-                {"$set": dict(changes), "$unset": dict.fromkeys(remove, "")},
+                self._make_update(changes, remove),
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
@@ -248,6 +249,11 @@ class Collection(Generic[Document]):
 
     def _within(self, query: Mapping[str, Any]) -> dict[str, Any]:
         return {"$and": [query, self._only]} if self._only else dict(query)
+
+    @staticmethod
+    def _make_update(changes: Mapping[str, object], remove: Iterable[str]) -> Changes:
+        """Make the update of `change`."""
+        return {"$set": dict(changes), "$unset": dict.fromkeys(remove, "")}
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         return Conflict(f"This {self.what} exists already.", **_duplicate_fields(exc))

@@ -21,6 +21,8 @@ from service.store.collection import (
     duplicate_key,
     translated,
 )
+from service.store.phases import follow_power
+from service.store.revised import Changes
 from service.store.transitions import GONE, TransitionLog
 from service.store.versions import LISTED, Versions
 
@@ -143,7 +145,7 @@ class Instances(Collection[Instance]):
                 **(only_if or {}),
                 "_id": instance_id,
             },
-            {"$set": {**(changes or {}), "state": state, "updated_at": now}},
+            follow_power({**(changes or {}), "state": state, "updated_at": now}),
             {"state": 1},
             session=session,
         )
@@ -194,7 +196,7 @@ class Instances(Collection[Instance]):
         False, with nothing changed, when the instance is not as `only_if` says, or is gone.
         """
         noted = self._observing.update_one(
-            {**(only_if or {}), "_id": instance_id}, {"$set": dict(changes)}, session=session
+            {**(only_if or {}), "_id": instance_id}, follow_power(changes), session=session
         )
         return noted.matched_count == 1
 
@@ -268,6 +270,13 @@ class Instances(Collection[Instance]):
         for instance in there:
             self._moves.add_instance(instance["_id"], instance["state"], GONE, session=session)
         return self._collection.delete_many({"node_id": node_id}, session=session)
+
+    @staticmethod
+    def _make_update(changes: Mapping[str, object], remove: Iterable[str]) -> Changes:
+        followed = follow_power(changes)
+        if isinstance(followed, list):
+            return [*followed, {"$unset": [*remove]}] if remove else followed
+        return Collection._make_update(changes, remove)
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         key = duplicate_key(exc)

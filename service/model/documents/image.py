@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NotRequired, TypedDict
 
 
@@ -15,6 +16,24 @@ class Variable(TypedDict):
     schema: NotRequired[dict[str, Any]]  # a JSON Schema of its values; none: any text
     description: NotRequired[str]
     editable_by: NotRequired[str]  # who may set it: admin, or owner as well, which is the default
+
+
+class ReadyKind(StrEnum):
+    """What shows that a program serves."""
+
+    LOG = "log"  # it printed this text
+    PATTERN = "pattern"  # it printed what this regular expression matches
+    PORT = "port"  # its primary port accepts TCP connections
+    HTTP = "http"  # its primary port answers this path with 2xx or 3xx
+
+
+class ReadyCheck(TypedDict):
+    """How an image says that its program serves."""
+
+    kind: ReadyKind
+    value: str  # the text, the pattern or the path; "" for a port
+    timeout_s: int  # how long that may take, from a start
+    unseen: NotRequired[bool]  # of an instance whose node cannot look for it: so it is not awaited
 
 
 class Image(TypedDict):
@@ -34,6 +53,7 @@ class Image(TypedDict):
     author_name: str
     meta: dict[str, Any]
     features: list[str]
+    ready: NotRequired[ReadyCheck | None]  # None, or absent: it serves as soon as it runs
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
@@ -59,6 +79,7 @@ def new_image(
     author_name: str = "",
     meta: Mapping[str, Any] | None = None,
     features: Iterable[str] = (),
+    ready: ReadyCheck | None = None,
     process: bool = False,
     now: datetime,
 ) -> Image:
@@ -78,6 +99,7 @@ def new_image(
         author_name=author_name,
         meta=dict(meta or {}),
         features=list(features),
+        ready=ready,
         process=process,
         revision=1,
         created_at=now,

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, cast
 
+from service.model.documents.image import ReadyCheck
 from service.model.labelling import Labelling
-from service.model.lifecycle import InstanceState, Power
+from service.model.lifecycle import InstanceState, NotReady, Phase, Power
 from service.model.ports import PortMapping, PortPair
 
 
@@ -46,6 +47,7 @@ class Settings(TypedDict, total=False):
     alt_images: list[str]
     stop_command: str | None
     scripts: dict[str, Any]
+    ready: ReadyCheck | None
     container: ContainerSettings
 
 
@@ -80,9 +82,14 @@ class Instance(TypedDict):
     alt_images: list[str]
     stop_command: str | None
     scripts: dict[str, Any]
+    ready: NotRequired[ReadyCheck | None]  # the image's too
     state: InstanceState
     suspended: bool  # what is wanted
     power: Power  # what was last seen
+    phase: NotRequired[Phase | None]  # written with the power, like the next: store/phases.py
+    ready_at: NotRequired[datetime | None]
+    ready_by: NotRequired[datetime | None]  # while it is checked: until when
+    not_ready: NotRequired[NotReady | None]
     container_id: str | None
     reserved: NotRequired[Reserved | None]  # while changes are open; None: what it has
     container: NotRequired[ContainerSettings]  # absent: what new_settings says
@@ -123,6 +130,7 @@ def new_instance(
     alt_images: Iterable[str] = (),
     stop_command: str | None = None,
     scripts: Mapping[str, Any] | None = None,
+    ready: ReadyCheck | None = None,
     container: ContainerSettings | None = None,
     state: InstanceState = InstanceState.INSTALLING,
     suspended: bool = False,
@@ -156,6 +164,7 @@ def new_instance(
         alt_images=list(alt_images),
         stop_command=stop_command,
         scripts=dict(scripts or {}),
+        ready=ready,
         state=state,
         suspended=suspended,
         power=power,
