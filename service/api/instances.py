@@ -1,6 +1,7 @@
 """Instance endpoints."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from flask import Response
 
@@ -11,8 +12,8 @@ from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, is_owner, origin, store
 from service.api.context import app_context
 from service.api.etags import read_precondition
-from service.api.waiting import calling_a_node, wait_for
-from service.contract.base import WaitQuery
+from service.api.waiting import calling_a_node, wait_for, wait_for_phase
+from service.contract.base import ReadyQuery, WaitQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
 from service.contract.fields import OPERATION_ID
 from service.contract.instances import (
@@ -35,12 +36,13 @@ from service.errors import (
     InvalidInput,
     NodeFailure,
     NodeOffline,
+    NotFound,
     PortTaken,
 )
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import OperationKind
 from service.model.listing import Listing
-from service.model.orders import Deletion, Order
+from service.model.orders import Deletion, Order, ReadyWish
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that run on nodes."
@@ -108,7 +110,7 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
 @blueprint.post("/instances/deploy")
 @blueprint.needs("instances:deploy", changes="instance")
 @blueprint.arguments(Deploy, check=check_order)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     201,
     DeployedAnswer,
@@ -119,7 +121,7 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
     NodeOffline,
     description="The instance is stored. Its container follows.",
 )
-def deploy_instance(order: Order, wait: float | None) -> TakenOn:
+def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn:
     """Deploy an instance.
 
     409 when a host port is taken or the node has not enough capacity left; 500 with the code
@@ -134,8 +136,8 @@ def deploy_instance(order: Order, wait: float | None) -> TakenOn:
         origin=origin(),
     )
     record_change(instance)
-    ended = wait_for(operation, wait or 0)
-    return {**record_latest(instance), "operation_id": ended["_id"]}
+    ended = wait_for(operation, wish["wait"] or 0)
+    return {**record_latest(instance, wish), "operation_id": ended["_id"]}
 
 
 @blueprint.delete("/instance/delete")
@@ -169,7 +171,7 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
 @blueprint.post("/instances/suspend/<instance_id>")
 @blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(InstancePathRef, required=False)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -180,17 +182,17 @@ def delete_instance(ref: Deletion, wait: float | None) -> Operation:
     example={"suspended": True, "power": "stopped", "operationId": OPERATION_ID},
     description="The suspended instance.",
 )
-def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+def suspend_instance(same_id: str | None, wish: ReadyWish, instance_id: str) -> InstanceOnNode:
     """Stop an instance and keep it stopped. Repeating it is harmless."""
     _check_same(same_id, instance_id)
     changed = instances.suspend(store(), instance_id, only_if=read_precondition(), origin=origin())
-    return _outcome(*changed, wait)
+    return _outcome(*changed, wish)
 
 
 @blueprint.post("/instances/unsuspend/<instance_id>")
 @blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(InstancePathRef, required=False)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -201,13 +203,13 @@ def suspend_instance(same_id: str | None, wait: float | None, instance_id: str) 
     example={"operationId": OPERATION_ID},
     description="The unsuspended instance.",
 )
-def unsuspend_instance(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+def unsuspend_instance(same_id: str | None, wish: ReadyWish, instance_id: str) -> InstanceOnNode:
     """Allow an instance to run again, and start it. Repeating it is harmless."""
     _check_same(same_id, instance_id)
     changed = instances.unsuspend(
         store(), instance_id, only_if=read_precondition(), origin=origin()
     )
-    return _outcome(*changed, wait)
+    return _outcome(*changed, wish)
 
 
 def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
@@ -215,7 +217,7 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
     @blueprint.needs("instances:write", changes="instance")
     @blueprint.doc(summary=summary, description=_POWER)
     @blueprint.arguments(InstancePathRef, required=False)
-    @blueprint.arguments(WaitQuery, location="query")
+    @blueprint.arguments(ReadyQuery, location="query")
     @blueprint.answers(
         200,
         InstanceAnswer,
@@ -228,12 +230,12 @@ def _add_power_endpoint(kind: OperationKind, summary: str) -> None:
         example={"operationId": OPERATION_ID},
         description="The instance, and the operation that does it.",
     )
-    def change_power(same_id: str | None, wait: float | None, instance_id: str) -> InstanceOnNode:
+    def change_power(same_id: str | None, wish: ReadyWish, instance_id: str) -> InstanceOnNode:
         _check_same(same_id, instance_id)
         changed = instances.change_power(
             store(), instance_id, kind, only_if=read_precondition(), origin=origin()
         )
-        return _outcome(*changed, wait)
+        return _outcome(*changed, wish)
 
 
 _POWER = """409 for an instance that is not READY, and for a suspended one that should start; 500
@@ -263,12 +265,15 @@ def get_instance_logs(tail: int, instance_id: str) -> PrintedLines:
     return PrintedLines(instance_id=instance["_id"], lines=text.splitlines())
 
 
-def record_latest(instance: Instance) -> Instance:
+def record_latest(instance: Instance, wish: ReadyWish) -> Instance:
     """Read how the instance is after the wait, for the answer and the audit log.
 
-    By now it may be deleted; then what was wanted of it is the last that is known.
+    Where that is wished for, once its program is ready. By now it may be deleted; then what was
+    wanted of it is the last that is known.
     """
     latest = store().instances.find(instance["_id"]) or instance
+    with suppress(NotFound):
+        latest = wait_for_phase(latest, wish)
     record_change(latest)
     return latest
 
@@ -284,12 +289,12 @@ def _check_same(same_id: str | None, instance_id: str) -> None:
         raise InvalidInput("Two ids are given.", id=["Must be the id in the path, or absent."])
 
 
-def _outcome(instance: Instance, operation: Operation | None, wait: float | None) -> InstanceOnNode:
+def _outcome(instance: Instance, operation: Operation | None, wish: ReadyWish) -> InstanceOnNode:
     record_change(instance)
     if operation is None:
         return _add_nodes([instance])[0]
-    ended = wait_for(operation, wait)
-    latest = record_latest(instance)
+    ended = wait_for(operation, wish["wait"])
+    latest = record_latest(instance, wish)
     operations.require_success(ended)
     return {**_add_nodes([latest])[0], "operation_id": operation["_id"]}
 

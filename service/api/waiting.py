@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from service import keys, operations
+from service import keys, operations, phases
 from service.api.call import caller, current_call, store
 from service.api.context import app_context
 from service.drivers import DriverFactory
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import ENDED, InstanceState, NodeStatus
-from service.model.orders import StateWish
+from service.model.orders import ReadyWish, StateWish
 
 _UNDER_WAY = (InstanceState.INSTALLING, InstanceState.DELETING)
 
@@ -54,6 +54,24 @@ def wait_for_state(instance: Instance, wish: StateWish) -> Instance:
         else:
             ended = wait_for(operation, wish["wait"])["status"] in ENDED
         instance = store().instances.get(instance["_id"])
+    return instance
+
+
+def wait_for_phase(instance: Instance, wish: ReadyWish | StateWish) -> Instance:
+    """Wait until the program is ready, if that is wished for; read the instance as it is then.
+
+    Raises NotFound when it is gone. It waits like `wait_for`, for what is left of the time.
+    """
+    if wish["until_phase"] is None or not wish["wait"]:
+        return instance
+    ctx = app_context()
+    current_call().end_bound()
+    wait_s = max(0.0, wish["wait"] - current_call().spent_s)
+    with ctx.wait_slots.try_slot(keys.family_of(caller())) as may_wait:
+        instance = phases.wait(
+            store(), instance, timeout_s=wait_s if may_wait else 0, stopping=ctx.stopping
+        )
+    current_call().bound_rest()
     return instance
 
 

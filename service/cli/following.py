@@ -9,13 +9,20 @@ import click
 from service.cli.connection import Answer, Connection
 from service.cli.failures import Exit, Failure, Unreachable
 from service.cli.text import printable
-from service.model.lifecycle import ENDED, OperationStatus
+from service.model.lifecycle import ENDED, OperationStatus, Phase
 
 LOOK_EVERY_S = 1.0
+READY_WAIT_S = 30.0
+"""How long the server waits for a program before it is asked again."""
+
 _CLEAR_LINE = "\r\x1b[K"
 
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="End at once; `operations watch` shows the steps."
+)
+
+wait_ready_option = click.option(
+    "--wait-ready", is_flag=True, help="Wait until its program is ready, as its image says."
 )
 
 
@@ -72,6 +79,23 @@ def follow(api: Connection, operation_id: str) -> Answer:
             Exit.FAILED,
         )
     return answer
+
+
+def await_ready(api: Connection, instance_id: str) -> Answer:
+    """Wait until the program of an instance is ready, and return the instance as it is then.
+
+    Raises Failure when it is known that it will not be. Its image says how long that may take.
+    """
+    while True:
+        began_at = time.monotonic()
+        query = {"untilPhase": Phase.READY.value}
+        answer = api.call("getInstance", instance_id=instance_id, query=query, wait_s=READY_WAIT_S)
+        if answer.json["phase"] == Phase.READY:
+            return answer
+        reason = answer.json["notReadyReason"]
+        if reason is not None or answer.json["phase"] is None:
+            raise Failure(f"The program is not ready: {reason or 'it does not run'}.", Exit.FAILED)
+        time.sleep(max(0.0, LOOK_EVERY_S - (time.monotonic() - began_at)))
 
 
 def _follow(api: Connection, operation_id: str, progress: Progress) -> Answer:

@@ -7,7 +7,7 @@ import click
 
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Answer, Connection
-from service.cli.following import follow, no_wait_option
+from service.cli.following import await_ready, follow, no_wait_option, wait_ready_option
 from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import (
     body_options,
@@ -27,6 +27,7 @@ COLUMNS = (
     Column("NAME", "Name"),
     Column("STATE", "InternalState"),
     Column("POWER", lambda instance: "suspended" if instance["suspended"] else instance["power"]),
+    Column("PHASE", lambda instance: instance["phase"] or instance["notReadyReason"]),
     Column("CONNECT", lambda instance: instance["connect"] or instance["Primary"]),
     Column("NODE", lambda instance: (instance["Node"] or {}).get("name")),
     Column("IMAGE", lambda instance: instance["ImageName"] or instance["Image"]),
@@ -73,14 +74,18 @@ def show_instance(
 @speaks_with_api
 @body_options("addInstance", AddInstance, nodeId="--node")
 @no_wait_option
-def deploy(api: Connection, out: Output, body: dict[str, Any], no_wait: bool) -> None:
+@wait_ready_option
+def deploy(
+    api: Connection, out: Output, body: dict[str, Any], no_wait: bool, wait_ready: bool
+) -> None:
     """Deploy an instance, show the steps, and print its id.
 
-    Ends with 6 when the deployment fails; the instance is FAILED then, with the reason.
+    Ends with 6 when the deployment fails; the instance is FAILED then, with the reason. So it does
+    with --wait-ready when its program does not become ready, which changes nothing.
     """
     answer = api.call("addInstance", body=body, wait_s=0)
     click.echo(f"Deploying {printable(answer.json['Name'])} as {answer.json['Id']}", err=True)
-    answer = _finish(api, answer, answer.json["Id"], no_wait=no_wait)
+    answer = _finish(api, answer, answer.json["Id"], no_wait=no_wait, wait_ready=wait_ready)
     if not no_wait and answer.json["connect"]:
         click.echo(f"It answers at {printable(answer.json['connect'])}", err=True)
     out.show_done(answer, answer.json["Id"])
@@ -91,9 +96,15 @@ def deploy(api: Connection, out: Output, body: dict[str, Any], no_wait: bool) ->
 @_reference
 @body_options("editInstance", InstanceEdit)
 @no_wait_option
+@wait_ready_option
 @if_match_option("editInstance")
 def edit(
-    api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool
+    api: Connection,
+    out: Output,
+    instance_id: str,
+    body: dict[str, Any],
+    no_wait: bool,
+    wait_ready: bool,
 ) -> None:
     """Change an instance. What is not given stays; its volume stays in any case.
 
@@ -102,7 +113,7 @@ def edit(
     if not body:
         raise click.UsageError("Say what to change.")
     answer = api.call("editInstance", instance_id=instance_id, body=body, wait_s=0)
-    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready))
 
 
 @group.command("reinstall")
@@ -110,16 +121,23 @@ def edit(
 @_reference
 @body_options("reinstallInstance", Reinstall)
 @no_wait_option
+@wait_ready_option
 @yes_option
 @if_match_option("reinstallInstance")
 def reinstall(
-    api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool, yes: bool
+    api: Connection,
+    out: Output,
+    instance_id: str,
+    body: dict[str, Any],
+    no_wait: bool,
+    wait_ready: bool,
+    yes: bool,
 ) -> None:
     """Make an instance's container anew. --no-keep-volume deletes all of its files before."""
     if body.get("keepVolume") is False:
         confirm(f"Delete all files of the instance {instance_id}?", yes=yes)
     answer = api.call("reinstallInstance", instance_id=instance_id, body=body, wait_s=0)
-    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready))
 
 
 @group.command("delete")
@@ -175,35 +193,47 @@ def show_stats(api: Connection, out: Output, instance_id: str) -> None:
     out.show_one(api.call("getInstanceStats", instance_id=instance_id))
 
 
-def _add_action(operation: str, name: str, sentence: str) -> None:
+def _add_action(operation: str, name: str, sentence: str, *, starts: bool = False) -> None:
     @_reference
     @no_wait_option
     @if_match_option(operation)
-    def act(api: Connection, out: Output, instance_id: str, no_wait: bool) -> None:
+    def act(
+        api: Connection, out: Output, instance_id: str, no_wait: bool, wait_ready: bool = False
+    ) -> None:
         answer = api.call(operation, instance_id=instance_id, wait_s=0)
-        _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait))
+        answer = _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready)
+        _show_state(out, answer)
+
+    if starts:
+        act = wait_ready_option(act)
 
     group.command(name, help=sentence)(speaks_with_api(act))
 
 
-_add_action("startInstance", "start", "Start an instance.")
+_add_action("startInstance", "start", "Start an instance.", starts=True)
 _add_action("stopInstance", "stop", "Stop an instance. It stays so until it is started.")
-_add_action("restartInstance", "restart", "Stop an instance, and start it.")
+_add_action("restartInstance", "restart", "Stop an instance, and start it.", starts=True)
 _add_action("killInstance", "kill", "Stop an instance at once, with no time to save anything.")
 _add_action("suspendInstance", "suspend", "Stop an instance, and let nobody start it.")
-_add_action("unsuspendInstance", "unsuspend", "Let an instance run again, and start it.")
+_add_action(
+    "unsuspendInstance", "unsuspend", "Let an instance run again, and start it.", starts=True
+)
 
 
-def _finish(api: Connection, answer: Answer, instance_id: str, *, no_wait: bool) -> Answer:
+def _finish(
+    api: Connection, answer: Answer, instance_id: str, *, no_wait: bool, wait_ready: bool
+) -> Answer:
     """Wait for the operation of a change, and return the instance as it is then."""
     operation_id = answer.json["operationId"]
-    if operation_id is None:
-        return answer
-    if no_wait:
+    if no_wait and operation_id is not None:
         click.echo(f"To watch it: skyquay operations watch {operation_id}", err=True)
+    if no_wait:
         return answer
-    follow(api, operation_id)
-    return api.call("getInstance", instance_id=instance_id)
+    if operation_id is not None:
+        follow(api, operation_id)
+    if wait_ready:
+        return await_ready(api, instance_id)
+    return answer if operation_id is None else api.call("getInstance", instance_id=instance_id)
 
 
 def _show_state(out: Output, answer: Answer) -> None:

@@ -6,8 +6,8 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
-from service.model.lifecycle import InstanceState
-from service.model.orders import StateWish
+from service.model.lifecycle import InstanceState, Phase
+from service.model.orders import ReadyWish, StateWish
 from service.model.suggestions import suggest
 
 MAX_WAIT_S = 60
@@ -129,6 +129,28 @@ class WaitQuery(SingleField[float | None]):
     wait = waiting()
 
 
+def until_phase() -> ma.fields.Field[Any]:
+    """Make a field for the phase that is waited for; None: for none."""
+    return ma.fields.Enum(
+        Phase,
+        by_value=True,
+        data_key="untilPhase",
+        load_default=None,
+        validate=ma.validate.Equal(Phase.READY, error="Must be ready."),
+        metadata={
+            "description": "`ready`: with `wait`, also until the program is ready, or it is known "
+            "that it will not be: see `notReadyReason`.",
+        },
+    )
+
+
+class ReadyQuery(Request[ReadyWish]):
+    """How long the answer may take, and what it waits for."""
+
+    wait = waiting()
+    until_phase = until_phase()
+
+
 class StateQuery(Request[StateWish]):
     """For which state of an instance the answer waits, and how long."""
 
@@ -143,3 +165,4 @@ class StateQuery(Request[StateWish]):
         load_default=None,
         metadata={"description": "Wait no longer than until this is its `InternalState`."},
     )
+    until_phase = until_phase()

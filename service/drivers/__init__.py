@@ -20,6 +20,7 @@ from typing import Protocol
 
 from service.drivers.power_feed import PowerFeed as PowerFeed
 from service.model.container import ContainerSample as ContainerSample
+from service.drivers.reach import Reach
 from service.model.container import ContainerSpec as ContainerSpec
 from service.model.container import ContainerStatus as ContainerStatus
 from service.model.container import ContainerUsage as ContainerUsage
@@ -182,6 +183,9 @@ class NodeDriver(Protocol):
     steady_s: float
     """How long a new program must run to count as started."""
 
+    reach: Reach
+    """Sees whether a host port is served."""
+
     def probe(self) -> NodeReport:
         """Ask the node how it is. Answers or raises within the connect timeout plus a second.
 
@@ -235,6 +239,14 @@ class NodeDriver(Protocol):
         What is read begins with the beginning of a line: one that any bound cuts is left out, since
         secrets are found in whole lines only. LONG_LINE where nothing else is left. The last line
         may be unfinished. Empty when the program printed nothing, and when there is no container.
+        """
+
+    def printed(self, instance_id: str) -> str:
+        """Read what the program printed since its last start: at least the last 1000 lines of that.
+
+        MAX_LOG_BYTES at the most. Nothing of what it printed before, when it was started again.
+        Empty when there is no container. Raises NodeRefused where the node cannot tell. Bounded by
+        the connect timeout and some seconds.
         """
 
     def command(self, instance_id: str, line: str) -> Delivery:

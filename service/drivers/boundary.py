@@ -15,6 +15,7 @@ CALLS = (
     "list",
     "describe",
     "logs",
+    "printed",
     "command",
     "usage",
     "power",

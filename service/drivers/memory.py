@@ -61,6 +61,8 @@ class MemoryNode:
     """How many calls reached the node, answered or not."""
     created: int = 0
     """How many containers were made. Adopting one makes none."""
+    served: dict[int, Mapping[str, int]] = field(default_factory=dict)
+    """The host ports that accept connections, each with the HTTP status of each path there."""
     stop_commands: builtins.list[str] = field(default_factory=list)
     """What programs were told when they were to stop."""
     _failures: builtins.list[NodeFailure] = field(default_factory=list)
@@ -184,6 +186,23 @@ class MemoryNode:
         with self._lock:
             container = self.containers.get(instance_id)
             return read_last_lines(container.log.encode() if container else b"", tail)
+
+    def printed(self, instance_id: str) -> str:
+        """Read what a program printed since its last start. See NodeDriver."""
+        self._receive()
+        with self._lock:
+            container = self.containers.get(instance_id)
+            return container.log[container.log_begin :] if container else ""
+
+    def accepts(self, port: int) -> bool:
+        """Return whether something serves the port. See Reach."""
+        self._receive()
+        return port in self.served
+
+    def answers(self, port: int, path: str) -> bool:
+        """Return whether something answers well there. See Reach."""
+        self._receive()
+        return self.served.get(port, {}).get(path, 404) < 400
 
     def command(self, instance_id: str, line: str, *, authorize: Authorize = always) -> Delivery:
         """Write down what the program was to read. See NodeDriver."""
@@ -335,6 +354,7 @@ class OpenedNode:
         self.power = partial(node.power, authorize=authorize)
         self.discard = partial(node.discard, authorize=authorize)
         self.remove = partial(node.remove, authorize=authorize)
+        self.reach = node
 
     def __getattr__(self, name: str) -> Any:
         """Look at the node, which is the same for all."""

@@ -23,6 +23,8 @@ class Container:
     power: Power = Power.STOPPED
     log: str = ""
     """What the program printed."""
+    log_begin: int = 0
+    """How much of that was before its last start."""
     is_ours: bool = True
     """False: it may be another installation's."""
     reason: str | None = None
@@ -44,6 +46,7 @@ class Container:
         if self.power != Power.RUNNING:
             self.power, self.exit_code, self.oom_killed = Power.RUNNING, None, None
             self.restarts, self.started_at = 0, STARTED_AT
+            self.log_begin = len(self.log)
 
     def end(self, exit_code: int = 0, *, oom_killed: bool = False) -> None:
         """End the run, unless none is under way."""

@@ -21,6 +21,8 @@ STAYS_S = 0.3
 """How long a connection must last. Docker's proxy accepts one for a port that nobody listens to,
 and closes it then."""
 
+THIS_MACHINE = "127.0.0.1"
+
 MAX_HEAD_BYTES = 4096
 """How much of an answer is read, of which only the first line is needed."""
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
 from service.model.labelling import LabellingChanges
-from service.model.lifecycle import BulkKind, InstanceState
+from service.model.lifecycle import BulkKind, InstanceState, Phase
 from service.model.listing import Listing
 from service.model.ports import PortMapping
 
@@ -212,6 +212,14 @@ class StateWish(TypedDict):
 
     wait: float
     until: InstanceState | None  # None: until nothing is under way
+    until_phase: Phase | None
+
+
+class ReadyWish(TypedDict):
+    """How long somebody waits for an operation, and whether for the program as well."""
+
+    wait: float | None  # seconds; None: as long as it usually takes
+    until_phase: Phase | None
 
 
 class KeyChanges(TypedDict, total=False):

@@ -51,6 +51,7 @@ PIPELINE: list[dict[str, Any]] = [
                 *_touches("operations", "status", "next_attempt_at"),
                 # A node that came back, is trusted again, or has its only deployment behind it.
                 *_touches("nodes", "status", "unanswered", "deploying"),
+                *_touches("instances", "phase", "ready_by", "not_ready"),
             ],
             # Who claims an operation lets nobody claim another.
             f"{_UPDATED}.status": {"$ne": OperationStatus.RUNNING},
@@ -58,7 +59,8 @@ PIPELINE: list[dict[str, Any]] = [
     },
     {"$project": {"ns.coll": 1, "documentKey": 1, f"{_UPDATED}.status": 1}},
 ]
-"""What ends an operation, or may let one be claimed, and which events there are."""
+"""What ends an operation, or may let one be claimed, which events there are, and how far programs
+are."""
 
 
 def retry_in_s(failed: int) -> float:
@@ -81,8 +83,9 @@ class Changes:
         self._await_s = await_s
         self._steady_s = steady_s
         self._lock = threading.Lock()
-        """Guards the next four."""
+        """Guards the next five."""
         self._wakers: set[Callable[[], None]] = set()
+        self._phase_wakers: set[Callable[[], None]] = set()
         self._followed: dict[str, list[threading.Event]] = {}
         self._listeners: set[threading.Event] = set()
         self._thread: threading.Thread | None = None
@@ -94,25 +97,35 @@ class Changes:
             self._wakers.add(wake)
             self._ensure_running()
 
+    def subscribe_to_phases(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, in the same way, whenever a program was started."""
+        with self._lock:
+            self._phase_wakers.add(wake)
+            self._ensure_running()
+
     def unsubscribe(self, wake: Callable[[], None]) -> None:
         """Call it no more."""
         with self._lock:
             self._wakers.discard(wake)
+            self._phase_wakers.discard(wake)
 
     @contextmanager
-    def follow(self, operation_id: str) -> Iterator[threading.Event]:
-        """Yield an event that is set whenever the operation may have ended."""
+    def follow(self, document_id: str) -> Iterator[threading.Event]:
+        """Yield an event that is set whenever the operation may have ended.
+
+        Of an instance, whenever its program may be further than before.
+        """
         event = threading.Event()
         with self._lock:
-            self._followed.setdefault(operation_id, []).append(event)
+            self._followed.setdefault(document_id, []).append(event)
             self._ensure_running()
         try:
             yield event
         finally:
             with self._lock:
-                self._followed[operation_id].remove(event)
-                if not self._followed[operation_id]:
-                    del self._followed[operation_id]
+                self._followed[document_id].remove(event)
+                if not self._followed[document_id]:
+                    del self._followed[document_id]
 
     @contextmanager
     def follow_events(self) -> Iterator[threading.Event]:
@@ -176,12 +189,15 @@ class Changes:
         if change is None:
             return
         status = change.get("updateDescription", {}).get("updatedFields", {}).get("status")
+        collection = change.get("ns", {}).get("coll")
         with self._lock:
-            if change.get("ns", {}).get("coll") == "events":
+            if collection == "events":
                 woken = [listener.set for listener in self._listeners]
+            elif collection == "instances":
+                woken = list(self._phase_wakers)
             else:
                 woken = list(self._wakers)
-            if status in ENDED:
+            if status in ENDED or collection == "instances":
                 woken += [e.set for e in self._followed.get(change["documentKey"]["_id"], ())]
         for wake in woken:
             wake()
@@ -190,6 +206,6 @@ class Changes:
         with self._lock:
             events = [event for each in self._followed.values() for event in each]
             events += self._listeners
-            woken = [*self._wakers, *(event.set for event in events)]
+            woken = [*self._wakers, *self._phase_wakers, *(event.set for event in events)]
         for wake in woken:
             wake()

@@ -23,8 +23,10 @@ class Duty:
         """Take it, or keep it, for `lease_s`. False while another worker has it."""
         if LEASE.take(self._collection, self._query, token, lease_s):
             return True
-        # Nobody had it ever: it can be taken the next time.
-        self._collection.update_one(self._query, {"$setOnInsert": {"lease": None}}, upsert=True)
+        if self._collection.find_one(self._query) is None:  # nobody had it ever
+            fresh = {"$setOnInsert": {"lease": None}}
+            self._collection.update_one(self._query, fresh, upsert=True)
+            return LEASE.take(self._collection, self._query, token, lease_s)
         return False
 
     @translated

@@ -9,7 +9,7 @@ another time at each start: what is found out about one start is never written d
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from service.model.documents import Instance, ReadyCheck
 from service.model.lifecycle import NotReady, Phase, Power
@@ -25,8 +25,10 @@ INDEXES: Indexes = [
     {"keys": [("ready_by", 1)], "partialFilterExpression": _AWAITED}
 ]
 
-MOST = 1000
+MOST = 10_000
 """How many programs are looked at in turn; more of them wait until some of these are ready."""
+
+_NEEDED = ("node_id", "primary_port", "ready", "ready_by", "started_at")
 
 
 class Phases(Collection[Instance]):
@@ -36,9 +38,9 @@ class Phases(Collection[Instance]):
 
     @translated
     def list_starting(self) -> list[Instance]:
-        """Read those that are to be looked at, first those whose time is over first."""
-        found = self._collection.find(self._within(_AWAITED)).sort("ready_by", 1).limit(MOST)
-        return list(found)  # type: ignore[arg-type]
+        """Read what is needed of those that are to be looked at."""
+        found = self._collection.find(_AWAITED, [*_NEEDED]).sort("ready_by", 1).limit(MOST)
+        return cast("list[Instance]", list(found))
 
     @translated
     def mark_ready(self, seen: Instance, *, now: datetime) -> bool:

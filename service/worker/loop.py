@@ -29,6 +29,8 @@ from service.worker.bulk import OpenSecret, have_no_key
 from service.worker.carry_out import carry_out
 from service.worker.event_writer import write_events
 from service.worker.job import Job, claim
+from service.worker.phases import LEASE_S as PHASES_LEASE_S
+from service.worker.phases import PhaseWatch
 from service.worker.reconcile import reconcile
 from service.worker.sampler import Sampler
 from service.worker.slots import Begun, find_room, is_held
@@ -124,6 +126,15 @@ class Worker:
             partial(self._stopped.wait, EVENTS_LEASE_S / 3),
             until=self._stopped,
         )
+        self._phases = PhaseWatch(store, open_driver, self._token, now=now)
+        self._takers.append(
+            self._make_loop(
+                "phases",
+                partial(self._phases.keep, self._stopping),
+                partial(self._stopping.wait, PHASES_LEASE_S / 3),
+                until=self._stopping,
+            )
+        )
         self._renewer = self._make_loop(
             "renew",
             self._renew_all,
@@ -134,6 +145,7 @@ class Worker:
     def start(self) -> None:
         """Begin to work, in threads of this process."""
         self._store.changes.subscribe(self._wake)
+        self._store.changes.subscribe_to_phases(self._phases.wake)
         for loop in (*self._takers, self._renewer, self._event_writer):
             loop.start()
         if self._sampler is not None:
@@ -149,7 +161,9 @@ class Worker:
             return
         self._stopping.set()
         self._wake()
+        self._phases.wake()
         self._store.changes.unsubscribe(self._wake)
+        self._store.changes.unsubscribe(self._phases.wake)
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database

@@ -86,7 +86,7 @@ def list_parameters(operation):
     known = {"Idempotency-Key"}  # every POST has one
     known.add("Act-As")  # every command has --as
     if operation["operationId"] in FOLLOWED | ACTIONS:
-        known.add("wait")
+        known |= {"wait", "untilPhase"}
     parameters = [resolve(each) for each in operation.get("parameters", ())]
     return {each["name"] for each in parameters if each["in"] != "path"} - known
 

@@ -37,6 +37,7 @@ SHAPES = {
     18: "0bb5d861",
     19: "85097248",
     20: "3d5af046",
+    21: "9d79188e",
 }
 """How the validators of each migration's version begin, as a digest."""
 

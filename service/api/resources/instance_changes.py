@@ -10,13 +10,13 @@ from service.api.etags import read_precondition
 from service.api.instances import blueprint, record_latest
 from service.api.resources.instances import add_node
 from service.api.waiting import wait_for
-from service.contract.base import WaitQuery
+from service.contract.base import ReadyQuery
 from service.contract.fields import OPERATION_ID
 from service.contract.instance_changes import InstanceEdit, Reinstall
 from service.contract.instances import InstanceAnswer, InstanceOnNode
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import ENDED
-from service.model.orders import Edit, Reinstallation
+from service.model.orders import Edit, ReadyWish, Reinstallation
 from service.replacements import expect
 
 
@@ -33,7 +33,7 @@ def _check(edit: Edit, instance_id: str) -> None:
 @blueprint.patch("/instances/<instance_id>")
 @blueprint.needs("instances:deploy", changes="instance")
 @blueprint.arguments(InstanceEdit, check=_check, required=False)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -46,7 +46,7 @@ def _check(edit: Edit, instance_id: str) -> None:
     example={"Name": "my second", "Memory": 256, "operationId": OPERATION_ID},
     description="The instance, changed.",
 )
-def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceOnNode | Accepted:
+def edit_instance(edit: Edit, wish: ReadyWish, instance_id: str) -> InstanceOnNode | Accepted:
     """Change an instance (RFC 7396: what is left out stays as it is).
 
     A name, an owner, labels and the external id are changed at once. All else needs a new
@@ -65,14 +65,14 @@ def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceO
             only_if=read_precondition(),
             origin=origin(),
         ),
-        wait,
+        wish,
     )
 
 
 @blueprint.post("/instances/<instance_id>/reinstall")
 @blueprint.needs("instances:write", changes="instance")
 @blueprint.arguments(Reinstall, required=False)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -86,7 +86,7 @@ def edit_instance(edit: Edit, wait: float | None, instance_id: str) -> InstanceO
     description="The instance, reinstalled.",
 )
 def reinstall_instance(
-    order: Reinstallation, wait: float | None, instance_id: str
+    order: Reinstallation, wish: ReadyWish, instance_id: str
 ) -> InstanceOnNode | Accepted:
     """Install an instance's image as at its deploy, in a new container.
 
@@ -100,20 +100,20 @@ def reinstall_instance(
             only_if=read_precondition(),
             origin=origin(),
         ),
-        wait,
+        wish,
     )
 
 
 def _outcome(
-    instance: Instance, operation: Operation | None, wait: float | None
+    instance: Instance, operation: Operation | None, wish: ReadyWish
 ) -> InstanceOnNode | Accepted:
     """Answer the instance when all is done, else with 202. What failed is an error."""
     record_change(expect(store(), instance))  # what is wanted, until it is known what became of it
     if operation is None:
         return add_node(instance, None)
-    ended = wait_for(operation, wait or 0)
+    ended = wait_for(operation, wish["wait"] or 0)
     if ended["status"] not in ENDED:
         return Accepted(operation["_id"], add_node(instance, operation["_id"]))
-    latest = record_latest(instance)
+    latest = record_latest(instance, wish)
     operations.require_success(ended)
     return add_node(latest, operation["_id"])

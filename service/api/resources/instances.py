@@ -8,20 +8,20 @@ from service.api.call import is_owner, origin, store
 from service.api.context import app_context
 from service.api.etags import read_precondition
 from service.api.instances import blueprint, check_order, record_latest
-from service.api.waiting import wait_for, wait_for_state
-from service.contract.base import NoContent, StateQuery, WaitQuery
+from service.api.waiting import wait_for, wait_for_phase, wait_for_state
+from service.contract.base import NoContent, ReadyQuery, StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instances import InstanceAnswer, InstanceOnNode, RemovalQuery
 from service.contract.operations import OperationAnswer
 from service.model.documents import Instance
 from service.model.lifecycle import ENDED, OperationKind
-from service.model.orders import Order, Removal, StateWish
+from service.model.orders import Order, ReadyWish, Removal, StateWish
 
 
 @blueprint.post("/instances")
 @blueprint.needs("instances:deploy", changes="instance")
 @blueprint.arguments(AddInstance, check=check_order)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(ReadyQuery, location="query")
 @blueprint.answers(
     201,
     InstanceAnswer,
@@ -32,7 +32,7 @@ from service.model.orders import Order, Removal, StateWish
     accepted=InstanceAnswer,
     description="The deployment has ended: `InternalState` is READY, or FAILED with its `error`.",
 )
-def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
+def add_instance(order: Order, wish: ReadyWish) -> InstanceOnNode | Accepted:
     """Deploy an instance. 202 while its operation runs, and 201 if it ends within `wait`.
 
     Either way the instance is stored, and is deployed whatever crashes. 409 when a host port or the
@@ -47,8 +47,8 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
         origin=origin(),
     )
     record_change(instance)
-    ended = wait_for(operation, wait or 0)
-    answered = add_node(record_latest(instance), operation["_id"])
+    ended = wait_for(operation, wish["wait"] or 0)
+    answered = add_node(record_latest(instance, wish), operation["_id"])
     return answered if ended["status"] in ENDED else Accepted(operation["_id"], answered)
 
 
@@ -59,10 +59,11 @@ def add_instance(order: Order, wait: float | None) -> InstanceOnNode | Accepted:
 def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
     """Get one instance by its id or its container's; with `wait`, once nothing is under way.
 
-    `?wait=30&until=READY` answers when it is READY, when it FAILED, or after 30 s.
+    `?wait=30&until=READY` answers when it is READY, when it FAILED, or after 30 s;
+    `?wait=30&untilPhase=ready` when its program is ready, or it is known that it will not be.
     """
     instance = store().instances.get_by_reference(instance_id)
-    return add_node(wait_for_state(instance, wish), None)
+    return add_node(wait_for_phase(wait_for_state(instance, wish), wish), None)
 
 
 @blueprint.delete("/instances/<instance_id>")

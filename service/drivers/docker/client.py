@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,12 +91,19 @@ class Client(docker.APIClient):
             raise
 
     @check_resource("container")
-    def logs(self, container: str, *, tail: int) -> bytes:  # type: ignore[override]
-        """Read the last `tail` lines of a container's output, MAX_LOG_BYTES at the most."""
+    def logs(  # type: ignore[override]
+        self, container: str, *, tail: int, since: datetime | None = None
+    ) -> bytes:
+        """Read the last `tail` lines of a container's output, MAX_LOG_BYTES at the most.
+
+        Of these, only what was printed `since` then.
+        """
         printed = b""
         client: Any = self  # whose own methods are not in its types
         url = client._url("/containers/{0}/logs", container)
-        params = {"stdout": 1, "stderr": 1, "tail": tail}
+        params: dict[str, object] = {"stdout": 1, "stderr": 1, "tail": tail}
+        if since is not None:
+            params["since"] = f"{since.timestamp():.6f}"
         is_terminal = client._check_is_tty(container)
         with (
             self._bounded.within(max_bytes=MAX_LOG_ANSWER_BYTES),

@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from urllib.parse import urlsplit
 
 from service.drivers import (
     ENGINE_LINE_BYTES,
@@ -37,6 +38,7 @@ from service.drivers.bounds import (
     Bounds,
 )
 from service.drivers.dialing import Dialer
+from service.drivers.docker import first_lines
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
 from service.drivers.docker.events import EngineEvents
@@ -53,6 +55,7 @@ from service.drivers.docker.settling import (
 )
 from service.drivers.engine_usage import to_usage
 from service.drivers.power_feed import PowerFeed
+from service.drivers.reach import THIS_MACHINE, Network, Reach
 from service.errors import NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
@@ -100,6 +103,7 @@ class DockerEngine:
         self._authorize = authorize
         self._client: Client | None = None
         self._sampling: Client | None = None
+        self.reach: Reach = Network(self._dialer, urlsplit(base_url).hostname or THIS_MACHINE)
 
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
@@ -172,6 +176,12 @@ class DockerEngine:
         # among the last `tail` lines, unless those are longer than MAX_LOG_BYTES.
         more = MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
         return read_last_lines(self._engine.logs(found[0], tail=tail + more), tail)
+
+    def printed(self, instance_id: str) -> str:
+        """Read what the program printed since its last start. See NodeDriver."""
+        with self._within(CONSOLE_TIMEOUT_S) as client:
+            found = find(client, self._labels, instance_id)
+            return "" if found is None else first_lines.read(client, *found)
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's standard input. See NodeDriver."""

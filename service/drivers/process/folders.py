@@ -7,6 +7,7 @@ Each instance has a folder::
     exit_code        of the program that ended last, written by its keeper
     stdin            a FIFO that the program reads, for its stop command
     log              what the program printed; log.1 before that
+    log_begin        how much of log is of the starts before
     data/            its files, where it starts; all that it may write, with its stdin and log
 
 One that goes is renamed first, so that no half of it is ever taken for an instance.

@@ -18,12 +18,23 @@ def read(folder: Path) -> bytes:
     return _read_end(folder / "log.1") + _read_end(folder / "log")
 
 
-def rotate(folder: Path) -> None:
-    """Put aside what was printed before a start, if it is long."""
+def read_start(folder: Path) -> bytes:
+    """Read the end of what was printed since the last start, MAX_LOG_BYTES."""
     log = folder / "log"
-    with suppress(FileNotFoundError):
-        if log.stat().st_size > ROTATE_BYTES:
-            log.rename(folder / "log.1")
+    try:
+        begin = int((folder / "log_begin").read_text())
+    except (FileNotFoundError, ValueError):  # an earlier version started it
+        begin = 0
+    # A log that was cut since the start has nothing of before.
+    return _read_end(log, begin) if begin <= _measure(log) else _read_end(log)
+
+
+def rotate(folder: Path) -> None:
+    """Put aside what was printed before a start, if it is long; note where the start begins."""
+    log = folder / "log"
+    if _measure(log) > ROTATE_BYTES:
+        log.rename(folder / "log.1")
+    (folder / "log_begin").write_text(str(_measure(log)))
 
 
 def cut(folder: Path) -> None:
@@ -33,12 +44,20 @@ def cut(folder: Path) -> None:
         if log.stat().st_size > CUT_BYTES:
             (folder / "log.1").write_bytes(_read_end(log))
             os.truncate(log, 0)
+            (folder / "log_begin").write_text("0")
 
 
-def _read_end(path: Path) -> bytes:
+def _measure(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_end(path: Path, begin: int = 0) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
+            file.seek(max(begin, path.stat().st_size - MAX_LOG_BYTES))
             return file.read()
     except FileNotFoundError:
         return b""

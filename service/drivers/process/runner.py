@@ -26,6 +26,7 @@ from typing import ParamSpec, TypeVar
 import psutil
 
 from service.drivers import (
+    MAX_LOG_BYTES,
     STOP_GRACE_S,
     Authorize,
     ContainerSample,
@@ -44,6 +45,7 @@ from service.drivers import (
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.power_feed import ComparedLists, PowerFeed
+from service.drivers.dialing import Dialer
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
@@ -64,7 +66,9 @@ from service.drivers.process.tree import (
     write_line,
 )
 from service.drivers.process.usage import count, measure, measure_files
+from service.drivers.reach import THIS_MACHINE, Network, Reach
 from service.errors import NodeFailure, NodeRefused
+from service.model.addresses import trust
 from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
 
@@ -103,6 +107,7 @@ class ProcessRunner:
         self._node_id = node_id
         self._folders = Folders(node_id, root.absolute())
         self._authorize = authorize
+        self.reach: Reach = Network(Dialer(node_id, trust), THIS_MACHINE)
 
     def probe(self) -> NodeReport:
         """Look at this machine. See NodeDriver."""
@@ -182,6 +187,10 @@ class ProcessRunner:
         """Read the last lines that the program printed. See NodeDriver."""
         folder = self._folders.find(instance_id)
         return read_last_lines(logs.read(folder), tail)
+
+    def printed(self, instance_id: str) -> str:
+        """Read what the program printed since its last start. See NodeDriver."""
+        return read_last_lines(logs.read_start(self._folders.find(instance_id)), MAX_LOG_BYTES)
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's standard input. See NodeDriver."""

@@ -9,6 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from service.drivers import (
     ENGINE_LINE_BYTES,
@@ -36,6 +37,7 @@ from service.drivers.bounds import (
 from service.drivers.dialing import Dialer
 from service.drivers.engine_usage import to_sample, to_usage
 from service.drivers.power_feed import ComparedLists, PowerFeed
+from service.drivers.reach import Network, Reach
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
 from service.drivers.skyportd.console import ConsoleError
@@ -90,6 +92,7 @@ class Skyportd:
             read_timeout_s=read_timeout_s,
             authorize=authorize,
         )
+        self.reach: Reach = Network(Dialer(node_id, refuse), urlsplit(base_url).hostname or "")
 
     def probe(self) -> NodeReport:
         """Ask the daemon how it is. See NodeDriver."""
@@ -163,6 +166,10 @@ class Skyportd:
         if sum(len(line) // ENGINE_LINE_BYTES + 1 for line in lines) >= _SHOWN_LINES:
             lines = lines[1:] or lines
         return read_last_lines(b"".join(lines), tail)
+
+    def printed(self, instance_id: str) -> str:
+        """Refuse: what the console shows may be of any start. See NodeDriver."""
+        raise NodeRefused(self._node_id, f"Which start of {instance_id} printed what is not known.")
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's terminal. See NodeDriver."""

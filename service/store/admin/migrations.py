@@ -166,6 +166,7 @@ MIGRATIONS = [
     Migration(18, "Do the same to many at once.", _change_shapes),
     Migration(19, "Keep samples of what instances use.", _change_shapes),
     Migration(20, "Know how the runs of containers began and ended.", _change_shapes),
+    Migration(21, "Say when programs are ready.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
