@@ -20,7 +20,7 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",
-             "rights", "stats", "variables", "event_hub", "tickets"}  # fmt: skip
+             "rights", "stats", "variables", "event_hub", "tickets", "phases"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

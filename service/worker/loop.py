@@ -126,7 +126,9 @@ class Worker:
             partial(self._stopped.wait, EVENTS_LEASE_S / 3),
             until=self._stopped,
         )
-        self._phases = PhaseWatch(store, open_driver, self._token, now=now)
+        self._phases = PhaseWatch(
+            store, open_driver, self._token, read_again_s=look_again_s, now=now
+        )
         self._takers.append(
             self._make_loop(
                 "phases",
