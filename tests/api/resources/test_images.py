@@ -29,6 +29,7 @@ DOCUMENT = {
     "AuthorName": "Ada",
     "Meta": {"version": 1, "tags": ["a"], "$odd.name": None},
     "features": ["eula"],
+    "ready": {"log": "Done (", "timeout": 600},
     "process": False,
 }
 SECRET = {"TOKEN": {"type": "text", "default": "hush", "required": False, "secret": True}}
@@ -44,6 +45,8 @@ WRONG = [
     ({"Meta": {"a": 2**63}}, "Meta"),
     ({"process": True}, "process"),
     ({"process": 0}, "process"),
+    ({"ready": {"port": "udp"}}, "ready"),
+    ({"ready": {"prot": True}}, "ready"),
     ({"Scripts": [None]}, "Scripts"),
     ({"Variables": {"A": [None]}}, "Variables"),
     ({"Nmae": "Paper"}, "Nmae"),
