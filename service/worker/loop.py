@@ -127,7 +127,12 @@ class Worker:
             until=self._stopped,
         )
         self._phases = PhaseWatch(
-            store, open_driver, self._token, read_again_s=look_again_s, now=now
+            store,
+            open_driver,
+            self._token,
+            lease_s=min(lease_s, PHASES_LEASE_S),
+            read_again_s=look_again_s,
+            now=now,
         )
         self._takers.append(
             self._make_loop(
