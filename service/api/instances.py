@@ -16,9 +16,8 @@ from service.api.waiting import calling_a_node, wait_for, wait_for_phase
 from service.contract.base import ReadyQuery, WaitQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
 from service.contract.fields import OPERATION_ID
+from service.contract.instance_deletions import Delete, DeletedAnswer
 from service.contract.instances import (
-    Delete,
-    DeletedAnswer,
     InstanceAnswer,
     InstanceOnNode,
     InstancePathRef,

@@ -19,7 +19,8 @@ from service.cli.text import printable
 from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instance_changes import InstanceEdit, Reinstall
-from service.contract.instances import LogsQuery, RemovalQuery
+from service.contract.instance_deletions import RemovalQuery
+from service.contract.instances import LogsQuery
 from service.contract.list_queries import InstancesQuery
 
 COLUMNS = (

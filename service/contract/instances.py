@@ -1,33 +1,31 @@
 """Instances on the wire."""
 
 from operator import methodcaller
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import marshmallow as ma
 
 from service.contract import answers, fields, images
 from service.contract.answers import Answer, Json
-from service.contract.base import Request, SingleField, waiting
+from service.contract.base import SingleField
 from service.contract.readiness import DESCRIPTION, SCHEMA, print_check
 from service.model.container_settings import settings_of
-from service.model.documents import Instance, Node, Operation
+from service.model.documents import Instance, Node
 from service.model.lifecycle import (
     InstanceState,
     NodeStatus,
     NotReady,
-    OperationKind,
-    OperationStatus,
     Phase,
     Power,
 )
-from service.model.orders import Deletion, Removal
 from service.model.ports import print_map
 from service.model.public_addresses import find_host, print_endpoint
 from service.model.quantities import print_cores
 from service.model.readiness import list_warnings, phase_of
 
 
-def _reference() -> ma.fields.String:
+def reference() -> ma.fields.String:
+    """Make a field for an instance's id, or its container's."""
     return fields.text(
         longest=128,
         description="The instance's id, or its container's.",
@@ -38,7 +36,7 @@ def _reference() -> ma.fields.String:
 class InstanceRef(SingleField[str]):
     """Which instance is meant."""
 
-    id = _reference()
+    id = reference()
 
 
 class InstancePathRef(SingleField[str | None]):
@@ -46,34 +44,6 @@ class InstancePathRef(SingleField[str | None]):
 
     id = fields.text(
         required=False, load_default=None, longest=128, description="The id in the path."
-    )
-
-
-class Delete(Request[Deletion]):
-    """Which instance goes."""
-
-    id = _reference()
-    force = ma.fields.Boolean(
-        load_default=False,
-        allow_none=True,
-        metadata={
-            "description": "Forget it at once, for a node that may never return. What is left on "
-            "the node is removed if that ever answers again."
-        },
-    )
-
-    @ma.post_load
-    def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Take null for no."""
-        return {**loaded, "force": bool(loaded["force"])}
-
-
-class RemovalQuery(Request[Removal]):
-    """How an instance goes."""
-
-    wait = waiting()
-    force = ma.fields.Boolean(
-        load_default=False, metadata={"description": "Forget it at once, and clean up later."}
     )
 
 
@@ -349,28 +319,3 @@ class LogsAnswer(Answer[PrintedLines]):
 
     Id = answers.text(fields.INSTANCE_ID, of="instance_id")
     lines = answers.texts(["Serving HTTP on 0.0.0.0 port 8080 ..."])
-
-
-def _is_gone(operation: Operation) -> bool:
-    # What is left of a forgotten instance is removed when its node answers.
-    forgotten = operation["kind"] == OperationKind.REMOVE
-    return forgotten or operation["status"] == OperationStatus.SUCCEEDED
-
-
-def _explain_deletion(operation: Operation) -> str:
-    if operation["kind"] == OperationKind.REMOVE:
-        return "The instance is forgotten. What is left on the node goes when it answers."
-    return "The instance is deleted." if _is_gone(operation) else "The instance is being deleted."
-
-
-class DeletedAnswer(Answer[Operation]):
-    """The instance is gone, or (`state` DELETING) goes as soon as its node answers."""
-
-    message = answers.text("The instance is deleted.", of=_explain_deletion)
-    Id = answers.text(fields.INSTANCE_ID, of="instance_id")
-    state = answers.text(
-        "DELETED",
-        of=lambda operation: "DELETED" if _is_gone(operation) else InstanceState.DELETING,
-        validate=ma.validate.OneOf(["DELETED", "DELETING"]),
-    )
-    operationId = answers.text(fields.OPERATION_ID, of="_id")

@@ -14,7 +14,8 @@ from service.cli.openapi import print_openapi
 from service.config import Config
 from service.contract.deploys import DeployedAnswer
 from service.contract.images import ImageAnswer
-from service.contract.instances import DeletedAnswer, InstanceAnswer
+from service.contract.instance_deletions import DeletedAnswer
+from service.contract.instances import InstanceAnswer
 from service.contract.nodes import CreatedNodeAnswer, NodeAnswer
 from service.contract.users import CreatedUserAnswer, UserAnswer
 from service.model.events import TYPES

@@ -11,7 +11,8 @@ from service.api.instances import blueprint, check_order, record_latest
 from service.api.waiting import wait_for, wait_for_phase, wait_for_state
 from service.contract.base import NoContent, ReadyQuery, StateQuery
 from service.contract.deploys import AddInstance
-from service.contract.instances import InstanceAnswer, InstanceOnNode, RemovalQuery
+from service.contract.instance_deletions import RemovalQuery
+from service.contract.instances import InstanceAnswer, InstanceOnNode
 from service.contract.operations import OperationAnswer
 from service.model.documents import Instance
 from service.model.lifecycle import ENDED, OperationKind
