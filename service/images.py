@@ -15,10 +15,11 @@ from service.errors import (
     PreconditionFailed,
     ServiceError,
 )
-from service.model.documents import Image, Variable, new_image
+from service.model.documents import Image, ReadyCheck, ReadyKind, Variable, new_image
 from service.model.origin import Claim
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.wrong_fields import WrongFields
+from service.patterns import compile_pattern
 from service.store import Store
 from service.store.collection import Session
 
@@ -36,8 +37,9 @@ def make_id() -> str:
 def draft(image_id: str, fields: Mapping[str, Any], *, now: datetime) -> Image:
     """Make the document of an image of the fields of `new_image`.
 
-    Raises InvalidInput for variables that are declared wrongly.
+    Raises InvalidInput for variables that are declared wrongly, and a pattern that is none.
     """
+    _check_ready(fields.get("ready"))
     declared = variables.declare(fields.get("variables", {}))
     return new_image(image_id, **{**fields, "variables": declared}, now=now)
 
@@ -80,6 +82,8 @@ def check(fields: Mapping[str, Any], *, is_new: bool = False) -> None:
     wrong = WrongFields()
     with wrong.noting():
         variables.declare(fields.get("variables", {}))
+    with wrong.noting():
+        _check_ready(fields.get("ready"))
     with wrong.noting():
         if is_new and fields.get("process"):
             _refuse_process()
@@ -214,6 +218,16 @@ def list_secret(image: Image, names: Iterable[str]) -> list[str]:
     """Return which of these variables the image calls secret."""
     declared = image["variables"]
     return sorted(name for name in names if name in declared and declared[name].get("secret"))
+
+
+def _check_ready(check: ReadyCheck | None) -> None:
+    if check is None or check["kind"] != ReadyKind.PATTERN:
+        return
+    try:
+        compile_pattern(check["value"])
+    except ValueError as exc:
+        reason = f"Is no pattern that RE2 can match: {exc}."
+        raise InvalidInput("The pattern is wrong.", ready={"log": [reason]}) from exc
 
 
 def _check_unused(store: Store, image_id: str, *, session: Session) -> None:

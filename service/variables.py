@@ -13,8 +13,8 @@ from typing import Any
 from service.errors import InvalidInput
 from service.model import panel_rules
 from service.model.documents import Image, Variable
-from service.model.patterns import compile_pattern
 from service.model.variable_schema import FORMATS, list_patterns, list_problems
+from service.patterns import compile_pattern
 
 ADMIN, OWNER = "admin", "owner"
 

@@ -20,7 +20,7 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "leftovers", "listings", "node_edits", "order_checks", "programs", "replacements",
-             "rights", "stats", "variables", "event_hub", "tickets", "phases"}  # fmt: skip
+             "rights", "stats", "variables", "event_hub", "tickets", "phases", "patterns"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {
@@ -65,7 +65,7 @@ ALSO_MAY_IMPORT = {
 
 # What more than one driver is made of, and what a node may say is checked with.
 SHARED = {"answers", "boundary", "bounds", "dialing", "engine_runs", "engine_usage",
-          "memory_container", "memory_usage", "power_feed", "reasons"}  # fmt: skip
+          "memory_container", "memory_usage", "power_feed", "reach", "reasons"}  # fmt: skip
 
 # The private mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.

@@ -147,6 +147,7 @@ def _read_image(path: Path) -> Any:
         raise InvalidInput(f"{path} is no image.", **problems)
     fields = ImageFile().load(document)
     try:
+        images.check(fields)
         return {**fields, "variables": variables.declare(fields["variables"])}
     except InvalidInput as exc:
         raise InvalidInput(f"{path} is no image.", **exc.details) from exc

@@ -20,7 +20,7 @@ from service.drivers import DriverFactory, NodeDriver
 from service.errors import NodeFailure, ServiceError
 from service.model.documents import Instance, Node, ReadyKind
 from service.model.lifecycle import NodeStatus
-from service.model.patterns import compile_pattern
+from service.patterns import compile_pattern
 from service.store import Store
 from service.store.changes import LOOK_AGAIN_S
 

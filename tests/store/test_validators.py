@@ -284,5 +284,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
     optional = {
         "node_env", "reserved", "container", "revision", "observations", "external_id", "labels",
         "changed_by", "exit_code", "oom_killed", "restarts", "started_at",
+        "ready", "phase", "ready_at", "ready_by", "not_ready",
     }  # fmt: skip
     assert optional == schema["properties"].keys() - set(schema["required"])

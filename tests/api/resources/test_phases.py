@@ -308,6 +308,20 @@ def test_a_patch_of_an_image_may_replace_the_check(api, paper):
     assert (200, {"port": True, "timeout": 300}) == (one.status, one.json["ready"])
 
 
+@pytest.mark.parametrize(("method", "path"), [("PATCH", ""), ("PUT", ""), ("POST", "import")])
+def test_a_pattern_that_is_none_is_refused(api, paper, method, path):
+    """Beside what else is wrong; nothing is stored."""
+    image = f"/api/images/{paper[2]['_id']}"
+    before = api.get(image).json
+    body = {**api.get(f"{image}/export").json, "ready": {"log": {"pattern": "(["}}}
+
+    answer = api.send(method, "/api/images/import" if path else image, json=body)
+
+    assert (400, "invalid_input", ["ready"]) == told(answer)
+    assert "RE2" in answer.json["details"]["ready"]["log"][0]
+    assert before == api.get(image).json
+
+
 def test_it_is_told(api, store, database, memory_nodes, paper):
     """Each phase is an event; why a program is not ready is one more."""
     begin_events(database)

@@ -1,4 +1,4 @@
-"""Regular expressions that others write (pure).
+"""Regular expressions that others write, in images.
 
 They are matched by RE2, in time that grows with the text only: Python's own `re` may take years for
 some of them. https://github.com/google/re2/wiki/Syntax
