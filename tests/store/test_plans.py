@@ -166,6 +166,8 @@ READS = {
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
     "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),
+    "phases.list_starting": lambda s, **_: s.phases.list_starting(),
+    "phases.give_up": lambda s, **_: s.phases.give_up(),
     "instances.list_known": lambda s, instance, **_: s.instances.list_known([instance]),
     "operations.list_newest": lambda s, **_: s.operations.list_newest({}, limit=100),
     "operations.list_newest of an instance": lambda s, instance, **_: s.operations.list_newest(

@@ -82,6 +82,16 @@ def _claim_bulk(s):
     s.claim()
 
 
+def _start(s, timeout_s=300):
+    ready = {"kind": "port", "value": "", "timeout_s": timeout_s}
+    s.store.instances.update(s.instance, {"ready": ready, "power": Power.RUNNING})
+
+
+def _mark_ready(s):
+    [found] = s.store.phases.list_starting()
+    s.store.phases.mark_ready(found, now=NOON)
+
+
 def _write_items(s):
     item = {**new_bulk_item(s.instance), "status": "succeeded"}
     written = s.store.bulks.write_items(
@@ -92,6 +102,8 @@ def _write_items(s):
 
 BEFORE = {
     "bulks.write_items": _claim_bulk,
+    "phases.mark_ready": _start,
+    "phases.give_up": lambda s: _start(s, timeout_s=0),
     "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.unlock_deploy": _lock_deploy,
     "nodes.take_configure_key": _issue_configure_key,
@@ -196,6 +208,8 @@ WRITES = {
     ),
     "claims.begin_undo": lambda s: s.store.claims.begin_undo(s.operation, "t", "broken"),
     "bulks.write_items": _write_items,
+    "phases.mark_ready": _mark_ready,
+    "phases.give_up": lambda s: s.store.phases.give_up(),
 }
 
 
@@ -233,7 +247,8 @@ OBSERVING = {
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
     "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "nodes.end_probe",
-    "nodes.update", "nodes.replace_secret", "instances.update",
+    "nodes.update", "nodes.replace_secret", "instances.update", "phases.mark_ready",
+    "phases.give_up",
 }  # fmt: skip
 """What changes nothing that a client can change, so that nobody's edit is refused for it."""
 
@@ -294,7 +309,7 @@ def test_every_writing_method_is_tried():
     """The table above has each, also those that write through others."""
     methods = [
         (name, *each)
-        for name in (*ANSWERED, "claims", "bulks", "lease")
+        for name in (*ANSWERED, "claims", "bulks", "phases", "lease")
         for each in list_methods(name)
     ]
     writing = set(PYMONGO_WRITES)
@@ -331,7 +346,7 @@ def test_nothing_writes_past_the_place():
 
 def test_collections_hold_what_raises(store):
     """What those modules call their collection is what raises revisions."""
-    held = [getattr(store, name)._collection for name in (*ANSWERED, "claims", "bulks")]
+    held = [getattr(store, name)._collection for name in (*ANSWERED, "claims", "bulks", "phases")]
     held += [getattr(store, name)._observing for name in ANSWERED]
 
     assert {"RevisedCollection"} == {type(each).__name__ for each in held}
