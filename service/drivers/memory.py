@@ -23,6 +23,7 @@ from service.drivers import (
 from service.drivers.memory_container import (
     Container,
     MemoryFeed,
+    Served,
     make_container_id,
     to_status,
 )
@@ -61,8 +62,7 @@ class MemoryNode:
     """How many calls reached the node, answered or not."""
     created: int = 0
     """How many containers were made. Adopting one makes none."""
-    served: dict[int, Mapping[str, int]] = field(default_factory=dict)
-    """The host ports that accept connections, each with the HTTP status of each path there."""
+    served: Served = field(default_factory=Served)
     stop_commands: builtins.list[str] = field(default_factory=list)
     """What programs were told when they were to stop."""
     _failures: builtins.list[NodeFailure] = field(default_factory=list)
@@ -175,40 +175,22 @@ class MemoryNode:
 
     def describe(self, instance_id: str) -> ContainerSpec | None:
         """Return what a container was made from. See NodeDriver."""
-        self._receive()
-        with self._lock:
-            container = self.containers.get(instance_id)
-            return container.spec if container else None
+        container = self._find(instance_id)
+        return container.spec if container else None
 
     def logs(self, instance_id: str, *, tail: int) -> str:
         """Read what a program printed. See NodeDriver."""
-        self._receive()
-        with self._lock:
-            container = self.containers.get(instance_id)
-            return read_last_lines(container.log.encode() if container else b"", tail)
+        container = self._find(instance_id)
+        return read_last_lines(container.log.encode() if container else b"", tail)
 
     def printed(self, instance_id: str) -> str:
         """Read what a program printed since its last start. See NodeDriver."""
-        self._receive()
-        with self._lock:
-            container = self.containers.get(instance_id)
-            return container.log[container.log_begin :] if container else ""
-
-    def accepts(self, port: int) -> bool:
-        """Return whether something serves the port. See Reach."""
-        self._receive()
-        return port in self.served
-
-    def answers(self, port: int, path: str) -> bool:
-        """Return whether something answers well there. See Reach."""
-        self._receive()
-        return self.served.get(port, {}).get(path, 404) < 400
+        container = self._find(instance_id)
+        return container.log[container.log_begin :] if container else ""
 
     def command(self, instance_id: str, line: str, *, authorize: Authorize = always) -> Delivery:
         """Write down what the program was to read. See NodeDriver."""
-        self._receive()
-        with self._lock:
-            container = self.containers.get(instance_id)
+        container = self._find(instance_id)
         if container is None or container.power != Power.RUNNING:
             return Delivery.NOT_RUNNING
         with self._changing(authorize):
@@ -220,10 +202,8 @@ class MemoryNode:
 
     def usage(self, instance_id: str) -> ContainerUsage | None:
         """Return what every container here uses. See NodeDriver."""
-        self._receive()
-        with self._lock:
-            container = self.containers.get(instance_id)
-            return USAGE if container and container.power == Power.RUNNING else None
+        container = self._find(instance_id)
+        return USAGE if container and container.power == Power.RUNNING else None
 
     def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
         """Return what containers have used, which is what they were given. See NodeDriver."""
@@ -328,6 +308,12 @@ class MemoryNode:
         with self._lock:
             yield
 
+    def _find(self, instance_id: str) -> Container | None:
+        """Receive a call about a container, and find that."""
+        self._receive()
+        with self._lock:
+            return self.containers.get(instance_id)
+
     def _receive(self, *, probing: bool = False) -> None:
         with self._lock:
             self.calls += 1
@@ -354,7 +340,7 @@ class OpenedNode:
         self.power = partial(node.power, authorize=authorize)
         self.discard = partial(node.discard, authorize=authorize)
         self.remove = partial(node.remove, authorize=authorize)
-        self.reach = node
+        self.reach = node.served
 
     def __getattr__(self, name: str) -> Any:
         """Look at the node, which is the same for all."""

@@ -1,6 +1,6 @@
 """The containers of nodes in memory, for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -52,6 +52,18 @@ class Container:
         """End the run, unless none is under way."""
         if self.power == Power.RUNNING:
             self.power, self.exit_code, self.oom_killed = Power.STOPPED, exit_code, oom_killed
+
+
+class Served(dict[int, Mapping[str, int]]):
+    """The host ports that are served, each with the HTTP status of each path there. See Reach."""
+
+    def accepts(self, port: int) -> bool:
+        """Return whether something serves the port. See Reach."""
+        return port in self
+
+    def answers(self, port: int, path: str) -> bool:
+        """Return whether something answers well there. See Reach."""
+        return self.get(port, {}).get(path, 404) < 400
 
 
 class MemoryFeed:

@@ -46,6 +46,7 @@ from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.dialing import Dialer
+from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
