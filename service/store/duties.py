@@ -1,8 +1,10 @@
 """What one worker of all does, and another takes over when that falls silent."""
 
+from contextlib import suppress
 from typing import Any
 
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
 
 from service.store.collection import translated
 from service.store.lease import LeaseField
@@ -25,7 +27,8 @@ class Duty:
             return True
         if self._collection.find_one(self._query) is None:  # nobody had it ever
             fresh = {"$setOnInsert": {"lease": None}}
-            self._collection.update_one(self._query, fresh, upsert=True)
+            with suppress(DuplicateKeyError):  # another worker made it a moment ago
+                self._collection.update_one(self._query, fresh, upsert=True)
             return LEASE.take(self._collection, self._query, token, lease_s)
         return False
 

@@ -1,5 +1,6 @@
 """The phase follows the power, in whichever write says what was seen of a container."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -239,6 +240,14 @@ def test_a_duty_is_one_workers(duty):
     assert not duty.take("b", lease_s=30)
     duty.release("a")
     assert duty.take("b", lease_s=30)
+
+
+def test_a_new_duty_is_one_workers(duty):
+    """Of those that ask for it at once, as nobody had it ever."""
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda n: duty.take(f"t{n}", lease_s=30), range(8)))
+
+    assert 1 == sum(taken)
 
 
 def test_a_duty_passes_on_from_who_is_silent(duty):

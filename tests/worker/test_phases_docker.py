@@ -51,9 +51,9 @@ class OnDocker:
         origin = Origin(utc_now())
         self.id = instances.deploy(self.store, order, origin=origin)[0]["_id"]
 
-    def tell(self):
+    def tell(self, what="go"):
         """Have the program go on."""
-        self.engine.containers.get(self.id).exec_run(["sh", "-c", "echo >/app/data/go"])
+        self.engine.containers.get(self.id).exec_run(["sh", "-c", f"echo >/app/data/{what}"])
 
     @property
     def phase(self):
@@ -124,6 +124,27 @@ def test_it_never_becomes_ready(subject, real_worker):
     subject.deploy("port", "", "exec sleep 600", timeout_s=1)
 
     assert subject.comes_to(Phase.STARTING, NotReady.TIMEOUT)
+
+
+def test_the_engine_starts_it_again(subject, real_worker):
+    """That is another start, which is not ready before it says so itself."""
+    wait = "while [ ! -f {} ]; do sleep 0.05; done; "
+    program = [
+        "N=$(cat n 2>/dev/null); N=$((N+1)); echo $N >n; ",
+        wait.format("go$N"),
+        'echo "Done ($N)"; ',
+        wait.format("end$N"),
+        "exit 1",
+    ]
+    subject.deploy("log", "Done (", "".join(program))
+    assert subject.comes_to(Phase.STARTING)
+    subject.tell("go1")
+    assert subject.comes_to(Phase.READY)
+    subject.tell("end1")
+
+    assert subject.comes_to(Phase.STARTING)
+    subject.tell("go2")
+    assert subject.comes_to(Phase.READY)
 
 
 @pytest.mark.spawns

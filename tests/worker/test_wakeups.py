@@ -91,7 +91,7 @@ def test_a_stop_ends_the_pause(store, memory_nodes):
 
     worker.stop()
 
-    assert [False, False, False] == [each.is_alive() for each in worker._takers]
+    assert not any(each.is_alive() for each in worker._takers)
     assert worker._wake not in store.changes._wakers
 
 
