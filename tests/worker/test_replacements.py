@@ -120,7 +120,7 @@ def test_a_container_that_does_not_start_is_undone(store, memory_nodes, here, ru
     status, error = end_of(store, operation)
     assert OperationStatus.FAILED == status
     assert "not found" in error or "ended as soon" in error
-    counts = {name: after[name] for name in ("revision", "observations")}
+    counts = {name: after[name] for name in ("revision", "observations", "ready_at")}
     same = {**before, "reserved": None, "updated_at": NOON, **counts}
     assert same == after
     assert (before["image"], 128, Power.RUNNING) == (
