@@ -14,7 +14,6 @@ from service.errors import Conflict, NotFound, ServiceError, StoreFailure, Store
 from service.model.listing import Listing
 from service.store import pages, versions
 from service.store.matching import matches
-from service.store.revised import RevisedCollection
 from service.store.revised import Changes, RevisedCollection
 from service.store.versions import Ended, Place, Version, Versions
 

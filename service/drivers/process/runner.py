@@ -44,7 +44,6 @@ from service.drivers import (
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
-from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.dialing import Dialer
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records
