@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from service.drivers.power_feed import PowerFeed as PowerFeed
-from service.model.container import ContainerSample as ContainerSample
 from service.drivers.reach import Reach
+from service.model.container import ContainerSample as ContainerSample
 from service.model.container import ContainerSpec as ContainerSpec
 from service.model.container import ContainerStatus as ContainerStatus
 from service.model.container import ContainerUsage as ContainerUsage
