@@ -67,6 +67,8 @@ class Container:
     cid: str = field(default_factory=lambda: secrets.token_hex(32))
     status: str = "created"  # created, running, paused, exited
     exit_code: int = 0
+    starts: int = 0
+    """How many times it was started after its creation."""
     error: str = ""
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     oom_killed: bool = False
@@ -77,6 +79,11 @@ class Container:
     """The lines that the program read."""
     ends_at: str | None = None
     """The line at which it ends by itself."""
+
+    @property
+    def started_at(self) -> str:
+        """When it was started last: each time a second later."""
+        return f"2026-11-23T19:19:{30 + self.starts % 30}.07Z"
 
     def hear(self, line: str) -> None:
         """Read a line, as a program does that runs."""
@@ -489,6 +496,7 @@ class FakeSkyportd:
             found.exit(137 if verb == "kill" or found.ignores_sigterm else 143)
         elif verb in ("start", "restart", "unpause"):
             found.status, found.exit_code = "running", 0
+            found.starts += verb != "unpause"
         else:
             found.status = "paused"
         return Reply(200, {"message": f"Container {PAST[verb]} successfully"})
@@ -640,13 +648,30 @@ class _Handler(BaseHTTPRequestHandler):
                 if container is None:
                     self._write_frame("Container not found")
                 else:
-                    for frame in container.show(path):
-                        self._write_frame(frame)
+                    self._show(container, path)
             elif not allowed:
                 self._write_frame("Unauthorized access")
                 return
             elif message.get("command") and container is not None:
                 container.hear(message["command"])
+
+    def _show(self, container: Container, path: str) -> None:
+        """Write what it uses, or what it printed last and prints from then on."""
+        seen = len(container.log)
+        for frame in container.show(path):
+            self._write_frame(frame)
+        if path.startswith("/exec/"):
+            args = (container, seen)
+            threading.Thread(target=self._attach, args=args, daemon=True).start()
+
+    def _attach(self, container: Container, seen: int) -> None:
+        """Show what the program prints, as long as it runs."""
+        with suppress(OSError, ValueError):  # the connection is closed
+            while container.status == "running" and not self.over.wait(0.02):
+                new, seen = container.log[seen:], len(container.log)
+                for line in new:
+                    self._write_frame(f"{line}\r\n"[:9])
+                    self._write_frame(f"{line}\r\n"[9:])
 
     def _read_frame(self) -> str | None:
         head = self._read_exactly(2)
@@ -738,7 +763,7 @@ def _inspect(container: Container) -> dict[str, Any]:
             "Dead": False,
             "ExitCode": container.exit_code,
             "Error": container.error,
-            "StartedAt": NEVER if container.status == "created" else "2026-11-23T19:19:30.07Z",
+            "StartedAt": NEVER if container.status == "created" else container.started_at,
         },
         "RestartCount": 0,
         "Config": {"Image": config.get("Image"), "Env": config.get("Env"),

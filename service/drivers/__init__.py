@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from service.drivers.log_lines import LogLine, LogStream, Mark
 from service.drivers.power_feed import PowerFeed as PowerFeed
 from service.drivers.reach import Reach
 from service.model.container import ContainerSample as ContainerSample
@@ -115,13 +116,19 @@ UNNAMED = Owner(lambda: "", lambda _: {})
 """An installation without an id; its own is what bears no installation's id."""
 
 
+def begin_with_line(printed: bytes) -> bytes:
+    """Leave out the rest of a line at the beginning of the last MAX_LOG_BYTES of an output."""
+    if len(printed) < MAX_LOG_BYTES:
+        return printed
+    return printed[-MAX_LOG_BYTES:].partition(b"\n")[2] or LONG_LINE.encode()
+
+
 def read_last_lines(printed: bytes, tail: int) -> str:
     """Decode the last `tail` lines of an output, as `NodeDriver.logs` promises them.
 
     `printed` begins with a line, or is the last MAX_LOG_BYTES or more of what was printed.
     """
-    if len(printed) >= MAX_LOG_BYTES:
-        printed = printed[-MAX_LOG_BYTES:].partition(b"\n")[2] or LONG_LINE.encode()
+    printed = begin_with_line(printed)
     # A character of which some bytes are still to come is left out.
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(printed)
     return "".join(text.splitlines(keepends=True)[-tail:])
@@ -247,6 +254,34 @@ class NodeDriver(Protocol):
         MAX_LOG_BYTES at the most. Nothing of what it printed before, when it was started again.
         Empty when there is no container. Raises NodeRefused where the node cannot tell. Bounded by
         the connect timeout and some seconds.
+        """
+
+    def read_logs(
+        self,
+        instance_id: str,
+        *,
+        tail: int,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+    ) -> Sequence[LogLine]:
+        """Read the last `tail` lines of a time, MAX_LOG_BYTES at the most, oldest first.
+
+        The times are nanoseconds since 1970, both inclusive. None of them may be given where the
+        traits say that lines have none. Bounds are as in `logs`; a long line is cut.
+        """
+
+    def follow_logs(
+        self,
+        instance_id: str,
+        *,
+        tail: int,
+        since_ns: int | None = None,
+        after: Mark | None = None,
+    ) -> LogStream:
+        """Follow what the program prints: the last `tail` lines first, or all after a mark.
+
+        A mark may only be given where lines have times. The iterator must be closed. It ends at
+        once where there is no container. See LogStream.
         """
 
     def command(self, instance_id: str, line: str) -> Delivery:

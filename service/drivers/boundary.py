@@ -16,6 +16,8 @@ CALLS = (
     "describe",
     "logs",
     "printed",
+    "read_logs",
+    "follow_logs",
     "command",
     "usage",
     "power",

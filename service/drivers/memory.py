@@ -18,8 +18,10 @@ from service.drivers import (
     Delivery,
     NodeReport,
     always,
+    memory_logs,
     read_last_lines,
 )
+from service.drivers.log_lines import LogLine, LogStream
 from service.drivers.memory_container import (
     Container,
     MemoryFeed,
@@ -188,6 +190,17 @@ class MemoryNode:
         container = self._find(instance_id)
         return container.log[container.log_begin :] if container else ""
 
+    def read_logs(self, instance_id: str, **bounds: Any) -> Sequence[LogLine]:
+        """Read the last lines of a time. See NodeDriver."""
+        self._receive()
+        return memory_logs.read(self._find_log(instance_id), **bounds)
+
+    def follow_logs(self, instance_id: str, **bounds: Any) -> LogStream:
+        """Read the last lines, and those to come. See NodeDriver."""
+        self._receive()
+        look = partial(self._find_log, instance_id)
+        return memory_logs.follow(_container_id(instance_id), look, **bounds)
+
     def command(self, instance_id: str, line: str, *, authorize: Authorize = always) -> Delivery:
         """Write down what the program was to read. See NodeDriver."""
         container = self._find(instance_id)
@@ -300,6 +313,11 @@ class MemoryNode:
         with self._lock:
             for feed in self._feeds:
                 feed.add(hint)
+
+    def _find_log(self, instance_id: str) -> memory_logs.Log | None:
+        with self._lock:
+            found = self.containers.get(instance_id)
+            return memory_logs.Log(found.log, found.power == Power.RUNNING) if found else None
 
     @contextmanager
     def _changing(self, authorize: Authorize) -> Iterator[None]:

@@ -47,6 +47,9 @@ class Traits:
     """See NodeDriver."""
     pulls: bool = False
     """See NodeDriver."""
+    times_logs: bool = False
+    """Whether it is known when a line was printed, so that a log can be read from a time on, and
+    be followed from where that broke off."""
     takes_lines: bool = False
     """Whether programs can be sent lines to read."""
     measures_usage: bool = False
@@ -102,6 +105,7 @@ DOCKER = Traits(
     local_address="unix:///var/run/docker.sock",
     reports_memory=True,
     pulls=True,
+    times_logs=True,
     takes_lines=True,
     measures_usage=True,
     tells_power=True,
@@ -126,6 +130,7 @@ PROCESS = Traits(
 MEMORY = Traits(
     "memory",
     runs_install_scripts=True,
+    times_logs=True,
     takes_lines=True,
     measures_usage=True,
     sample_size=1000,

@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from service.drivers import (
@@ -45,6 +46,7 @@ from service.drivers.docker.events import EngineEvents
 from service.drivers.docker.images import fetch
 from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
+from service.drivers.docker.log_reading import follow, read_last
 from service.drivers.docker.power import start, stop
 from service.drivers.docker.samples import measure_volumes, read_samples
 from service.drivers.docker.settling import (
@@ -54,6 +56,7 @@ from service.drivers.docker.settling import (
     remove_volume,
 )
 from service.drivers.engine_usage import to_usage
+from service.drivers.log_lines import LogLine, LogStream, Mark
 from service.drivers.power_feed import PowerFeed
 from service.drivers.reach import THIS_MACHINE, Network, Reach
 from service.errors import NodeRefused
@@ -182,6 +185,29 @@ class DockerEngine:
         with self._within(CONSOLE_TIMEOUT_S) as client:
             found = find(client, self._labels, instance_id)
             return "" if found is None else first_lines.read(client, *found)
+
+    def read_logs(
+        self,
+        instance_id: str,
+        *,
+        tail: int,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+    ) -> Sequence[LogLine]:
+        """Read the last lines of a time. See NodeDriver."""
+        found = find(self._engine, self._labels, instance_id)
+        if found is None:
+            return ()
+        return read_last(self._engine, found[1], tail=tail, since_ns=since_ns, until_ns=until_ns)
+
+    def follow_logs(
+        self, instance_id: str, *, tail: int, since_ns: int | None = None, after: Mark | None = None
+    ) -> LogStream:
+        """Read the last lines, and those to come. See NodeDriver."""
+        look = partial(find, self._engine, self._labels, instance_id)
+        read = partial(follow, self._engine, look, tail=tail, since_ns=since_ns, after=after)
+        found = look()
+        return LogStream(found and found[1]["Id"], read, partial(translate, self._node_id))
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's standard input. See NodeDriver."""

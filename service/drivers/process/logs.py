@@ -13,9 +13,12 @@ CUT_BYTES = 16 * 1024 * 1024
 """How long it may become while the program runs."""
 
 
-def read(folder: Path) -> bytes:
-    """Read the end of what was printed, MAX_LOG_BYTES of each of the two files."""
-    return _read_end(folder / "log.1") + _read_end(folder / "log")
+def read(folder: Path, end: int | None = None) -> bytes:
+    """Read the end of what was printed, MAX_LOG_BYTES of each of the two files.
+
+    Of the second one not more than was there when it was so long.
+    """
+    return _read_end(folder / "log.1") + _read_end(folder / "log", end)
 
 
 def read_start(folder: Path) -> bytes:
@@ -26,7 +29,7 @@ def read_start(folder: Path) -> bytes:
     except (FileNotFoundError, ValueError):  # an earlier version started it
         begin = 0
     # A log that was cut since the start has nothing of before.
-    return _read_end(log, begin) if begin <= _measure(log) else _read_end(log)
+    return _read_end(log, begin=begin) if begin <= _measure(log) else _read_end(log)
 
 
 def rotate(folder: Path) -> None:
@@ -54,10 +57,12 @@ def _measure(path: Path) -> int:
         return 0
 
 
-def _read_end(path: Path, begin: int = 0) -> bytes:
+def _read_end(path: Path, end: int | None = None, *, begin: int = 0) -> bytes:
     try:
         with path.open("rb") as file:
-            file.seek(max(begin, path.stat().st_size - MAX_LOG_BYTES))
-            return file.read()
+            end = path.stat().st_size if end is None else end
+            begin = max(begin, end - MAX_LOG_BYTES)
+            file.seek(begin)
+            return file.read(max(0, end - begin))
     except FileNotFoundError:
         return b""

@@ -45,10 +45,12 @@ from service.drivers import (
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.dialing import Dialer
+from service.drivers.log_lines import LogLine, LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
+from service.drivers.process.log_following import follow
 from service.drivers.process.machine import describe_machine, require_free
 from service.drivers.process.records import POLL_S, Record
 from service.drivers.process.tree import (
@@ -191,6 +193,25 @@ class ProcessRunner:
     def printed(self, instance_id: str) -> str:
         """Read what the program printed since its last start. See NodeDriver."""
         return read_last_lines(logs.read_start(self._folders.find(instance_id)), MAX_LOG_BYTES)
+
+    def read_logs(self, instance_id: str, *, tail: int, **_: object) -> Sequence[LogLine]:
+        """Read the last lines that the program printed, without times. See NodeDriver."""
+        return make_lines(self.logs(instance_id, tail=tail))
+
+    def follow_logs(self, instance_id: str, *, tail: int, **_: object) -> LogStream:
+        """Read the last lines, and those to come. See NodeDriver."""
+        folder = self._folders.find(instance_id)
+        record = records.read(folder)
+        container_id = record and record["container_id"]
+
+        def find_run() -> str | None:
+            now = records.read(folder)
+            if now is None or now["container_id"] != container_id:
+                return None
+            return str(find(folder, now) or "")
+
+        read = partial(follow, folder, find_run, tail=tail)
+        return LogStream(container_id, read, partial(_translate, self._node_id))
 
     def command(self, instance_id: str, line: str) -> Delivery:
         """Write a line to the program's standard input. See NodeDriver."""

@@ -6,7 +6,7 @@ when Docker is down.
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from service.drivers import Authorize, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import MAX_LIST_BYTES, Bounds
 from service.drivers.dialing import Dialer, DialingAdapter
+from service.drivers.log_lines import FindRun, LogLine, LogStream
 from service.drivers.skyportd import console, timing
 from service.drivers.skyportd.files import ERASE_TIMEOUT_S, Said
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
@@ -214,6 +215,19 @@ class Client:
             self._key,
             timeout_s=self._connect_timeout_s,
         )
+
+    def follow_console(
+        self, instance_id: str, find_run: FindRun, stream: LogStream, *, tail: int
+    ) -> Generator[LogLine | None, None, None]:
+        """Follow what the console shows. Raises NodeUnreachable."""
+        url = self._console_url(instance_id)
+        timeout_s = self._connect_timeout_s
+        try:
+            yield from console.follow(
+                self._dialer, url, self._key, find_run, stream, tail=tail, timeout_s=timeout_s
+            )
+        except console.ConsoleError as exc:
+            raise NodeUnreachable(self.node_id, f"The console does not answer: {exc}") from exc
 
     def read_sample(self, instance_id: str) -> dict[str, Any]:
         """Read what a container uses. Raises ConsoleError, and ValueError for what is no object."""

@@ -9,10 +9,10 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from service.drivers import (
-    ENGINE_LINE_BYTES,
     INTERRUPT,
     STOP_GRACE_S,
     Authorize,
@@ -36,11 +36,12 @@ from service.drivers.bounds import (
 )
 from service.drivers.dialing import Dialer
 from service.drivers.engine_usage import to_sample, to_usage
+from service.drivers.log_lines import LogLine, LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.reach import Network, Reach
 from service.drivers.skyportd import creation, installing, timing
 from service.drivers.skyportd.client import Client, translate
-from service.drivers.skyportd.console import ConsoleError
+from service.drivers.skyportd.console import ConsoleError, begin_with_whole_line
 from service.drivers.skyportd.files import erase
 from service.drivers.skyportd.inspection import (
     find_source,
@@ -55,7 +56,6 @@ from service.model.addresses import Refuse, trust
 from service.model.driver_traits import SKYPORTD
 from service.model.lifecycle import Power, PowerAction
 
-_SHOWN_LINES = 25
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
 
 
@@ -162,10 +162,28 @@ class Skyportd:
             printed = self._client.read_console(instance_id)
         except ConsoleError as exc:
             raise NodeUnreachable(self._node_id, f"The console does not answer: {exc}") from exc
-        lines = printed.encode().splitlines(keepends=True)
-        if sum(len(line) // ENGINE_LINE_BYTES + 1 for line in lines) >= _SHOWN_LINES:
-            lines = lines[1:] or lines
-        return read_last_lines(b"".join(lines), tail)
+        return read_last_lines(begin_with_whole_line(printed), tail)
+
+    def read_logs(self, instance_id: str, *, tail: int, **_: object) -> Sequence[LogLine]:
+        """Read the last lines, without times. See `logs`."""
+        return make_lines(self.logs(instance_id, tail=tail))
+
+    def follow_logs(self, instance_id: str, *, tail: int, **_: object) -> LogStream:
+        """Read the last lines, as many as the daemon shows, and those to come. See NodeDriver.
+
+        When the program starts again, lines that are like the last ones before are left out.
+        """
+        container_id = (self._client.inspect(instance_id) or {}).get("Id")
+
+        def find_run() -> str | None:
+            now = self._client.inspect(instance_id)
+            if now is None or now.get("Id") != container_id:
+                return None
+            state = now["State"]
+            return str(state.get("StartedAt")) if state.get("Running") else ""
+
+        read = partial(self._client.follow_console, instance_id, find_run, tail=tail)
+        return LogStream(container_id, read, partial(translate, self._node_id))
 
     def printed(self, instance_id: str) -> str:
         """Refuse: what the console shows may be of any start. See NodeDriver."""

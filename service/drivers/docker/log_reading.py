@@ -1,0 +1,182 @@
+"""The log of a container on a Docker Engine: its last lines, and those that are to come.
+
+It is read over a connection of its own, in HTTP/1.0: so the body is neither in chunks nor has it
+a length, silence in it can be waited for, and another thread can hang up.
+"""
+
+import http.client
+import math
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from itertools import chain
+from typing import Any
+from urllib.parse import urlencode
+
+from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES
+from service.drivers.bounds import BoundedSocket, TooSlow
+from service.drivers.docker.client import MAX_LOG_ANSWER_BYTES, Client
+from service.drivers.docker.log_frames import Pieces
+from service.drivers.log_lines import (
+    IDLE_S,
+    MARGIN_NS,
+    LogLine,
+    LogStream,
+    Mark,
+    Position,
+    go_on_after,
+    keep_last,
+)
+from service.errors import NodeFailure
+
+FIRST_BYTE_S = 10.0
+"""How long an engine may take to begin with a log."""
+
+READ_LOG_S = 30.0
+"""How long it may take for a log that ends."""
+
+SILENT_S = 15.0
+"""After how long without a line the engine is asked whether it is still there."""
+
+_CHUNK_BYTES = 64 * 1024
+
+Find = Callable[[], tuple[str, Mapping[str, Any]] | None]
+"""Finds the instance's container, and what the engine says of it now."""
+
+
+def read_last(
+    engine: Client,
+    container: Mapping[str, Any],
+    *,
+    tail: int,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+) -> list[LogLine]:
+    """Read the last lines of a time, MAX_LOG_BYTES at the most."""
+    # The first of the engine's pieces may be the rest of a line. See `logs`.
+    asked = tail + MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
+    path = _make_path(
+        container,
+        # The engine takes the last pieces of all, and then those of the time.
+        tail="all" if until_ns is not None else asked,
+        since=_print_time(since_ns),
+        until=_print_time(until_ns),
+    )
+    pieces = Pieces(is_terminal=bool(container["Config"]["Tty"]))
+    with closing(engine.dial(READ_LOG_S, MAX_LOG_ANSWER_BYTES)) as connection:
+        began = _begin(engine.node_id, connection, path)
+        received = iter(lambda: connection.recv(_CHUNK_BYTES), b"")
+        lines = pieces.read_lines(chain(began, received))
+        kept = keep_last((line for line in lines if line), tail + 1, MAX_LOG_BYTES)
+    may_be_a_rest = until_ns is None and pieces.count >= asked and len(kept) <= tail
+    return (kept[1:] if may_be_a_rest else kept)[-tail:] if tail else []
+
+
+def follow(
+    engine: Client,
+    find: Find,
+    stream: LogStream,
+    *,
+    tail: int,
+    since_ns: int | None,
+    after: Mark | None,
+) -> Generator[LogLine | None, None, None]:
+    """Read the last lines, or those after one, and those that are printed from then on."""
+
+    def find_run() -> str | None:
+        now = find()
+        if now is None or now[1]["Id"] != stream.container_id:
+            return None
+        state = now[1]["State"]
+        return str(state["StartedAt"]) if state["Running"] or state["Restarting"] else ""
+
+    found = find()
+    if found is None:
+        return
+    position = after and after.find_in(found[1]["Id"])
+    if position is None:
+        last = read_last(engine, found[1], tail=max(tail, 1), since_ns=since_ns)
+        yield from last[-tail:] if tail else ()
+        position = last[-1].position if last else None
+    while True:
+        for line in _read_on(engine, found[1], stream, since_ns, position):
+            if line is not None and line.position is not None:
+                position = line.position
+            yield line
+        if not (yield from stream.goes_on(find_run)):
+            return
+
+
+def _read_on(
+    engine: Client,
+    container: Mapping[str, Any],
+    stream: LogStream,
+    since_ns: int | None,
+    after: Position | None,
+) -> Iterator[LogLine | None]:
+    """Read what is printed after a line, until the program ends."""
+    if after is not None:
+        since_ns = max(after.time_ns - MARGIN_NS, 0)
+    path = _make_path(container, follow=1, since=_print_time(since_ns))
+    pieces = Pieces(is_terminal=bool(container["Config"]["Tty"]))
+    with closing(engine.dial(FIRST_BYTE_S, MAX_LOG_ANSWER_BYTES)) as connection:
+        stream.use(connection)
+        began = _begin(engine.node_id, connection, path)
+        lines = pieces.read_lines(chain(began, _receive(connection, engine)))
+        yield from lines if after is None else go_on_after(lines, after)
+
+
+def _receive(connection: BoundedSocket, engine: Client) -> Iterator[bytes | None]:
+    connection.limit(math.inf, sys.maxsize)
+    connection.settimeout(IDLE_S)
+    heard_at = time.monotonic()
+    while True:
+        try:
+            received = connection.recv(_CHUNK_BYTES)
+        except TooSlow:
+            if time.monotonic() - heard_at > SILENT_S:
+                engine.ping()  # the other end may be gone, and nobody said so
+                heard_at = time.monotonic()
+            yield None
+            continue
+        if not received:
+            return
+        heard_at = time.monotonic()
+        yield received
+
+
+def _make_path(container: Mapping[str, Any], **asked: object) -> str:
+    query = {name: value for name, value in asked.items() if value is not None}
+    query |= {"stdout": 1, "stderr": 1, "timestamps": 1}
+    return f"/containers/{container['Id']}/logs?{urlencode(query)}"
+
+
+def _print_time(time_ns: int | None) -> str | None:
+    return None if time_ns is None else f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
+
+
+def _begin(node_id: str, connection: socket.socket, path: str) -> Iterator[bytes]:
+    """Ask for a log; yield what has come of it. Raises NodeFailure for an error.
+
+    There is none of a container that is gone.
+    """
+    connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        received = connection.recv(_CHUNK_BYTES)
+        if not received or len(head) > _CHUNK_BYTES:
+            raise http.client.IncompleteRead(head)
+        head += received
+    head, _, began = head.partition(b"\r\n\r\n")
+    protocol, _, status = head.partition(b"\r\n")[0].partition(b" ")
+    if not protocol.startswith(b"HTTP/1.") or b"chunked" in head.lower():
+        raise ValueError("What answers is no Docker Engine.")
+    if status.startswith(b"404"):
+        connection.shutdown(socket.SHUT_RDWR)
+        return
+    if not status.startswith(b"200"):
+        code = status[:3].decode("ascii", "replace")
+        raise NodeFailure(node_id, f"The Docker Engine answered {code} when asked for a log.")
+    yield began
