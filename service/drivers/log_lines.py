@@ -73,7 +73,7 @@ class LogLine:
     stream: Stream | None = None
     """None where the node does not tell the two apart."""
     is_cut: bool = False
-    """Whether the rest of it is left out, because it is too long."""
+    """Whether its end is not there: it is too long, or its program ended in the middle of it."""
 
 
 class LogEnd(StrEnum):
@@ -190,6 +190,7 @@ class Splitter:
     def flush(self) -> Iterator[LogLine]:
         """Yield what is left, a line without an end, if there is one."""
         if self._pending:
+            self._is_cut = True
             yield self._make_line()
 
     def _add(self, piece: bytes, time_ns: int | None) -> None:

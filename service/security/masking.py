@@ -34,18 +34,22 @@ def _find(secret: str, text: str) -> Iterator[tuple[int, int]]:
         if secret.startswith(text, begin):
             yield 0, len(text)
         begin += len(line)
-    # Programs may indent a line, and end it in another way.
-    for piece in {secret, *(line.strip() for line in secret.splitlines())}:
-        if len(piece) < SHORTEST_SECRET:
-            continue
+    for piece in find_pieces(secret):
         start = text.find(piece)
         while start >= 0:
             yield start, start + len(piece)
             start = text.find(piece, start + len(piece))
-        yield _find_beginning(piece, text)
+        yield find_beginning(piece, text)
 
 
-def _find_beginning(piece: str, text: str) -> tuple[int, int]:
+def find_pieces(secret: str) -> set[str]:
+    """Find what of a secret is replaced wherever it is: all of it, and each of its lines."""
+    # Programs may indent a line, and end it in another way.
+    pieces = {secret, *(line.strip() for line in secret.splitlines())}
+    return {piece for piece in pieces if len(piece) >= SHORTEST_SECRET}
+
+
+def find_beginning(piece: str, text: str) -> tuple[int, int]:
     """Find the longest beginning of the piece that the text ends with."""
     last = text[-SHORTEST_SECRET:]
     stop = len(piece)

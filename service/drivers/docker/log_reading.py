@@ -22,6 +22,7 @@ from service.drivers.docker.log_frames import Pieces
 from service.drivers.log_lines import (
     IDLE_S,
     MARGIN_NS,
+    LogEnd,
     LogLine,
     LogStream,
     Mark,
@@ -93,7 +94,8 @@ def follow(
         return str(state["StartedAt"]) if state["Running"] or state["Restarting"] else ""
 
     found = find()
-    if found is None:
+    if found is None or found[1]["Id"] != stream.container_id:
+        stream.end = LogEnd.GONE
         return
     position = after and after.find_in(found[1]["Id"])
     if position is None:

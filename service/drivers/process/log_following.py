@@ -5,9 +5,10 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import BinaryIO
 
 from service.drivers import begin_with_line
-from service.drivers.log_lines import IDLE_S, FindRun, LogLine, LogStream, Splitter
+from service.drivers.log_lines import IDLE_S, FindRun, LogEnd, LogLine, LogStream, Splitter
 from service.drivers.process import logs
 
 POLL_S = 0.1
@@ -23,6 +24,9 @@ def follow(
     path = folder / "log"
     end = path.stat().st_size if path.exists() else 0
     lines = list(splitter.feed(begin_with_line(logs.read(folder, end))))
+    if find_run() is None:
+        stream.end = LogEnd.GONE  # the next container may have printed that
+        return
     yield from lines[-tail:] if tail else ()
     with closing(_grow(path, end, find_run, stream)) as pieces:
         for piece in pieces:
@@ -40,33 +44,46 @@ def _grow(
     What is empty says that the program has ended.
     """
     while True:
-        heard_at = time.monotonic()
         try:
             with path.open("rb") as file:
                 file.seek(at)
-                while True:
-                    if printed := file.read(_CHUNK_BYTES):
-                        heard_at = time.monotonic()
-                        yield printed
-                    elif _is_other(file.fileno(), path):
-                        yield file.read()
-                        break
-                    elif os.fstat(file.fileno()).st_size < file.tell():
-                        file.seek(0)  # it has been cut
-                    elif stream.pause(POLL_S):
-                        return
-                    elif time.monotonic() - heard_at > IDLE_S:
-                        heard_at = time.monotonic()
-                        yield None
-                        if not find_run():
-                            yield file.read()
-                            yield b""
-                            if not (yield from stream.goes_on(find_run)):
-                                return
+                yield from _read_file(file, path, find_run, stream)
         except FileNotFoundError:
+            pass
+        if stream.pause(0) or (not find_run() and not (yield from stream.goes_on(find_run))):
+            return
+        at = 0
+
+
+def _read_file(
+    file: BinaryIO, path: Path, find_run: FindRun, stream: LogStream
+) -> Generator[bytes | None, None, None]:
+    """Read a log until there is another one, or none, or it has its end. See `_grow`."""
+    heard_at = time.monotonic()
+    has_ended = is_old = False
+    while True:
+        if printed := file.read(_CHUNK_BYTES):
+            heard_at = time.monotonic()
+            if find_run() is None:
+                return  # the next container may have printed that
+            yield printed
+        elif is_old:
+            return
+        elif has_ended:
+            yield b""
             if not (yield from stream.goes_on(find_run)):
                 return
-        at = 0
+            has_ended = False
+        elif _is_other(file.fileno(), path):
+            is_old = True  # and read to its end
+        elif os.fstat(file.fileno()).st_size < file.tell():
+            file.seek(0)  # it has been cut
+        elif stream.pause(POLL_S):
+            return
+        elif time.monotonic() - heard_at > IDLE_S:
+            heard_at = time.monotonic()
+            yield None
+            has_ended = not find_run()
 
 
 def _is_other(descriptor: int, path: Path) -> bool:

@@ -17,7 +17,7 @@ import websocket
 from service.drivers import ENGINE_LINE_BYTES
 from service.drivers.bounds import BoundedSocket
 from service.drivers.dialing import Dialer
-from service.drivers.log_lines import IDLE_S, FindRun, LogLine, LogStream, Splitter
+from service.drivers.log_lines import IDLE_S, FindRun, LogEnd, LogLine, LogStream, Splitter
 from service.drivers.reasons import explain_silence
 
 QUIET_S = 0.5
@@ -94,6 +94,9 @@ def follow(
             connection = cast("BoundedSocket", console.sock)
             stream.use(connection)
             printed = "".join(_read_until_quiet(console))
+            if find_run() is None:
+                stream.end = LogEnd.GONE  # it may be the next container's
+                return
             last = list(splitter.feed(begin_with_whole_line(printed)))
             new = _leave_out(shown, last) if shown else last[-tail:] if tail else []
             shown = [line.text for line in last]
