@@ -256,9 +256,14 @@ def forget(store: Store, instance: Instance, *, session: Session) -> None:
 
 def hide_secrets(instance: Instance, printed: str) -> str:
     """Mask the values of the instance's secret variables in what its program printed."""
+    return mask(printed, list_secrets(instance))
+
+
+def list_secrets(instance: Instance) -> list[str]:
+    """List the values of the instance's secret variables."""
     # What was adopted has its variables in its environment alone.
     values = {**parse_env(instance["env"]), **instance["variables"]}
-    return mask(printed, (values.get(name, "") for name in instance["secret_variables"]))
+    return [values.get(name, "") for name in instance["secret_variables"]]
 
 
 def _change_suspension(

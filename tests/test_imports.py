@@ -19,9 +19,9 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "meters",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
-             "leftovers", "listings", "node_edits", "order_checks", "patterns", "phases",
-             "programs", "replacements", "rights", "stats", "variables", "event_hub",
-             "tickets"}  # fmt: skip
+             "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
+             "order_checks", "patterns", "phases", "programs", "replacements", "rights", "stats",
+             "variables", "event_hub", "tickets"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

@@ -16,6 +16,7 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.event_hub import EventHub
 from service.keys import MAX_CHILD_KEYS
+from service.log_followers import LogFollowers
 from service.meters import Meters
 from service.model.node_policy import NodePolicy
 from service.security.lockout import Lockout
@@ -66,6 +67,7 @@ class Context:
     """What was encoded of lists."""
     parts: Parts = field(default_factory=Parts)
     """What was answered of them last."""
+    log_followers: LogFollowers = field(default_factory=LogFollowers)
     away: Event = field(default_factory=Event)
     """Set from when the database did not answer a request until it answers one."""
 

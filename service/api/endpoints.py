@@ -15,7 +15,7 @@ from service.api import (
     users,
 )
 from service.api.policy import EndpointPolicy
-from service.api.resources import bulk, instance_changes, instance_programs, me
+from service.api.resources import bulk, instance_changes, instance_logs, instance_programs, me
 from service.api.resources import images as image_resources
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
@@ -42,6 +42,7 @@ RESOURCES = (
     image_resources,
     instance_resources,
     instance_changes,
+    instance_logs,
     instance_programs,
     key_resources,
     node_resources,

@@ -12,7 +12,7 @@ from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
 from service.api.call import caller, is_owner, origin, store
 from service.api.context import app_context
 from service.api.etags import read_precondition
-from service.api.waiting import calling_a_node, wait_for, wait_for_phase
+from service.api.waiting import wait_for, wait_for_phase
 from service.contract.base import ReadyQuery, WaitQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
 from service.contract.fields import OPERATION_ID
@@ -22,9 +22,6 @@ from service.contract.instances import (
     InstanceOnNode,
     InstancePathRef,
     InstanceRef,
-    LogsAnswer,
-    LogsQuery,
-    PrintedLines,
     UserRef,
 )
 from service.contract.list_queries import InstancesQuery
@@ -244,24 +241,6 @@ _add_power_endpoint(OperationKind.START, "Start an instance.")
 _add_power_endpoint(OperationKind.STOP, "Stop an instance, by its image's StopCommand first.")
 _add_power_endpoint(OperationKind.RESTART, "Stop an instance, and start it.")
 _add_power_endpoint(OperationKind.KILL, "Stop an instance at once.")
-
-
-@blueprint.get("/instances/<instance_id>/logs")
-@blueprint.needs("instances:read")
-@blueprint.arguments(LogsQuery, location="query")
-@blueprint.answers(
-    200,
-    LogsAnswer,
-    400,
-    *ALWAYS,
-    NodeOffline,
-    description="The last lines, oldest first.",
-)
-def get_instance_logs(tail: int, instance_id: str) -> PrintedLines:
-    """Return the last lines of an instance's output."""
-    with calling_a_node() as open_driver:
-        instance, text = instances.read_logs(store(), open_driver, instance_id, tail=tail)
-    return PrintedLines(instance_id=instance["_id"], lines=text.splitlines())
 
 
 def record_latest(instance: Instance, wish: ReadyWish) -> Instance:

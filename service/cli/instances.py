@@ -20,8 +20,8 @@ from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instance_changes import InstanceEdit, Reinstall
 from service.contract.instance_deletions import RemovalQuery
-from service.contract.instances import LogsQuery
 from service.contract.list_queries import InstancesQuery
+from service.contract.logs import LogsQuery
 
 COLUMNS = (
     Column("ID", "Id"),

@@ -1,7 +1,7 @@
 """Instances on the wire."""
 
 from operator import methodcaller
-from typing import NotRequired, TypedDict, cast
+from typing import NotRequired, cast
 
 import marshmallow as ma
 
@@ -47,14 +47,6 @@ class InstancePathRef(SingleField[str | None]):
     )
 
 
-class LogsQuery(SingleField[int]):
-    """How much of the output."""
-
-    tail = fields.count(
-        longest=1000, load_default=100, metadata={"description": "Lines, from the end."}
-    )
-
-
 class UserRef(SingleField[str]):
     """Which user is meant."""
 
@@ -69,13 +61,6 @@ class InstanceOnNode(Instance):
     node: Node | None  # None: it was forgotten between two reads of a list
     operation_id: str | None  # of what carries a change out
     for_owner: NotRequired[bool]  # whether the key is for somebody who has instances
-
-
-class PrintedLines(TypedDict):
-    """What an instance's program printed."""
-
-    instance_id: str
-    lines: list[str]
 
 
 class NodeSummary(Answer[Node]):
@@ -312,10 +297,3 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         audited=False,
         description="In answers to changes: the operation that carries them out.",
     )
-
-
-class LogsAnswer(Answer[PrintedLines]):
-    """What an instance's program printed."""
-
-    Id = answers.text(fields.INSTANCE_ID, of="instance_id")
-    lines = answers.texts(["Serving HTTP on 0.0.0.0 port 8080 ..."])

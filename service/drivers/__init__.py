@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from service.drivers.log_lines import LogLine, LogStream, Mark
+from service.drivers.log_lines import LogEnd as LogEnd
+from service.drivers.log_lines import LogStream as LogStream
 from service.drivers.power_feed import PowerFeed as PowerFeed
 from service.drivers.reach import Reach
 from service.model.container import ContainerSample as ContainerSample
@@ -28,6 +29,7 @@ from service.model.container import ContainerUsage as ContainerUsage
 from service.model.documents import Node
 from service.model.lifecycle import PowerAction
 from service.model.ports import PortMapping
+from service.model.printed_lines import LogLine, Mark
 from service.model.storable import is_text, is_whole, require
 
 MAX_LOG_BYTES = 256 * 1024

@@ -11,11 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import NamedTuple
 
 from service.errors import NodeFailure, ServiceError
+from service.model.printed_lines import LogLine, Position, Stream
 
 MAX_LOG_LINE_BYTES = 64 * 1024
 """How much of a line is read."""
@@ -35,47 +35,6 @@ MARGIN_NS = 10**9
 MAX_EARLY_LINES = 1000
 
 
-class Stream(StrEnum):
-    """Where a program printed a line."""
-
-    STDOUT = "stdout"
-    STDERR = "stderr"
-
-
-class Position(NamedTuple):
-    """Which line of a container's log it is, where lines have times."""
-
-    time_ns: int
-    """When it was printed, in nanoseconds since 1970."""
-    number: int
-    """Among the lines of that time, from 0."""
-
-
-class Mark(NamedTuple):
-    """A line of an instance's log, wherever it is told of."""
-
-    container_id: str
-    """The id of the container, or its beginning."""
-    position: Position
-
-    def find_in(self, container_id: str) -> Position:
-        """Find it in the log of a container: in that of another one it is before all lines."""
-        return self.position if container_id.startswith(self.container_id) else Position(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that a program printed, without its end."""
-
-    text: str
-    position: Position | None = None
-    """None where the node tells no times."""
-    stream: Stream | None = None
-    """None where the node does not tell the two apart."""
-    is_cut: bool = False
-    """Whether its end is not there: it is too long, or its program ended in the middle of it."""
-
-
 class LogEnd(StrEnum):
     """Why a log that was followed has no more lines."""
 
@@ -91,7 +50,7 @@ and is not about to; None when its container is gone."""
 
 
 class LogStream:
-    """The lines of one container as they are printed: an iterator, which `close` ends.
+    """The lines of one container as they are printed: an iterator, to be closed.
 
     It yields None after IDLE_S without a line. It ends with the container, and says why in `end`;
     a program that starts again within STOPPED_S goes on in it. It raises what drivers raise.
@@ -154,13 +113,17 @@ class LogStream:
             yield None
         return False
 
-    def close(self) -> None:
-        """End it, from any thread. Whoever waits for a line is woken. Repeating it is harmless."""
+    def hang_up(self) -> None:
+        """Have it end soon, from any thread, and wait for nothing. A line is not waited for."""
         with self._lock:
             self._is_closed.set()
             if self._connection is not None:
                 with suppress(OSError):  # it has ended by itself
                     self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End it, from any thread. Repeating it is harmless."""
+        self.hang_up()
         with suppress(ValueError):  # another thread reads, and comes to the end now
             self._lines.close()
 

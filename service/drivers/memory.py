@@ -21,7 +21,7 @@ from service.drivers import (
     memory_logs,
     read_last_lines,
 )
-from service.drivers.log_lines import LogLine, LogStream
+from service.drivers.log_lines import LogStream
 from service.drivers.memory_container import (
     Container,
     MemoryFeed,
@@ -35,6 +35,7 @@ from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
+from service.model.printed_lines import LogLine
 
 REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
 STALL_LIMIT_S = 30.0
@@ -199,7 +200,7 @@ class MemoryNode:
         """Read the last lines, and those to come. See NodeDriver."""
         self._receive()
         look = partial(self._find_log, instance_id)
-        return memory_logs.follow(_container_id(instance_id), look, **bounds)
+        return memory_logs.follow(make_container_id(instance_id), look, **bounds)
 
     def command(self, instance_id: str, line: str, *, authorize: Authorize = always) -> Delivery:
         """Write down what the program was to read. See NodeDriver."""

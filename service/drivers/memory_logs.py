@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from service.drivers.log_lines import IDLE_S, LogLine, LogStream, Mark, Position, Stream, make_lines
+from service.drivers.log_lines import IDLE_S, LogStream, make_lines
 from service.errors import NodeFailure
+from service.model.printed_lines import LogLine, Mark, Position, Stream
 
 FIRST_LINE_AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 POLL_S = 0.01

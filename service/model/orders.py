@@ -248,6 +248,16 @@ class StatsSearch(TypedDict):
     latest: bool
 
 
+class LogSearch(TypedDict):
+    """Which lines of a program's output are read. Times are nanoseconds since 1970."""
+
+    tail: int
+    since_ns: int | None
+    until_ns: int | None
+    timestamps: bool
+    follow: bool | None  # None: if the client accepts nothing else
+
+
 class AuditSearch(TypedDict):
     """Which entries of the audit log are listed: those with all the values of `wanted`."""
 

@@ -7,9 +7,10 @@ from contextlib import closing
 import pytest
 
 from service.drivers import log_lines
-from service.drivers.log_lines import MAX_LOG_LINE_BYTES, LogEnd, Mark, Stream
+from service.drivers.log_lines import MAX_LOG_LINE_BYTES, LogEnd
 from service.model.driver_traits import traits_of
 from service.model.lifecycle import PowerAction
+from service.model.printed_lines import Mark, Stream
 from tests.drivers import test_contract
 from tests.drivers.test_contract import DRIVERS, every_driver, on_docker, real_drivers, replace_cmd
 from tests.support import eventually

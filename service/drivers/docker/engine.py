@@ -56,13 +56,14 @@ from service.drivers.docker.settling import (
     remove_volume,
 )
 from service.drivers.engine_usage import to_usage
-from service.drivers.log_lines import LogLine, LogStream, Mark
+from service.drivers.log_lines import LogStream
 from service.drivers.power_feed import PowerFeed
 from service.drivers.reach import THIS_MACHINE, Network, Reach
 from service.errors import NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
 from service.model.lifecycle import Power, PowerAction
+from service.model.printed_lines import LogLine, Mark
 
 LIST_TIMEOUT_S = 10.0
 PULL_TIMEOUT_S = 1800.0

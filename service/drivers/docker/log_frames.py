@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from service.drivers import ENGINE_LINE_BYTES
-from service.drivers.log_lines import LogLine, Splitter, Stream, number
+from service.drivers.log_lines import Splitter, number
+from service.model.printed_lines import LogLine, Stream
 
 MAX_FRAME_BYTES = 2**20
 

@@ -23,14 +23,12 @@ from service.drivers.log_lines import (
     IDLE_S,
     MARGIN_NS,
     LogEnd,
-    LogLine,
     LogStream,
-    Mark,
-    Position,
     go_on_after,
     keep_last,
 )
 from service.errors import NodeFailure
+from service.model.printed_lines import LogLine, Mark, Position
 
 FIRST_BYTE_S = 10.0
 """How long an engine may take to begin with a log."""

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.drivers import begin_with_line
-from service.drivers.log_lines import IDLE_S, FindRun, LogEnd, LogLine, LogStream, Splitter
+from service.drivers.log_lines import (
+    IDLE_S,
+    FindRun,
+    LogEnd,
+    LogStream,
+    Splitter,
+)
 from service.drivers.process import logs
+from service.model.printed_lines import LogLine
 
 POLL_S = 0.1
 

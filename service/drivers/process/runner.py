@@ -45,7 +45,7 @@ from service.drivers import (
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.dialing import Dialer
-from service.drivers.log_lines import LogLine, LogStream, make_lines
+from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records
 from service.drivers.process.folders import Folders
@@ -73,6 +73,7 @@ from service.errors import NodeFailure, NodeRefused
 from service.model.addresses import trust
 from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
+from service.model.printed_lines import LogLine
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")

@@ -18,10 +18,11 @@ from service.drivers import Authorize, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import MAX_LIST_BYTES, Bounds
 from service.drivers.dialing import Dialer, DialingAdapter
-from service.drivers.log_lines import FindRun, LogLine, LogStream
+from service.drivers.log_lines import FindRun, LogStream
 from service.drivers.skyportd import console, timing
 from service.drivers.skyportd.files import ERASE_TIMEOUT_S, Said
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.model.printed_lines import LogLine
 
 USER = "Skyport"
 GONE = 404

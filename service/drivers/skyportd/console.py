@@ -17,8 +17,15 @@ import websocket
 from service.drivers import ENGINE_LINE_BYTES
 from service.drivers.bounds import BoundedSocket
 from service.drivers.dialing import Dialer
-from service.drivers.log_lines import IDLE_S, FindRun, LogEnd, LogLine, LogStream, Splitter
+from service.drivers.log_lines import (
+    IDLE_S,
+    FindRun,
+    LogEnd,
+    LogStream,
+    Splitter,
+)
 from service.drivers.reasons import explain_silence
+from service.model.printed_lines import LogLine
 
 QUIET_S = 0.5
 """How long nothing must come for the last lines to be complete, and the console to be ready."""

@@ -36,7 +36,7 @@ from service.drivers.bounds import (
 )
 from service.drivers.dialing import Dialer
 from service.drivers.engine_usage import to_sample, to_usage
-from service.drivers.log_lines import LogLine, LogStream, make_lines
+from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.reach import Network, Reach
 from service.drivers.skyportd import creation, installing, timing
@@ -55,6 +55,7 @@ from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import SKYPORTD
 from service.model.lifecycle import Power, PowerAction
+from service.model.printed_lines import LogLine
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
 

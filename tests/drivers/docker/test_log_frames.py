@@ -12,13 +12,11 @@ from service.drivers.docker.log_frames import Pieces
 from service.drivers.log_lines import (
     MARGIN_NS,
     MAX_LOG_LINE_BYTES,
-    LogLine,
-    Position,
     Splitter,
-    Stream,
     go_on_after,
     keep_last,
 )
+from service.model.printed_lines import LogLine, Position, Stream
 
 NOON_NS = 1769860800 * 10**9
 TIME = b"2026-01-31T12:00:00.%09dZ "
