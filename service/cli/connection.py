@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -66,6 +66,13 @@ class Transport(Protocol):
         """
         ...
 
+    def stream(self, request: Request) -> Generator[bytes, None, Answer]:
+        """Yield what is sent of an answer that goes on, until that breaks or is closed.
+
+        Returns any other answer. Raises Unreachable.
+        """
+        ...
+
 
 class Connection:
     """The API, as commands call it: by the ids of its operations in the OpenAPI document."""
@@ -101,16 +108,44 @@ class Connection:
 
         Raises Rejected for an error, and Unreachable.
         """
-        method, path = ENDPOINTS[operation]
-        asked = {name: _print(value) for name, value in (query or {}).items()}
+        asked = dict(query or {})
         if wait_s is not None:
             asked["wait"] = f"{wait_s:g}"
-        sent = {**self._headers, **self._preconditions.get(operation, {})}
-        if method == "POST" and not self.is_local:
+        sent = {**self._preconditions.get(operation, {})}
+        if ENDPOINTS[operation][0] == "POST" and not self.is_local:
             sent["Idempotency-Key"] = secrets.token_hex(16)
-        named = {name: quote(text, safe="") for name, text in names.items()}
-        request = Request(method, path.format(**named), asked, sent, body)
+        request = self._make_request(operation, asked, sent, names, body)
         return self._check(self._send(request, wait_s or 0))
+
+    def stream(
+        self,
+        operation: str,
+        /,
+        *,
+        query: Mapping[str, Any],
+        last_id: str = "",
+        **names: str,
+    ) -> Generator[bytes, None, None]:
+        """Call an operation whose answer goes on, after the event of that id if there is one.
+
+        Raises Rejected for an error, and Unreachable.
+        """
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        request = self._make_request(operation, query, headers, names)
+        self._check((yield from self._transport.stream(request)))
+
+    def _make_request(
+        self,
+        operation: str,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str],
+        names: Mapping[str, str],
+        body: Any = None,
+    ) -> Request:
+        method, path = ENDPOINTS[operation]
+        asked = {name: _print(value) for name, value in query.items()}
+        named = {name: quote(text, safe="") for name, text in names.items()}
+        return Request(method, path.format(**named), asked, {**self._headers, **headers}, body)
 
     def _send(self, request: Request, wait_s: float) -> Answer:
         """Send a request until its answer is its own, and not that its first copy still runs."""

@@ -8,10 +8,12 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import await_ready, follow, no_wait_option, wait_ready_option
+from service.cli.log_following import follow_log
 from service.cli.output import Column, Output, Shape, print_time
 from service.cli.schema_options import (
     body_options,
     if_match_option,
+    query_flag,
     query_options,
     wait_option,
 )
@@ -165,9 +167,23 @@ def delete(
 @group.command("logs")
 @speaks_with_api
 @_reference
-@query_options("getInstanceLogs", LogsQuery)
-def show_logs(api: Connection, out: Output, instance_id: str, query: dict[str, Any]) -> None:
-    """Print the last lines of what an instance's program printed."""
+@query_options("getInstanceLogs", LogsQuery, leave_out=("follow", "timestamps"))
+@query_flag("getInstanceLogs", "-t", "timestamps", "Print when each line was printed.")
+@query_flag("getInstanceLogs", "-f", "follow", "Go on with what is printed, until Ctrl-C.")
+def show_logs(
+    api: Connection,
+    out: Output,
+    instance_id: str,
+    query: dict[str, Any],
+    timestamps: bool,
+    follow: bool,
+) -> None:
+    """Print the last lines of what an instance's program printed, or follow it."""
+    if timestamps:
+        query["timestamps"] = True
+    if follow:
+        follow_log(api, out, instance_id, query)
+        return
     answer = api.call("getInstanceLogs", instance_id=instance_id, query=query)
     if out.shape == Shape.JSON:
         out.show_json(answer)

@@ -1,9 +1,10 @@
 """The API in this process, on the machine's own database: who may read that may do everything."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 import click
@@ -36,6 +37,21 @@ class LocalTransport:
 
     def send(self, request: Request, *, wait_s: float = 0) -> Answer:
         """Send a request. Raises what the app did not foresee."""
+        body, status, headers = self._run(request, buffered=True)
+        return Answer(int(status.split()[0]), b"".join(body).decode(), dict(headers))
+
+    def stream(self, request: Request) -> Generator[bytes, None, Answer]:
+        """Yield what is sent of an answer that goes on."""
+        body, status, headers = self._run(request, buffered=False)
+        try:
+            if status.startswith("200"):
+                yield from body
+                return Answer(200, "", dict(headers))
+            return Answer(int(status.split()[0]), b"".join(body).decode(), dict(headers))
+        finally:
+            body.close()
+
+    def _run(self, request: Request, *, buffered: bool) -> Any:
         crashes: list[Exception] = []
         environ = EnvironBuilder(
             request.path,
@@ -46,10 +62,10 @@ class LocalTransport:
             environ_base={"REMOTE_ADDR": "127.0.0.1", CRASHES: crashes},
             **({} if request.body is None else {"json": request.body}),
         ).get_environ()
-        body, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+        answered = run_wsgi_app(self._app, environ, buffered=buffered)
         for crash in crashes:
             raise crash
-        return Answer(int(status.split()[0]), b"".join(body).decode(), dict(headers))
+        return answered
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from service.cli.connection import Answer, Request
 from service.cli.failures import Unreachable
 
 CONNECT_S = 5.0
+SILENCE_S = 45.0
+"""How long an answer that goes on may be silent: the server breaks its silence each 15 s."""
+
 TIMEOUT_S = 30.0
 """How long an answer may take, beside what it was asked to wait."""
 
@@ -39,8 +43,25 @@ class HttpTransport:
         Raises Unreachable, within the time that an answer may take.
         """
         timeout_s = self._timeout_s + wait_s
-        try:
+        with self._explained(request, timeout_s):
             return _bounded(lambda: self._try(request, timeout_s), timeout_s)
+
+    def stream(self, request: Request) -> Generator[bytes, None, Answer]:
+        """Yield what is sent of an answer that goes on, until its connection breaks."""
+        with self._explained(request, self._timeout_s):
+            answer = self._ask(request, self._timeout_s, read_s=SILENCE_S, stream=True)
+        with closing(answer):
+            if answer.status_code != requests.codes.ok:
+                return self._read(answer)
+            with suppress(requests.RequestException, OSError):
+                yield from answer.iter_content(None)
+            return Answer(answer.status_code, "", answer.headers)
+
+    @contextmanager
+    def _explained(self, request: Request, timeout_s: float) -> Iterator[None]:
+        """Raise Unreachable, with a reason in words, for whatever is between us and the server."""
+        try:
+            yield
         except UnicodeError as exc:
             raise click.UsageError("--as and --if-match have characters of Latin-1 only.") from exc
         except requests.Timeout as exc:
@@ -63,17 +84,25 @@ class HttpTransport:
         return self._send_once(request, timeout_s)
 
     def _send_once(self, request: Request, timeout_s: float) -> Answer:
-        answer = self._session.request(
+        return self._read(self._ask(request, timeout_s, read_s=timeout_s))
+
+    def _ask(
+        self, request: Request, timeout_s: float, *, read_s: float, stream: bool = False
+    ) -> requests.Response:
+        return self._session.request(
             request.method,
             self._url + request.path,
             params=request.query,
             json=request.body,
             headers=request.headers,
-            timeout=(min(CONNECT_S, timeout_s), timeout_s),
+            timeout=(min(CONNECT_S, timeout_s), read_s),
             verify=self._ca,
+            stream=stream,
             # The key would go along to wherever it leads.
             allow_redirects=False,
         )
+
+    def _read(self, answer: requests.Response) -> Answer:
         answer.encoding = "utf-8"
         kind = answer.headers.get("Content-Type", "")
         if 300 <= answer.status_code < 400:

@@ -95,6 +95,19 @@ def query_options(
     return _collect("query", {_param(name): name for name in fields}, options)
 
 
+def query_flag(operation: str, short: str, wire_name: str, help_text: str) -> Decorator:
+    """Give a command a flag for a parameter of the query of `operation`."""
+    return click.option(
+        short,
+        f"--{wire_name}",
+        is_flag=True,
+        cls=SchemaOption,
+        operation=operation,
+        wire_name=wire_name,
+        help=help_text,
+    )
+
+
 def wait_option(operation: str) -> Decorator:
     """Give a command the option to wait for what the answer depends on, as `wait_s`."""
     return click.option(

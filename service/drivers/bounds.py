@@ -36,6 +36,10 @@ SAMPLE_TIMEOUT_S = 2.0
 VOLUMES_TIMEOUT_S = 15.0
 """How long a node may take to add up its volumes, beyond connecting."""
 
+LOG_TIMEOUT_S = 10.0
+"""How long a node may take to begin with a log, or to say how its container is, beyond
+connecting."""
+
 MAX_EXCHANGE_S = 60.0
 """How long one exchange takes for whoever says nothing of it."""
 

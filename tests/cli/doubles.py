@@ -54,6 +54,19 @@ class Handler(BaseHTTPRequestHandler):
         """Redirect."""
         self._send(302, "text/html", b"", {"Location": location})
 
+    def events(self, frames):
+        """Answer server-sent events, and end."""
+        self.trickle(frames, is_over=True)
+
+    def trickle(self, frames, *, is_over=False):
+        """Answer server-sent events, and then nothing until the test is over."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        self.wfile.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(frames), frames))
+        if not is_over:
+            self.server.leaving.wait(60)
+        self.close_connection = True
+
     def hang_up(self):
         """End the connection without a word."""
         self.connection.shutdown(socket.SHUT_RDWR)

@@ -33,6 +33,7 @@ OTHERWISE = {
     ("addUser", "password"),  # asked for
     ("editUser", "password"),  # `users set-password` asks for it
     ("listEvents", "Last-Event-ID"),  # --after is the same
+    ("getInstanceLogs", "Last-Event-ID"),  # --follow goes on by itself
 }
 IN_A_FILE = {"importImage", "replaceImage", "startBulkOperation"}
 """Whose body is a whole document."""

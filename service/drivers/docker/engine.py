@@ -30,6 +30,7 @@ from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
     CONNECT_TIMEOUT_S,
     CONSOLE_TIMEOUT_S,
+    LOG_TIMEOUT_S,
     MAX_ANSWER_BYTES,
     MAX_LIST_BYTES,
     READ_TIMEOUT_S,
@@ -205,9 +206,11 @@ class DockerEngine:
         self, instance_id: str, *, tail: int, since_ns: int | None = None, after: Mark | None = None
     ) -> LogStream:
         """Read the last lines, and those to come. See NodeDriver."""
-        look = partial(find, self._engine, self._labels, instance_id)
-        read = partial(follow, self._engine, look, tail=tail, since_ns=since_ns, after=after)
-        found = look()
+        with self._within(LOG_TIMEOUT_S) as client:
+            found = find(client, self._labels, instance_id)
+        connect = partial(self._connect, Bounds(exchange_s=LOG_TIMEOUT_S))
+        look = partial(find, labels=self._labels, instance_id=instance_id)
+        read = partial(follow, connect, look, tail=tail, since_ns=since_ns, after=after)
         return LogStream(found and found[1]["Id"], read, partial(translate, self._node_id))
 
     def command(self, instance_id: str, line: str) -> Delivery:

@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
 from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES
-from service.drivers.bounds import BoundedSocket, TooSlow
+from service.drivers.bounds import LOG_TIMEOUT_S, BoundedSocket, TooSlow
 from service.drivers.docker.client import MAX_LOG_ANSWER_BYTES, Client
 from service.drivers.docker.log_frames import Pieces
 from service.drivers.log_lines import (
@@ -30,9 +31,6 @@ from service.drivers.log_lines import (
 from service.errors import NodeFailure
 from service.model.printed_lines import LogLine, Mark, Position
 
-FIRST_BYTE_S = 10.0
-"""How long an engine may take to begin with a log."""
-
 READ_LOG_S = 30.0
 """How long it may take for a log that ends."""
 
@@ -41,7 +39,7 @@ SILENT_S = 15.0
 
 _CHUNK_BYTES = 64 * 1024
 
-Find = Callable[[], tuple[str, Mapping[str, Any]] | None]
+Find = Callable[[Client], tuple[str, Mapping[str, Any]] | None]
 """Finds the instance's container, and what the engine says of it now."""
 
 
@@ -74,34 +72,45 @@ def read_last(
 
 
 def follow(
+    connect: Callable[[], Client], find: Find, stream: LogStream, **bounds: Any
+) -> Generator[LogLine | None, None, None]:
+    """Read the last lines, or those after one, and those that are printed from then on.
+
+    See NodeDriver.follow_logs for the bounds. Each look at the container is bounded by what
+    `connect` makes.
+    """
+    with closing(connect()) as engine:
+        found = find(engine)
+        if found is None or found[1]["Id"] != stream.container_id:
+            stream.end = LogEnd.GONE
+        else:
+            yield from _follow(engine, found[1], partial(find, engine), stream, **bounds)
+
+
+def _follow(
     engine: Client,
-    find: Find,
+    container: Mapping[str, Any],
+    find: Callable[[], tuple[str, Mapping[str, Any]] | None],
     stream: LogStream,
     *,
     tail: int,
     since_ns: int | None,
     after: Mark | None,
 ) -> Generator[LogLine | None, None, None]:
-    """Read the last lines, or those after one, and those that are printed from then on."""
-
     def find_run() -> str | None:
         now = find()
-        if now is None or now[1]["Id"] != stream.container_id:
+        if now is None or now[1]["Id"] != container["Id"]:
             return None
         state = now[1]["State"]
         return str(state["StartedAt"]) if state["Running"] or state["Restarting"] else ""
 
-    found = find()
-    if found is None or found[1]["Id"] != stream.container_id:
-        stream.end = LogEnd.GONE
-        return
-    position = after and after.find_in(found[1]["Id"])
+    position = after and after.find_in(container["Id"])
     if position is None:
-        last = read_last(engine, found[1], tail=max(tail, 1), since_ns=since_ns)
+        last = read_last(engine, container, tail=max(tail, 1), since_ns=since_ns)
         yield from last[-tail:] if tail else ()
         position = last[-1].position if last else None
     while True:
-        for line in _read_on(engine, found[1], stream, since_ns, position):
+        for line in _read_on(engine, container, stream, since_ns, position):
             if line is not None and line.position is not None:
                 position = line.position
             yield line
@@ -121,7 +130,7 @@ def _read_on(
         since_ns = max(after.time_ns - MARGIN_NS, 0)
     path = _make_path(container, follow=1, since=_print_time(since_ns))
     pieces = Pieces(is_terminal=bool(container["Config"]["Tty"]))
-    with closing(engine.dial(FIRST_BYTE_S, MAX_LOG_ANSWER_BYTES)) as connection:
+    with closing(engine.dial(LOG_TIMEOUT_S, MAX_LOG_ANSWER_BYTES)) as connection:
         stream.use(connection)
         began = _begin(engine.node_id, connection, path)
         lines = pieces.read_lines(chain(began, _receive(connection, engine)))

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from service.drivers import (
@@ -31,6 +32,7 @@ from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
     CONNECT_TIMEOUT_S,
     CONSOLE_TIMEOUT_S,
+    LOG_TIMEOUT_S,
     READ_TIMEOUT_S,
     USAGE_TIMEOUT_S,
 )
@@ -174,10 +176,15 @@ class Skyportd:
 
         When the program starts again, lines that are like the last ones before are left out.
         """
-        container_id = (self._client.inspect(instance_id) or {}).get("Id")
+
+        def inspect() -> dict[str, Any] | None:
+            with self._client.within(LOG_TIMEOUT_S):
+                return self._client.inspect(instance_id)
+
+        container_id = (inspect() or {}).get("Id")
 
         def find_run() -> str | None:
-            now = self._client.inspect(instance_id)
+            now = inspect()
             if now is None or now.get("Id") != container_id:
                 return None
             state = now["State"]
