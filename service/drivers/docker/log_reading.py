@@ -8,7 +8,6 @@ import http.client
 import math
 import socket
 import sys
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -20,6 +19,7 @@ from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES
 from service.drivers.bounds import LOG_TIMEOUT_S, BoundedSocket, TooSlow
 from service.drivers.docker.client import MAX_LOG_ANSWER_BYTES, Client
 from service.drivers.docker.log_frames import Pieces
+from service.drivers.docker.log_watching import Watch
 from service.drivers.log_lines import (
     IDLE_S,
     MARGIN_NS,
@@ -33,9 +33,6 @@ from service.model.printed_lines import LogLine, Mark, Position
 
 READ_LOG_S = 30.0
 """How long it may take for a log that ends."""
-
-SILENT_S = 15.0
-"""After how long without a line the engine is asked whether it is still there."""
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -110,12 +107,16 @@ def _follow(
         yield from last[-tail:] if tail else ()
         position = last[-1].position if last else None
     while True:
-        for line in _read_on(engine, container, stream, since_ns, position):
-            if line is not None and line.position is not None:
-                position = line.position
-            yield line
-        if not (yield from stream.goes_on(find_run)):
-            return
+        watch = Watch(partial(read_last, engine, container, tail=1), position)
+        with closing(_read_on(engine, container, stream, since_ns, position)) as lines:
+            for line in lines:
+                if watch.finds_break(line):
+                    break
+                position = watch.last
+                yield line
+            else:
+                if not (yield from stream.goes_on(find_run)):
+                    return
 
 
 def _read_on(
@@ -124,7 +125,7 @@ def _read_on(
     stream: LogStream,
     since_ns: int | None,
     after: Position | None,
-) -> Iterator[LogLine | None]:
+) -> Generator[LogLine | None, None, None]:
     """Read what is printed after a line, until the program ends."""
     if after is not None:
         since_ns = max(after.time_ns - MARGIN_NS, 0)
@@ -133,27 +134,22 @@ def _read_on(
     with closing(engine.dial(LOG_TIMEOUT_S, MAX_LOG_ANSWER_BYTES)) as connection:
         stream.use(connection)
         began = _begin(engine.node_id, connection, path)
-        lines = pieces.read_lines(chain(began, _receive(connection, engine)))
+        lines = pieces.read_lines(chain(began, _receive(connection)))
         yield from lines if after is None else go_on_after(lines, after)
 
 
-def _receive(connection: BoundedSocket, engine: Client) -> Iterator[bytes | None]:
+def _receive(connection: BoundedSocket) -> Iterator[bytes | None]:
     connection.limit(math.inf, sys.maxsize)
     connection.settimeout(IDLE_S)
-    heard_at = time.monotonic()
     while True:
         try:
             received = connection.recv(_CHUNK_BYTES)
         except TooSlow:
-            if time.monotonic() - heard_at > SILENT_S:
-                engine.ping()  # the other end may be gone, and nobody said so
-                heard_at = time.monotonic()
             yield None
-            continue
-        if not received:
-            return
-        heard_at = time.monotonic()
-        yield received
+        else:
+            if not received:
+                return
+            yield received
 
 
 def _make_path(container: Mapping[str, Any], **asked: object) -> str:
