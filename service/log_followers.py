@@ -168,6 +168,8 @@ class LogFollower:
         if hider is not None:
             self._put_lines(hider.flush(), stream)
         if stream.end is not None:
+            self._check_at = 0.0  # the program may have ended with the instance
+            self._check()
             self.end(stream.end, _ENDS[stream.end])
 
     def end(self, reason: str, message: str) -> None:

@@ -9,8 +9,9 @@ from service import cli
 from service.cli import live, over_http
 from service.cli.failures import Exit
 from service.drivers import log_lines
-from service.model.lifecycle import Power
+from service.model.lifecycle import InstanceState, Power
 from tests.cli.doubles import serving
+from tests.support import eventually
 
 BEGINNING = b"retry: 1000\n\n:\n\n"
 END = b'event: end\ndata: {"reason": "stopped", "message": "The program does not run."}\n\n'
@@ -37,6 +38,8 @@ def at(double, *words):
 @pytest.fixture
 def stopped(store, here, ready):
     """An instance that has printed two lines, and does not run."""
+    # With a server, its worker may be the one that deploys.
+    assert eventually(lambda: store.instances.get(ready)["state"] == InstanceState.READY)
     here.containers[ready].log = "one\ntwo\n"
     here.containers[ready].power = Power.STOPPED
     return ready
