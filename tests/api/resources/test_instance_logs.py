@@ -379,3 +379,23 @@ def test_whoever_comes_back_in_the_middle_of_a_secret_sees_none_of_it(api, secre
 
     with following(api, instance_id, last_id="memory-:1769860800000000000") as frames:
         assert [MASK, "end"] == take(frames, 2)
+
+
+def test_a_browser_follows_with_a_ticket(api, ready, container):
+    """Once, without a key."""
+    ticket = api.post("/api/events/ticket").json["ticket"]
+    opened = [
+        api.flask.get(
+            f"/api/instances/{ready}/logs",
+            headers={"Accept": STREAM},
+            query_string={"ticket": ticket},
+            environ_overrides={DRIVEN: True},
+        )
+        for _ in range(2)
+    ]
+    try:
+        lines = take(read_frames(opened[0].response), 3)
+    finally:
+        opened[0].close()
+
+    assert (["one", "two", "three"], 401) == (lines, opened[1].status_code)
