@@ -94,7 +94,11 @@ class LogFollowers:
                 self._slots.release()
 
         follower = LogFollower(store, instance, encoding)
-        threading.Thread(target=run, args=(follower,), name="follow", daemon=True).start()
+        try:
+            threading.Thread(target=run, args=(follower,), name="follow", daemon=True).start()
+        except BaseException:
+            self._slots.release()
+            raise
         return follower
 
 

@@ -32,6 +32,9 @@ QUIET_S = 0.5
 
 MAX_READ_S = 3.0
 
+LOOK_EVERY_S = 2.5
+"""How often it is looked at whether a program still runs that prints nothing."""
+
 MAX_CONSOLE_BYTES = 4 * 2**20
 """How much the daemon may send in all; its 25 lines may be long ones."""
 
@@ -133,14 +136,19 @@ def _read_on(
 ) -> Iterator[bytes | None]:
     """Yield what is printed, until the run ends; None after IDLE_S without anything."""
     console.settimeout(IDLE_S)
+    look_at = 0.0
     while True:
         connection.limit(math.inf, MAX_CONSOLE_BYTES)
         try:
             kind, printed = console.recv_data()
         except websocket.WebSocketTimeoutException:
             yield None
-            if not run or find_run() != run:
+            if not run:
                 return
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_EVERY_S
+                if find_run() != run:
+                    return
         except (websocket.WebSocketException, OSError) as exc:
             raise ConsoleError(explain_silence(exc)) from exc
         else:

@@ -271,6 +271,17 @@ def test_who_may_not_see_an_instance_does_not_follow_it(api, store, ready):
     assert 400 == ask(api, ready, key=value).status_code
 
 
+def test_who_may_see_only_an_instance_follows_it(api, store, ready, container):
+    """To its end."""
+    grant = {"scopes": ["instances:read"], "instance_ids": [ready]}
+    _, value = keys.create(store, name="one", grant=grant, now=NOON)
+    with following(api, ready, key=value) as frames:
+        take(frames, 3)
+        api.post(f"/api/instances/suspend/{ready}", query_string={"wait": 0})
+
+        assert "suspended" == end_of(frames)
+
+
 def test_a_node_that_fails_ends_the_stream(api, node, ready, container):
     """With the code of the error, as its last event."""
     node.silence("no answer")
