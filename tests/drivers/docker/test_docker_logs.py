@@ -50,6 +50,7 @@ def run(client):
             labels={LABEL: instance_id},
             detach=True,
             stdin_open=True,
+            network_mode="none",
             init=True,
             log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             **options,
