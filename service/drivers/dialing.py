@@ -42,6 +42,8 @@ class Dialer:
     node_id: str
     refuse: Refuse
     tls: ssl.SSLContext | None = None
+    whose: str = "The node's"
+    """Whose address it is, in what is said of one that is refused."""
 
     def __post_init__(self) -> None:
         if self.tls is not None:
@@ -98,7 +100,7 @@ class Dialer:
     def _check(self, ip: str) -> None:
         reason = self.refuse(ip)
         if reason is not None:
-            raise NodeUnreachable(self.node_id, f"The node's address {ip} is refused. {reason}")
+            raise NodeUnreachable(self.node_id, f"{self.whose} address {ip} is refused. {reason}")
 
 
 class DialingAdapter(HTTPAdapter):
