@@ -1,4 +1,4 @@
-"""JSON by orjson: strict, fast, and datetimes as RFC 3339."""
+"""Answers in JSON: see contract/json_text."""
 
 from typing import Any
 
@@ -7,8 +7,7 @@ from flask import Response
 from flask.json.provider import JSONProvider
 
 from service.contract.answers import Answer, Source
-
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+from service.contract.json_text import encode
 
 
 class OrjsonProvider(JSONProvider):
@@ -26,11 +25,6 @@ class OrjsonProvider(JSONProvider):
 def json_answer(body: Any, status: int) -> Response:
     """Make an answer of what JSON can say."""
     return Response(encode(body), status=status, content_type="application/json")
-
-
-def encode(body: Any) -> bytes:
-    """Write JSON. Datetimes become RFC 3339."""
-    return orjson.dumps(body, option=_OPTIONS)
 
 
 def encode_around(schema: type[Answer[Source]], source: Source, *names: str) -> tuple[bytes, bytes]:

@@ -15,11 +15,12 @@ from flask import Response
 
 from service.api import etags, pages
 from service.api.context import app_context
-from service.api.encoding import encode, encode_around
+from service.api.encoding import encode_around
 from service.api.fragments import Fragment, Fragments
 from service.api.parts import MAX_BYTES, SIZE, Part, Parts, Place, measure
 from service.contract.answers import Answer
 from service.contract.instances import summarize
+from service.contract.json_text import encode
 from service.model.documents import Node
 from service.model.listing import Listing
 from service.model.public_addresses import find_host, print_endpoint

@@ -16,8 +16,8 @@ from flask import Response, request
 from service.api import etags
 from service.api.call import current_call
 from service.api.context import app_context
-from service.api.encoding import encode
 from service.contract.answers import Answer
+from service.contract.json_text import encode
 from service.model.listing import Listing
 from service.security import cursors
 

@@ -15,10 +15,10 @@ from pymongo.errors import AutoReconnect
 from service import keys
 from service.api import etags, lists
 from service.api.context import EXTENSION
-from service.api.encoding import encode
 from service.api.fragments import Fragment, Fragments
 from service.api.parts import Part, Parts
 from service.contract.instances import InstanceAnswer
+from service.contract.json_text import encode
 from service.model.documents import new_instance
 from service.model.lifecycle import Power
 from tests.support import (
