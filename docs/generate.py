@@ -65,11 +65,11 @@ repeat](api.md#what-is-safe-to-repeat). `Retry-After` is a header, in seconds. E
 
 EVENTS = """# Events
 
-Every change of an instance, an operation, a node, a user, an image or a key is an event. A change
-and its event are one: MongoDB's log of commits is what events are made of, so none is lost,
-whatever crashes, and nothing is told that was not committed.
+Every change of an instance, an operation, a node, a user, an image, a key or a webhook is an event.
+A change and its event are one: MongoDB's log of commits is what events are made of, so none is
+lost, whatever crashes, and nothing is told that was not committed.
 
-`GET /api/events` answers them, oldest first:
+`GET /api/events` answers them, oldest first; [webhooks](webhooks.md) are sent them:
 
 ```json
 {{"events": [{{"id": "1795702602069", "type": "instance.ready", "time": "2026-11-26T14:16:42.031Z",
@@ -89,7 +89,7 @@ whatever crashes, and nothing is told that was not committed.
 - `causedBy` is the id of the API key, and `requestId` the request that asked for it. What a worker
   does for an operation was caused by who asked for that; what a probe finds was caused by nobody.
 - A key is told what it may read: the kinds by its scopes, the documents by its limits. Events of
-  keys are told to keys that may do everything.
+  keys and webhooks are told to keys that may do everything.
 - Events are kept for `SKYQUAY_EVENTS_DAYS`. An `after` that is older is a 410, whose `oldest` says
   where to go on: read again what you show, first.
 - Times of probes, leases and the like change without an event.
@@ -112,7 +112,7 @@ What is not given as an option is one of the [settings](settings.md).
 
 ## Servers elsewhere
 
-Commands for users, instances, images, nodes, keys, operations and the audit log speak the
+Commands for users, instances, images, nodes, keys, operations, webhooks and the audit log speak the
 [API](api.md): with the server that `--url` names, else `SKYQUAY_URL`, else `skyquay login`. Where
 none does, and with `--local`, they use the database of this machine, with all rights. On a terminal
 they say which. All other commands are for this machine.

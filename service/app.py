@@ -8,18 +8,20 @@ from importlib.metadata import version
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
-from service import audit, installation, keys
+from service import audit, events, installation, keys
 from service.config import Config
 from service.drivers import DriverFactory
 from service.drivers.registry import Drivers
 from service.errors import StoreFailure, StoreUnavailable
-from service.model.documents import Key
+from service.model.documents import Event, Key
 from service.model.node_policy import NodePolicy
+from service.model.webhooks import make_rule
 from service.security import certificates
 from service.security.lockout import Lockout
 from service.security.vault import Vault
 from service.store import CALL_TIMEOUT_S, Store
 from service.telemetry import metrics
+from service.worker import deliveries
 from service.worker.loop import Worker
 from service.worker.sampler import Sampler
 
@@ -212,6 +214,27 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
     )
 
 
+def print_event(store: Store, key: Key, event: Event) -> bytes:
+    """Write an event as the API tells the key of it, which sees this part of the store."""
+    from service.contract import event_bodies  # a worker without webhooks starts without it
+
+    documents, nodes = events.find_documents(store, [event])
+    for_owner = keys.access_of(key).is_of_owner
+    return event_bodies.print_event(event, documents, nodes, for_owner=for_owner)
+
+
+def make_deliveries(config: Config) -> deliveries.Settings:
+    """Make what webhooks are sent events with."""
+    return deliveries.Settings(
+        open_secret=Vault(config.secret_key).open,
+        print_event=print_event,
+        make_rule=lambda is_limited: make_rule(
+            allow_loopback=config.allow_loopback_webhooks, is_limited=is_limited
+        ),
+        record=metrics.record_delivery,
+    )
+
+
 def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Worker:
     """Make a worker, which does nothing until it is started."""
     return Worker(
@@ -220,6 +243,7 @@ def make_worker(config: Config, store: Store, open_driver: DriverFactory) -> Wor
         open_secret=Vault(config.secret_key).open,
         threads=config.worker_threads,
         probe_interval_s=config.probe_interval_s,
+        deliveries=make_deliveries(config),
         now=utc_now,
         sampler=Sampler(store, open_driver, now=utc_now),
     )

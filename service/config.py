@@ -114,6 +114,9 @@ class Config:
     allow_loopback_nodes: bool = _setting(
         False, "Allow that the API adds nodes on this machine: loopback, `unix:///`. `up`: 1."
     )
+    allow_loopback_webhooks: bool = _setting(
+        False, "Allow webhooks to this machine, of keys that are not limited."
+    )
     allow_any_image: bool = _setting(
         False, "Allow deploys of container images that are not in the catalogue."
     )

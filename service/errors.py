@@ -16,6 +16,8 @@
     │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
+    │   ├── TooManyWebhooks     409 too_many_webhooks
+    │   ├── WebhookDisabled     409 webhook_disabled      nothing is sent there
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   ├── WrongStatus         409 wrong_status          the operation is past that, or never so
@@ -36,10 +38,9 @@
     └── NoSecretKey             500 no_secret_key         nothing to encrypt with
 
 At endpoints beyond the reference NotFound is a 404 where the path names what does not exist, and
-NodeNotEmpty a 409: their `web_status`.
-
-Each class carries its HTTP status and its code; each error carries the facts as ``details``. They
-are raised where the fact is known and rendered in one place, ``service/api/rendering.py``.
+NodeNotEmpty a 409: their `web_status`. Each class carries its HTTP status and its code; each error
+carries the facts as ``details``. They are raised where the fact is known, and rendered in one
+place, ``service/api/rendering.py``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -197,6 +198,18 @@ class TooManyKeys(Conflict):
     """A limited key, with those that it made, has made as many keys as it may."""
 
     code = "too_many_keys"
+
+
+class TooManyWebhooks(Conflict):
+    """There are as many webhooks as there may be, of the key and those it made, or of all."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookDisabled(Conflict):
+    """Nothing is sent to the webhook. `details` says why."""
+
+    code = "webhook_disabled"
 
 
 class InstanceNotReady(Conflict):

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.errors import CursorTooOld, Forbidden, StoreUnavailable
 from service.model.access import SCOPES as ALL_SCOPES
 from service.model.access import Access
-from service.model.documents import Event
+from service.model.documents import Event, Node
 from service.model.events import kinds_of
 from service.model.orders import EventSearch
 from service.store import Store
@@ -22,6 +23,7 @@ SCOPES = {
     "user": "users:read",
     "image": "images:read",
     "key": "keys:read",
+    "webhook": "webhooks:read",
 }
 """What a key must be allowed to do to be told of a kind."""
 
@@ -46,7 +48,7 @@ def list_kinds(access: Access, types: list[str] | None) -> set[str]:
     """List of which kinds a key is told. Raises Forbidden for types that it may not know of."""
     may = {kind for kind, scope in SCOPES.items() if access.may(scope)}
     if access.is_limited or access.allowed < set(ALL_SCOPES):
-        may.discard("key")  # only who may do everything sees every key
+        may -= {"key", "webhook"}  # only who may do everything sees all of these
     refused = kinds_of(types or ()) - may - {"log"}
     if refused:
         scopes = sorted({SCOPES[kind] for kind in refused})
@@ -54,6 +56,61 @@ def list_kinds(access: Access, types: list[str] | None) -> set[str]:
             f"This API key may not be told of that: it needs {' and '.join(scopes)}.", scope=scopes
         )
     return may | {"log"}
+
+
+def may_see(access: Access, event: Event) -> bool:
+    """Return whether an event is within the limits of a key, as the store finds them for it."""
+    limits = {
+        "user_id": None if access.user_id is None else {access.user_id},
+        "instance_id": access.instance_ids,
+        "node_id": access.node_ids,
+    }
+    match event["kind"]:
+        case "instance" | "operation":
+            limiting = list(limits)
+        case "user":
+            return not access.is_limited or event["user_id"] == access.user_id
+        case "node":
+            limiting = ["node_id"]
+        case "image" | "log":
+            limiting = []
+        case _:
+            return not access.is_limited
+    return all(
+        (ids := limits[name]) is None or event[name] in ids  # type: ignore[literal-required]
+        for name in limiting
+    )
+
+
+def find_documents(
+    store: Store, found: Iterable[Event]
+) -> tuple[dict[tuple[str, str], Any], dict[str, Node]]:
+    """Find what events are about, by kind and id, as it is now, or was last; and instances' nodes.
+
+    Of what may not be seen any more nothing is found.
+    """
+    collections: dict[str, Any] = {
+        "instance": store.instances,
+        "operation": store.operations,
+        "node": store.nodes,
+        "user": store.users,
+        "image": store.images,
+        "key": store.keys,
+        "webhook": store.webhooks,
+    }
+    documents: dict[tuple[str, str], Any] = {}
+    wanted: dict[str, set[str]] = {}
+    for event in found:
+        kind, document_id = event["kind"], event["resource_id"]
+        if kind in collections and document_id is not None:
+            wanted.setdefault(kind, set()).add(document_id)
+            if "last" in event:
+                documents[kind, document_id] = event["last"]
+    for kind, ids in wanted.items():
+        for document in collections[kind].list_by_ids(ids):
+            documents[kind, document["_id"]] = document
+    node_ids = {each["node_id"] for (kind, _), each in documents.items() if kind == "instance"}
+    return documents, dict(store.nodes.find_known(node_ids)) if node_ids else {}
 
 
 def read(

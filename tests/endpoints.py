@@ -66,5 +66,15 @@ ENDPOINTS = {
     ("GET", "/api/events"): None,
     ("POST", "/api/events/ticket"): None,
     ("GET", "/api/stats"): "instances:read",
+    ("GET", "/api/webhooks"): "webhooks:read",
+    ("POST", "/api/webhooks"): "webhooks:write",
+    ("GET", "/api/webhooks/{webhook_id}"): "webhooks:read",
+    ("PATCH", "/api/webhooks/{webhook_id}"): "webhooks:write",
+    ("DELETE", "/api/webhooks/{webhook_id}"): "webhooks:write",
+    ("POST", "/api/webhooks/{webhook_id}/rotate"): "webhooks:write",
+    ("POST", "/api/webhooks/{webhook_id}/test"): "webhooks:write",
+    ("GET", "/api/webhooks/{webhook_id}/deliveries"): "webhooks:read",
+    ("GET", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}"): "webhooks:read",
+    ("POST", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): "webhooks:write",
 }
 """What each endpoint needs, written down once more: the spec and the app must agree with it."""

@@ -21,7 +21,8 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
              "order_checks", "patterns", "phases", "programs", "replacements", "rights", "stats",
-             "variables", "event_hub", "tickets"}  # fmt: skip
+             "variables", "event_hub", "tickets", "webhooks", "webhook_matching",
+             "webhook_owners", "webhook_sending"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {
@@ -42,8 +43,8 @@ MAY_IMPORT = {
     "admin": {"admin", "use case", "store", "drivers", "contract", "model", "errors", "security"},
     "serving": {"serving", "api", "worker", "use case", "store", "drivers", "contract", "model",
                 "errors", "security", "telemetry", "config"},
-    "app": {"api", "worker", "use case", "store", "drivers", "registry", "model", "errors",
-            "security", "telemetry", "config"},
+    "app": {"api", "worker", "use case", "store", "drivers", "registry", "contract", "model",
+            "errors", "security", "telemetry", "config"},
     "cli": {"cli", "app", "serving", "admin", "worker", "use case", "store", "drivers", "contract",
             "model", "errors", "security", "telemetry", "config"},
 }  # fmt: skip

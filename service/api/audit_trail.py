@@ -20,6 +20,7 @@ from service.contract.keys import KeyAnswer
 from service.contract.nodes import NodeAnswer
 from service.contract.operations import OperationAnswer
 from service.contract.users import UserAnswer
+from service.contract.webhooks import WebhookAnswer
 from service.errors import ServiceError
 from service.model.documents import AuditEntry
 
@@ -32,6 +33,7 @@ _FIND: dict[str, Callable[[Context, str], Any]] = {
     "node": lambda ctx, target_id: ctx.store.nodes.find_by_reference(target_id),
     "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),
     "key": lambda ctx, target_id: ctx.store.keys.find(target_id),
+    "webhook": lambda ctx, target_id: ctx.store.webhooks.find(target_id),
 }
 _SHAPE: dict[str, Callable[[Any], Json]] = {
     "user": UserAnswer.shape_audited,
@@ -40,6 +42,7 @@ _SHAPE: dict[str, Callable[[Any], Json]] = {
     "node": NodeAnswer.shape_audited,
     "operation": OperationAnswer.shape_audited,
     "key": KeyAnswer.shape_audited,
+    "webhook": WebhookAnswer.shape_audited,
 }
 _LONGEST_ID = 128
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})

@@ -1,5 +1,6 @@
 """flask-smorest's Blueprint, with this API's way to read requests and to document answers."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -243,7 +244,7 @@ class Blueprint(flask_smorest.Blueprint):
         a list with several items, what differs in each. With an `etag`, of a GET, a client that has
         the answer already gets a 304; what the view returns, unless many, is a stored document.
         With the error 412 the view takes `If-Match`: see `etags.read_precondition`. `location` is
-        the path of what was made, with a key of its document in braces. `accepted` shapes what is
+        the path of what was made, with keys of its document in braces. `accepted` shapes what is
         answered with 202, while an operation runs. A view of status 204 answers nothing.
 
         An error about what the path names, like a NotFound, has its status of the web where that is
@@ -314,8 +315,9 @@ def _empty_answer() -> Response:
 
 
 def _locate(pattern: str, document: Mapping[str, object]) -> str:
-    """Make the path of a document. Its id may be any text."""
-    return pattern.format_map({"_id": quote(str(document["_id"]), safe="")})
+    """Make the path of a document. Its ids may be any text."""
+    names = re.findall(r"{(\w+)}", pattern)
+    return pattern.format_map({name: quote(str(document[name]), safe="") for name in names})
 
 
 def _unwrapped(decorate: Callable[[Any], Any]) -> Callable[[View], View]:

@@ -15,6 +15,7 @@ from apispec import APISpec
 from service.api.error_docs import list_codes
 from service.contract import fields
 from service.contract.answers import Json
+from service.contract.webhooks import DELIVERY_ID, WEBHOOK_ID
 
 INFO = {
     "description": """One API for users, instances (containers), images and nodes.
@@ -38,6 +39,8 @@ PATH_PARAMETERS = {
     "node_id": ("The node's `id` or name.", fields.NODE),
     "user_id": ("The user's `userId`.", fields.USER),
     "key_id": ("The key's `id`, not its value.", fields.KEY_ID),
+    "webhook_id": ("The webhook's `id`.", WEBHOOK_ID),
+    "delivery_id": ("The delivery's `id`.", DELIVERY_ID),
 }
 
 

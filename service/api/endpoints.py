@@ -21,6 +21,7 @@ from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
 from service.api.resources import nodes as node_resources
 from service.api.resources import users as user_resources
+from service.api.resources import webhooks as webhook_resources
 
 BLUEPRINTS = (
     home.blueprint,
@@ -34,6 +35,7 @@ BLUEPRINTS = (
     audit.blueprint,
     events.blueprint,
     stats.blueprint,
+    webhook_resources.blueprint,
     health.blueprint,
 )
 

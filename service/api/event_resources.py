@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.api.encoding import encode
 from service.api.live import make_frame
 from service.contract.answers import Answer, Json
 from service.contract.events import EventAnswer, ToldEvent
 from service.contract.images import ImageAnswer
 from service.contract.instances import InstanceAnswer
+from service.contract.json_text import encode
 from service.contract.keys import KeyAnswer
 from service.contract.nodes import NodeAnswer, hide_management
 from service.contract.operations import OperationAnswer
 from service.contract.users import UserAnswer
+from service.contract.webhooks import WebhookAnswer
 from service.model.documents import Event, Node
 from service.store import Store
 
@@ -24,6 +25,7 @@ ANSWERS: Mapping[str, type[Answer[Any]]] = {
     "user": UserAnswer,
     "image": ImageAnswer,
     "key": KeyAnswer,
+    "webhook": WebhookAnswer,
 }
 
 
@@ -117,5 +119,6 @@ def _collection(store: Store, kind: str) -> Any:
         "user": store.users,
         "image": store.images,
         "key": store.keys,
+        "webhook": store.webhooks,
     }
     return collections[kind]

@@ -9,11 +9,11 @@ from service.api import event_resources, live_docs
 from service.api.blueprint import ALWAYS, Blueprint
 from service.api.call import caller, current_call, is_owner, store
 from service.api.context import Context, app_context, now
-from service.api.encoding import encode
 from service.api.event_stream import EventStream
 from service.api.live import answer_live, make_frame, wants_live
 from service.contract.events import EventAnswer, EventPage, EventsAnswer, EventsQuery, read_event_id
 from service.contract.fields import make_example
+from service.contract.json_text import encode
 from service.contract.tickets import TicketAnswer
 from service.errors import NotSupported
 from service.model.documents import NewTicket

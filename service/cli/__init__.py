@@ -27,6 +27,7 @@ COMMANDS = MappingProxyType(
         "users": "users.group",
         "images": "images.group",
         "nodes": "nodes.group",
+        "webhooks": "webhooks.group",
         "secrets": "secrets.group",
         "import-skyport": "skyport_import.import_skyport",
         "migrate": "database.migrate",
@@ -68,7 +69,7 @@ class LazyGroup(click.Group):
 def main(**options: object) -> None:
     """Manage containers that you host yourself.
 
-    Commands for users, instances, images, nodes, keys, operations and the audit log speak with the
-    server of --url, of SKYQUAY_URL or of `skyquay login`; with none of these, and with --local,
-    they use the database of this machine. All others are for this machine.
+    Commands for users, instances, images, nodes, keys, operations, webhooks and the audit log
+    speak with the server of --url, of SKYQUAY_URL or of `skyquay login`; with none of these, and
+    with --local, they use the database of this machine. All others are for this machine.
     """

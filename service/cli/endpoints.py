@@ -57,6 +57,19 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "removeUser": ("DELETE", "/api/users/{user_id}"),
         "getUser": ("GET", "/api/users/{user_id}"),
         "editUser": ("PATCH", "/api/users/{user_id}"),
+        "listWebhooks": ("GET", "/api/webhooks"),
+        "addWebhook": ("POST", "/api/webhooks"),
+        "removeWebhook": ("DELETE", "/api/webhooks/{webhook_id}"),
+        "getWebhook": ("GET", "/api/webhooks/{webhook_id}"),
+        "editWebhook": ("PATCH", "/api/webhooks/{webhook_id}"),
+        "listDeliveries": ("GET", "/api/webhooks/{webhook_id}/deliveries"),
+        "getDelivery": ("GET", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}"),
+        "redeliverDelivery": (
+            "POST",
+            "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+        ),
+        "rotateWebhook": ("POST", "/api/webhooks/{webhook_id}/rotate"),
+        "testWebhook": ("POST", "/api/webhooks/{webhook_id}/test"),
     }
 )
 """The method and the path of each, by its `operationId`."""

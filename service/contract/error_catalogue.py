@@ -46,6 +46,14 @@ _OURS = {
         "There is no such key, or it may do more than yours.",
         "`GET /api/keys` lists the keys that yours can change.",
     ),
+    "webhook_not_found": (
+        "There is no such webhook, or it is another key's.",
+        "`GET /api/webhooks` lists yours.",
+    ),
+    "delivery_not_found": (
+        "There is no such delivery of the webhook, or it is forgotten.",
+        "`GET /api/webhooks/{id}/deliveries` lists those that are kept.",
+    ),
     "operation_not_found": (
         "There is no such operation, or it ended long ago.",
         "Ask for the instance instead.",
@@ -95,6 +103,14 @@ _OURS = {
     "too_many_keys": (
         "A limited key, with those that it made, has made as many keys as it may (100).",
         "Revoke one of them.",
+    ),
+    "too_many_webhooks": (
+        "There are 50 webhooks of the key and of those that it made, or 1000 in all.",
+        "Delete one of them.",
+    ),
+    "webhook_disabled": (
+        "Nothing is sent to the webhook; `details` says why.",
+        "[Enable it](webhooks.md#when-a-receiver-fails) first, or make another one.",
     ),
     "port_taken": (
         "Another instance of the node holds a host port.",
@@ -260,7 +276,7 @@ OF_NGINX = (
 )
 """What nginx says where it stands before Skyquay."""
 
-NOT_FOUND = ("user", "instance", "image", "node", "key", "operation")
+NOT_FOUND = ("user", "instance", "image", "node", "key", "operation", "webhook", "delivery")
 """What can be looked for in vain."""
 
 

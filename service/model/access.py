@@ -28,6 +28,8 @@ SCOPES = (
     "keys:write",
     "audit:read",
     "metrics:read",
+    "webhooks:read",
+    "webhooks:write",
 )
 """Each endpoint needs one of these, or none but a key."""
 

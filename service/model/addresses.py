@@ -43,6 +43,11 @@ def refusal(ip: str, *, allow_loopback: bool = False) -> str | None:
     return next((reason for reason in reasons if reason), None)
 
 
+def is_public(ip: str) -> bool:
+    """Return whether this address is one of the Internet, whatever it leads to."""
+    return all(each.is_global for each in _unwrap(ip_address(ip)))
+
+
 def is_loopback(ip: str) -> bool:
     """Return whether what is sent to this address never leaves the machine."""
     return all(_is_this_machine(each) for each in _unwrap(ip_address(ip)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.model.lifecycle import InstanceState, NodeStatus, NotReady, OperationStatus
+from service.model.webhooks import TEST
 
 GAP = "log.gap"
 
@@ -52,6 +53,13 @@ TYPES: Mapping[str, str] = {
     "key.rotated": "An API key has another value.",
     "key.updated": f"An API key {_UPDATED}",
     "key.deleted": "An API key was revoked; `resource` is what it was.",
+    "webhook.created": f"A webhook {_CREATED}",
+    "webhook.disabled": "Nothing is sent to a webhook any more; `disabled` of `resource` says why.",
+    "webhook.enabled": "A webhook is sent what happens again.",
+    "webhook.rotated": "A webhook has another secret.",
+    "webhook.updated": f"A webhook {_UPDATED}",
+    "webhook.deleted": f"A webhook {_DELETED}",
+    TEST: "Nothing happened: a client tests a webhook. Only that webhook is told.",
     GAP: "Events may be missing before this one: read again what you show.",
 }
 """Every type of event, with a sentence."""
@@ -63,6 +71,7 @@ KINDS: Mapping[str, str] = {
     "users": "user",
     "images": "image",
     "keys": "key",
+    "webhooks": "webhook",
 }
 """The collections whose changes are events, with the kind of their documents."""
 
@@ -121,6 +130,11 @@ _RULES: Mapping[str, _Rules] = {
         {"digest": "key.rotated"},
         beside=frozenset({"prefix", "retiring", "spent"}),
         silent=frozenset({"last_used_at", "delegations"}),
+    ),
+    "webhook": _Rules(
+        by_value={"enabled": {True: "webhook.enabled", False: "webhook.disabled"}},
+        by_field={"secret": "webhook.rotated"},
+        beside=frozenset({"disabled", "retiring"}),
     ),
 }
 

@@ -258,6 +258,31 @@ class LogSearch(TypedDict):
     follow: bool | None  # None: if the client accepts nothing else
 
 
+class WebhookOrder(TypedDict):
+    """A webhook as somebody asks for it."""
+
+    url: str
+    types: list[str] | None
+    wanted: dict[str, str]  # instance_id, user_id, node_id
+    secret: str | None  # None: one is made
+
+
+class WebhookChanges(TypedDict, total=False):
+    """What is to change of a webhook. None in `wanted` takes a filter away."""
+
+    url: str
+    types: list[str] | None
+    wanted: dict[str, str | None]
+    enabled: bool
+
+
+class SecretOrder(TypedDict):
+    """Which secret a webhook gets, and for how many seconds the old one signs beside it."""
+
+    secret: str | None  # None: one is made
+    overlap_s: float
+
+
 class AuditSearch(TypedDict):
     """Which entries of the audit log are listed: those with all the values of `wanted`."""
 

@@ -17,6 +17,7 @@ from pymongo.write_concern import WriteConcern
 from service.errors import StoreFailure
 from service.store import (
     audit,
+    deliveries,
     events,
     failed_attempts,
     idempotency,
@@ -33,6 +34,7 @@ from service.store import (
     tickets,
     users,
     watches,
+    webhooks,
 )
 from service.store.admin import backup, inspection, migrations, validators
 from service.store.admin.backup import Contents
@@ -44,10 +46,12 @@ from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
+from service.store.deliveries import Deliveries
 from service.store.duties import Duty
 from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
 from service.store.failed_attempts import FailedAttempts
+from service.store.fan_out import FanOut
 from service.store.idempotency import Idempotency
 from service.store.images import Images
 from service.store.instances import Instances
@@ -65,6 +69,7 @@ from service.store.tickets import Tickets
 from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
 from service.store.watches import Watches
+from service.store.webhooks import Webhooks
 
 Result = TypeVar("Result")
 
@@ -93,6 +98,8 @@ _INDEXES: dict[str, Indexes] = {
     "sampling": sampling.INDEXES,
     "samples": samples.INDEXES,
     "watches": watches.INDEXES,
+    "webhooks": webhooks.INDEXES,
+    "deliveries": deliveries.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -160,6 +167,9 @@ class Store:
         self.changes = Changes(self._database)
         self.events = Events(self._database["events"], self._database["meta"])
         self.event_log = EventLog(self._client, self._database, keep_s=keep_events_s)
+        self.webhooks = Webhooks(self._database["webhooks"])
+        self.deliveries = Deliveries(self._database["deliveries"])
+        self.fan_out = FanOut(self._client, self._database)
         self._also: Callable[[Any, Session], None] = lambda *_: None
 
     def within(

@@ -76,6 +76,11 @@ class Events(Collection[Event]):
         query = self._within(self._make_query(kinds, types, wanted))
         return lambda event: matches(event, query)
 
+    @translated
+    def find_event(self, event_id: int) -> Event | None:
+        """Read one event by its id; None when it is forgotten, or not to be seen."""
+        return self._read({"_id": event_id})
+
     def _make_query(
         self, kinds: Iterable[str], types: Iterable[str] | None, wanted: Mapping[str, str]
     ) -> dict[str, Any]:

@@ -60,6 +60,13 @@ DATABASE = Histogram(
     registry=_OWN,
 )
 
+DELIVERIES = Counter(
+    "skyquay_webhook_deliveries",
+    "Attempts to deliver an event to a webhook; waiting: they failed, and are made again.",
+    ["outcome"],
+    registry=_OWN,
+)
+
 
 def use_metrics_slot(number: int | None) -> None:
     """Continue the counts of this worker slot. Must be called before anything is counted.
@@ -73,6 +80,11 @@ def use_metrics_slot(number: int | None) -> None:
 def record_operation(kind: str, outcome: str, seconds: float) -> None:
     """Record how long an operation took that ended."""
     OPERATIONS.labels(kind, outcome).observe(seconds)
+
+
+def record_delivery(outcome: str) -> None:
+    """Count what became of an attempt to deliver an event."""
+    DELIVERIES.labels(outcome).inc()
 
 
 def record_command(command: str, outcome: str, seconds: float) -> None:
@@ -143,6 +155,12 @@ class _Stored(Collector):
             "skyquay_probe_oldest_seconds",
             "Time since the oldest probe, of the nodes that are probed.",
             nodes.oldest_probe_age_s(),
+        )
+        enabled = [webhook["_id"] for webhook in self._store.webhooks.list_enabled()]
+        yield _gauge(
+            "skyquay_webhook_oldest_seconds",
+            "How long the oldest delivery waits, of the webhooks that are enabled.",
+            self._store.deliveries.oldest_waiting_s(enabled, now=self._store.server_time()),
         )
         queue = self._store.queue_stats()
         counts = {OperationStatus.PENDING: queue.waiting, OperationStatus.RUNNING: queue.running}

@@ -27,7 +27,10 @@ from service.store.changes import LOOK_AGAIN_S
 from service.store.due import Room
 from service.worker.bulk import OpenSecret, have_no_key
 from service.worker.carry_out import carry_out
+from service.worker.deliveries import Sender
+from service.worker.deliveries import Settings as DeliverySettings
 from service.worker.event_writer import write_events
+from service.worker.fan_out import fan_out
 from service.worker.job import Job, claim
 from service.worker.phases import LEASE_S as PHASES_LEASE_S
 from service.worker.phases import PhaseWatch
@@ -58,6 +61,9 @@ WATCH_PAUSE_S = 1.0
 
 NEXT_MOMENT_S = 0.01
 
+STOP_SENDING_S = 2.0
+"""How long a worker that stops waits for receivers. What they get then is sent again later."""
+
 PROBE_THREADS = 32
 """How many nodes one worker probes at a time. A thread waits for nothing but its node."""
 
@@ -76,10 +82,14 @@ class Worker:
         lease_s: float = LEASE_S,
         look_again_s: float = LOOK_AGAIN_S,
         probe_interval_s: float,
+        deliveries: DeliverySettings | None = None,
         now: Callable[[], datetime],
         sampler: Sampler | None = None,
     ) -> None:
-        """Look for work when there may be some, and every `look_again_s` whatever happens."""
+        """Look for work when there may be some, and every `look_again_s` whatever happens.
+
+        Without `deliveries` others send what webhooks are told of.
+        """
         self._store = store
         self._open_driver = open_driver
         self._open_secret = open_secret
@@ -142,6 +152,15 @@ class Worker:
                 until=self._stopping,
             )
         )
+        self._sender = None if deliveries is None else Sender(store, deliveries, now=now)
+        self._until_stopped = [self._event_writer]
+        if self._sender is not None:
+            self._until_stopped.append(self._make_fan_out(self._sender))
+            self._takers.append(
+                self._make_loop(
+                    "deliveries", self._sender.send_due, self._sender.wait, until=self._stopping
+                )
+            )
         self._renewer = self._make_loop(
             "renew",
             self._renew_all,
@@ -153,7 +172,7 @@ class Worker:
         """Begin to work, in threads of this process."""
         self._store.changes.subscribe(self._wake)
         self._store.changes.subscribe_to_phases(self._phases.wake)
-        for loop in (*self._takers, self._renewer, self._event_writer):
+        for loop in (*self._takers, self._renewer, *self._until_stopped):
             loop.start()
         if self._sampler is not None:
             self._sampler.start()
@@ -169,6 +188,8 @@ class Worker:
         self._stopping.set()
         self._wake()
         self._phases.wake()
+        if self._sender is not None:
+            self._sender.stop(timeout_s=min(timeout_s, STOP_SENDING_S))
         self._store.changes.unsubscribe(self._wake)
         self._store.changes.unsubscribe(self._phases.wake)
         for taker in self._takers:
@@ -182,7 +203,7 @@ class Worker:
         if self._sampler is not None:
             self._sampler.stop()
         self._stopped.set()
-        for loop in (self._renewer, self._event_writer):
+        for loop in (self._renewer, *self._until_stopped):
             if loop.is_alive():
                 loop.join()
 
@@ -311,6 +332,19 @@ class Worker:
 
     def _renew_probes(self, node_ids: list[str]) -> None:
         self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
+
+    def _make_fan_out(self, sender: Sender) -> threading.Thread:
+        turn = partial(
+            fan_out,
+            self._store,
+            self._token,
+            lease_s=EVENTS_LEASE_S,
+            stopping=self._stopped,
+            made=sender.wake,
+            now=self._now,
+        )
+        pause = partial(self._stopped.wait, EVENTS_LEASE_S / 3)
+        return self._make_loop("fan-out", turn, pause, until=self._stopped)
 
     def _make_loop(
         self,

@@ -296,7 +296,12 @@ def test_no_password_leaves():
         if any(word in key.lower() for word in secret)
     }
 
-    assert {"InstanceAnswer.secretVariables"} == told  # their names
+    assert {
+        "InstanceAnswer.secretVariables",  # their names
+        "NewWebhookAnswer.secret",  # once
+        "NewWebhookAnswer.oldSecretExpiresAt",
+        "WebhookAnswer.oldSecretExpiresAt",
+    } == told
 
 
 # Examples

@@ -4,7 +4,7 @@ from typing import get_type_hints
 
 import pytest
 
-from service.model.documents import Image, Instance, Key, Node, Operation, User
+from service.model.documents import Image, Instance, Key, Node, Operation, User, Webhook
 from service.model.events import KINDS, SILENT, TYPES, name_update
 
 DOCUMENTS = {
@@ -14,6 +14,7 @@ DOCUMENTS = {
     "user": User,
     "image": Image,
     "key": Key,
+    "webhook": Webhook,
 }
 FIELDS = [
     (kind, field)
@@ -58,6 +59,10 @@ def test_every_field_is_told(kind, field):
         ("key", {"digest": "d", "prefix": "p"}, ["key.rotated"]),
         ("key", {"last_used_at": 1}, []),
         ("user", {"email": "e", "email_key": "e"}, ["user.updated"]),
+        ("webhook", {"enabled": False, "disabled": {}, "updated_at": 1}, ["webhook.disabled"]),
+        ("webhook", {"enabled": True, "disabled": None}, ["webhook.enabled"]),
+        ("webhook", {"secret": "s", "retiring": {}}, ["webhook.rotated"]),
+        ("webhook", {"url": "u"}, ["webhook.updated"]),
     ],
 )
 def test_a_change_has_its_names(kind, values, named):

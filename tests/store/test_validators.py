@@ -9,11 +9,12 @@ import pytest
 from bson import MinKey
 from pymongo.errors import WriteError
 
-from service import audit, bulk, idempotency, instances, keys
+from service import audit, bulk, idempotency, instances, keys, webhooks
 from service.errors import StoreFailure
+from service.model.addresses import trust
 from service.model.documents import Instance, LeftBehind, Leftover
 from service.model.lifecycle import BulkKind, Power
-from service.model.orders import BulkOrder, NewUser
+from service.model.orders import BulkOrder, NewUser, SecretOrder, WebhookOrder
 from service.security.vault import Vault
 from service.store import Store
 from service.store.admin import migrations, validators
@@ -38,6 +39,7 @@ SHAPES = {
     19: "85097248",
     20: "3d5af046",
     21: "85219c31",
+    22: "5d524e00",
 }
 """How the validators of each migration's version begin, as a digest."""
 
@@ -65,6 +67,15 @@ def full(store, database, memory_nodes):
     store.idempotency.keep(claim, answer)
     store.sampling.sync(now=NOON)
     begin_events(database)
+    order = WebhookOrder(url="http://192.0.2.1/", types=None, wanted={"node_id": "n"}, secret=None)
+    hook, _ = webhooks.create(
+        store, Vault("a secret key"), key, order, acts_for=None, refuse=trust, now=NOON
+    )
+    webhooks.send_test(store, store.webhooks, hook["_id"], now=NOON)
+    webhooks.rotate(
+        store, store.webhooks, Vault("a secret key"), hook["_id"],
+        SecretOrder(secret=None, overlap_s=1), now=NOON,
+    )  # fmt: skip
     with writing(store):
         gone_user = a_user(store)
         assert eventually(lambda: database["events"].count_documents({}) > 0)

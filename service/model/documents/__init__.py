@@ -44,10 +44,20 @@ from service.model.documents.sampling import Sampling, Usage, new_sampling
 from service.model.documents.setting import Setting
 from service.model.documents.ticket import NewTicket, Ticket
 from service.model.documents.user import User, new_user
+from service.model.documents.webhook import (
+    Attempt,
+    Delivery,
+    Disabled,
+    RetiringSecret,
+    Webhook,
+    new_delivery,
+    new_webhook,
+)
 
 __all__ = [
     "NO_NODE",
     "Allocated",
+    "Attempt",
     "AuditEntry",
     "Bulk",
     "BulkItem",
@@ -55,7 +65,9 @@ __all__ = [
     "Cause",
     "ConfigureKey",
     "ContainerSettings",
+    "Delivery",
     "Deploying",
+    "Disabled",
     "Event",
     "IdempotencyRecord",
     "Image",
@@ -76,6 +88,7 @@ __all__ = [
     "Report",
     "Reserved",
     "RetiringKey",
+    "RetiringSecret",
     "Sampling",
     "SealedUser",
     "Setting",
@@ -85,9 +98,11 @@ __all__ = [
     "Usage",
     "User",
     "Variable",
+    "Webhook",
     "new_audit_entry",
     "new_bulk_item",
     "new_bulk_operation",
+    "new_delivery",
     "new_image",
     "new_instance",
     "new_key",
@@ -95,4 +110,5 @@ __all__ = [
     "new_operation",
     "new_sampling",
     "new_user",
+    "new_webhook",
 ]

@@ -7,7 +7,8 @@ The file is gzip; in it are BSON documents, one after the other::
     {sha256}                                      of everything before: so far the file is whole
 
 Secrets stay encrypted. Left out is what soon ends: the counts of failed attempts, the records
-of `Idempotency-Key`s, events, and samples. Neither way holds more than a few documents in memory.
+of `Idempotency-Key`s, events, samples, and what webhooks are sent. Neither way holds more than a
+few documents in memory.
 """
 
 import gzip
@@ -38,11 +39,13 @@ from service.store import samples
 from service.store.admin import migrations
 from service.store.admin.validators import DOCUMENTS
 from service.store.collection import UNHURRIED_S
+from service.store.fan_out import begin_webhooks
 
 FORMAT = "skyquay backup"
 VERSION = 1
 
-KEPT = [name for name in DOCUMENTS if name not in ("idempotency", "events", "removals", "sampling")]
+_LEFT_OUT = ("idempotency", "events", "removals", "sampling", "deliveries")
+KEPT = [name for name in DOCUMENTS if name not in _LEFT_OUT]
 """The collections that are backed up."""
 
 _RAW = CodecOptions(document_class=RawBSONDocument)
@@ -51,7 +54,7 @@ _BATCH = 50
 _MAX_RECORD_BYTES = 32 * 1024 * 1024
 """MongoDB's documents have 16 MiB at the most, so a longer one is no document."""
 
-_ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations")
+_ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations", "webhooks")
 """Of whose documents clients keep answers, by revision."""
 
 _SNAPSHOT_TOO_OLD = 239
@@ -129,6 +132,7 @@ def restore(database: Database[dict[str, Any]], path: Path, *, replace: bool) ->
         schema = {"version": contents.schema, "migrated_at": None, "lock": None}
         database["meta"].replace_one(migrations.SCHEMA, schema, upsert=True)
         migrations.begin_events(database)
+        begin_webhooks(database)
         database["meta"].delete_one(migrations.RESTORING)
     return contents
 

@@ -23,6 +23,7 @@ from service.errors import StoreFailure, StoreUnavailable
 from service.store.collection import UNHURRIED_S
 from service.store.event_log import STATE as EVENTS
 from service.store.event_log import read_operation_time
+from service.store.fan_out import begin_webhooks
 from service.store.lease import LeaseField
 from service.store.settings import INSTALLATION, make_installation_id
 
@@ -122,6 +123,13 @@ def begin_events(database: Database[dict[str, Any]]) -> None:
         database["meta"].update_one(EVENTS, {"$set": begin}, upsert=True)
 
 
+def _begin_webhooks(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    """Note after which event there are webhooks."""
+    if write:
+        begin_webhooks(database)
+    return {}
+
+
 MIGRATIONS = [
     Migration(2, "Begin with the documents of the first version.", _change_shapes),
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
@@ -167,6 +175,7 @@ MIGRATIONS = [
     Migration(19, "Keep samples of what instances use.", _change_shapes),
     Migration(20, "Know how the runs of containers began and ended.", _change_shapes),
     Migration(21, "Say when programs are ready.", _change_shapes),
+    Migration(22, "Know webhooks, and what is delivered to them.", _begin_webhooks),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

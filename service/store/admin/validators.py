@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure
 
 from service.model.documents import (
     AuditEntry,
+    Delivery,
     Event,
     IdempotencyRecord,
     Image,
@@ -27,6 +28,7 @@ from service.model.documents import (
     Sampling,
     Setting,
     User,
+    Webhook,
 )
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ DOCUMENTS: dict[str, type] = {
     "events": Event,
     "removals": Removal,
     "sampling": Sampling,
+    "webhooks": Webhook,
+    "deliveries": Delivery,
 }
 """What each collection holds. Counts of `failures` and `tickets` are worth no check."""
 
