@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
+from bson import Int64
+from pymongo.database import Database
 from standardwebhooks.webhooks import Webhook
 
-from service import app
+from service import app, keys, webhook_matching, webhooks
 from service.model.addresses import trust
+from service.model.documents import Delivery, Event
 from service.security.vault import Vault
-from service.worker.deliveries import Settings
-from tests.support import SECRET_KEY
+from service.store import Store
+from service.worker.deliveries import Sender, Settings
+from tests.support import FAR, NOON, SECRET_KEY
 
 Headers = dict[str, str]
 
@@ -103,3 +107,53 @@ def settings(**over: Any) -> Settings:
         "make_rule": lambda _: trust,
     }
     return Settings(**{**usual, **over})
+
+
+def a_webhook(store: Store, url: str, **over: Any) -> tuple[dict[str, Any], str]:
+    """Add a webhook of a key that may do everything, or of another; with its secret."""
+    key = over.pop("key", None) or keys.create(store, name="hooks", now=NOON)[0]
+    acts_for = over.pop("acts_for", None)
+    order: Any = {"url": url, "types": None, "wanted": {}, "secret": None, **over}
+    made, secret = webhooks.create(
+        store, Vault(SECRET_KEY), key, order, acts_for=acts_for, refuse=trust, now=NOON
+    )
+    return cast("dict[str, Any]", made), secret
+
+
+def an_event(number: int, **over: Any) -> Event:
+    """Make an event of an image, which every key is told of, unless it is said otherwise."""
+    event: Any = {
+        "_id": Int64(number),
+        "type": "image.updated",
+        "at": NOON,
+        "kind": "image",
+        "resource_id": "i1",
+        "instance_id": None,
+        "user_id": None,
+        "node_id": None,
+        "cause": None,
+        "expires_at": FAR,
+    }
+    return cast(Event, {**event, **over})
+
+
+def make_deliveries(store: Store, database: Database[Any], *events: Event) -> list[Delivery]:
+    """Have these happen, and their deliveries be made; list those that wait, oldest first."""
+    if events:
+        database["events"].insert_many([dict(event) for event in events])
+    store.fan_out.take("t", lease_s=30)
+    found = store.fan_out.list_after(store.fan_out.read_place(), limit=1000)
+    if found:
+        made = webhook_matching.make_deliveries(store, found, now=NOON)
+        assert store.fan_out.move("t", found[-1]["_id"], made, lease_s=30)
+    waiting = [each for each in store.deliveries.all() if each["status"] == "waiting"]
+    return sorted(waiting, key=lambda each: each["event_id"])
+
+
+def send_due(store: Store, sender: Sender) -> list[str]:
+    """Send what is due now, and list what became of it."""
+    return [
+        str(sender.send(webhook, delivery))
+        for webhook in store.webhooks.list_enabled()
+        for delivery in sender.claim(webhook["_id"], most=100)
+    ]

@@ -104,6 +104,12 @@ class Sender:
         begun = [self._send_of(found[name]) for name in awake if name in found]
         return any(begun)
 
+    def claim(self, webhook_id: str, *, most: int) -> list[Delivery]:
+        """Take what is due for a webhook, `most` at the most, to be sent by us."""
+        return self._store.deliveries.claim(
+            webhook_id, self._token, lease_s=LEASE_S, most=most, now=self._now()
+        )
+
     def wait(self, timeout_s: float = LOOK_AGAIN_S) -> None:
         """Wait until a delivery ends or may begin, or that time is over."""
         with self._changed:
@@ -127,9 +133,7 @@ class Sender:
         room = self._find_room(webhook["_id"], host)
         if room == 0:
             return False
-        claimed = self._store.deliveries.claim(
-            webhook["_id"], self._token, lease_s=LEASE_S, most=room, now=self._now()
-        )
+        claimed = self.claim(webhook["_id"], most=room)
         with self._changed:
             if not claimed:
                 self._resting[webhook["_id"]] = time.monotonic() + REST_S
