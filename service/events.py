@@ -69,7 +69,7 @@ def may_see(access: Access, event: Event) -> bool:
         case "instance" | "operation":
             limiting = list(limits)
         case "user":
-            return not access.is_limited or event["user_id"] == access.user_id
+            return not access.is_limited or event["user_id"] == access.user_id is not None
         case "node":
             limiting = ["node_id"]
         case "image" | "log":
