@@ -13,7 +13,8 @@ from service.config import Config
 from service.drivers import DriverFactory
 from service.drivers.registry import Drivers
 from service.errors import StoreFailure, StoreUnavailable
-from service.model.documents import Event, Key
+from service.model import documents
+from service.model.documents import Key
 from service.model.node_policy import NodePolicy
 from service.model.webhooks import make_rule
 from service.security import certificates
@@ -214,7 +215,7 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
     )
 
 
-def print_event(store: Store, key: Key, event: Event) -> bytes:
+def print_event(store: Store, key: Key, event: documents.Event) -> bytes:
     """Write an event as the API tells the key of it, which sees this part of the store."""
     from service.contract import event_bodies  # a worker without webhooks starts without it
 

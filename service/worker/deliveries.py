@@ -43,7 +43,7 @@ EACH = 4
 EACH_HOST = 8
 """How many are sent to one host and port at a time."""
 
-LEASE_S = 60.0
+LEASE_S = 30.0
 """How long a worker may take for one delivery before another sends it again."""
 
 REST_S = 0.5

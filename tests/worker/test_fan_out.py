@@ -180,9 +180,9 @@ def test_kills_lose_nothing_and_double_no_delivery(store, database, config):
                     database["events"].insert_one(an_event(total, resource_id=resource))
                 enough = len(set(receiver.ids)) + lots.randrange(5, 30)
                 assert eventually(lambda n=enough: len(set(receiver.ids)) >= n)
-        database["deliveries"].update_many(
-            {"lease": {"$ne": None}}, {"$set": {"lease.until": NOON.replace(year=2000)}}
-        )
+            database["deliveries"].update_many(
+                {"lease": {"$ne": None}}, {"$set": {"lease.until": NOON.replace(year=2000)}}
+            )
         with killable(config):
             assert eventually(lambda: len(set(receiver.ids)) == total)
             done = {"status": "succeeded"}
