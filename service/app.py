@@ -219,9 +219,9 @@ def print_event(store: Store, key: Key, event: documents.Event) -> bytes:
     """Write an event as the API tells the key of it, which sees this part of the store."""
     from service.contract import event_bodies  # a worker without webhooks starts without it
 
-    documents, nodes = events.find_documents(store, [event])
+    about, nodes = events.find_documents(store, [event])
     for_owner = keys.access_of(key).is_of_owner
-    return event_bodies.print_event(event, documents, nodes, for_owner=for_owner)
+    return event_bodies.print_event(event, about, nodes, for_owner=for_owner)
 
 
 def make_deliveries(config: Config) -> deliveries.Settings:

@@ -17,6 +17,7 @@ from service.model.addresses import trust
 from service.model.documents import Delivery, Event
 from service.security.vault import Vault
 from service.store import Store
+from service.store.fan_out import STATE
 from service.worker.deliveries import Sender, Settings
 from tests.support import FAR, NOON, SECRET_KEY
 
@@ -139,13 +140,14 @@ def an_event(number: int, **over: Any) -> Event:
 
 def make_deliveries(store: Store, database: Database[Any], *events: Event) -> list[Delivery]:
     """Have these happen, and their deliveries be made; list those that wait, oldest first."""
-    if events:
-        database["events"].insert_many([dict(event) for event in events])
+    database["events"].insert_many([dict(event) for event in events])
+    begin = {"$set": {"place": events[0]["_id"] - 1, "lease": None}}
+    database["meta"].update_one(STATE, begin, upsert=True)
     store.fan_out.take("t", lease_s=30)
     found = store.fan_out.list_after(store.fan_out.read_place(), limit=1000)
-    if found:
-        made = webhook_matching.make_deliveries(store, found, now=NOON)
-        assert store.fan_out.move("t", found[-1]["_id"], made, lease_s=30)
+    made = webhook_matching.make_deliveries(store, found, now=NOON)
+    assert store.fan_out.move("t", found[-1]["_id"], made, lease_s=30)
+    store.fan_out.release("t")
     waiting = [each for each in store.deliveries.all() if each["status"] == "waiting"]
     return sorted(waiting, key=lambda each: each["event_id"])
 

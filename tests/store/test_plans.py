@@ -20,8 +20,9 @@ from service.contract.list_queries import (
     OperationsQuery,
     UsersQuery,
 )
+from service.contract.webhooks import DeliveriesQuery, WebhooksQuery
 from service.drivers.memory import MemoryNodes
-from service.model.documents import new_instance
+from service.model.documents import new_delivery, new_instance, new_webhook
 from service.model.lifecycle import OperationKind
 from tests.support import AT_NOON, FAR, NOON, a_node, a_user, an_image, an_order
 
@@ -36,6 +37,7 @@ NAMED = {
     ("images.list_matching", "SORT"): "as many as have one container image",
     ("nodes.oldest_probe_age_s", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("sampling.list_usage", "COLLSCAN"): "a look at all nodes, by the metrics",
+    ("webhooks.count_for", "COLLSCAN"): "a thousand at the most, when one is made",
     ("instances.list_deleting", "SORT"): "those of one node that are on their way out",
 }
 
@@ -117,6 +119,17 @@ def seed(store, database):
               **({"report": None} if name == "nodes" else {})}
              for n in range(COUNT)]
         )  # fmt: skip
+    hook = new_webhook(
+        "w", url="http://192.0.2.1/", types=None, wanted={}, secret="", key_id="k", acts_for=None,
+        family="k", now=NOON,
+    )  # fmt: skip
+    event = {"type": "t", "kind": "image", "resource_id": "i"}
+    delivery = new_delivery("w", {"_id": 1, **event}, expires_at=FAR, now=NOON)
+    for n in range(COUNT):
+        store.webhooks.add({**hook, "_id": f"w{n}", "enabled": n % 9 == 0})
+        status = ("waiting", "succeeded", "failed")[n % 3]
+        own = {"_id": f"d{n}", "webhook_id": f"w{n % 20}", "event_id": n, "status": status}
+        store.deliveries.add({**delivery, **own})
     return {"user": user["_id"], "node": node["_id"], "image": image, "key": key,
             "instance": deployed["_id"], "operation": operation["_id"]}  # fmt: skip
 
@@ -207,6 +220,19 @@ READS = {
     "audit.list_newest of a user": lambda s, **_: s.audit.list_newest(
         {"acts_for": "u"}, since=NOON, before=None, limit=9
     ),
+    "webhooks.list_enabled": lambda s, **_: s.webhooks.list_enabled(),
+    "webhooks of an owner": lambda s, **_: s.webhooks.of_owner("k", None).list_enabled(["w9"]),
+    "webhooks.count_for": lambda s, **_: s.transaction(
+        lambda session: s.webhooks.count_for("k", session=session)
+    ),
+    "deliveries.list_waiting_webhooks": lambda s, **_: s.deliveries.list_waiting_webhooks(),
+    "deliveries.claim": lambda s, **_: s.deliveries.claim("w6", "t", lease_s=30, most=1, now=NOON),
+    "deliveries.retry_begun": lambda s, **_: s.deliveries.retry_begun("w6", now=NOON),
+    "deliveries.remove_of": lambda s, **_: s.deliveries.remove_of("w7"),
+    "deliveries.oldest_waiting_s": lambda s, **_: s.deliveries.oldest_waiting_s(
+        [f"w{n}" for n in range(20)], now=NOON
+    ),
+    "fan_out.list_after": lambda s, **_: s.fan_out.list_after(0, limit=100),
     "audit.list_newest of a key": lambda s, **_: s.audit.list_newest(
         {"key_id": "k"}, since=NOON, before=None, limit=9
     ),
@@ -275,7 +301,8 @@ def test_what_a_limited_key_looks_up_examines_one_document(watched, limit):
 
 
 QUERIES = {"users": UsersQuery, "instances": InstancesQuery, "images": ImagesQuery,
-           "nodes": NodesQuery, "keys": KeysQuery, "operations": OperationsQuery}  # fmt: skip
+           "nodes": NodesQuery, "keys": KeysQuery, "operations": OperationsQuery,
+           "webhooks": WebhooksQuery}  # fmt: skip
 ORDERS = [
     (name, sort)
     for name, query in QUERIES.items()
@@ -333,6 +360,18 @@ def test_what_a_dashboard_keeps_has_an_index(watched, name, given):
     bare = {part: sent[part] for part in ("find", "filter", "sort", "limit")}
     explained = database.command("explain", bare, verbosity="executionStats")
     assert 1 == explained["executionStats"]["totalDocsExamined"]
+
+
+@pytest.mark.parametrize("given", [{}, {"status": "failed"}])
+@pytest.mark.parametrize("sort", ["createdAt", "-createdAt"])
+def test_the_deliveries_of_a_webhook_have_an_index(watched, given, sort):
+    """All of them, and those of a status."""
+    store, _, watching, database = watched
+    listing = DeliveriesQuery().load({**given, "sort": sort, "limit": 10})
+    list(store.deliveries.of_webhook("w5").page(listing, limit=10))
+
+    [sent] = watching.sent
+    assert set() == set(explain(database, sent)) & {"COLLSCAN", "SORT"}
 
 
 @pytest.mark.parametrize("given", [{"instanceId": "x1"}, {"nodeId": "n1"}, {"status": "succeeded"}])

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from service import enrolment, instances, keys
-from service.model.documents import new_bulk_item, new_bulk_operation, new_user
+from service.model.documents import (
+    new_bulk_item,
+    new_bulk_operation,
+    new_delivery,
+    new_user,
+    new_webhook,
+)
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.model.precondition import name_state
 from service.model.replacements import new_replacement
@@ -15,7 +21,7 @@ from service.store.revised import raise_revision
 from tests.support import AT_NOON, FAR, NOON, a_key, a_node, a_user, an_image, an_order
 
 STORE = Path(__file__).resolve().parents[2] / "service" / "store"
-ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations")
+ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations", "webhooks", "deliveries")
 PYMONGO_WRITES = {"insert_one", "insert_many", "update_one", "update_many", "replace_one",
                   "find_one_and_update", "find_one_and_replace", "bulk_write"}  # fmt: skip
 LEFT = {"path": "/v", "names": [], "reason": "none"}
@@ -34,6 +40,19 @@ class Stored:
         order = an_order(user, {"_id": self.node}, image)
         deployed, operation = instances.deploy(store, order, origin=AT_NOON)
         self.instance, self.operation = deployed["_id"], operation["_id"]
+
+        hook = new_webhook(
+            "w", url="http://192.0.2.1/", types=None, wanted={}, secret="", key_id="k",
+            acts_for=None, family="k", now=NOON,
+        )  # fmt: skip
+        self.store.webhooks.add(hook)
+        event = {"_id": 1, "type": "t", "kind": "image", "resource_id": "i"}
+        self.store.deliveries.add(new_delivery("w", event, expires_at=FAR, now=NOON))
+        self.delivery = "msg_w_1"
+
+    def claim_delivery(self):
+        """Have a worker take the delivery."""
+        self.store.deliveries.claim("w", "t", lease_s=30, most=1, now=NOON)
 
     def in_transaction(self, method, *arguments, **options):
         """Call a method that needs a transaction."""
@@ -100,6 +119,10 @@ def _write_items(s):
     assert written
 
 
+def _release(s):
+    s.store.deliveries.release(s.delivery, "t")
+
+
 BEFORE = {
     "bulks.write_items": _claim_bulk,
     "phases.mark_ready": _start,
@@ -120,6 +143,9 @@ BEFORE = {
     "claims.begin_replacement": _claim_replacement,
     "claims.begin_undo": _claim_replacement,
     "images.unmark": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
+    "deliveries.finish": Stored.claim_delivery,
+    "deliveries.release": Stored.claim_delivery,
+    "deliveries.retry_begun": lambda s: (s.claim_delivery(), _release(s)),
 }
 """What goes before a write."""
 
@@ -210,6 +236,16 @@ WRITES = {
     "bulks.write_items": _write_items,
     "phases.mark_ready": _mark_ready,
     "phases.give_up": lambda s: s.store.phases.give_up(),
+    "webhooks.disable": lambda s: s.store.webhooks.disable(
+        "w", {"reason": "requested", "message": "", "at": NOON}
+    ),
+    "deliveries.claim": Stored.claim_delivery,
+    "deliveries.finish": lambda s: s.store.deliveries.finish(
+        s.delivery, "t", "failed", attempt=None, failures=1, next_attempt_at=NOON, now=NOON
+    ),
+    "deliveries.release": _release,
+    "deliveries.retry_now": lambda s: s.store.deliveries.retry_now(s.delivery, now=NOON),
+    "deliveries.retry_begun": lambda s: s.store.deliveries.retry_begun("w", now=FAR),
 }
 
 
@@ -319,8 +355,9 @@ def test_every_writing_method_is_tried():
     found = {f"{name}.{method}" for name, method, calls in methods
              if calls & writing and not method.startswith("_") and name != "lease"}  # fmt: skip
     # `operations.add` calls that of all collections, `move` is what the others move with, and
-    # `remove_on` of a node that goes only deletes.
-    assert found - WRITES.keys() <= {"operations.add", "operations.move"}
+    # `remove_on` of a node that goes only deletes. `webhooks.count_for` changes none of them.
+    allowed = {"operations.add", "operations.move", "webhooks.count_for"}
+    assert found - WRITES.keys() <= allowed
 
 
 def test_nothing_writes_past_the_place():

@@ -39,13 +39,6 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-@pytest.fixture(autouse=True)
-def _begun(database):
-    database["meta"].update_one({"_id": "webhooks"}, {"$set": {"place": 0, "lease": None}}, True)
-    yield
-    database["meta"].update_one({"_id": "webhooks"}, {"$set": {"place": 0, "lease": None}})
-
-
 @pytest.fixture
 def clock():
     """A clock at noon."""
