@@ -43,7 +43,7 @@ OF_THE_FRAMEWORK = {
     (415, "unsupported_media_type"),
 }
 OF_THE_SERVER = {(408, "request_timeout")}
-WHAT_IS_NOT_FOUND = {"user", "instance", "image", "node", "key", "operation"}
+WHAT_IS_NOT_FOUND = {"user", "instance", "image", "node", "key", "operation", "webhook", "delivery"}
 
 
 def read_table(page: str, heading: str) -> list[list[str]]:

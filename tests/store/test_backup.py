@@ -20,6 +20,7 @@ from service.serving import embedded_mongod
 from service.store import Store
 from service.store.admin import backup, migrations, validators
 from service.store.admin.backup import BackupError
+from tests.receivers import a_webhook
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 pytestmark = pytest.mark.fresh_database
@@ -47,6 +48,7 @@ def full(store, memory_nodes):
     gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
+    a_webhook(store, "http://192.0.2.1/")
     audit.begin(
         store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=store.server_time()
     )

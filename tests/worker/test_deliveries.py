@@ -1,5 +1,6 @@
 """What becomes of deliveries, with real receivers: order, attempts, bounds, and who sees what."""
 
+import ssl
 import threading
 from collections import Counter
 from datetime import timedelta
@@ -23,6 +24,7 @@ from tests.receivers import (
     settings,
 )
 from tests.support import FAR, NOON, SECRET_KEY, a_user, eventually
+from tests.tls import Authority, TlsProxy
 
 
 class Clock:
@@ -468,3 +470,21 @@ def test_one_that_is_enabled_again_gets_what_waited(store, database, sender, clo
 
     assert ["2"] == [event["id"] for event in receiver.events()]
     assert FAR > clock.now
+
+
+@pytest.mark.parametrize(("trusted", "became"), [(True, "succeeded"), (False, "waiting")])
+def test_tls_is_verified(store, database, clock, trusted, became):
+    """A certificate of an authority that nobody knows is no receiver's."""
+    authority = Authority()
+    known = authority if trusted else Authority()
+    tls = ssl.create_default_context(cadata=known.pem)
+    with receiving() as receiver:
+        target = ("127.0.0.1", receiver.port)
+        with TlsProxy(authority, target, ask_client=False) as proxy:
+            a_webhook(store, f"https://127.0.0.1:{proxy.port}/hook")
+            make_deliveries(store, database, an_event(1))
+            sent = send_due(store, Sender(store, settings(tls=tls), now=clock))
+
+    [delivery] = store.deliveries.all()
+    assert ([became], int(trusted)) == (sent, len(receiver.got))
+    assert trusted or "certificate" in delivery["attempts"][0]["error"]
