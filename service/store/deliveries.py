@@ -70,23 +70,16 @@ class Deliveries(Collection[Delivery]):
         self, webhook_id: str, token: str, *, lease_s: float, most: int, now: datetime
     ) -> list[Delivery]:
         """Take what is due for a webhook, `most` at the most, each with the lease of `token`."""
-        claimed = []
-        for delivery_id in self._list_first(webhook_id, now):
-            taken = self._collection.find_one_and_update(
-                {
-                    "_id": delivery_id,
-                    **_WAITING,
-                    "next_attempt_at": {"$lte": now},
-                    "$expr": CLAIM.is_free,
-                },
-                [{"$set": {**CLAIM.grant(token, lease_s), "begun": True}}],
-                return_document=ReturnDocument.AFTER,
-            )
-            if taken is not None:
-                claimed.append(cast(Delivery, taken))
-            if len(claimed) == most:
-                break
-        return claimed
+        first = {"_id": {"$in": self._list_first(webhook_id, now)[:most]}}
+        is_due = {**_WAITING, "next_attempt_at": {"$lte": now}, "$expr": CLAIM.is_free}
+        # One write for all: each takes as long as the database's members need to agree on it.
+        taken = self._collection.update_many(
+            {**first, **is_due}, [{"$set": {**CLAIM.grant(token, lease_s), "begun": True}}]
+        )
+        if taken.matched_count == 0:
+            return []
+        found = self._collection.find({**first, **_WAITING, **CLAIM.held_by(token)})
+        return cast(list[Delivery], list(found.sort("event_id", 1)))
 
     def _list_first(self, webhook_id: str, now: datetime) -> list[str]:
         """List what is first of its resource and due, oldest first."""

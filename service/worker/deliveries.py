@@ -170,7 +170,7 @@ class Sender:
             log.exception("worker.crashed")
         finally:
             with self._changed:
-                del self._sent[delivery["_id"]]
+                self._sent.pop(delivery["_id"], None)
                 self._resting.pop(webhook["_id"], None)
             self.wake()
 
