@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from service import idempotency, nodes, webhook_owners
-from service.errors import InvalidInput, TooManyWebhooks, WebhookDisabled
+from service.errors import Forbidden, InvalidInput, TooManyWebhooks, WebhookDisabled
 from service.events import list_kinds
 from service.keys import access_of, family_of
 from service.model.access import SCOPES
@@ -79,8 +79,8 @@ def create(
     """Add a webhook; answer its document, and its secret, which is never seen again.
 
     It is told of what happens from now on. Raises InvalidInput for an address that is refused,
-    Forbidden for types that the key may not know of, TooManyWebhooks, NoSecretKey, and AlreadyDone
-    for a repeat.
+    Forbidden for types that the key may not know of and for who has no key, TooManyWebhooks,
+    NoSecretKey, and AlreadyDone for a repeat.
     """
     idempotency.refuse_repeat(claim)
     check(order, by, refuse=refuse)
@@ -98,6 +98,11 @@ def create(
     )
 
     def write(session: Session) -> None:
+        if store.keys.find(by["_id"], session=session) is None:
+            raise Forbidden(
+                "A webhook belongs to an API key, and this is none: name a server and a key.",
+                key=["Commands on the machine of the database have none."],
+            )
         of_family, of_all = store.webhooks.count_for(webhook["family"], session=session)
         if of_family >= MOST_OF_KEY or of_all >= MOST:
             most = MOST_OF_KEY if of_family >= MOST_OF_KEY else MOST
