@@ -9,6 +9,7 @@ from service import events, rights
 from service.keys import access_of
 from service.model.documents import Attempt, Delivery, Event, Key, Webhook
 from service.model.webhooks import (
+    SECRET_PREFIX,
     DeliveryStatus,
     DisabledReason,
     Target,
@@ -174,4 +175,5 @@ def disable(store: Store, webhook: Webhook, reason: DisabledReason, *, now: date
 
 def _shorten(text: str, secrets: tuple[str, ...]) -> str:
     # Longer than what is kept, so that a secret that is cut off at the end is masked too.
-    return mask(text[: 2 * MAX_ANSWER_CHARACTERS], secrets)[:MAX_ANSWER_CHARACTERS]
+    hidden = [*secrets, *(secret.removeprefix(SECRET_PREFIX) for secret in secrets)]
+    return mask(text[: 2 * MAX_ANSWER_CHARACTERS], hidden)[:MAX_ANSWER_CHARACTERS]

@@ -22,7 +22,7 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
              "order_checks", "patterns", "phases", "programs", "replacements", "rights", "stats",
              "variables", "event_hub", "tickets", "webhooks", "webhook_matching",
-             "webhook_owners", "webhook_sending"}  # fmt: skip
+             "webhook_owners", "webhook_secrets", "webhook_sending"}  # fmt: skip
 
 # Each row is a folder of `service/`, or what stands beside the folders.
 MAY_IMPORT = {

@@ -1,8 +1,8 @@
-"""Commands for the secret key that encrypts what nodes are called with."""
+"""Commands for the secret key, which encrypts what nodes are called with and webhooks sign with."""
 
 import click
 
-from service import node_secrets
+from service import node_secrets, webhook_secrets
 from service.cli.context import command_store, find_secret_key, read_config, report_errors
 from service.security.vault import Vault
 
@@ -21,5 +21,6 @@ def rotate_secrets() -> None:
     """
     config = read_config()
     with command_store("secrets") as store:
-        count = node_secrets.reseal(store, Vault(find_secret_key(config)))
+        vault = Vault(find_secret_key(config))
+        count = node_secrets.reseal(store, vault) + webhook_secrets.reseal(store, vault)
         click.echo(f"{count} secrets are encrypted with the first key now.")

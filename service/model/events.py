@@ -133,8 +133,9 @@ _RULES: Mapping[str, _Rules] = {
     ),
     "webhook": _Rules(
         by_value={"enabled": {True: "webhook.enabled", False: "webhook.disabled"}},
-        by_field={"secret": "webhook.rotated"},
-        beside=frozenset({"disabled", "retiring"}),
+        by_field={"retiring": "webhook.rotated"},
+        beside=frozenset({"disabled"}),
+        silent=frozenset({"secret"}),  # changes with `retiring`, or is only encrypted anew
     ),
 }
 

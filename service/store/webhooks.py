@@ -61,6 +61,14 @@ class Webhooks(Collection[Webhook]):
         return self._collection.update_one(query, {"$set": changes}).modified_count == 1
 
     @translated
+    def replace_secret(self, webhook_id: str, field: str, sealed: str, *, before: str) -> bool:
+        """Write a secret as it is encrypted anew. False when another one was set meanwhile."""
+        replaced = self._observing.update_one(
+            {"_id": webhook_id, field: before}, {"$set": {field: sealed}}
+        )
+        return replaced.matched_count == 1
+
+    @translated
     def remove(self, webhook_id: str, *, session: Session) -> bool:
         """Forget a webhook. False when there was none."""
         return self._collection.delete_one({"_id": webhook_id}, session=session) == 1

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from service import cli
+from service.security.vault import Vault
 from tests.receivers import a_webhook, an_event, make_deliveries
 from tests.support import SECRET_KEY
 
@@ -50,3 +51,17 @@ def test_one_is_made_with_a_key(skyquay, store):
     assert 0 != outcome.exit_code
     assert "belongs to an API key" in outcome.output
     assert [] == store.webhooks.all()
+
+
+def test_secrets_are_encrypted_anew(skyquay, store, monkeypatch):
+    """After `secrets rotate` the old secret key may go."""
+    webhook, secret = a_webhook(store, URL)
+    skyquay("rotate", webhook["_id"])
+    monkeypatch.setenv("SKYQUAY_SECRET_KEY", f"another secret key,{SECRET_KEY}")
+
+    assert 0 == CliRunner().invoke(cli.main, ["secrets", "rotate"]).exit_code
+
+    stored = store.webhooks.get(webhook["_id"])
+    vault = Vault("another secret key")
+    assert secret == vault.open(stored["retiring"]["secret"])
+    assert vault.open(stored["secret"]).startswith("whsec_")

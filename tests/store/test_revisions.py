@@ -239,6 +239,9 @@ WRITES = {
     "webhooks.disable": lambda s: s.store.webhooks.disable(
         "w", {"reason": "requested", "message": "", "at": NOON}
     ),
+    "webhooks.replace_secret": lambda s: s.store.webhooks.replace_secret(
+        "w", "secret", "anew", before=""
+    ),
     "deliveries.claim": Stored.claim_delivery,
     "deliveries.finish": lambda s: s.store.deliveries.finish(
         s.delivery, "t", "failed", attempt=None, failures=1, next_attempt_at=NOON, now=NOON
@@ -284,7 +287,7 @@ OBSERVING = {
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
     "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "nodes.end_probe",
     "nodes.update", "nodes.replace_secret", "instances.update", "phases.mark_ready",
-    "phases.give_up",
+    "phases.give_up", "webhooks.replace_secret",
 }  # fmt: skip
 """What changes nothing that a client can change, so that nobody's edit is refused for it."""
 
