@@ -8,7 +8,7 @@ from importlib.metadata import version
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
-from service import audit, events, installation, keys
+from service import audit, installation, keys
 from service.config import Config
 from service.drivers import DriverFactory
 from service.drivers.registry import Drivers
@@ -217,11 +217,13 @@ def make_drivers(config: Config, store: Store | None = None) -> DriverFactory:
 
 def print_event(store: Store, key: Key, event: documents.Event) -> bytes:
     """Write an event as the API tells the key of it, which sees this part of the store."""
-    from service.contract import event_bodies  # a worker without webhooks starts without it
+    # A worker without webhooks starts without it.
+    from service.api import event_resources
+    from service.contract.events import EventAnswer
+    from service.contract.json_text import encode
 
-    about, nodes = events.find_documents(store, [event])
-    for_owner = keys.access_of(key).is_of_owner
-    return event_bodies.print_event(event, about, nodes, for_owner=for_owner)
+    [found] = event_resources.find(store, [event])
+    return encode(EventAnswer.shape(found.tell(for_owner=keys.access_of(key).is_of_owner)))
 
 
 def make_deliveries(config: Config) -> deliveries.Settings:

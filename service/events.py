@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.errors import CursorTooOld, Forbidden, StoreUnavailable
 from service.model.access import SCOPES as ALL_SCOPES
 from service.model.access import Access
-from service.model.documents import Event, Node
+from service.model.documents import Event
 from service.model.events import kinds_of
 from service.model.orders import EventSearch
 from service.store import Store
@@ -80,37 +79,6 @@ def may_see(access: Access, event: Event) -> bool:
         (ids := limits[name]) is None or event[name] in ids  # type: ignore[literal-required]
         for name in limiting
     )
-
-
-def find_documents(
-    store: Store, found: Iterable[Event]
-) -> tuple[dict[tuple[str, str], Any], dict[str, Node]]:
-    """Find what events are about, by kind and id, as it is now, or was last; and instances' nodes.
-
-    Of what may not be seen any more nothing is found.
-    """
-    collections: dict[str, Any] = {
-        "instance": store.instances,
-        "operation": store.operations,
-        "node": store.nodes,
-        "user": store.users,
-        "image": store.images,
-        "key": store.keys,
-        "webhook": store.webhooks,
-    }
-    documents: dict[tuple[str, str], Any] = {}
-    wanted: dict[str, set[str]] = {}
-    for event in found:
-        kind, document_id = event["kind"], event["resource_id"]
-        if kind in collections and document_id is not None:
-            wanted.setdefault(kind, set()).add(document_id)
-            if "last" in event:
-                documents[kind, document_id] = event["last"]
-    for kind, ids in wanted.items():
-        for document in collections[kind].list_by_ids(ids):
-            documents[kind, document["_id"]] = document
-    node_ids = {each["node_id"] for (kind, _), each in documents.items() if kind == "instance"}
-    return documents, dict(store.nodes.find_known(node_ids)) if node_ids else {}
 
 
 def read(

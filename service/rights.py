@@ -27,13 +27,8 @@ def narrow(key: Key, user_id: str, *, find: Callable[[str], User | None]) -> tup
     user = find(user_id) if access.may_act_for(user_id) else None
     if user is None:
         raise NotFound("user", user_id, field="Act-As")
-    return narrow(key, user), user
-
-
-def narrow(key: Key, user: User) -> Key:
-    """Narrow a key that may act for a user to what both may do."""
-    both = keys.access_of(key).acting_for(user["_id"], is_admin=user["admin"])
-    return {**key, "scopes": sorted(both.scopes), "user_id": both.user_id}
+    both = access.acting_for(user_id, is_admin=user["admin"])
+    return {**key, "scopes": sorted(both.scopes), "user_id": both.user_id}, user
 
 
 def require(key: Key, scope: str, *, acts_for: str | None) -> None:

@@ -52,7 +52,7 @@ def _find_owner(
         return DisabledReason.USER_DELETED
     if not access_of(key).may_act_for(user["_id"]):
         return DisabledReason.KEY_REVOKED
-    return rights.narrow(key, user)
+    return rights.narrow(key, user["_id"], find=lambda _: user)[0]
 
 
 def describe(reason: DisabledReason, *, now: datetime) -> Disabled:
