@@ -1,7 +1,7 @@
 """What an instance uses, as it changes: a source of live answers."""
 
-from service.api.encoding import encode
 from service.api.live import make_frame
+from service.contract.json_text import encode
 from service.contract.programs import InstanceUsage, StatsAnswer
 from service.meters import Measured, Watch
 

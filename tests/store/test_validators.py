@@ -39,7 +39,7 @@ SHAPES = {
     19: "85097248",
     20: "3d5af046",
     21: "85219c31",
-    22: "5d524e00",
+    22: "f9b4cdfe",
 }
 """How the validators of each migration's version begin, as a digest."""
 

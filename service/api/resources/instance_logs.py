@@ -9,12 +9,12 @@ from service.api import live_docs
 from service.api.blueprint import ALWAYS
 from service.api.call import current_call, store
 from service.api.context import app_context
-from service.api.encoding import encode
 from service.api.instances import blueprint
 from service.api.live import answer_live, make_frame, wants_live
 from service.api.waiting import calling_a_node
 from service.contract.answers import compile_shape
 from service.contract.fields import make_example
+from service.contract.json_text import encode
 from service.contract.logs import (
     EndAnswer,
     FollowedLine,

@@ -7,13 +7,13 @@ from service.api import live_docs
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import origin, store
 from service.api.context import app_context, now
-from service.api.encoding import encode
 from service.api.instances import blueprint
 from service.api.live import answer_live, make_frame, wants_live
 from service.api.stats_stream import StatsStream
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
 from service.contract.fields import make_example
+from service.contract.json_text import encode
 from service.contract.programs import InstanceUsage, SendCommand, StatsAnswer
 from service.errors import InstanceNotReady, InstanceSuspended, NodeOffline, NotSupported
 from service.model.orders import Command

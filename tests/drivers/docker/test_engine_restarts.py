@@ -27,8 +27,9 @@ class OwnEngine:
 
     def start(self):
         """Start it, and wait until it answers."""
-        # Without a bridge dockerd removes that of any other: so it has a network of its own.
-        words = [need("unshare"), "--net", need("dockerd"),
+        # Without a bridge dockerd removes that of any other. So it has a network of its own, and
+        # mounts of its own, which go when it does.
+        words = [need("unshare"), "--net", "--mount", need("dockerd"),
                  "--data-root", f"{self._folder}/data", "--exec-root",
                  f"{self._folder}/exec", "--pidfile", f"{self._folder}/pid", "-H", self.url,
                  "--bridge=none", "--iptables=false", "--storage-driver=vfs"]  # fmt: skip
