@@ -10,6 +10,7 @@
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
+    │   ├── NoFreePorts         409 no_free_ports
     │   ├── ImageInUse          409 image_in_use          instances were made of it
     │   ├── NodeExists          409 node_exists
     │   ├── DifferentEngine     409 different_engine      not the engine that the node is
@@ -155,6 +156,12 @@ class PortTaken(Conflict):
             f"The host port {port} is taken on this node.", ports=[f"{port} is taken."]
         )
         self.node_id, self.port = node_id, port
+
+
+class NoFreePorts(Conflict):
+    """The node's range has not as many free host ports as are wanted. `details` has both."""
+
+    code = "no_free_ports"
 
 
 class ImageInUse(Conflict):

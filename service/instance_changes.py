@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service import idempotency, images, replacements, variables
+from service import idempotency, images, port_choice, replacements, variables
 from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
@@ -11,7 +11,7 @@ from service.model.labelling import relabel
 from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
 from service.model.origin import Origin
-from service.model.ports import PortMapping, PortPair
+from service.model.ports import PortMapping, keep_hosts
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.readiness import check_on
 from service.model.wrong_fields import WrongFields
@@ -37,7 +37,8 @@ def edit(
     and after are both held until the operation has ended, which undoes itself when the new
     container does not start. After an error nothing is changed. Raises NotFound, also for an
     instance that is being deleted, PreconditionFailed, InvalidInput, InstanceNotReady while it is
-    being installed, PortTaken, Conflict for an external id that is taken, and CapacityExceeded.
+    being installed, PortTaken, NoFreePorts, Conflict for an external id that is taken, and
+    CapacityExceeded.
     """
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
@@ -159,7 +160,7 @@ def _check(
             choose_settings(settings_of(expected), order, node)
     with wrong.noting():
         if "ports" in order or "primary" in order:
-            _make_ports(expected, order)
+            _find_ports(expected, order)
     with wrong.noting():
         image = _choose_image(store, order, allow_any_image=allow_any_image)
         if image is not None or "variables" in order:
@@ -206,7 +207,9 @@ def _make_settings(
     if CONTAINER_SETTINGS & order.keys():
         settings["container"] = choose_settings(settings_of(expected), order, node)
     if "ports" in order or "primary" in order:
-        settings.update(_make_ports(expected, order))
+        ports, primary, sent = _find_ports(expected, order)
+        ports = port_choice.settle(store, node, ports, session=session)
+        settings.update(port_choice.describe(ports, primary, sent=sent))
     if image is not None or "variables" in order:
         settings.update(
             _change_program(
@@ -239,16 +242,20 @@ def _change_program(
     return _make_program(node, expected, order, after, chosen)
 
 
-def _make_ports(expected: Instance, order: Edit) -> Settings:
-    """Make the ports with their primary one, which stays where it is one of them."""
-    ports = order.get("ports", tuple(PortMapping(**pair) for pair in expected["port_map"]))
-    primary = order.get("primary", str(expected["primary_port"]))
-    mapping = find_primary(primary, ports)
-    return Settings(
-        port_map=[PortPair(container=each.container, host=each.host) for each in ports],
-        primary=order.get("primary", _keep_primary(expected, mapping)),
-        primary_port=mapping.host,
-    )
+def _find_ports(
+    expected: Instance, order: Edit
+) -> tuple[tuple[PortMapping, ...], PortMapping, str | int]:
+    """Find the ports, their primary one, and how that is said.
+
+    What is `auto` stays where it is, and so does the primary port where it is one of them.
+    """
+    before = tuple(PortMapping(**pair) for pair in expected["port_map"])
+    wanted = order.get("ports", before)
+    ports = keep_hosts(wanted, before)
+    if "primary" in order:
+        return ports, find_primary(order["primary"], wanted), order["primary"]
+    primary = find_primary(str(expected["primary_port"]), ports)
+    return ports, primary, _keep_primary(expected, primary)
 
 
 def _keep_primary(expected: Instance, mapping: PortMapping) -> str | int:

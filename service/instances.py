@@ -5,7 +5,7 @@ from base64 import b32encode
 from collections.abc import Callable
 from contextlib import closing
 
-from service import idempotency, images, operations, replacements
+from service import idempotency, images, operations, port_choice, replacements
 from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
@@ -53,7 +53,7 @@ def deploy(
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
     crashes. After an error nothing is left. Who may not edit all variables sets those of owners
     only. Raises InvalidInput like `check_order`, NodeOffline when the node is down and the order
-    does not say `queue`, PortTaken, Conflict for an external id that is taken, and
+    does not say `queue`, PortTaken, NoFreePorts, Conflict for an external id that is taken, and
     CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
     when it is gone.
     """
@@ -76,7 +76,7 @@ def deploy(
         cpu_milli=order["cpu_milli"],
         disk_gb=order["disk_gb"],
         ports=order["ports"],
-        primary=order["primary"],
+        primary=order["primary"] or primary.host,
         primary_port=primary.host,
         variables=chosen,
         secret_variables=images.list_secret(image, chosen),
@@ -95,6 +95,9 @@ def deploy(
     def write(session: Session) -> None:
         if instance["image_id"] is not None:
             store.images.require_deployable(instance["image_id"], now=origin.now, session=session)
+        ports = port_choice.settle(store, node, order["ports"], session=session)
+        instance["ports"] = [mapping.host for mapping in ports]
+        instance.update(port_choice.describe(ports, primary, sent=order["primary"]))  # type: ignore[typeddict-item]
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         store.users.record_deploy(user["_id"], now=origin.now, session=session)

@@ -112,6 +112,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         cpu_overallocate=cpu_over,
         max_swap_mib=order.get("max_swap_mib"),
         pinnable_cores=order.get("pinnable_cores"),
+        port_range=order.get("port_range"),
         max_stop_grace_s=order.get("max_stop_grace_s"),
         allow_same_engine=order.get("allow_same_engine", False),
         memory_from_engine=from_engine,

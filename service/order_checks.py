@@ -67,7 +67,7 @@ def check_order(
     return Checked(user, node, image, primary, chosen, container)
 
 
-def find_primary(primary: str | int, ports: tuple[PortMapping, ...]) -> PortMapping:
+def find_primary(primary: str | int | None, ports: tuple[PortMapping, ...]) -> PortMapping:
     """Find the mapping that is meant. Raises InvalidInput for none of the ports."""
     try:
         return parse_primary(primary, ports)

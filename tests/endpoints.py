@@ -49,6 +49,7 @@ ENDPOINTS = {
     ("DELETE", "/api/nodes/delete"): "nodes:write",
     ("POST", "/api/nodes/{node_id}/configure-key"): "nodes:write",
     ("PUT", "/api/nodes/{node_id}/tls"): "nodes:write",
+    ("GET", "/api/nodes/{node_id}/ports/free"): "nodes:read",
     ("GET", "/api/nodes/{node_id}/drift"): "nodes:write",
     ("POST", "/api/nodes/{node_id}/drift/resolve"): "nodes:write",
     ("POST", "/api/bulk"): None,

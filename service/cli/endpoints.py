@@ -45,6 +45,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "makeConfigureKey": ("POST", "/api/nodes/{node_id}/configure-key"),
         "findNodeDrift": ("GET", "/api/nodes/{node_id}/drift"),
         "resolveNodeDrift": ("POST", "/api/nodes/{node_id}/drift/resolve"),
+        "listFreePorts": ("GET", "/api/nodes/{node_id}/ports/free"),
         "setNodeTls": ("PUT", "/api/nodes/{node_id}/tls"),
         "startBulkOperation": ("POST", "/api/bulk"),
         "listOperations": ("GET", "/api/operations"),

@@ -18,6 +18,7 @@ from service.cli.schema_options import (
 from service.cli.text import printable
 from service.contract.drift import ResolveDrift
 from service.contract.enrolment import print_command
+from service.contract.free_ports import FreePortsQuery
 from service.contract.list_queries import NodesQuery
 from service.contract.node_orders import AddNode, EditNode
 from service.contract.node_removal import ForceQuery
@@ -93,6 +94,15 @@ def list_nodes(api: Connection, out: Output, query: dict[str, Any]) -> None:
 def show_node(api: Connection, out: Output, node_id: str) -> None:
     """Show a node."""
     out.show_one(api.call("getNode", node_id=node_id))
+
+
+@group.command("ports")
+@speaks_with_api
+@_reference
+@query_options("listFreePorts", FreePortsQuery)
+def list_free_ports(api: Connection, out: Output, node_id: str, query: dict[str, Any]) -> None:
+    """List free host ports of a node, which are held for nobody."""
+    out.show_one(api.call("listFreePorts", node_id=node_id, query=query))
 
 
 @group.command("add")

@@ -71,6 +71,7 @@ flag = partial(field, ma.fields.Boolean)
 time = partial(field, ma.fields.DateTime)
 mapping = partial(field, ma.fields.Dict)
 texts = partial(field, partial(ma.fields.List, ma.fields.String))
+integers = partial(field, partial(ma.fields.List, ma.fields.Integer))
 anything = partial(field, ma.fields.Raw)
 
 

@@ -47,7 +47,9 @@ class Deploy(Request[Order]):
     ports = fields.port_map(
         required=True,
         metadata={
-            "description": "`container:host[,container:host...]`, each for TCP and UDP.",
+            "description": "`container:host[,container:host...]`, each for TCP and UDP. With "
+            "`auto` as the host port a free one is found; `25565-25567:auto` gets three that "
+            "follow each other.",
             "sample": "8080:25565",
         },
     )
@@ -94,6 +96,15 @@ class Deploy(Request[Order]):
 class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
     """An instance to deploy."""
 
+    primary = fields.primary(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "One of the host ports, or one of the pairs, of `ports`; the first of "
+            "them if absent.",
+            "sample": "25565",
+        },
+    )
     external_id = fields.external_id()
     labels = fields.labels()
 

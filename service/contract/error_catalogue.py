@@ -117,6 +117,10 @@ _OURS = {
         "Choose another port. `details` has the `instanceId` that holds it, if your key may see "
         "that instance.",
     ),
+    "no_free_ports": (
+        "The node has not as many free host ports as were asked for with `auto`.",
+        "Use another node, or widen its `portRange`; `details` has both.",
+    ),
     "capacity_exceeded": (
         "The node has not enough memory or cores left; the numbers are in `details`.",
         "Ask for less, use another node, or see [Capacity](api.md#capacity).",

@@ -41,7 +41,10 @@ class InstanceEdit(Patch[Edit], ContainerFields):
     )
     cpu_milli = fields.cpu(data_key="cpu", metadata={"description": 'Cores: 1, "1", "0.5".'})
     ports = fields.port_map(
-        metadata={"description": "All of them: `container:host[,container:host...]`."},
+        metadata={
+            "description": "All of them: `container:host[,container:host...]`. With `auto` "
+            "a container port stays at the host port that it has, or gets a free one."
+        },
     )
     primary = fields.primary(
         metadata={

@@ -155,6 +155,7 @@ class CreateNode(Request[NodeOrder], NodeFields):
 class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields):
     """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
 
+    port_range = fields.port_range()
     external_id = fields.external_id()
     labels = fields.labels()
 
@@ -162,6 +163,7 @@ class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields):
 class EditNode(Patch[NodeChanges], NodeFields, BoundFields):
     """What changes of a node."""
 
+    port_range = fields.port_range()
     external_id = fields.external_id()
     labels = fields.labels()
 

@@ -9,6 +9,7 @@ from service.contract.node_orders import CreateNode
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
+from service.model.ports import DEFAULT_RANGE
 from service.model.public_addresses import find_host
 from service.model.quantities import print_cores
 
@@ -126,6 +127,11 @@ class NodeAnswer(Answer[Node]):
     )
     maxStopGrace = answers.integer(
         None, of="max_stop_grace_s", null=True, description="The longest of an instance, in s."
+    )
+    portRange = answers.text(
+        str(DEFAULT_RANGE),
+        of=lambda node: node["port_range"] or str(DEFAULT_RANGE),
+        description="Where host ports are found for instances that ask for `auto`.",
     )
     warnings = answers.texts(
         [],

@@ -76,7 +76,7 @@ class Order(ContainerOrder):
     cpu_milli: int
     disk_gb: float | None
     ports: tuple[PortMapping, ...]
-    primary: str | int
+    primary: str | int | None  # None: the first of them
     variables: dict[str, str]
     queue: NotRequired[bool]  # take it on even when the node is down
     external_id: NotRequired[str | None]
@@ -140,11 +140,19 @@ class NodeOrder(TypedDict):
     max_swap_mib: NotRequired[int]  # what instances may say of their containers, like the next two
     pinnable_cores: NotRequired[str]
     max_stop_grace_s: NotRequired[int]
+    port_range: NotRequired[str]  # where free host ports are found
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
     allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
     tls: NotRequired[dict[str, str]]  # ca, cert and key, in PEM; {}: the system's CAs
     external_id: NotRequired[str | None]
     labels: NotRequired[dict[str, str | None] | None]
+
+
+class PortsWish(TypedDict):
+    """How many free host ports somebody looks for."""
+
+    count: int
+    consecutive: bool
 
 
 class NodeChanges(LabellingChanges, total=False):
@@ -163,6 +171,7 @@ class NodeChanges(LabellingChanges, total=False):
     max_swap_mib: int | None
     pinnable_cores: str | None
     max_stop_grace_s: int | None
+    port_range: str | None
 
 
 class Enrolment(TypedDict):

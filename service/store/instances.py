@@ -88,6 +88,14 @@ class Instances(Collection[Instance]):
         return self._read({"node_id": node_id, "ports": port})
 
     @translated
+    def list_taken_ports(self, node_id: str, *, session: Session | None = None) -> set[int]:
+        """List the host ports of a node that instances hold, whoever may see these."""
+        found = self._collection.find(
+            {"node_id": node_id, "ports.0": {"$exists": True}}, ["ports"], session=session
+        )
+        return {port for instance in found for port in instance["ports"]}
+
+    @translated
     def list_references(self, references: Iterable[str]) -> list[Instance]:
         """Read the ids, the containers and the nodes of those that have one of these references."""
         wanted = {"$in": list(references)}

@@ -51,6 +51,7 @@ TABLE = {
     "nodes.create_node": ("nodes:write", "node", None),
     "nodes.add_node": ("nodes:write", "node", None),
     "nodes.get_node": ("nodes:read", None, None),
+    "nodes.list_free_ports": ("nodes:read", None, None),
     "nodes.edit_node": ("nodes:write", "node", None),
     "nodes.remove_node": ("nodes:write", "node", None),
     "nodes.make_configure_key": ("nodes:write", "node", None),

@@ -55,6 +55,101 @@ REFUSED_PAIRS = [
 ]
 
 
+AUTO_MAPS = [
+    ("80:auto", [(80, 0, False)]),
+    ("80:8080,81:auto", [(80, 8080, False), (81, 0, False)]),
+    ("80-82:auto", [(80, 0, False), (81, 0, True), (82, 0, True)]),
+    ("80-80:auto", [(80, 0, False)]),
+]
+REFUSED_AUTO = ["auto:80", "auto", "82-80:auto", "0:auto", "80-65536:auto", "80:AUTO", "80-:auto",
+                "80-82:auto,81:auto", "1-101:auto", "1-99:auto,200-201:auto"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), AUTO_MAPS)
+def test_a_port_may_be_left_to_be_found(text, expected):
+    """`auto` stands for a host port, of a range for ports that follow each other."""
+    found = ports.parse(text, may_be_auto=True)
+
+    assert expected == [(each.container, each.host, each.follows) for each in found]
+
+
+@pytest.mark.parametrize("text", REFUSED_AUTO)
+def test_what_is_left_to_be_found_wrongly_is_refused(text):
+    """So is what stands twice, and more than an instance may have."""
+    with pytest.raises(ValueError, match=r"\w"):
+        ports.parse(text, may_be_auto=True)
+
+
+def test_auto_is_a_port_only_where_it_may_be():
+    """What a panel of before has is no wish."""
+    with pytest.raises(ValueError, match="is not of the form container:host"):
+        ports.parse("80:auto")
+
+
+@pytest.mark.parametrize("text", ["", "1", "2-1", "0-5", "1-65536", "a-b", "1-2-3", "-1-5"])
+def test_what_is_no_range_is_refused(text):
+    """A range is two ports, the first no greater than the last."""
+    with pytest.raises(ValueError, match=r"\w"):
+        ports.parse_range(text)
+
+
+RUNS = st.lists(st.integers(min_value=1, max_value=4), min_size=1, max_size=6)
+
+
+@given(
+    runs=RUNS,
+    taken=st.sets(st.integers(min_value=100, max_value=130)),
+    last=st.integers(min_value=100, max_value=130),
+    start=st.integers(min_value=0, max_value=100),
+)
+def test_what_is_found_is_free(runs, taken, last, start):
+    """It is in the range, held by nobody, given once, and follows where it is to."""
+    among = ports.PortRange(100, last)
+    container, wanted = 1, []
+    for size in runs:
+        wanted += ports.parse(f"{container}-{container + size - 1}:auto", may_be_auto=True)
+        container += size
+
+    found = ports.choose_free(wanted, taken, among, start=start)
+
+    if found is None:
+        assert max(runs) > 1 or len(runs) > len(set(range(100, last + 1)) - taken)
+        return
+    hosts = [mapping.host for mapping in found]
+    assert len(hosts) == len(set(hosts) - taken)
+    assert [each.container for each in wanted] == [each.container for each in found]
+    assert all(100 <= host <= last for host in hosts)
+    assert all(
+        found[at].host == found[at - 1].host + 1 for at, each in enumerate(wanted) if each.follows
+    )
+
+
+def test_what_the_same_order_names_is_not_found():
+    """A host port that is given is held, wherever it stands."""
+    wanted = ports.parse("80:auto,81:100", may_be_auto=True)
+
+    found = ports.choose_free(wanted, set(), ports.PortRange(100, 101), start=0)
+
+    assert "80:101,81:100" == ",".join(map(str, found))
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "kept"),
+    [
+        ("80:8080", "80:auto,81:auto", "80:8080,81:auto"),
+        ("80:8080,81:8081", "80-81:auto", "80:8080,81:8081"),
+        ("80:8080,81:9000", "80-81:auto", "80:auto,81:auto"),
+        ("80:8080", "80-81:auto", "80:auto,81:auto"),
+        ("80:8080", "80:9000", "80:9000"),
+    ],
+)
+def test_a_port_stays_where_it_is(before, wanted, kept):
+    """What asks for any host port keeps that which it has, and a range keeps one that is one."""
+    found = ports.keep_hosts(ports.parse(wanted, may_be_auto=True), ports.parse(before))
+
+    assert kept == ",".join(map(str, found))
+
+
 @given(mappings=MAPS)
 def test_what_is_printed_is_read_back(mappings):
     """

@@ -31,6 +31,7 @@ ADDED = {
     6: {"probing": None},
     11: {"public_address": None},
     15: {"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
+    23: {"port_range": None},
 }
 """The fields of nodes that migrations add, with what nodes of before have in them."""
 
@@ -144,6 +145,7 @@ def test_a_plan_writes_nothing(old, store, database):
         {"settings": 1},
         {"nodes": 1},
         {"keys": 0},
+        {"nodes": 1},
         {"nodes": 1},
         {"nodes": 1},
     ] == [change.counts for change in changes if change.counts]

@@ -178,6 +178,7 @@ READS = {
     ),
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
+    "instances.list_taken_ports": lambda s, node, **_: s.instances.list_taken_ports(node),
     "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),
     "phases.list_starting": lambda s, **_: s.phases.list_starting(),
     "phases.give_up": lambda s, **_: s.phases.give_up(),

@@ -1,6 +1,6 @@
 """Nodes by address."""
 
-from service import node_edits, nodes
+from service import node_edits, nodes, port_choice
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import is_owner, store
@@ -9,11 +9,12 @@ from service.api.etags import read_precondition
 from service.api.nodes import add, blueprint, check_order
 from service.api.waiting import calling_a_node
 from service.contract.base import NoContent
+from service.contract.free_ports import FreePortsAnswer, FreePortsQuery
 from service.contract.node_orders import AddNode, EditNode
 from service.contract.node_removal import ForceQuery
 from service.contract.nodes import NEW, AddedNodeAnswer, NewNode, NodeAnswer, hide_management
 from service.model.documents import Node
-from service.model.orders import NodeChanges, NodeOrder
+from service.model.orders import NodeChanges, NodeOrder, PortsWish
 
 
 @blueprint.post("")
@@ -101,3 +102,19 @@ def remove_node(force: bool, node_id: str) -> None:
     forgotten = nodes.delete(store(), node_id, force=force, only_if=read_precondition(), now=now())
     record_change(None)
     add_facts(instancesForgotten=forgotten)
+
+
+@blueprint.get("/<node_id>/ports/free")
+@blueprint.needs("nodes:read")
+@blueprint.arguments(FreePortsQuery, location="query")
+@blueprint.answers(
+    200, FreePortsAnswer, 400, *ALWAYS, 404, 409, description="Free ports, lowest first."
+)
+def list_free_ports(wish: PortsWish, node_id: str) -> list[int]:
+    """List host ports of a node's `portRange` that no instance holds.
+
+    They are held for nobody: to have one, deploy with `auto`. 409 with the code `no_free_ports`
+    when there are not as many.
+    """
+    node = store().nodes.get_by_reference(node_id)
+    return port_choice.list_free(store(), node, **wish)

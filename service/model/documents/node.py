@@ -65,6 +65,7 @@ class Node(TypedDict):
     max_swap_mib: int | None  # the most of one instance; None: no bound, like the next two
     pinnable_cores: str | None  # which an instance may be pinned to, like 0-3,7
     max_stop_grace_s: int | None
+    port_range: str | None  # where free host ports are found, like 20000-39999; None: there
     status: NodeStatus
     last_seen_at: datetime | None
     probed_at: datetime | None
@@ -111,6 +112,7 @@ def new_node(
     max_swap_mib: int | None = None,
     pinnable_cores: str | None = None,
     max_stop_grace_s: int | None = None,
+    port_range: str | None = None,
     allow_same_engine: bool = False,
     memory_from_engine: bool = False,
     labelling: Labelling | None = None,
@@ -133,6 +135,7 @@ def new_node(
         max_swap_mib=max_swap_mib,
         pinnable_cores=pinnable_cores,
         max_stop_grace_s=max_stop_grace_s,
+        port_range=port_range,
         status=NodeStatus.UNCONFIGURED,
         last_seen_at=None,
         probed_at=now,

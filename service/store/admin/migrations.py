@@ -176,6 +176,11 @@ MIGRATIONS = [
     Migration(20, "Know how the runs of containers began and ended.", _change_shapes),
     Migration(21, "Say when programs are ready.", _change_shapes),
     Migration(22, "Know webhooks, and what is delivered to them.", _begin_webhooks),
+    Migration(
+        23,
+        "Find free host ports on nodes.",
+        partial(_complete_nodes, added={"port_range": None}),
+    ),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 
