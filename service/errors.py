@@ -10,7 +10,8 @@
     ├── Forbidden               403 forbidden             a valid key, which may not do this
     ├── Conflict                409 conflict              somebody else has it already
     │   ├── PortTaken           409 port_taken
-    │   ├── NoFreePorts         409 no_free_ports
+    │   ├── NoFreePorts         409 no_ports
+    │   ├── Maintenance         409 maintenance
     │   ├── ImageInUse          409 image_in_use          instances were made of it
     │   ├── NodeExists          409 node_exists
     │   ├── DifferentEngine     409 different_engine      not the engine that the node is
@@ -161,7 +162,13 @@ class PortTaken(Conflict):
 class NoFreePorts(Conflict):
     """The node's range has not as many free host ports as are wanted. `details` has both."""
 
-    code = "no_free_ports"
+    code = "no_ports"
+
+
+class Maintenance(Conflict):
+    """The node is to get no more instances for now."""
+
+    code = "maintenance"
 
 
 class ImageInUse(Conflict):

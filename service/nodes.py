@@ -112,6 +112,8 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         cpu_overallocate=cpu_over,
         max_swap_mib=order.get("max_swap_mib"),
         pinnable_cores=order.get("pinnable_cores"),
+        schedulable=order.get("schedulable", True),
+        max_instances=order.get("max_instances"),
         port_range=order.get("port_range"),
         max_stop_grace_s=order.get("max_stop_grace_s"),
         allow_same_engine=order.get("allow_same_engine", False),

@@ -117,12 +117,17 @@ _OURS = {
         "Choose another port. `details` has the `instanceId` that holds it, if your key may see "
         "that instance.",
     ),
-    "no_free_ports": (
+    "no_ports": (
         "The node has not as many free host ports as were asked for with `auto`.",
         "Use another node, or widen its `portRange`; `details` has both.",
     ),
+    "maintenance": (
+        "The node gets no more instances for now: its `schedulable` is false.",
+        "Use another node, or wait until its operator allows it again.",
+    ),
     "capacity_exceeded": (
-        "The node has not enough memory or cores left; the numbers are in `details`.",
+        "The node has not enough memory or cores left, or as many instances as it may; the numbers "
+        "are in `details`.",
         "Ask for less, use another node, or see [Capacity](api.md#capacity).",
     ),
     "instance_not_ready": (

@@ -148,21 +148,6 @@ def port_map(**options: Any) -> Parsed:
     return Parsed(_parse_ports, types=("string",), **options)
 
 
-def port_range() -> Parsed:
-    """Make a field for the host ports among which a node's free ones are found; loads a text."""
-    return Parsed(
-        lambda value: str(ports.parse_range(value)),
-        types=("string",),
-        data_key="portRange",
-        allow_none=True,
-        metadata={
-            "description": "Where host ports are found for instances that ask for `auto`; "
-            f"{ports.DEFAULT_RANGE} if absent.",
-            "sample": "25565-25999",
-        },
-    )
-
-
 def primary(**options: Any) -> Parsed:
     """Make a field for the primary port, which stays as it was sent."""
     return Parsed(lambda value: value, types=("string", "integer"), **options)

@@ -8,6 +8,7 @@ import marshmallow as ma
 from service.contract import fields
 from service.contract.base import Patch, Request, StrictRequest
 from service.contract.container_bounds import BoundFields
+from service.contract.node_placement import PlacementFields
 from service.contract.tls import MISSING, PAIR, NodeTls
 from service.model.addresses import is_socket
 from service.model.driver_traits import OFFERED, SKYPORTD, Traits, traits_of
@@ -152,18 +153,16 @@ class CreateNode(Request[NodeOrder], NodeFields):
         return {name: value for name, value in loaded.items() if value is not None}
 
 
-class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields):
+class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields, PlacementFields):
     """A node to add. A skyportd node needs all seven fields, the others a name (and an address)."""
 
-    port_range = fields.port_range()
     external_id = fields.external_id()
     labels = fields.labels()
 
 
-class EditNode(Patch[NodeChanges], NodeFields, BoundFields):
+class EditNode(Patch[NodeChanges], NodeFields, BoundFields, PlacementFields):
     """What changes of a node."""
 
-    port_range = fields.port_range()
     external_id = fields.external_id()
     labels = fields.labels()
 

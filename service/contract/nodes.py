@@ -128,6 +128,10 @@ class NodeAnswer(Answer[Node]):
     maxStopGrace = answers.integer(
         None, of="max_stop_grace_s", null=True, description="The longest of an instance, in s."
     )
+    schedulable = answers.flag(True, description="Whether it gets more instances.")
+    maxInstances = answers.integer(
+        None, of="max_instances", null=True, description="How many it may have; null: not limited."
+    )
     portRange = answers.text(
         str(DEFAULT_RANGE),
         of=lambda node: node["port_range"] or str(DEFAULT_RANGE),

@@ -140,6 +140,8 @@ class NodeOrder(TypedDict):
     max_swap_mib: NotRequired[int]  # what instances may say of their containers, like the next two
     pinnable_cores: NotRequired[str]
     max_stop_grace_s: NotRequired[int]
+    schedulable: NotRequired[bool]
+    max_instances: NotRequired[int]
     port_range: NotRequired[str]  # where free host ports are found
     api_key: NotRequired[str]  # of a skyportd node that is enrolled already
     allow_same_engine: NotRequired[bool]  # also when another node is of the same engine
@@ -171,6 +173,8 @@ class NodeChanges(LabellingChanges, total=False):
     max_swap_mib: int | None
     pinnable_cores: str | None
     max_stop_grace_s: int | None
+    schedulable: bool
+    max_instances: int | None
     port_range: str | None
 
 

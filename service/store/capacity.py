@@ -1,6 +1,8 @@
 """What a node has left of what it may give away, as the database counts it."""
 
-from service.errors import CapacityExceeded
+from typing import Any
+
+from service.errors import CapacityExceeded, Maintenance
 from service.model.documents import Node
 
 
@@ -9,6 +11,29 @@ def has_room(what: str, amount: int) -> dict[str, object]:
     limit = f"$capacity.{what}"
     enough = {"$lte": [{"$add": [f"$allocated.{what}", amount]}, limit]}
     return {"$or": [{"$eq": [{"$ifNull": [limit, None]}, None]}, enough]}
+
+
+def takes_one(*, memory_mib: int, cpu_milli: int) -> dict[str, Any]:
+    """Write the query for whether a node gets one more instance of this size."""
+    place = {"$lt": ["$allocated.instances", "$max_instances"]}
+    room = [
+        has_room("memory_mib", memory_mib),
+        has_room("cpu_milli", cpu_milli),
+        {"$or": [{"$eq": ["$max_instances", None]}, place]},
+    ]
+    return {"schedulable": True, "$expr": {"$and": room}}
+
+
+def refusal(node: Node, *, memory_mib: int, cpu_milli: int) -> CapacityExceeded | Maintenance:
+    """Make the error for a node that does not get one more instance of this size."""
+    if not node["schedulable"]:
+        return Maintenance("The node gets no more instances for now.", nodeId=[node["_id"]])
+    most, instances = node["max_instances"], node["allocated"]["instances"]
+    if most is not None and instances >= most:
+        return CapacityExceeded(
+            "The node has as many instances as it may.", instances=instances, maxInstances=most
+        )
+    return exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
 
 
 def exceeded(node: Node, *, memory_mib: int, cpu_milli: int) -> CapacityExceeded:

@@ -12,7 +12,7 @@ from service.errors import Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.model.documents import Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
-from service.store.capacity import amounts, exceeded, has_room
+from service.store.capacity import amounts, exceeded, has_room, refusal, takes_one
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
     LABELS_INDEX,
@@ -134,13 +134,13 @@ class Nodes(Collection[Node]):
     ) -> Node:
         """Promise one more instance of this size; return the node as it is then.
 
-        Raises CapacityExceeded when what the node may give does not suffice, NotFound when the node
-        is gone. It is the last write of its transaction: first, fifty deploys that race for a node
-        would need three times the attempts.
+        Raises CapacityExceeded when what the node may give does not suffice, Maintenance when it
+        gets no more, NotFound when it is gone. It is the last write of its transaction: first,
+        fifty deploys that race for a node would need three times the attempts.
         """
-        room = [has_room("memory_mib", memory_mib), has_room("cpu_milli", cpu_milli)]
+        bound = {} if even_if_full else takes_one(memory_mib=memory_mib, cpu_milli=cpu_milli)
         changed = self._observing.find_one_and_update(
-            {"_id": node_id, **({} if even_if_full else {"$expr": {"$and": room}})},
+            {"_id": node_id, **bound},
             {"$inc": amounts(1, memory_mib, cpu_milli)},
             return_document=ReturnDocument.AFTER,
             session=session,
@@ -149,7 +149,7 @@ class Nodes(Collection[Node]):
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
-            raise exceeded(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
+            raise refusal(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
         return cast("Node", changed)
 
     @translated

@@ -31,7 +31,7 @@ ADDED = {
     6: {"probing": None},
     11: {"public_address": None},
     15: {"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
-    23: {"port_range": None},
+    23: {"schedulable": True, "max_instances": None, "port_range": None},
 }
 """The fields of nodes that migrations add, with what nodes of before have in them."""
 

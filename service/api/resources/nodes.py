@@ -113,7 +113,7 @@ def remove_node(force: bool, node_id: str) -> None:
 def list_free_ports(wish: PortsWish, node_id: str) -> list[int]:
     """List host ports of a node's `portRange` that no instance holds.
 
-    They are held for nobody: to have one, deploy with `auto`. 409 with the code `no_free_ports`
+    They are held for nobody: to have one, deploy with `auto`. 409 with the code `no_ports`
     when there are not as many.
     """
     node = store().nodes.get_by_reference(node_id)

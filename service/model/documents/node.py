@@ -65,6 +65,8 @@ class Node(TypedDict):
     max_swap_mib: int | None  # the most of one instance; None: no bound, like the next two
     pinnable_cores: str | None  # which an instance may be pinned to, like 0-3,7
     max_stop_grace_s: int | None
+    schedulable: bool  # whether it gets more instances
+    max_instances: int | None  # how many it may have; None: no bound
     port_range: str | None  # where free host ports are found, like 20000-39999; None: there
     status: NodeStatus
     last_seen_at: datetime | None
@@ -112,6 +114,8 @@ def new_node(
     max_swap_mib: int | None = None,
     pinnable_cores: str | None = None,
     max_stop_grace_s: int | None = None,
+    schedulable: bool = True,
+    max_instances: int | None = None,
     port_range: str | None = None,
     allow_same_engine: bool = False,
     memory_from_engine: bool = False,
@@ -135,6 +139,8 @@ def new_node(
         max_swap_mib=max_swap_mib,
         pinnable_cores=pinnable_cores,
         max_stop_grace_s=max_stop_grace_s,
+        schedulable=schedulable,
+        max_instances=max_instances,
         port_range=port_range,
         status=NodeStatus.UNCONFIGURED,
         last_seen_at=None,

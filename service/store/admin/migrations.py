@@ -178,8 +178,11 @@ MIGRATIONS = [
     Migration(22, "Know webhooks, and what is delivered to them.", _begin_webhooks),
     Migration(
         23,
-        "Find free host ports on nodes.",
-        partial(_complete_nodes, added={"port_range": None}),
+        "Let nodes get no more instances, and find free host ports on them.",
+        partial(
+            _complete_nodes,
+            added={"schedulable": True, "max_instances": None, "port_range": None},
+        ),
     ),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
