@@ -40,7 +40,7 @@ SHAPES = {
     20: "3d5af046",
     21: "85219c31",
     22: "f9b4cdfe",
-    23: "3e032b43",
+    23: "f8bc2957",
 }
 """How the validators of each migration's version begin, as a digest."""
 
