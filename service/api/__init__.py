@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.api import (
     acting_docs,
+    console,
     docs,
     document,
     error_page,
@@ -90,6 +91,7 @@ def register(app: Flask, config: Config) -> Api:
     api.spec.options["security"] = [{"apiKey": []}]
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
+    app.register_blueprint(console.blueprint)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(error_page.blueprint)
     app.register_blueprint(telemetry.blueprint)

@@ -56,6 +56,7 @@ RESOURCES = (
 POLICIES: dict[str, EndpointPolicy] = {
     # Those that are not in the OpenAPI document.
     "api-docs.openapi_json": EndpointPolicy(needs_key=False, needs_database=False),
+    "console.show": EndpointPolicy(needs_key=False, needs_database=False),
     "errors.show": EndpointPolicy(needs_key=False, needs_database=False),
     "swagger_ui.show": EndpointPolicy(needs_key=False, needs_database=False),
     "metrics.show": EndpointPolicy("metrics:read", needs_database=False, for_monitoring=True),

@@ -14,13 +14,13 @@ blueprint = Blueprint("home", __name__, description="The service itself.")
 
 @blueprint.get("/")
 @blueprint.opens()
-@blueprint.alt_response(302, description="A browser is sent to the documentation.")
+@blueprint.alt_response(302, description="A browser is sent to the console.")
 @blueprint.answers(200, HomeAnswer, 429, description="What answers here.")
 def get_home() -> dict[str, object] | Redirect:
-    """Return what answers here. A browser is sent to the documentation instead."""
+    """Return what answers here. A browser is sent to the console instead."""
     after_this_request(_vary)
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
-        return redirect("/docs/")
+        return redirect("/console/")
     return {
         "name": app_context().config.name,
         "version": version("skyquay"),

@@ -437,13 +437,13 @@ def test_the_front_endpoint_shows_the_way(api):
 
 
 @pytest.mark.parametrize("accept", [CHROME, FIREFOX, "text/html"])
-def test_browsers_are_sent_to_the_documentation(api, accept):
+def test_browsers_are_sent_to_the_console(api, accept):
     """
-    Who prefers HTML is redirected to the documentation.
+    Who prefers HTML is redirected to the console.
     """
     answer = replace(api, key=None).get("/", headers={"Accept": accept})
 
-    assert (302, "/docs/") == (answer.status, answer.headers["Location"])
+    assert (302, "/console/") == (answer.status, answer.headers["Location"])
 
 
 def test_the_panel_has_a_name(config, store):

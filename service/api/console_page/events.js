@@ -1,0 +1,59 @@
+// What happens, as it happens: each event once, in its order, across interruptions.
+
+import { call, send } from "./api.js";
+import { follow } from "./following.js";
+import { readEvents } from "./stream.js";
+
+const POLL_S = 25;
+
+// Calls `onEvent` for each event from now on, and `onGap` first, and whenever some may be missing:
+// then what is shown has to be read again.
+export function followEvents({ signal, onEvent, onGap, report }) {
+  let after = null;
+
+  async function attempt(signal, alive) {
+    if (after === null) {
+      after = (await call("GET", "/api/events", { query: { limit: 1 }, signal })).data.next;
+      onGap();
+    }
+    try {
+      await (await openStream(signal, alive))?.();
+      for (;;) await poll(signal, alive);
+    } catch (error) {
+      if (error.status !== 410) throw error;
+      after = null; // so old that what came next is forgotten
+    }
+  }
+
+  // Returns what reads the stream; nothing where there is none, or no room for another.
+  async function openStream(signal, alive) {
+    const headers = { Accept: "text/event-stream", "Last-Event-ID": after };
+    const response = await send("GET", "/api/events", { headers, query: { after }, signal }).catch((error) => {
+      if (error.status !== 503) throw error;
+    });
+    if (!response?.headers.get("Content-Type").startsWith("text/event-stream")) return null;
+    alive();
+    return async () => {
+      for await (const told of readEvents(response, signal)) {
+        alive();
+        if (told?.id) after = told.id;
+        if (told?.data) take(JSON.parse(told.data));
+      }
+      throw new TypeError("The stream has ended.");
+    };
+  }
+
+  async function poll(signal, alive) {
+    const { data } = await call("GET", "/api/events", { query: { after, wait: POLL_S }, signal });
+    alive();
+    after = data.next;
+    data.events.forEach(take);
+  }
+
+  function take(event) {
+    if (event.type === "log.gap") onGap();
+    else onEvent(event);
+  }
+
+  return follow(attempt, { signal, report });
+}

@@ -1,0 +1,35 @@
+// What the page says: empty places, errors in words, and what is announced to screen readers.
+
+import { make } from "./dom.js";
+
+export function announce(text) {
+  const place = document.getElementById("status");
+  place.textContent = "";
+  requestAnimationFrame(() => (place.textContent = text));
+  clearTimeout(announce.timer);
+  announce.timer = setTimeout(() => (place.textContent = ""), 6000);
+}
+
+export function showEmpty(title, ...words) {
+  return make("div", { class: "empty" }, make("h2", {}, title), make("p", {}, ...words));
+}
+
+// An error in the API's words, with what it says of each field, and the id to find it by in the log.
+export function showError(error, { fields = true } = {}) {
+  const isOffline = error instanceof TypeError;
+  return make("div", { class: "error", role: "alert" },
+    make("p", {}, isOffline ? "Skyquay cannot be reached. Is it running, and is this device online?" : error.message),
+    fields && make("ul", {}, ...listDetails(error.details).map(([name, words]) => make("li", {}, make("b", {}, name), ` ${words}`))),
+    error.code && make("p", { class: "quiet" },
+      make("a", { href: `/docs/errors#${error.code}`, target: "_blank", rel: "noopener" }, "What to do about it"),
+      error.requestId && [" · request ", make("code", {}, error.requestId)]),
+  );
+}
+
+// The sentences of an error's details, by the name of their field: `variables.EULA` for nested ones.
+export function listDetails(details = {}, before = "") {
+  return Object.entries(details).flatMap(([name, said]) => {
+    if (Array.isArray(said)) return [[before + name, said.join(" ")]];
+    return said && typeof said === "object" ? listDetails(said, `${before}${name}.`) : [[before + name, String(said)]];
+  });
+}

@@ -1,0 +1,41 @@
+// Server-sent events, read by fetch. EventSource can send no headers, so it needs a ticket in the
+// address, and shows no error's words; fetch sends the key and `Last-Event-ID` as any request does.
+
+const SILENCE_S = 45; // the server says something each 15
+
+// Yields {id, type, data}, and null for a comment. Raises when the connection is cut or silent.
+export async function* readEvents(response, signal) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  signal.addEventListener("abort", () => reader.cancel().catch(() => {}), { once: true });
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await readSoon(reader);
+      if (done) return;
+      const blocks = (rest + value.replaceAll("\r\n", "\n")).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) yield parse(block);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function readSoon(reader) {
+  let timer;
+  const silence = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new TypeError("The connection is silent.")), SILENCE_S * 1000);
+  });
+  return Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
+}
+
+function parse(block) {
+  const found = { id: null, type: "message", data: [] };
+  for (const line of block.split("\n")) {
+    const [, name, value] = line.match(/^([^:]*):? ?(.*)$/);
+    if (name === "id") found.id = value;
+    if (name === "event") found.type = value;
+    if (name === "data") found.data.push(value);
+  }
+  return found.data.length || found.id ? { ...found, data: found.data.join("\n") } : null;
+}
