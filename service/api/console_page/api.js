@@ -3,14 +3,11 @@
 const SLOT = "skyquay-key";
 
 export class ApiError extends Error {
-  constructor(status, answer, requestId, retryAfter) {
-    super(answer.error ?? `The server answered ${status}.`);
-    Object.assign(this, { status, requestId, retryAfter, code: answer.code, details: answer.details ?? {} });
-  }
-
-  // Whether the same request may succeed later.
-  get passes() {
-    return this.status >= 500 || this.status === 429;
+  constructor(response, { error, code, details = {} }) {
+    super(error ?? `The server answered ${response.status}.`);
+    const [requestId, retryAfter] = ["X-Request-Id", "Retry-After"].map((name) => response.headers.get(name));
+    const passes = response.status >= 500 || response.status === 429; // the same may succeed later
+    Object.assign(this, { status: response.status, code, details, requestId, retryAfter: Number(retryAfter), passes });
   }
 }
 
@@ -20,12 +17,7 @@ export const session = new (class extends EventTarget {
 
   async signIn(key) {
     this.key = key;
-    try {
-      this.me = (await call("GET", "/api/me")).data;
-    } catch (error) {
-      if (error.status === 401) this.key = null;
-      throw error;
-    }
+    this.me = (await call("GET", "/api/me")).data;
     sessionStorage.setItem(SLOT, key);
   }
 
@@ -44,15 +36,15 @@ export function path(strings, ...ids) {
   return String.raw({ raw: strings }, ...ids.map(encodeURIComponent));
 }
 
-// A value that makes a POST safe to repeat. randomUUID is only for pages that came over TLS.
+// A value that makes a POST safe to repeat. Browsers have `randomUUID` over TLS only.
 export function newIdempotencyKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((each) => each.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (each) => each.toString(36)).join("-");
 }
 
 // Sends a request; returns the answer once its head is there. Raises ApiError, and TypeError offline.
 export async function send(method, target, { query = {}, body, headers = {}, signal } = {}) {
-  const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined));
-  const response = await fetch(asked.size ? `${target}?${asked}` : target, {
+  const asked = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const response = await fetch(asked.length ? `${target}?${new URLSearchParams(asked)}` : target, {
     method,
     signal,
     headers: { "x-api-key": session.key, ...(body && { "Content-Type": "application/json" }), ...headers },
@@ -61,26 +53,19 @@ export async function send(method, target, { query = {}, body, headers = {}, sig
     credentials: "omit",
   });
   if (response.ok) return response;
-  const answer = await response.json().catch(() => ({}));
-  const error = new ApiError(
-    response.status, answer, response.headers.get("X-Request-Id"), Number(response.headers.get("Retry-After")),
-  );
+  const error = new ApiError(response, await response.json().catch(() => ({})));
   if (error.status === 401 && session.me) session.signOut("The key is not valid any more.");
   throw error;
 }
 
+// `next` is the cursor of the next page.
 export async function call(method, target, options) {
   const response = await send(method, target, options);
+  const link = response.headers.get("Link")?.match(/<([^>]*)>; rel="next"/)?.[1];
   return {
-    status: response.status,
     data: response.status === 204 ? null : await response.json(),
     etag: response.headers.get("ETag"),
     total: response.headers.get("X-Total-Count"),
-    next: findNext(response.headers.get("Link")),
+    next: link ? new URL(link, location.href).searchParams.get("cursor") : null,
   };
-}
-
-function findNext(link) {
-  const target = link?.match(/<([^>]*)>; rel="next"/)?.[1];
-  return target ? new URL(target, location.href).searchParams.get("cursor") : null;
 }

@@ -1,106 +1,103 @@
 // The form that deploys an instance, and with `data-id` the one that changes it.
 
 import { call, newIdempotencyKey, path, session } from "./api.js";
-import { make } from "./dom.js";
+import { make, mark, put } from "./dom.js";
 import { complain, makeField, makeVariable } from "./fields.js";
 import { cores, mib } from "./format.js";
 import { listDetails, showEmpty, showError } from "./messages.js";
-import { go } from "./router.js";
-import { store } from "./store.js";
 import { View } from "./view.js";
 
 class DeployForm extends View {
   // One for all that this form sends: whatever is repeated, one instance is deployed.
   idempotencyKey = newIdempotencyKey();
 
-  async open() {
-    this.problem = make("div");
-    this.append(make("h1", {}, this.dataset.id ? "Change an instance" : "Deploy an instance"), this.problem);
-    const list = async (target, scope) => (session.may(scope) ? (await call("GET", target, { query: { limit: 1000 }, signal: this.signal })).data : []);
-    try {
+  open() {
+    const { id } = this.dataset;
+    this.append(make("h1", {}, id ? "Change an instance" : "Deploy an instance"), this.problem);
+    const list = async (target, scope) =>
+      session.may(scope) ? (await call("GET", target, { query: { limit: 1000 }, signal: this.signal })).data : [];
+    this.attempt(async () => {
       const [images, nodes, users, current] = await Promise.all([
         list("/api/images", "images:read"), list("/api/nodes", "nodes:read"), list("/api/users", "users:read"),
-        this.dataset.id && call("GET", path`/api/instances/${this.dataset.id}`, { signal: this.signal }),
+        id && call("GET", path`/api/instances/${id}`, { signal: this.signal }),
       ]);
-      this.images = images;
-      if (!images.length || !nodes.length) return this.append(explainMissing(images.length ? "node" : "image"));
-      this.show(nodes, users, current);
-    } catch (error) {
-      if (!this.signal.aborted) this.problem.replaceChildren(showError(error));
-    }
+      const missing = images.length ? "node" : "image";
+      if (images.length && nodes.length) this.show(images, nodes, users, current);
+      else this.append(showEmpty(`There is no ${missing}.`, `Add one first, or use a key that may read them: it needs ${missing}s:read.`));
+    });
   }
 
-  show(nodes, users, current) {
+  show(images, nodes, users, current) {
     const instance = current?.data;
     this.etag = current?.etag;
-    const owners = users.length ? users.map(({ userId, username }) => [userId, `${username} (${userId})`]) : null;
-    const room = (node) => [node.status === "Online" ? "" : node.status, node.memoryMib && `${mib(Math.max(0, node.memoryMib - node.allocatedMemoryMib))} left`, node.cores && cores(node.cores)].filter(Boolean).join(", ");
+    this.images = images;
+    const owners = users.length ? users.map(({ userId, username }) => [userId, username]) : null;
     const field = {
-      name: makeField("name", "Name", { required: true, maxlength: 255, value: instance?.Name }),
-      image: makeField("image", "Image", { required: true, options: this.images.map(({ Name }) => [Name, Name]), value: instance?.ImageName }),
-      nodeId: makeField("nodeId", "Node", { required: true, options: nodes.map((node) => [node.id, `${node.name} (${room(node)})`]), disabled: Boolean(instance), value: instance?.Node.id }),
+      name: makeField("name", "Name", { required: true, value: instance?.Name }),
+      image: makeField("image", "Image", { required: true, options: images.map(({ Name }) => [Name, Name]), value: instance?.ImageName, hint: " " }),
+      nodeId: makeField("nodeId", "Node", { required: true, options: nodes.map((node) => [node.id, nameNode(node)]) }),
       user: makeField("user", "Owner", { required: true, options: owners, value: instance?.User ?? session.me.key.user ?? owners?.[0][0] }),
       memory: makeField("memory", "Memory", { required: true, value: instance?.Memory ?? 512, hint: "MiB, or with a unit: 512M, 2G" }),
       cpu: makeField("cpu", "Cores", { required: true, value: instance?.Cpu ?? 1, inputmode: "decimal", hint: "1, or a part such as 0.5" }),
-      disk: makeField("disk", "Disk", { value: instance?.Disk ?? "", inputmode: "numeric", hint: "GB, shown and not enforced" }),
-      ports: makeField("ports", "Ports", { required: true, value: instance?.Ports ?? "8080:8080", hint: "container:host, several with commas. Players connect to the first, on the host." }),
+      ports: makeField("ports", "Ports", { required: true, value: instance?.Ports ?? "8080:8080", hint: "container:host, several with commas. The first host port is the one to connect to." }),
+      disk: makeField("disk", "Disk", { inputmode: "numeric", hint: "GB: shown, not enforced" }),
     };
-    if (instance) delete field.nodeId, delete field.disk;
+    if (instance) [field.nodeId, field.disk].forEach(({ name }) => delete field[name]);
     this.fields = field;
-    this.about = make("p", { class: "hint wide" });
     this.variables = make("fieldset", { class: "fields" });
     field.image.control.addEventListener("change", () => this.listVariables());
     this.button = make("button", { class: "primary" }, instance ? "Save" : "Deploy");
-    this.append(make("form", { class: "card", novalidate: true, onsubmit: (event) => (event.preventDefault(), this.submit()) },
-      make("div", { class: "fields" }, Object.values(field), this.about), this.variables, this.button));
+    this.append(make("form", { class: "card", novalidate: true, onsubmit: (event) => this.submit(event) },
+      make("div", { class: "fields" }, Object.values(field)), this.variables, this.button));
     this.listVariables(instance?.Variables);
+    this.before = instance && this.read();
     field.name.control.focus();
   }
 
   listVariables(values = {}) {
     const image = this.images.find(({ Name }) => Name === this.fields.image.control.value);
-    this.about.textContent = image?.Description ?? "";
-    this.declared = Object.entries(image?.Variables ?? {}).map(([name, declared]) => makeVariable(name, declared, values[name]));
+    this.fields.image.explain(image.Description);
+    this.declared = Object.entries(image.Variables).map(([name, declared]) => makeVariable(name, declared, values[name]));
     this.variables.replaceChildren(make("legend", {}, "Variables"), ...this.declared);
     this.variables.hidden = this.declared.length === 0;
   }
 
+  // What is entered, or of a change what is different. A variable that was emptied has its default again.
   read() {
-    const given = Object.entries(this.fields).map(([name, { control }]) => [name, control.value.trim()]).filter(([, value]) => value !== "");
-    const body = Object.fromEntries(given);
-    body.variables = Object.fromEntries(this.declared.filter(({ control }) => control.value !== "").map(({ name, control }) => [name.slice("variables.".length), control.value]));
-    const first = body.ports?.split(",")[0].split(":").at(-1).trim();
-    return first ? { ...body, primary: first } : body;
+    const enter = (fields) => Object.fromEntries(fields.map(({ name, control }) => [name.replace(/^variables\./, ""), control.value.trim()]));
+    const differ = (now, before) => Object.fromEntries(Object.entries(now).filter(([name, value]) => value !== (before?.[name] ?? "")));
+    const fields = enter(Object.values(this.fields));
+    fields.primary = fields.ports.split(",")[0].split(":").at(-1).trim();
+    const variables = enter(this.declared);
+    if (!this.before) return { ...differ(fields), variables: differ(variables) };
+    const changed = Object.entries(differ(variables, this.before.variables)).map(([name, value]) => [name, value || null]);
+    return { ...differ(fields, this.before), ...(changed.length && { variables: Object.fromEntries(changed) }) };
   }
 
-  async submit() {
+  async submit(event) {
+    event.preventDefault();
     if (this.button.disabled) return;
     this.button.disabled = true;
-    this.setAttribute("aria-busy", "true");
-    const [method, target, headers] = this.dataset.id
-      ? ["PATCH", path`/api/instances/${this.dataset.id}`, { "If-Match": this.etag }]
-      : ["POST", "/api/instances", { "Idempotency-Key": this.idempotencyKey }];
+    mark(this, "aria-busy", "true");
     try {
-      const { data } = await call(method, target, { body: this.read(), headers });
-      store.put("instance", [data]);
-      go(path`#/instances/${data.Id}`);
+      const { id } = this.dataset;
+      const { data } = id
+        ? await call("PATCH", path`/api/instances/${id}`, { body: this.read(), headers: { "If-Match": this.etag } })
+        : await call("POST", "/api/instances", { body: this.read(), headers: { "Idempotency-Key": this.idempotencyKey } });
+      location.hash = path`#/instances/${data.Id}`;
     } catch (error) {
-      this.complain(error);
+      const elsewhere = complain([...Object.values(this.fields), ...this.declared], listDetails(error.details));
+      put(this.problem, showError(error, elsewhere));
     } finally {
       this.button.disabled = false;
-      this.removeAttribute("aria-busy");
+      mark(this, "aria-busy", null);
     }
-  }
-
-  complain(error) {
-    this.problem.replaceChildren(showError(error, { fields: false }));
-    const rest = complain([...Object.values(this.fields), ...this.declared], listDetails(error.details));
-    this.problem.append(...rest.map(([name, words]) => make("p", { class: "wrong" }, `${name}: ${words}`)));
   }
 }
 
-function explainMissing(what) {
-  return showEmpty(`No ${what} to deploy ${what === "node" ? "on" : ""}.`, `The key sees no ${what}s. Add one, or use a key that may read them (`, make("code", {}, `${what}s:read`), ").");
+function nameNode({ name, status, memoryMib, allocatedMemoryMib, cores: number }) {
+  const room = memoryMib !== null && `${mib(Math.max(0, memoryMib - allocatedMemoryMib))} left`;
+  return `${name} (${[status !== "Online" && status, room, number && cores(number)].filter(Boolean).join(", ")})`;
 }
 
 customElements.define("deploy-form", DeployForm);

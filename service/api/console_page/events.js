@@ -6,18 +6,20 @@ import { readEvents } from "./stream.js";
 
 const POLL_S = 25;
 
-// Calls `onEvent` for each event from now on, and `onGap` first, and whenever some may be missing:
-// then what is shown has to be read again.
+// Calls `onEvent` for each event from now on; `onGap` first, and whenever some may be missing: then
+// what is shown has to be read again.
 export function followEvents({ signal, onEvent, onGap, report }) {
   let after = null;
+  const take = (event) => (event.type === "log.gap" ? onGap() : onEvent(event));
 
   async function attempt(signal, alive) {
     if (after === null) {
       after = (await call("GET", "/api/events", { query: { limit: 1 }, signal })).data.next;
       onGap();
     }
+    alive();
     try {
-      await (await openStream(signal, alive))?.();
+      await readStream(signal, alive);
       for (;;) await poll(signal, alive);
     } catch (error) {
       if (error.status !== 410) throw error;
@@ -25,22 +27,19 @@ export function followEvents({ signal, onEvent, onGap, report }) {
     }
   }
 
-  // Returns what reads the stream; nothing where there is none, or no room for another.
-  async function openStream(signal, alive) {
+  // Returns at once where there is no stream, or no room for another.
+  async function readStream(signal, alive) {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": after };
     const response = await send("GET", "/api/events", { headers, query: { after }, signal }).catch((error) => {
       if (error.status !== 503) throw error;
     });
-    if (!response?.headers.get("Content-Type").startsWith("text/event-stream")) return null;
-    alive();
-    return async () => {
-      for await (const told of readEvents(response, signal)) {
-        alive();
-        if (told?.id) after = told.id;
-        if (told?.data) take(JSON.parse(told.data));
-      }
-      throw new TypeError("The stream has ended.");
-    };
+    if (!response?.headers.get("Content-Type").startsWith("text/event-stream")) return response?.body.cancel();
+    for await (const told of readEvents(response, signal)) {
+      alive();
+      if (told?.id) after = told.id;
+      if (told?.data) take(JSON.parse(told.data));
+    }
+    throw new TypeError("The stream has ended.");
   }
 
   async function poll(signal, alive) {
@@ -48,11 +47,6 @@ export function followEvents({ signal, onEvent, onGap, report }) {
     alive();
     after = data.next;
     data.events.forEach(take);
-  }
-
-  function take(event) {
-    if (event.type === "log.gap") onGap();
-    else onEvent(event);
   }
 
   return follow(attempt, { signal, report });

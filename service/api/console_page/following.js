@@ -3,20 +3,14 @@
 
 const LONGEST_WAIT_S = 30;
 
-function pause(seconds, signal) {
+// Waits for the first of these events, or so long.
+function wait(signal, events, seconds) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    for (const [target, name] of [[window, "online"], [signal, "abort"]]) {
+    if (signal.aborted) resolve();
+    const timer = seconds && setTimeout(resolve, seconds * 1000);
+    for (const [target, name] of [[signal, "abort"], ...events]) {
       target.addEventListener(name, () => (clearTimeout(timer), resolve()), { once: true });
     }
-  });
-}
-
-function untilVisible(signal) {
-  return new Promise((resolve) => {
-    if (!document.hidden || signal.aborted) resolve();
-    document.addEventListener("visibilitychange", resolve, { once: true, signal });
-    signal.addEventListener("abort", resolve, { once: true });
   });
 }
 
@@ -25,28 +19,30 @@ function untilVisible(signal) {
 export async function follow(attempt, { signal, report }) {
   let failures = 0;
   while (!signal.aborted) {
-    await untilVisible(signal);
-    if (signal.aborted) return;
+    if (document.hidden) await wait(signal, [[document, "visibilitychange"]]);
     const hidden = new AbortController();
-    const look = () => document.hidden && hidden.abort();
-    document.addEventListener("visibilitychange", look);
-    let error = null;
-    try {
-      await attempt(AbortSignal.any([signal, hidden.signal]), () => {
-        failures = 0;
-        report("live");
-      });
-    } catch (problem) {
-      error = problem;
-    } finally {
-      document.removeEventListener("visibilitychange", look);
-    }
+    document.addEventListener("visibilitychange", () => hidden.abort(), { once: true, signal });
+    const error = await attempt(AbortSignal.any([signal, hidden.signal]), () => {
+      failures = 0;
+      report("live");
+    }).catch((problem) => problem);
     if (signal.aborted) return;
     if (hidden.signal.aborted) continue;
     if (error?.status && !error.passes) return report("ended", error);
+    const seconds = error?.retryAfter || Math.min(LONGEST_WAIT_S, 2 ** failures) * (0.5 + Math.random() / 2);
     failures += 1;
-    const wait = error?.retryAfter || Math.min(LONGEST_WAIT_S, 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
     if (error) report("waiting", error);
-    await pause(wait, signal);
+    await wait(signal, [[window, "online"]], seconds);
   }
+}
+
+// The same for what is asked again and again, with so many seconds between.
+export function poll(ask, seconds, { signal, report }) {
+  return follow(async (signal, alive) => {
+    while (!signal.aborted) {
+      await ask(signal);
+      alive();
+      await wait(signal, [], seconds);
+    }
+  }, { signal, report });
 }

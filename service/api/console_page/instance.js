@@ -2,9 +2,10 @@
 
 import { call, path, session } from "./api.js";
 import { makeCharts } from "./charts.js";
-import { keep, make, setText } from "./dom.js";
+import { keep, make, put, setText } from "./dom.js";
 import { ago, cores, mib } from "./format.js";
-import { announce, showEmpty, showError } from "./messages.js";
+import { announce, showEmpty } from "./messages.js";
+import { isOpen, makeOperation } from "./operations.js";
 import { makePower } from "./power.js";
 import { makePill, stateOf } from "./states.js";
 import { store } from "./store.js";
@@ -13,21 +14,22 @@ import { View } from "./view.js";
 
 class InstanceView extends View {
   async open() {
-    this.problem = make("div");
+    this.instanceId = this.dataset.id;
     this.append(make("p", {}, make("a", { href: "#/instances" }, "← Instances")), this.problem);
     this.on("instance", (event) => this.render(event));
     this.on("gap", () => this.load());
     await this.load();
-    if (store.instance.has(this.dataset.id)) this.build();
+    if (store.instance.has(this.instanceId)) this.build();
   }
 
-  async load() {
-    try {
-      store.put("instance", [(await call("GET", path`/api/instances/${this.dataset.id}`, { signal: this.signal })).data]);
-    } catch (error) {
-      if (error.status === 404) this.leave();
-      else if (!this.signal.aborted) this.problem.replaceChildren(showError(error));
-    }
+  load() {
+    return this.attempt(async () => {
+      const answer = await call("GET", path`/api/instances/${this.instanceId}`, { signal: this.signal }).catch((error) => {
+        if (error.status !== 404) throw error;
+      });
+      if (answer) store.put("instance", [answer.data]);
+      else this.leave();
+    });
   }
 
   leave() {
@@ -36,76 +38,66 @@ class InstanceView extends View {
   }
 
   build() {
-    const id = this.dataset.id;
+    const id = this.instanceId;
     this.name = make("h1");
     this.pill = makePill();
-    this.power = makePower(["start", "stop", "restart", "kill", "suspend", "unsuspend", "delete"], (shown) => this.problem.replaceChildren(...(shown ? [shown] : [])));
+    this.power = makePower(["start", "stop", "restart", "kill", "suspend", "unsuspend", "delete"], (shown) => put(this.problem, shown));
     this.warning = make("p", { class: "warning" });
-    this.connect = make("code", { class: "connect" });
-    const copy = make("button", { type: "button", onclick: () => copyText(this.connect.textContent) }, "Copy");
-    this.facts = make("dl");
-    this.variables = make("dl");
+    this.progress = make("ul", { class: "cards narrow" });
+    this.address = make("code", { class: "connect" });
+    [this.facts, this.variables] = [make("dl"), make("dl")];
     this.terminal = makeTerminal(id, this.signal);
     this.charts = makeCharts(id, this.signal);
     const card = (title, ...content) => make("section", { class: "card" }, make("h2", {}, title), ...content);
     const edit = session.may("instances:deploy") && make("a", { class: "button", href: path`#/deploy/${id}` }, "Change");
+    const copy = make("button", { type: "button", onclick: () => copyText(this.address.textContent) }, "Copy");
     this.append(
       make("div", { class: "between" }, make("div", { class: "title" }, this.name, this.pill), make("div", { class: "actions" }, this.power, edit)),
-      this.warning,
-      make("div", { class: "columns" },
-        card("Connect", make("p", { class: "between" }, this.connect, copy), this.facts),
-        card("Usage", this.charts)),
+      this.warning, this.progress,
+      make("div", { class: "columns" }, card("Connect", make("p", { class: "between" }, this.address, copy), this.facts), card("Usage", this.charts)),
       card("Console", this.terminal),
-      make("div", { class: "columns" },
-        card("Variables", this.variables),
-        card("Operations", make("operation-list", { "data-instance": id }))),
+      make("div", { class: "columns" }, card("Variables", this.variables), card("Operations", make("operation-list", { "data-instance": id }))),
     );
+    this.on("operation", () => this.follow());
+    this.every(1, () => this.follow());
     this.render();
   }
 
-  render(event = null) {
-    const instance = store.instance.get(this.dataset.id);
-    if (!instance && event?.type === "instance.deleted" && event.resourceId === this.dataset.id) return this.leave();
+  follow() {
+    keep(this.progress, store.listOperations(this.instanceId).filter(isOpen), ({ id }) => id, makeOperation);
+  }
+
+  render(event) {
+    const instance = store.instance.get(this.instanceId);
+    if (!instance && event?.resourceId === this.instanceId) location.hash = "#/instances"; // it was deleted
     if (!instance || !this.name) return;
     document.title = `${instance.Name} · Skyquay`;
     setText(this.name, instance.Name);
     this.pill.show(stateOf(instance), instance.error);
     setText(this.warning, instance.error ?? "");
-    this.warning.hidden = !instance.error;
     this.power.show(instance);
-    setText(this.connect, instance.connect ?? `${instance.Node.address?.startsWith("unix:") ? "127.0.0.1" : instance.Node.address ?? instance.Node.name}:${hostPort(instance)}`);
+    const port = String(instance.Primary).split(":").at(-1);
+    setText(this.address, instance.connect ?? `port ${port} on ${instance.Node.name}`);
+    this.address.nextSibling.hidden = !instance.connect;
     list(this.facts, {
       Node: instance.Node.name + (instance.Node.status === "Online" ? "" : ` (${instance.Node.status})`),
       Image: instance.ImageName || instance.Image, Owner: instance.User, Size: `${mib(instance.Memory)}, ${cores(instance.Cpu)}`,
-      Ports: instance.Ports, Made: ago(instance.createdAt), Id: instance.Id,
-      ...(instance.exitCode !== null && instance.exitCode !== undefined && { "Exit code": String(instance.exitCode) }),
-      ...Object.fromEntries(Object.entries(instance.labels).map(([name, value]) => [`Label ${name}`, value])),
+      Ports: instance.Ports, Made: ago(instance.createdAt), Id: instance.Id, ...instance.labels,
     });
-    const secrets = Object.fromEntries(instance.secretVariables.map((name) => [name, "secret, never shown"]));
-    list(this.variables, { ...instance.Variables, ...secrets }, "It has none.");
+    list(this.variables, { ...instance.Variables, ...Object.fromEntries(instance.secretVariables.map((name) => [name, "secret, never shown"])) });
     this.terminal.show(instance);
     this.charts.show(instance);
   }
 }
 
-function hostPort({ Primary }) {
-  return String(Primary).split(":").at(-1);
+function list(place, pairs) {
+  const made = Object.entries(pairs).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))));
+  if (place.textContent !== made.map(({ textContent }) => textContent).join("")) place.replaceChildren(...made);
 }
 
-function list(place, pairs, otherwise = "") {
-  keep(place, Object.entries(pairs).length ? Object.entries(pairs) : [["", otherwise]], ([name]) => name, ([name]) => {
-    const value = make("dd");
-    return Object.assign(make("div", {}, name && make("dt", {}, name), value), { show: ([, text]) => setText(value, String(text)) });
-  });
-}
-
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    announce(`Copied: ${text}`);
-  } catch {
-    announce(`This browser lets the page copy nothing here: ${text}`);
-  }
+function copyText(text) {
+  const copied = navigator.clipboard?.writeText(text) ?? Promise.reject(); // browsers have it over TLS only
+  copied.then(() => announce(`Copied: ${text}`), () => announce(`The browser does not let this page copy: ${text}`));
 }
 
 customElements.define("instance-view", InstanceView);

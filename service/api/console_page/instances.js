@@ -1,9 +1,9 @@
 // The instances, a page at a time, with filters that the address keeps.
 
 import { call, session } from "./api.js";
-import { keep, make, setText } from "./dom.js";
-import { ago, cores, count, mib } from "./format.js";
-import { showEmpty, showError } from "./messages.js";
+import { keep, make, put, setText } from "./dom.js";
+import { cores, count, mib } from "./format.js";
+import { showEmpty } from "./messages.js";
 import { loadNodes } from "./nodes.js";
 import { makePower } from "./power.js";
 import { read, replaceQuery } from "./router.js";
@@ -19,18 +19,16 @@ const STATES = [
 
 class InstanceList extends View {
   cursors = [null]; // where this page and those before it begin
-  ids = [];
+  ids = null;
 
   open() {
-    this.filters = this.makeFilters();
     this.summary = make("p", { class: "quiet", role: "status" });
-    this.problem = make("div");
     this.list = make("ul", { class: "rows" });
     this.empty = make("div");
-    this.back = make("button", { type: "button", onclick: () => this.turn(-1) }, "Previous");
-    this.further = make("button", { type: "button", onclick: () => this.turn(1) }, "Next");
-    this.pages = make("nav", { class: "pages", "aria-label": "Pages" }, this.back, this.further);
-    this.append(make("div", { class: "between" }, make("h1", {}, "Instances"), this.summary), this.filters, this.problem, this.empty, this.list, this.pages);
+    this.back = make("button", { type: "button", onclick: () => this.turn(this.cursors.slice(0, -1)) }, "Previous");
+    this.further = make("button", { type: "button", onclick: () => this.turn([...this.cursors, this.next]) }, "Next");
+    this.pages = make("nav", { class: "pages", "aria-label": "Pages", hidden: true }, this.back, this.further);
+    this.append(make("div", { class: "between" }, make("h1", {}, "Instances"), this.summary), this.makeFilters(), this.problem, this.empty, this.list, this.pages);
     this.on("instance", (event) => this.hear(event));
     this.on("gap", () => this.load());
     if (session.may("nodes:read")) this.listNodes();
@@ -39,100 +37,88 @@ class InstanceList extends View {
 
   makeFilters() {
     const { query } = read();
-    const control = (label, field) => make("label", {}, make("span", {}, label), field);
-    this.node = make("select", { name: "node" }, make("option", { value: "" }, "All nodes"));
-    const state = make("select", { name: "state" }, STATES.map(([value, title]) => make("option", { value, selected: value === query.get("state") }, title)));
+    const control = (title, tag, attributes, ...options) =>
+      make("label", {}, make("span", {}, title), make(tag, { value: query.get(attributes.name), ...attributes }, options));
+    const option = ([value, title]) => make("option", { value, selected: value === query.get("state") }, title);
+    this.node = control("Node", "select", { name: "node" }, make("option", { value: "" }, "All nodes"));
     const form = make("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-      control("Name begins with", make("input", { type: "search", name: "name", value: query.get("name") })),
-      control("Node", this.node), control("State", state),
-      control("Label", make("input", { type: "search", name: "label", placeholder: "name:value", value: query.get("label") })));
-    let timer;
-    form.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        replaceQuery(Object.fromEntries(new FormData(form)));
-        this.cursors = [null];
-        this.load();
-      }, 250);
-    });
+      control("Name begins with", "input", { type: "search", name: "name" }), this.node,
+      control("State", "select", { name: "state" }, STATES.map(option)),
+      control("Label", "input", { type: "search", name: "label", placeholder: "name:value" }));
+    form.addEventListener("input", () => this.later(250, () => {
+      replaceQuery(Object.fromEntries(new FormData(form)));
+      this.turn([null]);
+    }));
     return form;
   }
 
   async listNodes() {
     const chosen = read().query.get("node");
     await loadNodes(this.signal).catch(() => {});
-    this.node.append(...[...store.node.values()].map(({ id, name }) => make("option", { value: id, selected: id === chosen }, name)));
+    const options = [...store.node.values()].map(({ id, name }) => make("option", { value: id, selected: id === chosen }, name));
+    this.node.querySelector("select").append(...options);
   }
 
-  turn(by) {
-    this.cursors = by < 0 ? this.cursors.slice(0, -1) : [...this.cursors, this.next];
-    this.load().then(() => this.scrollIntoView());
+  turn(cursors) {
+    this.cursors = cursors;
+    this.load();
+  }
+
+  later(milliseconds, work) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.signal.aborted || work(), milliseconds);
   }
 
   async load() {
-    const { name, node, label, state, ...rest } = Object.fromEntries(read().query);
-    const query = { name, node, label, limit: PAGE, sort: "-createdAt", cursor: this.cursors.at(-1), ...rest };
-    if (state) query[state.split("=")[0]] = state.split("=")[1];
-    this.isFiltered = Boolean(name || node || label || state);
+    const { state, ...filters } = Object.fromEntries(read().query);
+    const query = { ...filters, ...Object.fromEntries(new URLSearchParams(state)), limit: PAGE, sort: "-createdAt", cursor: this.cursors.at(-1) };
+    this.isFiltered = Boolean(state || Object.keys(filters).length);
     this.loading?.abort();
     this.loading = new AbortController();
     const signal = AbortSignal.any([this.signal, this.loading.signal]);
-    try {
+    await this.attempt(async () => {
       const page = await call("GET", "/api/instances", { query, signal });
       this.next = page.next;
       this.ids = page.data.map(({ Id }) => Id);
       store.instance.clear();
       store.put("instance", page.data);
-      this.problem.replaceChildren();
-      this.render(page.total);
-    } catch (error) {
-      if (!signal.aborted) this.problem.replaceChildren(showError(error));
-    }
+      this.summarize(page.total);
+    }, signal);
   }
 
-  // Shows a change at once, and reads the page again soon when one may have come to it or left it.
+  // Shows a change at once, and reads the page again soon when something may have come to it or left it.
   hear(event) {
-    if (event && !this.ids.includes(event.resourceId) && event.type !== "instance.created" && !this.isFiltered) return;
-    if (event && (this.isFiltered || event.type === "instance.created" || event.type === "instance.deleted")) {
-      clearTimeout(this.soon);
-      this.soon = setTimeout(() => !this.signal.aborted && this.load(), 1000);
-    }
-    if (this.shown) this.renderRows();
+    if (event && (this.isFiltered || ["instance.created", "instance.deleted"].includes(event.type))) this.later(1000, () => this.load());
+    if (this.ids) this.render();
   }
 
-  render(total) {
-    this.shown = true;
+  summarize(total) {
     const first = (this.cursors.length - 1) * PAGE;
     const range = `${first + 1}–${first + this.ids.length}`;
-    const isWhole = first === 0 && !this.next;
-    setText(this.summary, this.ids.length === 0 ? "" : isWhole ? count(this.ids.length, "instance") : total ? `${range} of ${count(Number(total), "instance")}` : range);
     this.back.disabled = first === 0;
     this.further.disabled = !this.next;
-    this.pages.hidden = isWhole;
-    this.renderRows();
+    this.pages.hidden = first === 0 && !this.next;
+    setText(this.summary, this.pages.hidden ? count(this.ids.length, "instance") : total ? `${range} of ${count(Number(total), "instance")}` : range);
   }
 
-  renderRows() {
+  render() {
     const shown = this.ids.map((id) => store.instance.get(id)).filter(Boolean);
     keep(this.list, shown, ({ Id }) => Id, makeRow);
-    if (shown.length) return this.empty.replaceChildren();
-    if (!this.empty.hasChildNodes() || this.emptyIsFiltered !== this.isFiltered) this.empty.replaceChildren(this.explainEmpty());
-    this.emptyIsFiltered = this.isFiltered;
+    put(this.empty, shown.length === 0 && this.explainEmpty());
   }
 
   explainEmpty() {
-    if (this.isFiltered) return showEmpty("Nothing fits.", "No instance fits these filters. ", make("a", { href: "#/instances", onclick: () => requestAnimationFrame(() => this.replaceWith(make("instance-list"))) }, "Show all"));
-    return showEmpty("No instances yet.", "An instance is a program in a container, on one of the nodes. ", session.may("instances:deploy") && make("a", { href: "#/deploy" }, "Deploy the first one"));
+    if (this.isFiltered) return showEmpty("Nothing fits.", "No instance fits these filters. ", make("a", { href: "#/instances" }, "Show all"));
+    return showEmpty("No instances yet.", "An instance is a program in a container, on one of the nodes. ",
+      session.may("instances:deploy") && make("a", { href: "#/deploy" }, "Deploy the first one"));
   }
 }
 
 function makeRow() {
-  const name = make("a", { class: "name" });
-  const image = make("span", { class: "quiet" });
-  const pill = makePill();
-  const [node, size, place] = [make("span"), make("span", { class: "quiet" }), make("span", { class: "quiet" })];
+  const [name, pill, node] = [make("a", { class: "name" }), makePill(), make("span")];
+  const [image, size, place] = [0, 1, 2].map(() => make("span", { class: "quiet" }));
   const problem = make("div", { class: "whole" });
-  const power = makePower(["start", "stop", "restart", "unsuspend"], (shown) => problem.replaceChildren(...(shown ? [shown] : [])));
+  const power = makePower(["start", "stop", "restart", "unsuspend"], (shown) => put(problem, shown));
   const row = make("li", {}, make("div", {}, name, image), pill, make("div", {}, node, place), size, power, problem);
   row.show = (instance) => {
     setText(name, instance.Name);
@@ -142,7 +128,6 @@ function makeRow() {
     setText(node, instance.Node.name);
     setText(place, instance.connect ?? `port ${instance.Primary}`);
     setText(size, `${mib(instance.Memory)} · ${cores(instance.Cpu)}`);
-    row.title = `Made ${ago(instance.createdAt)}`;
     power.show(instance);
   };
   return row;

@@ -4,8 +4,7 @@ import { make } from "./dom.js";
 
 export function announce(text) {
   const place = document.getElementById("status");
-  place.textContent = "";
-  requestAnimationFrame(() => (place.textContent = text));
+  place.textContent = text;
   clearTimeout(announce.timer);
   announce.timer = setTimeout(() => (place.textContent = ""), 6000);
 }
@@ -15,14 +14,14 @@ export function showEmpty(title, ...words) {
 }
 
 // An error in the API's words, with what it says of each field, and the id to find it by in the log.
-export function showError(error, { fields = true } = {}) {
+export function showError(error, details = listDetails(error.details)) {
   const isOffline = error instanceof TypeError;
   return make("div", { class: "error", role: "alert" },
     make("p", {}, isOffline ? "Skyquay cannot be reached. Is it running, and is this device online?" : error.message),
-    fields && make("ul", {}, ...listDetails(error.details).map(([name, words]) => make("li", {}, make("b", {}, name), ` ${words}`))),
+    make("ul", {}, details.map(([name, words]) => make("li", {}, make("b", {}, name), ` ${words}`))),
     error.code && make("p", { class: "quiet" },
       make("a", { href: `/docs/errors#${error.code}`, target: "_blank", rel: "noopener" }, "What to do about it"),
-      error.requestId && [" · request ", make("code", {}, error.requestId)]),
+      " · request ", make("code", {}, error.requestId)),
   );
 }
 

@@ -2,8 +2,8 @@
 
 import { call } from "./api.js";
 import { keep, make, setText } from "./dom.js";
-import { ago, cores, count, mib } from "./format.js";
-import { showEmpty, showError } from "./messages.js";
+import { ago, cores, count, mib, share } from "./format.js";
+import { showEmpty } from "./messages.js";
 import { makePill } from "./states.js";
 import { store } from "./store.js";
 import { View } from "./view.js";
@@ -15,65 +15,55 @@ export async function loadNodes(signal) {
 class NodeList extends View {
   open() {
     this.list = make("ul", { class: "cards" });
-    this.problem = make("div");
     this.empty = make("div", { hidden: true }, showEmpty("No nodes yet.",
       "A node is a machine that runs instances. Add one with ", make("code", {}, "skyquay nodes add"), " or POST /api/nodes."));
     this.append(make("h1", {}, "Nodes"), this.problem, this.empty, this.list);
-    this.on("node", () => this.loaded && this.render());
+    this.on("node", () => this.render());
     this.on("gap", () => this.load());
-    const clock = setInterval(() => this.render(), 5000);
-    this.signal.addEventListener("abort", () => clearInterval(clock));
+    this.every(5, () => this.render());
     this.load();
   }
 
-  async load() {
-    try {
+  load() {
+    this.attempt(async () => {
       await loadNodes(this.signal);
       this.loaded = true;
-      this.problem.replaceChildren();
       this.render();
-    } catch (error) {
-      if (!this.signal.aborted) this.problem.replaceChildren(showError(error));
-    }
+    });
   }
 
   render() {
     const nodes = [...store.node.values()].sort((one, other) => one.name.localeCompare(other.name));
     this.empty.hidden = nodes.length > 0 || !this.loaded;
-    keep(this.list, nodes, (node) => node.id, makeCard);
+    keep(this.list, nodes, ({ id }) => id, makeCard);
   }
 }
 
 function makeCard() {
-  const name = make("h2");
-  const pill = makePill();
-  const facts = make("p", { class: "quiet" });
-  const problem = make("p", { class: "warning" });
-  const memory = makeMeter("Memory promised");
-  const cpu = makeMeter("Cores promised");
-  const link = make("a");
+  const [name, pill, link] = [make("h2"), makePill(), make("a")];
+  const [facts, problem] = ["quiet", "warning"].map((style) => make("p", { class: style }));
+  const [memory, cpu] = [makeMeter("Memory", mib), makeMeter("Cores", cores)];
   const card = make("li", { class: "card" }, make("div", { class: "between" }, name, pill), facts, problem, memory, cpu, link);
   card.show = (node) => {
     setText(name, node.name);
     pill.show(node.status, node.error);
     setText(facts, `${node.engine ?? node.driver} · seen ${ago(node.lastSeenAt)}`);
     setText(problem, [node.error, ...node.warnings].filter(Boolean).join(" "));
-    problem.hidden = !problem.textContent;
-    memory.show(node.allocatedMemoryMib, node.memoryMib, mib);
-    cpu.show(node.allocatedCpu, node.cpu ?? node.cores, cores, node.cpu === null);
+    memory.show(node.allocatedMemoryMib, node.memoryMib, node.memoryMib !== null);
+    cpu.show(node.allocatedCpu, node.cpu ?? node.cores, node.cpu !== null);
     link.href = `#/instances?${new URLSearchParams({ node: node.id })}`;
     setText(link, count(node.instances, "instance"));
-    link.setAttribute("aria-label", `${link.textContent} on ${node.name}`);
   };
   return card;
 }
 
-function makeMeter(title) {
-  const said = make("span");
-  const bar = make("meter", { min: 0, "aria-label": title });
-  const meter = make("div", { class: "meter" }, make("div", { class: "between" }, make("span", {}, title), said), bar);
-  meter.show = (used, all, format, isOnlyAdvice = false) => {
-    setText(said, all === null ? `${format(used)}, not limited` : `${format(used)} of ${format(all)}${isOnlyAdvice ? ", not limited" : ` · ${format(Math.max(0, all - used))} left`}`);
+function makeMeter(title, format) {
+  const [said, rest] = [make("span"), make("span", { class: "quiet" })];
+  const bar = make("meter", { min: 0, "aria-label": `${title} promised` });
+  const meter = make("div", { class: "meter" }, make("div", { class: "between" }, said, rest), bar);
+  meter.show = (used, all, isLimit) => {
+    setText(said, `${title}: ${share(used, all, format)} promised`);
+    setText(rest, isLimit ? `${format(Math.max(0, all - used))} left` : "not limited");
     bar.hidden = all === null;
     Object.assign(bar, { max: all || 1, high: (all || 1) * 0.9, value: used });
   };

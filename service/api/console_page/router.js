@@ -1,13 +1,9 @@
-// Which view is shown: the part of the address after `#`, such as `#/instances/i123?tab=1`.
+// Which view is shown: the part of the address after `#`, such as `#/instances/i123`.
 
 export function read() {
   const [where, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name = "", id = null] = where.split("/");
   return { name: name || "instances", id: id && decodeURIComponent(id), query: new URLSearchParams(query) };
-}
-
-export function go(hash) {
-  location.hash = hash;
 }
 
 // Changes the query of this place, without a new place in the history.

@@ -1,20 +1,16 @@
 // Asks for the key.
 
 import { session } from "./api.js";
-import { make } from "./dom.js";
+import { make, mark, put } from "./dom.js";
 import { showError } from "./messages.js";
 
 export function showSignIn(problem, onSignedIn) {
-  const input = make("input", {
-    id: "key", type: "password", autocomplete: "off", spellcheck: "false", placeholder: "sq_…", "aria-describedby": "key-hint", autofocus: true,
-  });
-  const place = make("div");
-  const button = make("button", { class: "primary" }, "Sign in");
+  const input = make("input", { id: "key", type: "password", autocomplete: "off", placeholder: "sq_…", "aria-describedby": "key-hint" });
+  const [place, button] = [make("div"), make("button", { class: "primary" }, "Sign in")];
 
   function say(error) {
-    const words = typeof error === "string" ? new Error(error) : error;
-    place.replaceChildren(showError(words));
-    input.toggleAttribute("aria-invalid", true);
+    put(place, showError(typeof error === "string" ? new Error(error) : error));
+    mark(input, "aria-invalid", "true");
   }
 
   async function submit(event) {
@@ -39,12 +35,11 @@ export function showSignIn(problem, onSignedIn) {
     make("img", { src: "/console/icon.svg", alt: "", width: 56, height: 56 }),
     make("h1", {}, "Skyquay"),
     make("form", { class: "card", novalidate: true, onsubmit: submit },
-      make("label", { for: "key" }, "API key"),
-      input,
+      make("label", { for: "key" }, "API key"), input,
       make("p", { id: "key-hint", class: "hint" },
-        "skyquay up", " prints the first one; ", make("code", {}, "skyquay keys create"), " makes more. It is kept in this tab, until you sign out or close it."),
-      place,
-      button),
+        make("code", {}, "skyquay up"), " prints the first one; ", make("code", {}, "skyquay keys create"),
+        " makes more. It is kept in this tab, until you sign out or close it."),
+      place, button),
     make("p", { class: "quiet" }, make("a", { href: "/docs/" }, "The API is documented here")),
   );
 }

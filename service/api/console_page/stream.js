@@ -6,27 +6,21 @@ const SILENCE_S = 45; // the server says something each 15
 // Yields {id, type, data}, and null for a comment. Raises when the connection is cut or silent.
 export async function* readEvents(response, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  signal.addEventListener("abort", () => reader.cancel().catch(() => {}), { once: true });
-  let rest = "";
+  let [rest, timer] = ["", null];
   try {
-    for (;;) {
-      const { done, value } = await readSoon(reader);
+    while (!signal.aborted) {
+      const silence = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new TypeError("The connection is silent.")), SILENCE_S * 1000);
+      });
+      const { done, value } = await Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
       if (done) return;
-      const blocks = (rest + value.replaceAll("\r\n", "\n")).split("\n\n");
+      const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
-      for (const block of blocks) yield parse(block);
+      yield* blocks.map(parse);
     }
   } finally {
     reader.cancel().catch(() => {});
   }
-}
-
-function readSoon(reader) {
-  let timer;
-  const silence = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new TypeError("The connection is silent.")), SILENCE_S * 1000);
-  });
-  return Promise.race([reader.read(), silence]).finally(() => clearTimeout(timer));
 }
 
 function parse(block) {

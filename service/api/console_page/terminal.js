@@ -1,7 +1,7 @@
 // The console of an instance: its logs, and a line for its program.
 
 import { call, newIdempotencyKey, path, session } from "./api.js";
-import { make } from "./dom.js";
+import { make, put } from "./dom.js";
 import { followLogs } from "./logs.js";
 import { showError } from "./messages.js";
 
@@ -11,34 +11,33 @@ const ESCAPES = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1
 export function makeTerminal(id, signal) {
   const screen = make("div", { class: "screen", tabindex: 0, role: "log", "aria-label": "Logs", "aria-live": "off" });
   const problem = make("div");
-  const input = make("input", { "aria-label": "A line for the program", placeholder: "A line for the program, such as save-all", autocomplete: "off", spellcheck: "false", maxlength: 4095 });
-  const form = make("form", { class: "command", onsubmit: (event) => (event.preventDefault(), submit()) }, make("span", { "aria-hidden": "true" }, "›"), input, make("button", {}, "Send"));
+  const input = make("input", { "aria-label": "A line for the program", placeholder: "A line for the program, such as save-all", autocomplete: "off", spellcheck: "false" });
+  const form = make("form", { class: "command", onsubmit: submit }, make("span", { "aria-hidden": "true" }, "›"), input, make("button", {}, "Send"));
   const sent = [];
-  let place = 0;
+  let [place, before] = [0, null];
 
   function write(lines, isAll) {
+    if (isAll && lines.join("\n") === before) return;
+    if (isAll) before = lines.join("\n");
     const isAtEnd = screen.scrollHeight - screen.scrollTop - screen.clientHeight < 40;
-    const texts = lines.map((line) => line.replace(ESCAPES, ""));
-    if (isAll && texts.join("\n") === screen.innerText) return;
-    const made = texts.slice(-MAX_LINES).map((text) => make("div", {}, text || "\u00a0"));
+    const made = lines.slice(-MAX_LINES).map((line) => make("div", {}, line.replace(ESCAPES, "") || "\u00a0"));
     if (isAll) screen.replaceChildren(...made);
     else screen.append(...made);
     while (screen.childElementCount > MAX_LINES) screen.firstChild.remove();
-    if (!screen.hasChildNodes()) screen.append(make("p", { class: "quiet" }, "It has written nothing yet."));
     if (isAtEnd) screen.scrollTop = screen.scrollHeight;
   }
 
-  async function submit() {
+  async function submit(event) {
+    event.preventDefault();
     const line = input.value;
     if (!line) return;
-    problem.replaceChildren();
+    put(problem, null);
     try {
       await call("POST", path`/api/instances/${id}/command`, { body: { line }, headers: { "Idempotency-Key": newIdempotencyKey() } });
-      sent.push(line);
-      place = sent.length;
+      place = sent.push(line);
       if (input.value === line) input.value = "";
     } catch (error) {
-      problem.replaceChildren(showError(error));
+      put(problem, showError(error));
     }
   }
 
@@ -50,14 +49,10 @@ export function makeTerminal(id, signal) {
     input.value = sent[place] ?? "";
   });
 
-  followLogs(id, {
-    signal,
-    onLines: write,
-    report: (state, error) => problem.replaceChildren(...(error ? [showError(error)] : [])),
-  });
+  followLogs(id, { signal, onLines: write, report: (state, error) => put(problem, error && showError(error)) });
   const terminal = make("div", { class: "terminal" }, screen, form, problem);
-  terminal.show = (instance) => {
-    form.hidden = !session.may("instances:write") || instance.power === "stopped" || instance.InternalState !== "READY";
+  terminal.show = ({ power, InternalState }) => {
+    form.hidden = !session.may("instances:write") || power === "stopped" || InternalState !== "READY";
   };
   return terminal;
 }
