@@ -1,4 +1,4 @@
-"""A real browser, and the page of the API in it."""
+"""A real browser, and the pages of Skyquay in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +42,17 @@ def wait_for(browser, selector):
 def click(browser, selector):
     """Click on an element as soon as it is there."""
     browser.execute_script("arguments[0].click()", wait_for(browser, selector))
+
+
+def list_loaded(browser):
+    """List the addresses of all that the page has loaded."""
+    loaded = browser.execute_script("return performance.getEntries().map(e => e.name)")
+    return [name for name in loaded if name.startswith("http")]
+
+
+def list_foreign(browser, url):
+    """List what the page loaded from anywhere else."""
+    return [name for name in list_loaded(browser) if not name.startswith(url)]
 
 
 def authorize(browser, key):

@@ -3,7 +3,7 @@
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.browsing import authorize, execute, open_browser, wait_for
+from tests.browsing import authorize, execute, list_foreign, open_browser, wait_for
 from tests.installation import new_installation
 from tests.support import SPEC
 
@@ -36,12 +36,6 @@ def browser(tmp_path):
     """A browser of its own."""
     with open_browser(tmp_path) as browser:
         yield browser
-
-
-def list_foreign(browser, url):
-    """List what the page loaded from anywhere else."""
-    loaded = browser.execute_script("return performance.getEntries().map(e => e.name)")
-    return [name for name in loaded if name.startswith("http") and not name.startswith(url)]
 
 
 @pytest.fixture(scope="module")

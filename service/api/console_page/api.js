@@ -45,12 +45,9 @@ export function newIdempotencyKey() {
 export async function send(method, target, { query = {}, body, headers = {}, signal } = {}) {
   const asked = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const response = await fetch(asked.length ? `${target}?${new URLSearchParams(asked)}` : target, {
-    method,
-    signal,
+    method, signal, cache: "no-store", credentials: "omit",
     headers: { "x-api-key": session.key, ...(body && { "Content-Type": "application/json" }), ...headers },
     body: body && JSON.stringify(body),
-    cache: "no-store",
-    credentials: "omit",
   });
   if (response.ok) return response;
   const error = new ApiError(response, await response.json().catch(() => ({})));

@@ -11,8 +11,7 @@ export function makeField(name, label, { hint = "", options, value = "", ...attr
   const said = make("p", { class: "wrong", id: `error-${name}` });
   const title = make("label", { for: common.id }, label, attributes.required && make("span", { class: "quiet" }, " (required)"));
   return Object.assign(make("div", { class: "field" }, title, control, explained, said), {
-    control,
-    name,
+    control, name,
     explain: (words) => setText(explained, words),
     complain: (words) => {
       mark(control, "aria-invalid", words && "true");
@@ -33,9 +32,7 @@ export function makeVariable(name, declared, value) {
   ];
   return makeField(`variables.${name}`, name, {
     hint: [description, rules.filter(Boolean).join(", ")].filter(Boolean).join(" · "),
-    required,
-    value: value ?? standard ?? "",
-    type: secret ? "password" : "text",
+    required, value: value ?? standard ?? "", type: secret ? "password" : "text",
     inputmode: ["integer", "number"].includes(type) && "decimal",
     options: choices && [...(required && standard ? [] : [["", "—"]]), ...choices.map((each) => [each, each])],
   });

@@ -25,8 +25,8 @@ class InstanceList extends View {
     this.summary = make("p", { class: "quiet", role: "status" });
     this.list = make("ul", { class: "rows" });
     this.empty = make("div");
-    this.back = make("button", { type: "button", onclick: () => this.turn(this.cursors.slice(0, -1)) }, "Previous");
-    this.further = make("button", { type: "button", onclick: () => this.turn([...this.cursors, this.next]) }, "Next");
+    this.back = make("button", { type: "button", onclick: () => this.load(this.cursors.slice(0, -1)) }, "Previous");
+    this.further = make("button", { type: "button", onclick: () => this.load([...this.cursors, this.next]) }, "Next");
     this.pages = make("nav", { class: "pages", "aria-label": "Pages", hidden: true }, this.back, this.further);
     this.append(make("div", { class: "between" }, make("h1", {}, "Instances"), this.summary), this.makeFilters(), this.problem, this.empty, this.list, this.pages);
     this.on("instance", (event) => this.hear(event));
@@ -47,7 +47,7 @@ class InstanceList extends View {
       control("Label", "input", { type: "search", name: "label", placeholder: "name:value" }));
     form.addEventListener("input", () => this.later(250, () => {
       replaceQuery(Object.fromEntries(new FormData(form)));
-      this.turn([null]);
+      this.load([null]);
     }));
     return form;
   }
@@ -59,17 +59,13 @@ class InstanceList extends View {
     this.node.querySelector("select").append(...options);
   }
 
-  turn(cursors) {
-    this.cursors = cursors;
-    this.load();
-  }
-
   later(milliseconds, work) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.signal.aborted || work(), milliseconds);
   }
 
-  async load() {
+  async load(cursors = this.cursors) {
+    this.cursors = cursors;
     const { state, ...filters } = Object.fromEntries(read().query);
     const query = { ...filters, ...Object.fromEntries(new URLSearchParams(state)), limit: PAGE, sort: "-createdAt", cursor: this.cursors.at(-1) };
     this.isFiltered = Boolean(state || Object.keys(filters).length);
@@ -94,7 +90,7 @@ class InstanceList extends View {
 
   summarize(total) {
     const first = (this.cursors.length - 1) * PAGE;
-    const range = `${first + 1}–${first + this.ids.length}`;
+    const range = `${first + 1} to ${first + this.ids.length}`;
     this.back.disabled = first === 0;
     this.further.disabled = !this.next;
     this.pages.hidden = first === 0 && !this.next;

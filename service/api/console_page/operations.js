@@ -60,13 +60,9 @@ export function makeOperation() {
   const item = make("li", { class: "card" }, make("div", { class: "between" }, title, pill), about, steps, bar, problem, answer, button);
 
   async function ask(what, id) {
-    put(answer, null);
-    try {
-      const headers = { "Idempotency-Key": newIdempotencyKey() };
-      store.put("operation", [(await call("POST", path`/api/operations/${id}/${what}`, { headers })).data]);
-    } catch (error) {
-      put(answer, showError(error));
-    }
+    const headers = { "Idempotency-Key": newIdempotencyKey() };
+    const answered = call("POST", path`/api/operations/${id}/${what}`, { headers });
+    put(answer, await answered.then(({ data }) => store.put("operation", [data]), showError));
   }
 
   item.show = (operation) => {

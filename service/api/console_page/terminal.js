@@ -31,14 +31,12 @@ export function makeTerminal(id, signal) {
     event.preventDefault();
     const line = input.value;
     if (!line) return;
-    put(problem, null);
-    try {
-      await call("POST", path`/api/instances/${id}/command`, { body: { line }, headers: { "Idempotency-Key": newIdempotencyKey() } });
-      place = sent.push(line);
-      if (input.value === line) input.value = "";
-    } catch (error) {
-      put(problem, showError(error));
-    }
+    const headers = { "Idempotency-Key": newIdempotencyKey() };
+    const problems = await call("POST", path`/api/instances/${id}/command`, { body: { line }, headers }).then(() => null, showError);
+    put(problem, problems);
+    if (problems) return;
+    place = sent.push(line);
+    if (input.value === line) input.value = "";
   }
 
   input.addEventListener("keydown", (event) => {
