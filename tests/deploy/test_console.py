@@ -1,5 +1,11 @@
 """The console in a real browser: on a new installation, and on many instances in memory."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import requests
 from selenium.webdriver.common.action_chains import ActionChains
@@ -43,8 +49,17 @@ ECHO = {
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
     """A new installation, which serves, with an image whose program reads lines."""
-    with new_installation(tmp_path_factory.mktemp("up")) as installation:
-        call(installation, "POST", "/api/images", ECHO)
+    folder = tmp_path_factory.mktemp("up")
+    with new_installation(folder) as installation:
+        # What runs as a process is not changed over the API.
+        image = folder / "echo.json"
+        image.write_text(json.dumps(ECHO))
+        subprocess.run(
+            [Path(sys.executable).with_name("skyquay"), "images", "import", image],
+            env={**os.environ, "SKYQUAY_DATA_DIR": str(folder)},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         yield installation
 
 
