@@ -50,9 +50,8 @@ class Console extends HTMLElement {
     this.main = make("main", { id: "main", tabindex: -1 });
     this.links = Object.entries(VIEWS).map(([name, [title]]) =>
       make("a", { href: `#/${name}`, class: name === "deploy" && "button primary" }, title, name === "operations" && this.running));
-    const skip = (event) => (event.preventDefault(), this.main.focus());
     this.replaceChildren(
-      make("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
+      make("a", { class: "skip", href: "#main", onclick: (event) => (event.preventDefault(), this.main.focus()) }, "Skip to the content"),
       make("header", {},
         make("a", { class: "brand", href: "#/instances" }, make("img", { src: "/console/icon.svg", alt: "", width: 28, height: 28 }), this.brand),
         make("nav", { "aria-label": "Views" }, this.links),

@@ -16,6 +16,7 @@ export function makeCharts(id, signal) {
   function take(found) {
     samples.push(...found);
     const last = samples.at(-1);
+    if (!last) return;
     while (new Date(last.time) - new Date(samples[0].time) > LONGEST_MS) samples.shift();
     cpu.show(samples.map(({ time, cpu }) => [time, cpu]), last.cpuLimit);
     memory.show(samples.map(({ time, memoryBytes }) => [time, memoryBytes]), last.memoryLimitBytes);

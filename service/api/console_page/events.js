@@ -20,24 +20,26 @@ export function followEvents({ signal, onEvent, onGap, report }) {
     alive();
     try {
       await readStream(signal, alive);
-      for (;;) await poll(signal, alive);
+      await poll(signal, alive);
     } catch (error) {
       if (error.status !== 410) throw error;
       after = null; // so old that what came next is forgotten
     }
   }
 
-  // Returns at once where there is no stream, or no room for another.
+  // Returns at once where there is no room for another stream.
   async function readStream(signal, alive) {
     const headers = { Accept: "text/event-stream", "Last-Event-ID": after };
     const response = await send("GET", "/api/events", { headers, query: { after }, signal }).catch((error) => {
       if (error.status !== 503) throw error;
     });
-    if (!response?.headers.get("Content-Type").startsWith("text/event-stream")) return response?.body.cancel();
+    if (!response?.headers.get("Content-Type").startsWith("text/event-stream")) return;
     for await (const told of readEvents(response, signal)) {
       alive();
-      if (told?.id) after = told.id;
-      if (told?.data) take(JSON.parse(told.data));
+      for (const { id, data } of told) {
+        if (data) take(JSON.parse(data));
+        after = id ?? after;
+      }
     }
     throw new TypeError("The stream has ended.");
   }

@@ -4,14 +4,14 @@
 const LONGEST_WAIT_S = 30;
 
 // Waits for the first of these events, or so long.
-function wait(signal, events, seconds) {
-  return new Promise((resolve) => {
+export async function wait(signal, events, seconds) {
+  const done = new AbortController();
+  await new Promise((resolve) => {
     if (signal.aborted) resolve();
-    const timer = seconds && setTimeout(resolve, seconds * 1000);
-    for (const [target, name] of [[signal, "abort"], ...events]) {
-      target.addEventListener(name, () => (clearTimeout(timer), resolve()), { once: true });
-    }
+    if (seconds) done.signal.addEventListener("abort", clearTimeout.bind(null, setTimeout(resolve, seconds * 1000)));
+    for (const [target, name] of [[signal, "abort"], ...events]) target.addEventListener(name, resolve, { signal: done.signal });
   });
+  done.abort();
 }
 
 // `attempt(signal, alive)` follows until it is interrupted, and calls `alive` when it hears
@@ -21,28 +21,18 @@ export async function follow(attempt, { signal, report }) {
   while (!signal.aborted) {
     if (document.hidden) await wait(signal, [[document, "visibilitychange"]]);
     const hidden = new AbortController();
-    document.addEventListener("visibilitychange", () => hidden.abort(), { once: true, signal });
+    document.addEventListener("visibilitychange", () => hidden.abort(), { signal: hidden.signal });
     const error = await attempt(AbortSignal.any([signal, hidden.signal]), () => {
       failures = 0;
       report("live");
     }).catch((problem) => problem);
     if (signal.aborted) return;
     if (hidden.signal.aborted) continue;
+    hidden.abort(); // listens no more
     if (error?.status && !error.passes) return report("ended", error);
     const seconds = error?.retryAfter || Math.min(LONGEST_WAIT_S, 2 ** failures) * (0.5 + Math.random() / 2);
     failures += 1;
     if (error) report("waiting", error);
     await wait(signal, [[window, "online"]], seconds);
   }
-}
-
-// The same for what is asked again and again, with so many seconds between.
-export function poll(ask, seconds, { signal, report }) {
-  return follow(async (signal, alive) => {
-    while (!signal.aborted) {
-      await ask(signal);
-      alive();
-      await wait(signal, [], seconds);
-    }
-  }, { signal, report });
 }

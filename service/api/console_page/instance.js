@@ -69,7 +69,7 @@ class InstanceView extends View {
 
   render(event) {
     const instance = store.instance.get(this.instanceId);
-    if (!instance && event?.resourceId === this.instanceId) location.hash = "#/instances"; // it was deleted
+    if (event?.type === "instance.deleted" && event.resourceId === this.instanceId) location.hash = "#/instances";
     if (!instance || !this.name) return;
     document.title = `${instance.Name} · Skyquay`;
     setText(this.name, instance.Name);

@@ -53,10 +53,9 @@ class InstanceList extends View {
   }
 
   async listNodes() {
-    const chosen = read().query.get("node");
     await loadNodes(this.signal).catch(() => {});
-    const options = [...store.node.values()].map(({ id, name }) => make("option", { value: id, selected: id === chosen }, name));
-    this.node.querySelector("select").append(...options);
+    const option = ({ id, name }) => make("option", { value: id, selected: id === read().query.get("node") }, name);
+    this.node.querySelector("select").append(...[...store.node.values()].map(option));
   }
 
   later(milliseconds, work) {

@@ -30,7 +30,7 @@ export function makePower(names, onProblem) {
     mark(group, "aria-busy", "true");
     onProblem(null);
     try {
-      await (name === "delete" ? remove(instance) : change(name, instance));
+      await change(name, instance);
     } catch (error) {
       onProblem(showError(error));
     } finally {
@@ -49,15 +49,12 @@ export function makePower(names, onProblem) {
 }
 
 async function change(name, { Id, Name }) {
-  const target = name.endsWith("suspend") ? path`/api/instances/${name}/${Id}` : path`/api/instances/${Id}/${name}`;
   const headers = { "Idempotency-Key": newIdempotencyKey() };
+  const isOld = name.endsWith("suspend"); // in the older panel's order
+  const [method, target] = name === "delete" ? ["DELETE", path`/api/instances/${Id}`]
+    : ["POST", isOld ? path`/api/instances/${name}/${Id}` : path`/api/instances/${Id}/${name}`];
   announce(`${ACTIONS[name].title}: ${Name}`);
-  store.put("instance", [(await call("POST", target, { headers, body: {}, query: { wait: 0 } })).data]);
-}
-
-async function remove({ Id, Name }) {
-  const { data } = await call("DELETE", path`/api/instances/${Id}`, { query: { wait: 0 } });
-  announce(`${Name} is being deleted.`);
+  const { data } = await call(method, target, { headers, query: { wait: 0 } });
   if (data?.Id) store.put("instance", [data]);
 }
 

@@ -3,9 +3,8 @@
 import { make, setText } from "./dom.js";
 
 const TONES = {
-  running: "good", Online: "good", succeeded: "good", ready: "good",
+  running: "good", Online: "good", succeeded: "good", failed: "bad", Offline: "bad",
   installing: "busy", deleting: "busy", starting: "busy", pending: "busy", "in progress": "busy",
-  failed: "bad", Offline: "bad",
 };
 
 export function makePill() {

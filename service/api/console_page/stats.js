@@ -1,12 +1,25 @@
-// What an instance uses, measured again and again: `onSamples` is handed each as the API answers it.
+// What an instance uses: what workers sampled in the last hour, then what it uses now, again and again.
 
 import { call, path } from "./api.js";
-import { poll } from "./following.js";
+import { follow, wait } from "./following.js";
 
-const POLL_S = 3;
+const PAUSE_S = 3;
 
+// `onSamples` is handed {time, cpu, memoryBytes, cpuLimit, memoryLimitBytes, ...} of each.
 export function followStats(id, { signal, onSamples, report }) {
-  return poll(async (signal) => {
+  let isBegun = false;
+  return follow(async (signal, alive) => {
+    if (!isBegun) onSamples(await readHistory(id, signal).catch(() => [])); // or the chart begins now
+    isBegun = true;
     onSamples([(await call("GET", path`/api/instances/${id}/stats`, { signal })).data]);
-  }, POLL_S, { signal, report });
+    alive();
+    await wait(signal, [], PAUSE_S);
+  }, { signal, report });
+}
+
+async function readHistory(instance, signal) {
+  const { times, instances } = (await call("GET", "/api/stats", { query: { instance }, signal })).data;
+  return instances.flatMap(({ cpuLimit, latest, series }) => times
+    .map((time, each) => ({ ...latest, cpuLimit, time, cpu: series.cpu[each], memoryBytes: series.memoryBytes[each] }))
+    .filter(({ cpu, memoryBytes }) => cpu !== null && memoryBytes !== null));
 }

@@ -3,7 +3,8 @@
 
 const SILENCE_S = 45; // the server says something each 15
 
-// Yields {id, type, data}, and null for a comment. Raises when the connection is cut or silent.
+// Yields the events {id, type, data} that came at once; none for a comment. Raises when the connection
+// is cut or silent.
 export async function* readEvents(response, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let [rest, timer] = ["", null];
@@ -16,7 +17,7 @@ export async function* readEvents(response, signal) {
       if (done) return;
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
-      yield* blocks.map(parse);
+      yield blocks.map(parse).filter(({ id, data }) => id !== null || data);
     }
   } finally {
     reader.cancel().catch(() => {});
@@ -31,5 +32,5 @@ function parse(block) {
     if (name === "event") found.type = value;
     if (name === "data") found.data.push(value);
   }
-  return found.data.length || found.id ? { ...found, data: found.data.join("\n") } : null;
+  return { ...found, data: found.data.join("\n") };
 }

@@ -34,9 +34,8 @@ export function makeTerminal(id, signal) {
     const headers = { "Idempotency-Key": newIdempotencyKey() };
     const problems = await call("POST", path`/api/instances/${id}/command`, { body: { line }, headers }).then(() => null, showError);
     put(problem, problems);
-    if (problems) return;
-    place = sent.push(line);
-    if (input.value === line) input.value = "";
+    if (!problems) place = sent.push(line);
+    if (!problems && input.value === line) input.value = "";
   }
 
   input.addEventListener("keydown", (event) => {
@@ -47,10 +46,16 @@ export function makeTerminal(id, signal) {
     input.value = sent[place] ?? "";
   });
 
-  followLogs(id, { signal, onLines: write, report: (state, error) => put(problem, error && showError(error)) });
   const terminal = make("div", { class: "terminal" }, screen, form, problem);
-  terminal.show = ({ power, InternalState }) => {
+  let [shown, following] = [null, new AbortController()];
+  terminal.show = ({ power, InternalState, ContainerId }) => {
     form.hidden = !session.may("instances:write") || power === "stopped" || InternalState !== "READY";
+    if (shown === `${power} ${ContainerId}`) return;
+    shown = `${power} ${ContainerId}`; // another run: its log begins anew
+    following.abort();
+    following = new AbortController();
+    const report = (state, error) => put(problem, error && showError(error));
+    followLogs(id, { signal: AbortSignal.any([signal, following.signal]), onLines: write, report });
   };
   return terminal;
 }
