@@ -20,7 +20,7 @@ export function lasted(from, until) {
 
 export const mib = (amount) => (amount < 1024 ? `${trim(amount, 0)} MiB` : `${trim(amount / 1024, 1)} GiB`);
 export const bytes = (amount) => (amount < 1048576 ? `${trim(amount / 1024, 0)} KiB` : mib(amount / 1048576));
-export const cores = (amount) => `${trim(amount, 2)} ${amount === 1 ? "core" : "cores"}`;
+export const cores = (amount) => `${trim(amount, amount < 0.1 ? 3 : 2)} ${amount === 1 ? "core" : "cores"}`;
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 // How much of all: "0.5 of 2 cores".

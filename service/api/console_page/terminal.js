@@ -18,7 +18,7 @@ export function makeTerminal(id, signal) {
 
   function write(lines, isAll) {
     if (isAll && lines.join("\n") === before) return;
-    if (isAll) before = lines.join("\n");
+    before = isAll ? lines.join("\n") : null;
     const isAtEnd = screen.scrollHeight - screen.scrollTop - screen.clientHeight < 40;
     const made = lines.slice(-MAX_LINES).map((line) => make("div", {}, line.replace(ESCAPES, "") || "\u00a0"));
     if (isAll) screen.replaceChildren(...made);
