@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.support import need
@@ -61,6 +62,13 @@ def authorize(browser, key):
     wait_for(browser, "input[aria-label='auth-api-key'], .auth-container input").send_keys(key)
     click(browser, ".auth-btn-wrapper button.authorize, .auth-btn-wrapper button[type=submit]")
     click(browser, ".auth-btn-wrapper button.btn-done")
+
+
+def sign_in(browser, server, place=""):
+    """Open the console at a place, and sign in with the server's key."""
+    browser.get(f"{server.url}/console/{place}")
+    wait_for(browser, "#key").send_keys(server.key, Keys.ENTER)
+    wait_for(browser, "header")
 
 
 def execute(browser, operation_id, *, fold=True):

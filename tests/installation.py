@@ -1,5 +1,6 @@
 """A new installation, as `make run` makes one."""
 
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -29,6 +31,18 @@ class Installation:
     def key(self) -> str:
         """The first API key."""
         return re.findall(r"sq_[\w-]+", self.printed)[0]
+
+
+def import_image(data_dir: Path, document: dict[str, Any]) -> None:
+    """Import an image on the machine itself: only there it may be one that runs as a process."""
+    file = data_dir / "image.json"
+    file.write_text(json.dumps(document))
+    subprocess.run(
+        [Path(sys.executable).with_name("skyquay"), "images", "import", file],
+        env={**os.environ, "SKYQUAY_DATA_DIR": str(data_dir)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 @contextmanager

@@ -79,6 +79,7 @@ def up(no_worker: bool, listen: str | None) -> None:
         click.echo(f"\nSkyquay serves {server.url}")
         shown, key_for_shell = _show_key(config, key, key_file)
         click.echo(f"  API key      {shown}")
+        click.echo(f"  Console      {server.url}/console/")
         click.echo(f"  Swagger UI   {server.url}/docs/")
         if node is not None:
             click.echo(f"  Node         {node['name']} ({node['driver']}, {node['status']})")

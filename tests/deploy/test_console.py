@@ -1,11 +1,5 @@
 """The console in a real browser: on a new installation, and on many instances in memory."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import requests
 from selenium.webdriver.common.action_chains import ActionChains
@@ -14,8 +8,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from tests.api.test_console import SOURCES
-from tests.browsing import list_foreign, list_loaded, open_browser, wait_for
-from tests.installation import new_installation
+from tests.browsing import list_foreign, list_loaded, open_browser, sign_in, wait_for
+from tests.installation import import_image, new_installation
 from tests.support import eventually, free_port
 
 pytestmark = pytest.mark.spawns
@@ -51,15 +45,7 @@ def installation(tmp_path_factory):
     """A new installation, which serves, with an image whose program reads lines."""
     folder = tmp_path_factory.mktemp("up")
     with new_installation(folder) as installation:
-        # What runs as a process is not changed over the API.
-        image = folder / "echo.json"
-        image.write_text(json.dumps(ECHO))
-        subprocess.run(
-            [Path(sys.executable).with_name("skyquay"), "images", "import", image],
-            env={**os.environ, "SKYQUAY_DATA_DIR": str(folder)},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        import_image(folder, ECHO)
         yield installation
 
 
@@ -78,13 +64,6 @@ def call(server, method, path, body=None):
     answer = requests.request(method, server.url + path, json=body, headers=headers, timeout=30)
     answer.raise_for_status()
     return answer.json() if answer.content else None
-
-
-def sign_in(browser, server, place=""):
-    """Open the page at a place, and sign in."""
-    browser.get(f"{server.url}/console/{place}")
-    wait_for(browser, "#key").send_keys(server.key, Keys.ENTER)
-    wait_for(browser, "header")
 
 
 def fill(browser, **values):

@@ -3,7 +3,7 @@
 import { call, path, session } from "./api.js";
 import { makeCharts } from "./charts.js";
 import { keep, make, put, setText } from "./dom.js";
-import { ago, cores, mib } from "./format.js";
+import { cores, mib } from "./format.js";
 import { announce, showEmpty } from "./messages.js";
 import { isOpen, makeOperation } from "./operations.js";
 import { makePower } from "./power.js";
@@ -82,7 +82,7 @@ class InstanceView extends View {
     list(this.facts, {
       Node: instance.Node.name + (instance.Node.status === "Online" ? "" : ` (${instance.Node.status})`),
       Image: instance.ImageName || instance.Image, Owner: instance.User, Size: `${mib(instance.Memory)}, ${cores(instance.Cpu)}`,
-      Ports: instance.Ports, Made: ago(instance.createdAt), Id: instance.Id, ...instance.labels,
+      Ports: instance.Ports, Made: new Date(instance.createdAt).toLocaleString(), Id: instance.Id, ...instance.labels,
     });
     list(this.variables, { ...instance.Variables, ...Object.fromEntries(instance.secretVariables.map((name) => [name, "secret, never shown"])) });
     this.terminal.show(instance);
