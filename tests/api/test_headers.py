@@ -32,7 +32,9 @@ def test_what_has_an_etag_is_kept_by_its_client_alone(api):
     assert [("private, no-cache", vary)] * 2 == kept
 
 
-@pytest.mark.parametrize("path", ["/api/users", "/nope", "/docs/", "/docs/swagger-ui.css"])
+@pytest.mark.parametrize(
+    "path", ["/api/users", "/nope", "/docs/", "/docs/swagger-ui.css", "/console/"]
+)
 def test_every_answer_is_guarded(api, path):
     """
     Types are not guessed, nobody frames us, and nobody learns what serves.

@@ -20,7 +20,7 @@ FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 AXIOS = "application/json, text/plain, */*"
 
 OPEN_PATHS = ["/", "/docs", "/docs/", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js",
-              "/openapi.json", "/healthz", "/readyz"]  # fmt: skip
+              "/console/", "/openapi.json", "/healthz", "/readyz"]  # fmt: skip
 
 
 def list_operations():

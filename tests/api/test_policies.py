@@ -90,6 +90,7 @@ TABLE = {
     "metrics.show": ("metrics:read", None, None),
     "errors.show": ("open", None, None),
     "api-docs.openapi_json": ("open", None, None),
+    "console.show": ("open", None, None),
     "swagger_ui.show": ("open", None, None),
 }
 

@@ -7,6 +7,8 @@ import { cores, mib } from "./format.js";
 import { listDetails, showEmpty, showError } from "./messages.js";
 import { View } from "./view.js";
 
+const MOST = 1000; // of what is to choose from: with more users the owner is typed
+
 class DeployForm extends View {
   // One for all that this form sends: whatever is repeated, one instance is deployed.
   idempotencyKey = newIdempotencyKey();
@@ -15,7 +17,7 @@ class DeployForm extends View {
     const { id } = this.dataset;
     this.append(make("h1", {}, id ? "Change an instance" : "Deploy an instance"), this.problem);
     const list = async (target, scope) =>
-      session.may(scope) ? (await call("GET", target, { query: { limit: 1000 }, signal: this.signal })).data : [];
+      session.may(scope) ? (await call("GET", target, { query: { limit: MOST }, signal: this.signal })).data : [];
     this.attempt(async () => {
       const [images, nodes, users, current] = await Promise.all([
         list("/api/images", "images:read"), list("/api/nodes", "nodes:read"), list("/api/users", "users:read"),
@@ -31,7 +33,7 @@ class DeployForm extends View {
     const instance = current?.data;
     this.etag = current?.etag;
     this.images = images;
-    const owners = users.length ? users.map(({ userId, username }) => [userId, username]) : null;
+    const owners = users.length && users.length < MOST ? users.map(({ userId, username }) => [userId, username]) : null;
     const field = {
       name: makeField("name", "Name", { required: true, value: instance?.Name }),
       image: makeField("image", "Image", { required: true, options: images.map(({ Name }) => [Name, Name]), value: instance?.ImageName, hint: " " }),

@@ -83,6 +83,8 @@ class InstanceView extends View {
       Node: instance.Node.name + (instance.Node.status === "Online" ? "" : ` (${instance.Node.status})`),
       Image: instance.ImageName || instance.Image, Owner: instance.User, Size: `${mib(instance.Memory)}, ${cores(instance.Cpu)}`,
       Ports: instance.Ports, Made: new Date(instance.createdAt).toLocaleString(), Id: instance.Id, ...instance.labels,
+      ...(instance.exitCode && { "Last exit code": `${instance.exitCode}${instance.oomKilled ? ": out of memory" : ""}` }),
+      ...(instance.notReadyReason && { "Not ready": instance.notReadyReason }),
     });
     list(this.variables, { ...instance.Variables, ...Object.fromEntries(instance.secretVariables.map((name) => [name, "secret, never shown"])) });
     this.terminal.show(instance);
