@@ -48,7 +48,7 @@ function makeChart(title, format) {
     const times = points.map(([time]) => Date.parse(time));
     const span = Math.max(SHORTEST_MS, times.at(-1) - times[0]);
     const peak = Math.max(...values);
-    const top = (limit && peak > limit / 10 ? Math.max(peak, limit) : peak * 1.5) || limit || 1;
+    const top = (limit && peak > limit / 10 ? Math.max(peak, limit) : Math.max(peak * 1.5, (limit ?? 0) / 50)) || 1;
     const x = times.map((time) => (WIDTH * (1 - (times.at(-1) - time) / span)).toFixed(1));
     const path = values.map((value, each) => `${x[each]} ${(HEIGHT - 2 - ((HEIGHT - 6) * value) / top).toFixed(1)}`).join("L");
     line.setAttribute("d", `M${path}`);

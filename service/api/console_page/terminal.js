@@ -13,8 +13,7 @@ export function makeTerminal(id, signal) {
   const problem = make("div");
   const input = make("input", { "aria-label": "A line for the program", placeholder: "A line for the program, such as save-all", autocomplete: "off", spellcheck: "false" });
   const form = make("form", { class: "command", onsubmit: submit }, make("span", { "aria-hidden": "true" }, "›"), input, make("button", {}, "Send"));
-  const sent = [];
-  let [place, before] = [0, null];
+  let before = null;
 
   function write(lines, isAll) {
     if (isAll && lines.join("\n") === before) return;
@@ -34,17 +33,8 @@ export function makeTerminal(id, signal) {
     const headers = { "Idempotency-Key": newIdempotencyKey() };
     const problems = await call("POST", path`/api/instances/${id}/command`, { body: { line }, headers }).then(() => null, showError);
     put(problem, problems);
-    if (!problems) place = sent.push(line);
     if (!problems && input.value === line) input.value = "";
   }
-
-  input.addEventListener("keydown", (event) => {
-    const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    place = Math.max(0, Math.min(sent.length, place + by));
-    input.value = sent[place] ?? "";
-  });
 
   const terminal = make("div", { class: "terminal" }, screen, form, problem);
   let [shown, following] = [null, new AbortController()];
