@@ -1,10 +1,11 @@
 // The nodes, with what they have promised and what is left.
 
-import { call } from "./api.js";
+import { call, session } from "./api.js";
 import { keep, make, setText } from "./dom.js";
-import { ago, cores, count, mib, share } from "./format.js";
+import { ago, bytes, cores, count, mib, share } from "./format.js";
 import { showEmpty } from "./messages.js";
 import { makePill } from "./states.js";
+import { readLoads } from "./stats.js";
 import { store } from "./store.js";
 import { View } from "./view.js";
 
@@ -21,12 +22,14 @@ class NodeList extends View {
     this.on("node", () => this.render());
     this.on("gap", () => this.load());
     this.every(5, () => this.render());
+    this.every(15, () => document.hidden || this.load());
     this.load();
   }
 
   load() {
     this.attempt(async () => {
       await loadNodes(this.signal);
+      if (session.may("instances:read")) this.loads = await readLoads(this.signal);
       this.loaded = true;
       this.render();
     });
@@ -35,7 +38,7 @@ class NodeList extends View {
   render() {
     const nodes = [...store.node.values()].sort((one, other) => one.name.localeCompare(other.name));
     this.empty.hidden = nodes.length > 0 || !this.loaded;
-    keep(this.list, nodes, ({ id }) => id, makeCard);
+    keep(this.list, nodes.map((node) => ({ ...node, load: this.loads?.[node.id] })), ({ id }) => id, makeCard);
   }
 }
 
@@ -47,7 +50,8 @@ function makeCard() {
   card.show = (node) => {
     setText(name, node.name);
     pill.show(node.status, node.error);
-    setText(facts, `${node.engine ?? node.driver} · seen ${ago(node.lastSeenAt)}`);
+    const load = node.load ? ` · uses ${cores(node.load.cpu)}, ${bytes(node.load.memoryBytes)}` : "";
+    setText(facts, `${node.engine ?? node.driver} · seen ${ago(node.lastSeenAt)}${load}`);
     setText(problem, [node.error, ...node.warnings].filter(Boolean).join(" "));
     memory.show(node.allocatedMemoryMib, node.memoryMib, node.memoryMib !== null);
     cpu.show(node.allocatedCpu, node.cpu ?? node.cores, node.cpu !== null);
