@@ -72,7 +72,7 @@ export function makeOperation() {
     setText(title, `${kind[0].toUpperCase()}${kind.slice(1)} ${target}`);
     pill.show(status === "running" ? "in progress" : status);
     setText(about, isOpen(operation) ? `for ${lasted(createdAt)}` : `${ago(createdAt)} · took ${lasted(createdAt, endedAt)}`);
-    keep(steps, operation.steps, ({ name }) => name, makeStep);
+    keep(steps, operation.steps, ({ startedAt }) => startedAt, makeStep);
     bar.hidden = !bulk || !isOpen(operation);
     if (bulk) Object.assign(bar, { max: bulk.total, value: bulk.ended });
     setText(problem, operation.error ?? "");
