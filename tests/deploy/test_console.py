@@ -92,6 +92,11 @@ def wait_for_text(browser, selector, text):
     return eventually(find)
 
 
+def read_shown(browser, selector):
+    """Wait until an element is shown; return its text."""
+    return eventually(lambda: wait_for(browser, selector).text)
+
+
 def press(browser, text):
     """Press the button of this text."""
     wait_for_text(browser, "button", text).click()
@@ -335,10 +340,10 @@ def test_empty_places_say_what_to_do(browser, live_server):
     Where there is nothing yet the page says how there will be something.
     """
     sign_in(browser, live_server)
-    said = [wait_for(browser, "instance-list .empty").text]
+    said = [read_shown(browser, "instance-list .empty")]
     for place, view in (("#/nodes", "node-list"), ("#/deploy", "deploy-form")):
         browser.execute_script("location.hash = arguments[0]", place)
-        said.append(wait_for(browser, f"{view} .empty").text)
+        said.append(read_shown(browser, f"{view} .empty"))
 
     assert ["No instances yet.", "No nodes yet.", "There is no image."] == [
         each.split("\n")[0] for each in said
