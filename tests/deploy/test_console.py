@@ -94,7 +94,14 @@ def wait_for_text(browser, selector, text):
 
 def read_shown(browser, selector):
     """Wait until an element is shown; return its text."""
-    return eventually(lambda: wait_for(browser, selector).text)
+    # In one step: the page may draw it anew between two.
+    read = "return document.querySelector(arguments[0])?.innerText"
+    hidden = "return document.querySelector(arguments[0])?.offsetParent === null"
+    return eventually(
+        lambda: (
+            not browser.execute_script(hidden, selector) and browser.execute_script(read, selector)
+        )
+    )
 
 
 def press(browser, text):
