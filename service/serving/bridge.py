@@ -124,11 +124,13 @@ class Bridge:
         to its end: the app answers by its size alone. Raises _Rejected.
         """
         declared = scope.headers.get("content-length")
-        if declared is None and "transfer-encoding" not in scope.headers:
+        is_chunked = "transfer-encoding" in scope.headers
+        if declared is None and not is_chunked:
             return 0
         most = self._max_body_bytes * DISCARDED
-        if declared is not None and int(declared) > most:
-            return int(declared)
+        length = None if declared is None else int(declared)
+        if length is not None and length > most:
+            return length
         size = 0
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -138,9 +140,11 @@ class Bridge:
                         return size
                     if size <= self._max_body_bytes:
                         self._hold(piece, pieces)
+                    if size == length and not is_chunked:
+                        break  # its end is known: to be told of it takes as long as a piece
         except TimeoutError:
             raise _Rejected(408, "request_timeout", "The body came too slowly.") from None
-        if declared is not None and size < int(declared):
+        if length is not None and size < length:
             raise _Rejected(400, "bad_request", "The body ended early.")
         return size
 

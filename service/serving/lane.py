@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+FEW = 4
+"""How many threads do the work as long as it goes on."""
+
+STALL_S = 0.005
+"""After how long another one helps, when something waits and nothing begins."""
+
+HELP_S = 1.0
+"""For how long it helps, as long as something waits."""
 
 _WITHOUT_BODY = (204, 304)
 
@@ -69,13 +80,25 @@ def make_error(status: int, code: str, message: str) -> Answer:
 
 
 class Lane:
-    """Some threads, which end with the process. Each does one thing at a time."""
+    """Some threads, which end with the process. Each does one thing at a time.
+
+    Few of them do the work as long as it goes on, since all take turns with the one interpreter,
+    and hand it over the more often the more they are. The others help while work waits and none
+    begins, as when the few wait for a database that is slow.
+    """
 
     def __init__(self, app: "WSGIApplication", *, threads: int) -> None:
         self._app = app
         self._work = SimpleQueue[tuple[Callable[[], Any], "asyncio.Future[Any]"]]()
-        for _ in range(threads):
-            Thread(target=self._run, daemon=True).start()
+        self._begun = 0
+        """Changes when work begins, and is no more exact."""
+        self._is_watched = False
+        self._calls = SimpleQueue[None]()
+        self._done = deque[tuple["asyncio.Future[Any]", Any, Exception | None]]()
+        self._is_settling = False
+        for number in range(threads):
+            target = self._run if number < FEW else self._help
+            Thread(target=target, daemon=True).start()
 
     def answer(self, scope: Scope, body: bytes, size: int) -> "asyncio.Future[Answer]":
         """Have the app answer a request, when a thread is free."""
@@ -83,22 +106,55 @@ class Lane:
 
     def run(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Do something of an answer, when a thread is free; raise what that raises."""
-        done = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
         self._work.put((work, done))
+        if not self._is_watched:
+            self._watch(loop)
         return done
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_watched = True
+        loop.call_later(STALL_S, self._look, loop, self._begun)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, begun_before: int) -> None:
+        self._is_watched = not self._work.empty()
+        if self._is_watched:
+            if self._begun == begun_before and self._calls.empty():
+                self._calls.put(None)
+            self._watch(loop)
 
     def _run(self) -> None:
         while True:
-            work, done = self._work.get()
-            if done.cancelled():
-                continue  # the client is gone
-            result = error = None
-            try:
-                result = work()
-            except Exception as exc:  # noqa: BLE001 (it is raised where the result is awaited)
-                error = exc
+            self._do(*self._work.get())
+
+    def _help(self) -> None:
+        while True:
+            self._calls.get()
+            ends_at = time.monotonic() + HELP_S
+            with suppress(Empty):
+                while time.monotonic() < ends_at:
+                    self._do(*self._work.get_nowait())
+
+    def _do(self, work: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
+        self._begun += 1
+        if done.cancelled():
+            return  # the client is gone
+        result = error = None
+        try:
+            result = work()
+        except Exception as exc:  # noqa: BLE001 (it is raised where the result is awaited)
+            error = exc
+        self._done.append((done, result, error))
+        if not self._is_settling:  # else the loop is to be woken already
+            self._is_settling = True
             with suppress(RuntimeError):  # the process is ending, and its loop has
-                done.get_loop().call_soon_threadsafe(self._settle, done, result, error)
+                done.get_loop().call_soon_threadsafe(self._settle_all)
+
+    def _settle_all(self) -> None:
+        self._is_settling = False  # before it looks: what is done from here on wakes it again
+        while self._done:
+            self._settle(*self._done.popleft())
 
     def _settle(self, done: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
         if done.cancelled():
