@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +23,10 @@ import psutil
 import pymongo
 import requests
 
+from bench.database import start_mongod
 from bench.load import CLIENTS, Load, Work, read_load, run_wrk
 from bench.report import FIRST, OURS, Rates, describe_machine, print_growth, print_table
 from bench.seed import KEY, fill
-from service.serving import embedded_mongod
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
@@ -214,8 +213,7 @@ def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -
         "",
     ]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded_mongod.start(folder))
+        folder, mongod = start_mongod(stack)
         admin = stack.enter_context(pymongo.MongoClient[dict[str, object]](mongod.uri))["admin"]
         by_size: dict[int, Rates] = {}
         for size in map(int, sizes.split(",")):

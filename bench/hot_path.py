@@ -10,7 +10,6 @@ import importlib
 import io
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, redirect_stderr
@@ -23,10 +22,10 @@ import click
 import orjson
 import psutil
 
+from bench.database import start_mongod
 from bench.seed import KEY, fill
 from service.app import create_app
 from service.config import Config
-from service.serving import embedded_mongod
 from service.telemetry import logs
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -85,8 +84,7 @@ def measure(work: Callable[[], None], mongod: psutil.Process) -> tuple[float, fl
 def main(size: int, requests: int, rounds: int, only: str, profile: Path | None) -> None:
     """Measure, and print a line for each kind."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded_mongod.start(folder))
+        _, mongod = start_mongod(stack)
         ids, user_ids = fill(mongod.uri, "bench", size)
         os.environ.update(PEER_MONGODB_URI=mongod.uri, PEER_DB="bench_peer")
         config = Config(

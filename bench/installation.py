@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any, NamedTuple
 import psutil
 import requests
 
+from bench.database import start_mongod
 from service import images, users
 from service.app import utc_now
-from service.serving import embedded_mongod
 from service.store import Store
 
 KEY = "bench-key-0123456789abcdef"
@@ -33,8 +32,7 @@ class Installation(NamedTuple):
 
 def install(stack: ExitStack) -> Installation:
     """Start a mongod, and add a user and an image. All is gone when the stack closes."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    mongod = stack.enter_context(embedded_mongod.start(folder))
+    folder, mongod = start_mongod(stack)
     store = stack.enter_context(closing(Store(mongod.uri, "bench")))
     store.prepare()
     user = users.create(store, username="u", email="u@example.org", password="p", now=utc_now())

@@ -12,6 +12,9 @@ from bench.seed import KEY
 
 CLIENTS = 16
 
+MOST_BROKEN = 0.01
+"""How many connections may break, for each request that is answered."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -43,7 +46,11 @@ class Load(NamedTuple):
 
 
 def run_wrk(url: str, work: Work, script: Path, seconds: int, *, etag: str | None = None) -> str:
-    """Have wrk send the work; return what it prints. Raises ClickException for errors."""
+    """Have wrk send the work; return what it prints.
+
+    Some connections may break on a machine that is busy. Raises ClickException for any answer but a
+    success, and when too many break.
+    """
     script.write_text(write_script(work, etag), "utf-8")
     printed = subprocess.run(
         [
@@ -54,9 +61,17 @@ def run_wrk(url: str, work: Work, script: Path, seconds: int, *, etag: str | Non
         capture_output=True,
         text=True,
     ).stdout
-    if "Non-2xx" in printed or "Socket errors" in printed:
+    broken = sum(map(int, re.findall(r"\d+", _find(r"(Socket errors.*|$)", printed))))
+    if "Non-2xx" in printed or broken > MOST_BROKEN * count_requests(printed):
         raise click.ClickException(f"{url}, {work.name}: {printed}")
+    if broken:
+        click.echo(f"{url}, {work.name}: {broken} connections broke.", err=True)
     return printed
+
+
+def count_requests(printed: str) -> int:
+    """Read how many requests wrk says were answered."""
+    return int(_find(r"(\d+) requests in", printed))
 
 
 def read_load(printed: str, examined: int) -> Load:
@@ -64,7 +79,7 @@ def read_load(printed: str, examined: int) -> Load:
     return Load(
         float(_find(r"Requests/sec: +([\d.]+)", printed)),
         *(_read_ms(_find(rf" {part}% +([\d.]+[a-z]+)", printed)) for part in (50, 99)),
-        examined / max(1, int(_find(r"(\d+) requests in", printed))),
+        examined / max(1, count_requests(printed)),
     )
 
 

@@ -4,19 +4,17 @@ Run `python -m bench.long_list`. One client reads the list ten times from one pr
 `skyquay serve`, whose memory is looked at meanwhile: each time another thread may answer.
 """
 
-import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import click
 import psutil
 import requests
 
+from bench.database import start_mongod
 from bench.installation import KEY, Installation, serve
 from bench.seed import fill
-from service.serving import embedded_mongod
 from service.store import Store
 
 
@@ -32,8 +30,7 @@ def watch(process: psutil.Process, ended: threading.Event, seen: list[int]) -> N
 def main(count: int) -> None:
     """Measure, and print a line for each time."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded_mongod.start(folder))
+        folder, mongod = start_mongod(stack)
         fill(mongod.uri, "bench", count)
         store = stack.enter_context(closing(Store(mongod.uri, "bench")))
         url = serve(stack, Installation(folder, mongod.uri, store, ("", "")))

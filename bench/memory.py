@@ -4,18 +4,16 @@ Run `python -m bench.memory --minutes 60`. wrk asks for one instance by the othe
 list of 1,000 in between. What counts: 100 MiB a process at the most, and no growth.
 """
 
-import tempfile
 import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import click
 import psutil
 
+from bench.database import start_mongod
 from bench.installation import Installation, serve
 from bench.load import Work, run_wrk
 from bench.seed import fill
-from service.serving import embedded_mongod
 from service.store import Store
 
 
@@ -35,8 +33,7 @@ def largest_mib(port: int) -> float:
 def main(minutes: int, size: int) -> None:
     """Measure, and print a line for each minute, and how much there was at most."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mongod = stack.enter_context(embedded_mongod.start(folder))
+        folder, mongod = start_mongod(stack)
         ids, _ = fill(mongod.uri, "bench", size)
         store = stack.enter_context(closing(Store(mongod.uri, "bench")))
         rates = {"SKYQUAY_KEY_RATE": "100000000", "SKYQUAY_ADDRESS_RATE": "100000000"}
