@@ -24,9 +24,9 @@ _MIMETYPES = ("application/json", "application/problem+json")
 
 def compress(call: Call, answer: Response) -> Response:
     """Compress an answer if its client takes that; say to caches that it depends on it."""
-    if answer.mimetype not in _MIMETYPES or call.shows_secret:
-        return answer
     if not answer.is_streamed and (answer.content_length or 0) < MIN_BYTES:
+        return answer
+    if answer.mimetype not in _MIMETYPES or call.shows_secret:
         return answer
     answer.vary.add("Accept-Encoding")
     if call.request.accept_encodings.best_match(["gzip", "identity"]) != "gzip":
