@@ -33,7 +33,7 @@ STALL_S = 0.005
 """After how long another one helps, when something waits and nothing begins."""
 
 HELP_S = 1.0
-"""For how long it helps, as long as something waits."""
+"""For how long it helps: what comes meanwhile need not wait for it."""
 
 _WITHOUT_BODY = (204, 304)
 
@@ -133,8 +133,8 @@ class Lane:
             self._calls.get()
             ends_at = time.monotonic() + HELP_S
             with suppress(Empty):
-                while time.monotonic() < ends_at:
-                    self._do(*self._work.get_nowait())
+                while (left_s := ends_at - time.monotonic()) > 0:
+                    self._do(*self._work.get(timeout=left_s))
 
     def _do(self, work: Callable[[], Any], done: "asyncio.Future[Any]") -> None:
         self._begun += 1
