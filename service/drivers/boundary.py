@@ -20,6 +20,8 @@ CALLS = (
     "follow_logs",
     "command",
     "usage",
+    "sample",
+    "measure_volumes",
     "power",
     "follow_power",
     "remove",

@@ -139,6 +139,15 @@ def ask(driver, call):
                 driver.power("i1", action, stop_command="stop", stop_timeout_s=0)
                 for action in PowerAction
             ]
+        case "read_logs":
+            return list(driver.read_logs("i1", tail=5))
+        case "follow_logs":
+            return driver.follow_logs("i1", tail=5).close()
+        case "sample" | "measure_volumes":
+            return getattr(driver, call)(["i1"])
+        case "follow_power":
+            with closing(driver.follow_power(None)) as feed:
+                return list(feed.read(0))
         case _:
             return getattr(driver, call)("i1")
 

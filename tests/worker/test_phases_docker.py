@@ -106,7 +106,7 @@ def real_worker(store, config):
     [
         ("log", "Done (", 'echo "Done (0.1s)!"; exec sleep 600'),
         ("pattern", r"Done \(\d", 'echo "Done (1)"; exec sleep 600'),
-        ("port", "", 'exec nc -lk -p "$PRIMARY_PORT" -e cat'),
+        ("port", "", 'exec nc -ll -p "$PRIMARY_PORT" -e cat'),
         ("http", "/", 'exec python3 -m http.server "$PRIMARY_PORT"'),
     ],
 )
