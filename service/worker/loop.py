@@ -4,7 +4,6 @@ Any number of workers, in any number of processes, share one database. Nothing i
 memory: what a worker that dies had under way is taken over by another when its lease runs out.
 """
 
-import logging
 import secrets
 import threading
 import time
@@ -16,8 +15,6 @@ import structlog
 
 from service import drift, probing
 from service.drivers import DriverFactory, NodeDriver
-from service.drivers.boundary import Interruption
-from service.errors import ServiceError
 from service.model.documents import Node
 from service.model.drift import Drift
 from service.model.lifecycle import NodeStatus, lane_of
@@ -25,27 +22,18 @@ from service.store import Store
 from service.store.cause import caused_by
 from service.store.changes import LOOK_AGAIN_S
 from service.store.due import Room
+from service.worker.attendance import Attendance
 from service.worker.bulk import OpenSecret, have_no_key
 from service.worker.carry_out import carry_out
-from service.worker.deliveries import Sender
 from service.worker.deliveries import Settings as DeliverySettings
-from service.worker.event_writer import write_events
-from service.worker.fan_out import fan_out
 from service.worker.job import Job, claim
-from service.worker.phases import LEASE_S as PHASES_LEASE_S
-from service.worker.phases import PhaseWatch
+from service.worker.loops import guarded, make_loop, start
 from service.worker.reconcile import reconcile
 from service.worker.sampler import Sampler
 from service.worker.slots import Begun, find_room, is_held
-from service.worker.watching import Watching
-
-log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 """How long a worker may be silent before its operations are taken over."""
-
-EVENTS_LEASE_S = 10.0
-"""How long the worker that writes events may be silent before another does."""
 
 NODE_OPERATIONS = 4
 """How many deploys are carried out on one node at a time, and as many other operations."""
@@ -56,13 +44,7 @@ FULL_S = 0.2
 PROBE_PAUSE_S = 1.0
 """How long a worker that found no node to probe waits before it looks again."""
 
-WATCH_PAUSE_S = 1.0
-"""How long a worker waits before it looks again which nodes it should follow."""
-
 NEXT_MOMENT_S = 0.01
-
-STOP_SENDING_S = 2.0
-"""How long a worker that stops waits for receivers. What they get then is sent again later."""
 
 PROBE_THREADS = 32
 """How many nodes one worker probes at a time. A thread waits for nothing but its node."""
@@ -99,7 +81,6 @@ class Worker:
         self._look_again_s = self._pause_s = look_again_s
         self._probe_interval_s = probe_interval_s
         self._now = now
-        self._sampler = sampler
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._jobs: dict[str, Job] = {}
@@ -111,57 +92,25 @@ class Worker:
         self._token = secrets.token_hex(8)
         self._free_probers = threading.Semaphore(PROBE_THREADS)
         self._takers = [
-            self._make_loop("claim", self.claim_one, self._await_work, until=self._stopping),
-            self._make_loop(
+            make_loop("claim", self.claim_one, self._await_work, until=self._stopping),
+            make_loop(
                 "probe",
                 self.probe_one,
                 partial(self._stopping.wait, PROBE_PAUSE_S),
                 until=self._stopping,
             ),
         ]
-        self._watching = Watching(store, open_driver, self._token, now=now)
-        self._takers.append(
-            self._make_loop(
-                "watching",
-                self._watching.turn,
-                partial(self._stopping.wait, WATCH_PAUSE_S),
-                until=self._stopping,
-            )
-        )
-        self._event_writer = self._make_loop(
-            "events",
-            partial(
-                write_events, store, self._token, lease_s=EVENTS_LEASE_S, stopping=self._stopped
-            ),
-            partial(self._stopped.wait, EVENTS_LEASE_S / 3),
-            until=self._stopped,
-        )
-        self._phases = PhaseWatch(
+        self._attendance = Attendance(
             store,
             open_driver,
             self._token,
-            lease_s=min(lease_s, PHASES_LEASE_S),
+            lease_s=lease_s,
             read_again_s=look_again_s,
+            deliveries=deliveries,
+            sampler=sampler,
             now=now,
         )
-        self._takers.append(
-            self._make_loop(
-                "phases",
-                partial(self._phases.keep, self._stopping),
-                partial(self._stopping.wait, PHASES_LEASE_S / 3),
-                until=self._stopping,
-            )
-        )
-        self._sender = None if deliveries is None else Sender(store, deliveries, now=now)
-        self._until_stopped = [self._event_writer]
-        if self._sender is not None:
-            self._until_stopped.append(self._make_fan_out(self._sender))
-            self._takers.append(
-                self._make_loop(
-                    "deliveries", self._sender.send_due, self._sender.wait, until=self._stopping
-                )
-            )
-        self._renewer = self._make_loop(
+        self._renewer = make_loop(
             "renew",
             self._renew_all,
             partial(self._stopped.wait, min(lease_s / 3, 5.0)),
@@ -171,11 +120,9 @@ class Worker:
     def start(self) -> None:
         """Begin to work, in threads of this process."""
         self._store.changes.subscribe(self._wake)
-        self._store.changes.subscribe_to_phases(self._phases.wake)
-        for loop in (*self._takers, self._renewer, *self._until_stopped):
+        for loop in (*self._takers, self._renewer):
             loop.start()
-        if self._sampler is not None:
-            self._sampler.start()
+        self._attendance.start()
 
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Claim nothing more, and wait for what is under way, `timeout_s` at the most.
@@ -187,25 +134,19 @@ class Worker:
             return
         self._stopping.set()
         self._wake()
-        self._phases.wake()
-        if self._sender is not None:
-            self._sender.stop(timeout_s=min(timeout_s, STOP_SENDING_S))
         self._store.changes.unsubscribe(self._wake)
-        self._store.changes.unsubscribe(self._phases.wake)
+        self._attendance.stop_following(timeout_s=timeout_s)
         for taker in self._takers:
             if taker.is_alive():
                 taker.join()  # it is at most in the middle of one call of the database
-        self._guarded(self._watching.stop)
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():
-            self._guarded(job.reschedule, delay_s=0)
-        if self._sampler is not None:
-            self._sampler.stop()
+            guarded(job.reschedule, delay_s=0)
+        self._attendance.stop()
         self._stopped.set()
-        for loop in (self._renewer, *self._until_stopped):
-            if loop.is_alive():
-                loop.join()
+        if self._renewer.is_alive():
+            self._renewer.join()
 
     def claim_one(self) -> bool:
         """Claim one operation and have a thread carry it out. False when nothing was due."""
@@ -217,7 +158,7 @@ class Worker:
         job = self._claim(room)
         if job is None:
             return False
-        self._start(partial(self._carry_out, job))
+        start(partial(self._carry_out, job))
         return True
 
     def probe_one(self) -> bool:
@@ -239,12 +180,8 @@ class Worker:
             return False
         with self._changed:
             self._probing.add(node["_id"])
-        self._start(partial(self._probe, node))
+        start(partial(self._probe, node))
         return True
-
-    def _start(self, work: Callable[[], object]) -> None:
-        # A daemon, so that a call that hangs does not keep the process from ending.
-        threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
     def _find_room(self) -> Room | None:
         found = find_room(self._begun.values(), threads=self._threads, at=time.monotonic())
@@ -323,53 +260,12 @@ class Worker:
 
     def _renew_all(self) -> bool:
         for job in self._under_way():
-            self._guarded(job.renew)
+            guarded(job.renew)
         with self._changed:
             probing = list(self._probing)
         if probing:
-            self._guarded(self._renew_probes, probing)
+            guarded(self._renew_probes, probing)
         return False
 
     def _renew_probes(self, node_ids: list[str]) -> None:
         self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
-
-    def _make_fan_out(self, sender: Sender) -> threading.Thread:
-        turn = partial(
-            fan_out,
-            self._store,
-            self._token,
-            lease_s=EVENTS_LEASE_S,
-            stopping=self._stopped,
-            made=sender.wake,
-            now=self._now,
-        )
-        pause = partial(self._stopped.wait, EVENTS_LEASE_S / 3)
-        return self._make_loop("fan-out", turn, pause, until=self._stopped)
-
-    def _make_loop(
-        self,
-        name: str,
-        turn: Callable[[], bool],
-        pause: Callable[[], object],
-        *,
-        until: threading.Event,
-    ) -> threading.Thread:
-        def loop() -> None:
-            while not until.is_set():
-                if not self._guarded(turn):
-                    pause()
-
-        return threading.Thread(target=loop, name=name, daemon=True)
-
-    def _guarded(self, work: Callable[..., object], *args: object, **kwargs: object) -> object:
-        try:
-            return work(*args, **kwargs)
-        except (ServiceError, Interruption) as exc:
-            # Not the arguments of what was to be done: a node's document is among them.
-            function = work.func if isinstance(work, partial) else work
-            facts = {"doing": function.__name__, "cause": str(exc.__cause__ or "")}
-            log.warning(str(exc), extra=facts)
-        except Exception:
-            # A bug must not end the worker: the lease runs out, and the operation is tried again.
-            log.exception("worker.crashed")
-        return None

@@ -123,33 +123,38 @@ def retry_now(monkeypatch):
     monkeypatch.setattr("service.drivers.skyportd.console.QUIET_S", 0.01)
 
 
+def read_feed(driver):
+    """Read once of what follows the power of its containers."""
+    with closing(driver.follow_power(None)) as feed:
+        return list(feed.read(0))
+
+
+def press_all(driver):
+    """Try every action."""
+    return [
+        driver.power("i1", action, stop_command="stop", stop_timeout_s=0) for action in PowerAction
+    ]
+
+
+ASKED = {
+    "probe": lambda driver: driver.probe(),
+    "list": lambda driver: driver.list(),
+    "create": lambda driver: driver.create(SPEC, checkpoint=lambda: None),
+    "logs": lambda driver: driver.logs("i1", tail=5),
+    "read_logs": lambda driver: list(driver.read_logs("i1", tail=5)),
+    "follow_logs": lambda driver: driver.follow_logs("i1", tail=5).close(),
+    "command": lambda driver: driver.command("i1", "save-all"),
+    "sample": lambda driver: driver.sample(["i1"]),
+    "measure_volumes": lambda driver: driver.measure_volumes(["i1"]),
+    "power": press_all,
+    "follow_power": read_feed,
+}
+"""Calls of more than the instance's id, or of less."""
+
+
 def ask(driver, call):
     """Make a call, whatever it is."""
-    match call:
-        case "probe" | "list":
-            return getattr(driver, call)()
-        case "create":
-            return driver.create(SPEC, checkpoint=lambda: None)
-        case "logs":
-            return driver.logs("i1", tail=5)
-        case "command":
-            return driver.command("i1", "save-all")
-        case "power":
-            return [
-                driver.power("i1", action, stop_command="stop", stop_timeout_s=0)
-                for action in PowerAction
-            ]
-        case "read_logs":
-            return list(driver.read_logs("i1", tail=5))
-        case "follow_logs":
-            return driver.follow_logs("i1", tail=5).close()
-        case "sample" | "measure_volumes":
-            return getattr(driver, call)(["i1"])
-        case "follow_power":
-            with closing(driver.follow_power(None)) as feed:
-                return list(feed.read(0))
-        case _:
-            return getattr(driver, call)("i1")
+    return ASKED[call](driver) if call in ASKED else getattr(driver, call)("i1")
 
 
 def check(driver, call):
