@@ -222,6 +222,21 @@ def test_errors_are_shown_at_their_fields(browser, installation):
     assert [] == deployed(installation, "wrong")
 
 
+def test_free_ports_are_found(browser, installation):
+    """
+    The form takes `auto` as a host port, also of several that follow each other; the first is the
+    primary one.
+    """
+    sign_in(browser, installation, "#/deploy")
+    fill(browser, name="anywhere", image="Echo", memory="128", ports="80-81:auto, 90:auto")
+
+    press(browser, "Deploy")
+    wait_for(browser, "instance-view")
+
+    [made] = deployed(installation, "anywhere")
+    assert made["Ports"].startswith(f"80:{made['Primary']},81:")
+
+
 def test_two_clicks_deploy_once(browser, installation):
     """
     What is sent twice has one `Idempotency-Key`: one instance is made.

@@ -41,7 +41,7 @@ class DeployForm extends View {
       user: makeField("user", "Owner", { required: true, options: owners, value: instance?.User ?? session.me.key.user ?? owners?.[0][0] }),
       memory: makeField("memory", "Memory", { required: true, value: instance?.Memory ?? 512, hint: "MiB, or with a unit: 512M, 2G" }),
       cpu: makeField("cpu", "Cores", { required: true, value: instance?.Cpu ?? 1, inputmode: "decimal", hint: "1, or a part such as 0.5" }),
-      ports: makeField("ports", "Ports", { required: true, value: instance?.Ports ?? "8080:8080", hint: "container:host, several with commas. The first host port is the one to connect to." }),
+      ports: makeField("ports", "Ports", { required: true, value: instance?.Ports ?? "8080:auto", hint: "container:host, several with commas. With auto a free host port is found. The first is the one to connect to." }),
       disk: makeField("disk", "Disk", { inputmode: "numeric", hint: "GB: shown, not enforced" }),
     };
     if (instance) [field.nodeId, field.disk].forEach(({ name }) => delete field[name]);
@@ -69,7 +69,8 @@ class DeployForm extends View {
     const enter = (fields) => Object.fromEntries(fields.map(({ name, control }) => [name.replace(/^variables\./, ""), control.value.trim()]));
     const differ = (now, before) => Object.fromEntries(Object.entries(now).filter(([name, value]) => value !== (before?.[name] ?? "")));
     const fields = enter(Object.values(this.fields));
-    fields.primary = fields.ports.split(",")[0].split(":").at(-1).trim();
+    const first = fields.ports.split(",")[0].trim();
+    fields.primary = first.endsWith(":auto") ? first.replace(/-\d+/, "") : first.split(":").at(-1).trim();
     const variables = enter(this.declared);
     if (!this.before) return { ...differ(fields), variables: differ(variables) };
     const changed = Object.entries(differ(variables, this.before.variables)).map(([name, value]) => [name, value || null]);
