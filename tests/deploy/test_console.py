@@ -333,6 +333,24 @@ def test_it_says_when_it_is_offline(browser, live_server, ready):
     wait_for_text(browser, ".connection", "Live")
 
 
+def test_what_is_missing_is_loaded_again(browser, live_server):
+    """
+    A page of which a part was not loaded, as when the network changed meanwhile, is loaded again by
+    itself, once.
+    """
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/console/power.js"]})
+    how = "return performance.getEntriesByType('navigation')[0].type"
+
+    browser.get(f"{live_server.url}/console/")
+    eventually(lambda: browser.execute_script(how) == "reload")
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    browser.refresh()
+
+    wait_for(browser, "#key")
+    browser.get_log("browser")  # has what was missing, when the second try was early enough
+
+
 def test_thousands_are_shown_a_page_at_a_time(browser, live_server, database, ready):
     """
     Of three thousand instances fifty are read and shown, then the next fifty.

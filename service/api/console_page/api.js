@@ -32,14 +32,10 @@ export const session = new (class extends EventTarget {
   }
 })();
 
-export function path(strings, ...ids) {
-  return String.raw({ raw: strings }, ...ids.map(encodeURIComponent));
-}
+export const path = (strings, ...ids) => String.raw({ raw: strings }, ...ids.map(encodeURIComponent));
 
 // A value that makes a POST safe to repeat. Browsers have `randomUUID` over TLS only.
-export function newIdempotencyKey() {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (each) => each.toString(36)).join("-");
-}
+export const newIdempotencyKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (each) => each.toString(36)).join("-");
 
 // Sends a request; returns the answer once its head is there. Raises ApiError, and TypeError offline.
 export async function send(method, target, { query = {}, body, headers = {}, signal } = {}) {
@@ -55,9 +51,13 @@ export async function send(method, target, { query = {}, body, headers = {}, sig
   throw error;
 }
 
-// `next` is the cursor of the next page.
+// `next` is the cursor of the next page. What only reads is repeated once where the connection is lost.
 export async function call(method, target, options) {
-  const response = await send(method, target, options);
+  const response = await send(method, target, options).catch(async (error) => {
+    if (method !== "GET" || !(error instanceof TypeError)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return send(method, target, options);
+  });
   const link = response.headers.get("Link")?.match(/<([^>]*)>; rel="next"/)?.[1];
   return {
     data: response.status === 204 ? null : await response.json(),

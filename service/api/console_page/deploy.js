@@ -69,8 +69,7 @@ class DeployForm extends View {
     const enter = (fields) => Object.fromEntries(fields.map(({ name, control }) => [name.replace(/^variables\./, ""), control.value.trim()]));
     const differ = (now, before) => Object.fromEntries(Object.entries(now).filter(([name, value]) => value !== (before?.[name] ?? "")));
     const fields = enter(Object.values(this.fields));
-    const first = fields.ports.split(",")[0].trim();
-    fields.primary = first.endsWith(":auto") ? first.replace(/-\d+/, "") : first.split(":").at(-1).trim();
+    fields.primary = fields.ports.split(",")[0].trim().replace(/^\d+:(?!auto$)|-\d+(?=:auto$)/, "").trim();
     const variables = enter(this.declared);
     if (!this.before) return { ...differ(fields), variables: differ(variables) };
     const changed = Object.entries(differ(variables, this.before.variables)).map(([name, value]) => [name, value || null]);
@@ -98,9 +97,9 @@ class DeployForm extends View {
   }
 }
 
-function nameNode({ name, status, memoryMib, allocatedMemoryMib, cores: number }) {
+function nameNode({ name, status, schedulable, memoryMib, allocatedMemoryMib, cores: number }) {
   const room = memoryMib !== null && `${mib(Math.max(0, memoryMib - allocatedMemoryMib))} left`;
-  return `${name} (${[status !== "Online" && status, room, number && cores(number)].filter(Boolean).join(", ")})`;
+  return `${name} (${[status !== "Online" && status, !schedulable && "gets no more instances", room, number && cores(number)].filter(Boolean).join(", ")})`;
 }
 
 customElements.define("deploy-form", DeployForm);

@@ -9,13 +9,8 @@ function fill(element, attributes, children) {
   return element;
 }
 
-export function make(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-
-export function draw(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-}
+export const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+export const draw = (tag, attributes = {}, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
 // Shows an item in each child, and keeps the children of items that stay: focus is not lost.
 export function keep(parent, items, keyOf, create) {
@@ -36,9 +31,7 @@ export function setText(element, text) {
 }
 
 // Shows an element, or nothing.
-export function put(place, element) {
-  place.replaceChildren(...(element ? [element] : []));
-}
+export const put = (place, element) => place.replaceChildren(...(element ? [element] : []));
 
 export function mark(element, name, value) {
   if (value) element.setAttribute(name, value);

@@ -51,7 +51,7 @@ function makeCard() {
     setText(name, node.name);
     pill.show(node.status, node.error);
     const load = node.load ? ` · uses ${cores(node.load.cpu)}, ${bytes(node.load.memoryBytes)}` : "";
-    setText(facts, `${node.engine ?? node.driver} · seen ${ago(node.lastSeenAt)}${load}`);
+    setText(facts, `${node.engine ?? node.driver} · seen ${ago(node.lastSeenAt)}${load}${node.schedulable ? "" : " · gets no more instances"}`);
     setText(problem, [node.error, ...node.warnings].filter(Boolean).join(" "));
     memory.show(node.allocatedMemoryMib, node.memoryMib, node.memoryMib !== null);
     cpu.show(node.allocatedCpu, node.cpu ?? node.cores, node.cpu !== null);
