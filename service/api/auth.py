@@ -8,7 +8,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from service import keys, rights, tickets
 from service.api.call import Call, current_call
 from service.api.context import app_context, now
-from service.api.live_request import TICKET, prefers_live
+from service.api.live_request import EVENT_STREAM, TICKET, prefers_live
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
 from service.model.documents import Key
 
@@ -56,6 +56,8 @@ def _identify(call: Call, at: datetime) -> Key:
         call.digest = call.ticket["key_digest"]
         address = call.request.remote_addr or ""
         return keys.recognize(call.ctx.store, call.digest, address=address, now=at)
+    if call.policy.is_live and TICKET in call.request.args and not value:
+        raise Unauthorized(f"A ticket opens server-sent events only: send Accept: {EVENT_STREAM}.")
     is_random = keys.is_random(value)
     if not is_random:  # nobody guesses one that is, so its holder need not wait
         lockout.check(call.network, value, now=at)

@@ -149,6 +149,14 @@ def test_a_ticket_opens_nothing_else(api, path, headers):
         assert (401, 200) == (refused.status_code, answer.status_code)
 
 
+def test_a_ticket_says_what_it_opens(api):
+    """Who forgets to ask for a stream is told to, not that a key is missing."""
+    answer = api.flask.get(EVENTS, query_string={"ticket": make(api)})
+
+    said = "A ticket opens server-sent events only: send Accept: text/event-stream."
+    assert (401, said) == (answer.status_code, answer.json["error"])
+
+
 def test_a_key_is_taken_before_a_ticket(api):
     """Whoever sends both keeps the ticket."""
     ticket = make(api)
