@@ -21,7 +21,7 @@ const VIEWS = {
   deploy: ["Deploy", (id) => make("deploy-form", { "data-id": id })],
 };
 const CONNECTION = { live: "Live", connecting: "Connecting", waiting: "Offline, trying again", ended: "Not live" };
-const TOLD = { "instance.ready": "is ready", "instance.failed": "has failed", "instance.deleted": "is deleted" };
+const TOLD = { "instance.ready": "is installed", "instance.not_ready": "is not ready", "instance.failed": "has failed", "instance.deleted": "is deleted" };
 
 class Console extends HTMLElement {
   connectedCallback() {
