@@ -24,7 +24,8 @@ def _time(name: str, description: str) -> fields.Parsed:
         types=("string",),
         data_key=name,
         load_default=None,
-        metadata={"description": description, "example": "2026-01-31T12:00:00Z"},
+        # No example: Swagger UI would send it, also to nodes whose lines have no times.
+        metadata={"description": description},
     )
 
 
@@ -36,7 +37,8 @@ class LogsQuery(Request[LogSearch]):
     )
     since_ns = _time(
         "since",
-        "Lines of this time and later: of RFC 3339, or seconds since 1970, to the nanosecond.",
+        "Lines of this time and later: of RFC 3339 (2026-01-31T12:00:00Z), or seconds since 1970, "
+        "to the nanosecond.",
     )
     until_ns = _time("until", "Lines of this time and earlier.")
     timestamps = ma.fields.Boolean(

@@ -112,6 +112,7 @@ def test_every_change_has_its_endpoint_marked(api):
     }
 
     assert {
+        "events.create_event_ticket",
         "users.look_up_user",
         "users.verify_password",
         "instances.look_up_instance",

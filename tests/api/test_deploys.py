@@ -78,6 +78,7 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
     shown = get(api, instance_id)
 
     assert shown.pop("createdAt") < "2100"
+    assert shown.pop("readyAt") < "2100"
     assert "2026-01-31T12:00:00Z" == shown.pop("updatedAt")
     assert {
         "Id": instance_id,
@@ -118,6 +119,14 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
         "error": None,
         "externalId": None,
         "labels": {},
+        "exitCode": None,
+        "oomKilled": None,
+        "restarts": 0,
+        "startedAt": "2026-01-31T11:00:00Z",
+        "phase": "ready",
+        "ready": None,
+        "notReadyReason": None,
+        "warnings": [],
     } == shown
 
 

@@ -52,6 +52,7 @@ def test_images_are_listed_in_full(api, store):
             "Meta": {"version": "1"},
             "features": ["eula"],
             "process": False,
+            "ready": None,
         }
     ]) == (answer.status, answer.json)  # fmt: skip
 

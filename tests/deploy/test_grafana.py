@@ -29,6 +29,7 @@ def told(api, store, database, memory_nodes, node):
     """All samples that /metrics has once each kind of thing happened."""
     metrics.record_operation("deploy", "succeeded", 1.0)
     metrics.record_command("find", "succeeded", 0.1)
+    metrics.record_delivery("succeeded")
     api.get("/api/name")
     api.flask.get("/api/name", headers={"x-api-key": "wrong"})
     store.sampling.sync(now=utc_now())

@@ -435,7 +435,7 @@ def test_the_commands_carry_everything_over(full, skyquay, file, there, database
     backed_up = skyquay("backup", file)
     restored = skyquay("restore", file, database=there.name)
 
-    assert f"{file} has 1 users, 1 images, 1 keys, 2 nodes, 2 instances, 2 operations" in (
+    assert f"{file} has 1 users, 1 images, 2 keys, 2 nodes, 2 instances, 2 operations" in (
         backed_up.output
     )
     assert "Restored 1 users, " in restored.output

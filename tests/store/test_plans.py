@@ -37,6 +37,7 @@ NAMED = {
     ("images.list_matching", "SORT"): "as many as have one container image",
     ("nodes.oldest_probe_age_s", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("sampling.list_usage", "COLLSCAN"): "a look at all nodes, by the metrics",
+    ("deliveries.claim", "SORT"): "as few as a webhook is sent at a time",
     ("webhooks.count_for", "COLLSCAN"): "a thousand at the most, when one is made",
     ("instances.list_deleting", "SORT"): "those of one node that are on their way out",
 }

@@ -267,4 +267,4 @@ def test_every_change_of_one_resource_takes_if_match(api):
         or "412" not in operation["responses"]
     ]
 
-    assert (11, []) == (len(changes), without)
+    assert (13, []) == (len(changes), without)

@@ -2,6 +2,8 @@
 
 import subprocess
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import docker
 import pytest
@@ -69,9 +71,16 @@ def read_on(feed):
         feed.read(0.5)
 
 
-def test_an_engine_that_restarts_is_heard_again(tmp_path):
+@pytest.fixture
+def short_path():
+    """A folder whose name is short: the sockets in it may have 107 characters."""
+    with TemporaryDirectory(prefix="sq") as folder:
+        yield Path(folder)
+
+
+def test_an_engine_that_restarts_is_heard_again(short_path):
     """With the end of all that it ran, and what begins and ends afterwards."""
-    own = OwnEngine(tmp_path)
+    own = OwnEngine(short_path)
     with ExitStack() as stack:
         stack.callback(own.stop)
         own.start()
