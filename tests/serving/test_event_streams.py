@@ -84,6 +84,11 @@ def make_user(served, name):
     return False
 
 
+def list_newest(served):
+    """Ask for the newest events."""
+    return requests.get(f"{served.url}/api/events", headers={"x-api-key": KEY}, timeout=20)
+
+
 @pytest.fixture
 def served(serve):  # noqa: F811
     """Two processes that serve, and a worker that writes events."""
@@ -94,10 +99,13 @@ def served(serve):  # noqa: F811
 
 @pytest.fixture
 def followers(served):
-    """Clients that follow, as many as reach both processes."""
-    newest = requests.get(
-        f"{served.url}/api/events", headers={"x-api-key": KEY}, timeout=20
-    ).json()["next"]
+    """Clients that follow, as many as reach both processes.
+
+    What other tests did in this database is told before, with users that are there no more.
+    """
+    make_users(served, ["the-first"])
+    assert eventually(lambda: "the-first" in list_newest(served).text, timeout_s=TIMEOUT_S)
+    newest = list_newest(served).json()["next"]
     followers = [Follower(served, newest) for _ in range(8)]
     yield followers
     for follower in followers:
