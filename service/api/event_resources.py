@@ -72,7 +72,7 @@ class EventOfResource:
         return 2 * len(self.frame(for_owner=False, is_seen=True))
 
     def tell(self, *, for_owner: bool, is_seen: bool = True) -> ToldEvent:
-        """Tell of it; of a resource only where that is seen."""
+        """Return it as it is answered, with its resource only where that is seen."""
         resource = self.resource if is_seen else None
         shown = None if resource is None else resource.show(for_owner=for_owner)
         return ToldEvent(event=self.event, resource=shown)

@@ -103,7 +103,7 @@ class Attendance:
         guarded(self._watching.stop)
 
     def stop(self) -> None:
-        """Tell of nothing more."""
+        """Write and send no more events."""
         if self._sampler is not None:
             self._sampler.stop()
         self._stopped.set()
