@@ -57,30 +57,6 @@ def list_kinds(access: Access, types: list[str] | None) -> set[str]:
     return may | {"log"}
 
 
-def may_see(access: Access, event: Event) -> bool:
-    """Return whether an event is within the limits of a key, as the store finds them for it."""
-    limits = {
-        "user_id": None if access.user_id is None else {access.user_id},
-        "instance_id": access.instance_ids,
-        "node_id": access.node_ids,
-    }
-    match event["kind"]:
-        case "instance" | "operation":
-            limiting = list(limits)
-        case "user":
-            return not access.is_limited or event["user_id"] == access.user_id is not None
-        case "node":
-            limiting = ["node_id"]
-        case "image" | "log":
-            limiting = []
-        case _:
-            return not access.is_limited
-    return all(
-        (ids := limits[name]) is None or event[name] in ids  # type: ignore[literal-required]
-        for name in limiting
-    )
-
-
 def read(
     store: Store,
     search: EventSearch,

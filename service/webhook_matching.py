@@ -1,22 +1,20 @@
 """Which webhooks are told of which events."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from service import events
+from service import events, rights
 from service.keys import access_of
-from service.model.access import Access
-from service.model.documents import Delivery, Event, Webhook, new_delivery
+from service.model.documents import Delivery, Event, Key, Webhook, new_delivery
 from service.model.webhooks import DisabledReason
 from service.store import Store
 from service.webhook_owners import describe, find_owners
 
 
 class _Listener(NamedTuple):
-    webhook: Webhook
-    access: Access
-    kinds: Set[str]
+    webhook_id: str
+    is_for: Callable[[Event], bool]
 
 
 def make_deliveries(store: Store, found: Iterable[Event], *, now: datetime) -> list[Delivery]:
@@ -31,22 +29,21 @@ def make_deliveries(store: Store, found: Iterable[Event], *, now: datetime) -> l
         if isinstance(owner, DisabledReason):
             store.webhooks.disable(webhook_id, describe(owner, now=now))
             continue
-        access = access_of(owner)
-        kinds = events.list_kinds(access, None)
-        listeners.append(_Listener(webhooks[webhook_id], access, kinds))
+        is_for = _make_test(store, webhooks[webhook_id], owner)
+        listeners.append(_Listener(webhook_id, is_for))
     return [
-        new_delivery(each.webhook["_id"], event, expires_at=event["expires_at"], now=now)
+        new_delivery(each.webhook_id, event, expires_at=event["expires_at"], now=now)
         for event in found
         for each in listeners
-        if _is_told(each, event)
+        if each.is_for(event)
     ]
 
 
-def _is_told(listener: _Listener, event: Event) -> bool:
-    types, wanted = listener.webhook["types"], listener.webhook["wanted"]
-    return (
-        (types is None or event["type"] in types)
-        and event["kind"] in listener.kinds
-        and all(event[name] == value for name, value in wanted.items())  # type: ignore[literal-required]
-        and events.may_see(listener.access, event)
+def _make_test(store: Store, webhook: Webhook, owner: Key) -> Callable[[Event], bool]:
+    """Make what says whether the owner would find an event with the webhook's filters."""
+    seen = rights.limit(store, owner, acts_for=webhook["acts_for"])
+    return seen.events.make_test(
+        kinds=events.list_kinds(access_of(owner), None),
+        types=webhook["types"],
+        wanted=webhook["wanted"],
     )
