@@ -11,7 +11,7 @@ from service.worker.deliveries import Sender
 from service.worker.deliveries import Settings as DeliverySettings
 from service.worker.event_writer import write_events
 from service.worker.fan_out import fan_out
-from service.worker.loops import guarded, make_loop
+from service.worker.loops import attempt, make_loop
 from service.worker.phases import LEASE_S as PHASES_LEASE_S
 from service.worker.phases import PhaseWatch
 from service.worker.sampler import Sampler
@@ -100,7 +100,7 @@ class Attendance:
         for follower in self._followers:
             if follower.is_alive():
                 follower.join()  # it is at most in the middle of one call of the database
-        guarded(self._watching.stop)
+        attempt(self._watching.stop)
 
     def stop(self) -> None:
         """Write and send no more events."""

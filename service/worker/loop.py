@@ -27,7 +27,7 @@ from service.worker.bulk import OpenSecret, have_no_key
 from service.worker.carry_out import carry_out
 from service.worker.deliveries import Settings as DeliverySettings
 from service.worker.job import Job, claim
-from service.worker.loops import guarded, make_loop, start
+from service.worker.loops import attempt, make_loop, start
 from service.worker.reconcile import reconcile
 from service.worker.sampler import Sampler
 from service.worker.slots import Begun, find_room, is_held
@@ -142,7 +142,7 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: not self._jobs, timeout=timeout_s)
         for job in self._under_way():
-            guarded(job.reschedule, delay_s=0)
+            attempt(job.reschedule, delay_s=0)
         self._attendance.stop()
         self._stopped.set()
         if self._renewer.is_alive():
@@ -260,11 +260,11 @@ class Worker:
 
     def _renew_all(self) -> bool:
         for job in self._under_way():
-            guarded(job.renew)
+            attempt(job.renew)
         with self._changed:
             probing = list(self._probing)
         if probing:
-            guarded(self._renew_probes, probing)
+            attempt(self._renew_probes, probing)
         return False
 
     def _renew_probes(self, node_ids: list[str]) -> None:

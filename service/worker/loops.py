@@ -22,7 +22,7 @@ def make_loop(
 
     def loop() -> None:
         while not until.is_set():
-            if not guarded(turn):
+            if not attempt(turn):
                 pause()
 
     return threading.Thread(target=loop, name=name, daemon=True)
@@ -31,10 +31,10 @@ def make_loop(
 def start(work: Callable[[], object]) -> None:
     """Have a thread do something."""
     # A daemon, so that a call that hangs does not keep the process from ending.
-    threading.Thread(target=guarded, args=(work,), daemon=True).start()
+    threading.Thread(target=attempt, args=(work,), daemon=True).start()
 
 
-def guarded(work: Callable[..., object], *args: object, **kwargs: object) -> object:
+def attempt(work: Callable[..., object], *args: object, **kwargs: object) -> object:
     """Do something; None when it fails, which is logged."""
     try:
         return work(*args, **kwargs)
