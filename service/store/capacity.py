@@ -24,6 +24,22 @@ def takes_one(*, memory_mib: int, cpu_milli: int) -> dict[str, Any]:
     return {"schedulable": True, "$expr": {"$and": room}}
 
 
+def find_refusal(
+    node: Node, *, memory_mib: int, cpu_milli: int
+) -> CapacityExceeded | Maintenance | None:
+    """Return why a node that was read does not get one more; None when `takes_one` finds it."""
+    capacity, allocated, most = node["capacity"], node["allocated"], node["max_instances"]
+    limit_mib, limit_milli = capacity["memory_mib"], capacity["cpu_milli"]
+    if (
+        node["schedulable"]
+        and (most is None or allocated["instances"] < most)
+        and (limit_mib is None or allocated["memory_mib"] + memory_mib <= limit_mib)
+        and (limit_milli is None or allocated["cpu_milli"] + cpu_milli <= limit_milli)
+    ):
+        return None
+    return refusal(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
+
+
 def refusal(node: Node, *, memory_mib: int, cpu_milli: int) -> CapacityExceeded | Maintenance:
     """Make the error for a node that does not get one more instance of this size."""
     if not node["schedulable"]:

@@ -38,6 +38,7 @@ INDEXES: Indexes = [
     {"keys": [("user_id", 1), *LISTED, ("node_id", 1)]},
     {"keys": [("node_id", 1), *LISTED]},
     {"keys": [("image_id", 1), *LISTED]},
+    {"keys": [("image_id", 1), ("node_id", 1)]},
     {"keys": [("state", 1), *LISTED]},
     {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("name", 1), ("_id", 1)]},
@@ -94,6 +95,38 @@ class Instances(Collection[Instance]):
             {"node_id": node_id, "ports.0": {"$exists": True}}, ["ports"], session=session
         )
         return {port for instance in found for port in instance["ports"]}
+
+    @translated
+    def list_holders(
+        self, node_ids: list[str], ports: Iterable[int], *, session: Session | None = None
+    ) -> dict[str, set[int]]:
+        """List the host ports of instances that hold one of `ports`, by node, for these nodes.
+
+        Whoever may see these.
+        """
+        held = {
+            "node_id": {"$in": node_ids},
+            "ports": {"$in": list(ports)},
+            "ports.0": {"$exists": True},
+        }
+        found: dict[str, set[int]] = {}
+        for instance in self._collection.find(held, ["node_id", "ports"], session=session):
+            found.setdefault(instance["node_id"], set()).update(instance["ports"])
+        return found
+
+    @translated
+    def count_by_node(
+        self, query: Mapping[str, str], *, session: Session | None = None
+    ) -> dict[str, int]:
+        """Count the instances that have a `user_id` or an `image_id`, by the ids of their nodes.
+
+        Whoever may see these. An index tells it.
+        """
+        groups = self._collection.aggregate(
+            [{"$match": dict(query)}, {"$group": {"_id": "$node_id", "count": {"$sum": 1}}}],
+            session=session,
+        )
+        return {group["_id"]: group["count"] for group in groups}
 
     @translated
     def list_references(self, references: Iterable[str]) -> list[Instance]:

@@ -113,6 +113,13 @@ class Nodes(Collection[Node]):
         )
 
     @translated
+    def list_for_placement(self, *, session: Session | None = None) -> list[Node]:
+        """Read the nodes that may be seen, in no order, without their secrets and certificates."""
+        secret = ("secret", "pending_secret", "tls", "configure_key")
+        cursor = self._collection.find(self._within({}), dict.fromkeys(secret, 0), session=session)
+        return cast("list[Node]", list(cursor))
+
+    @translated
     def find_same_engine(self, engine_id: str | None, *, except_id: str) -> Node | None:
         """Find the oldest other node of this engine, may it be seen or not. No id is no engine."""
         if engine_id is None:

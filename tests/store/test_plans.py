@@ -35,6 +35,7 @@ NAMED = {
     ("nodes.list_deploying", "SORT"): "the same",
     ("images.list_words", "COLLSCAN"): "a thousand at the most, after a mistake of a client",
     ("images.list_matching", "SORT"): "as many as have one container image",
+    ("nodes.list_for_placement", "COLLSCAN"): "a look at all nodes, for a deploy on any of them",
     ("nodes.oldest_probe_age_s", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("sampling.list_usage", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("deliveries.claim", "SORT"): "as few as a webhook is sent at a time",
@@ -149,6 +150,7 @@ READS = {
     "nodes.all": lambda s, **_: s.nodes.all(),
     "nodes.list_by_ids": lambda s, node, **_: s.nodes.list_by_ids([node]),
     "nodes.list_offline": lambda s, **_: s.nodes.list_offline(),
+    "nodes.list_for_placement": lambda s, **_: s.nodes.list_for_placement(),
     "nodes.find_limits": lambda s, **_: s.nodes.find_limits(),
     "nodes.find_same_engine": lambda s, node, **_: s.nodes.find_same_engine("e", except_id=node),
     "nodes.list_deploying": lambda s, **_: s.nodes.list_deploying(),
@@ -180,6 +182,13 @@ READS = {
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
     "instances.list_taken_ports": lambda s, node, **_: s.instances.list_taken_ports(node),
+    "instances.list_holders": lambda s, node, **_: s.instances.list_holders([node], [8080]),
+    "instances.count_by_node of a user": lambda s, user, **_: s.instances.count_by_node(
+        {"user_id": user}
+    ),
+    "instances.count_by_node of an image": lambda s, image, **_: s.instances.count_by_node(
+        {"image_id": image["_id"]}
+    ),
     "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),
     "phases.list_starting": lambda s, **_: s.phases.list_starting(),
     "phases.give_up": lambda s, **_: s.phases.give_up(),
@@ -277,8 +286,10 @@ def test_a_query_has_an_index(watched, name):
     assert set() == stages & {"COLLSCAN", "SORT", "$sort"} - allowed
 
 
-@pytest.mark.parametrize("name", [name for name in READS if "versions" in name])
-def test_versions_are_read_from_an_index_alone(watched, name):
+@pytest.mark.parametrize(
+    "name", [name for name in READS if "versions" in name or "count_by_node" in name]
+)
+def test_versions_and_counts_are_read_from_an_index_alone(watched, name):
     """No document is fetched."""
     store, ids, watching, database = watched
     READS[name](store, **ids)
