@@ -3,7 +3,7 @@
 from contextlib import closing
 from datetime import datetime
 
-from service import images
+from service import images, quotas
 from service.drivers import DriverFactory
 from service.errors import InvalidInput
 from service.model.container import ContainerStatus
@@ -66,13 +66,16 @@ def draft(
 
 
 def add(store: Store, instance: Instance) -> None:
-    """Write the instance, with its ports and memory. Raises PortTaken.
+    """Write the instance, with its ports and memory. Raises PortTaken, and NotFound for no user.
 
-    The node's capacity does not count: the container has the memory already.
+    Neither the node's capacity nor the user's quota counts: the container has the memory already.
     """
 
     def write(session: Session) -> None:
         store.instances.add(instance, session=session)
+        quotas.charge(
+            store, instance, even_if_over=True, now=instance["created_at"], session=session
+        )
         store.nodes.reserve(
             instance["node_id"],
             memory_mib=instance["memory_mib"],

@@ -141,6 +141,7 @@ def _seal(order: NewUser, vault: Vault) -> SealedUser:
         email=order["email"],
         password=vault.seal(order["password"]),
         admin=order["admin"],
+        quota=order.get("quota"),
         external_id=order.get("external_id"),
         labels=order.get("labels"),
     )

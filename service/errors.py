@@ -17,6 +17,7 @@
     │   ├── DifferentEngine     409 different_engine      not the engine that the node is
     │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
+    │   ├── QuotaExceeded       409 quota_exceeded
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
     │   ├── TooManyWebhooks     409 too_many_webhooks
     │   ├── WebhookDisabled     409 webhook_disabled      nothing is sent there
@@ -206,6 +207,12 @@ class CapacityExceeded(Conflict):
     """The node has no room left. `details` has the numbers."""
 
     code = "capacity_exceeded"
+
+
+class QuotaExceeded(Conflict):
+    """The user's quota does not allow as much. `details` has the numbers of each limit."""
+
+    code = "quota_exceeded"
 
 
 class TooManyKeys(Conflict):

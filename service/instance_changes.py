@@ -1,8 +1,9 @@
 """Changes of instances that exist: what needs a new container becomes an operation."""
 
 from collections.abc import Mapping
+from typing import cast
 
-from service import idempotency, images, port_choice, replacements, variables
+from service import idempotency, images, port_choice, quotas, replacements, variables
 from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
@@ -37,8 +38,8 @@ def edit(
     and after are both held until the operation has ended, which undoes itself when the new
     container does not start. After an error nothing is changed. Raises NotFound, also for an
     instance that is being deleted, PreconditionFailed, InvalidInput, InstanceNotReady while it is
-    being installed, PortTaken, NoFreePorts, Conflict for an external id that is taken, and
-    CapacityExceeded.
+    being installed, PortTaken, NoFreePorts, Conflict for an external id that is taken,
+    QuotaExceeded and CapacityExceeded.
     """
     instance = store.instances.get_by_reference(reference)
     node = store.nodes.get(instance["node_id"])
@@ -68,7 +69,7 @@ def edit(
             at_once["name"] = order["name"]
         if user is not None:
             at_once["user_id"] = user["_id"]
-            store.users.record_deploy(user["_id"], now=origin.now, session=session)
+            _hand_over(store, current, user, origin=origin, session=session)
             store.operations.set_owner(current["_id"], user["_id"], session=session)
         if at_once or removed:
             current = store.instances.change(
@@ -135,6 +136,16 @@ def check(
         allow_any_image=allow_any_image,
         may_edit_all=may_edit_all,
     )
+
+
+def _hand_over(
+    store: Store, instance: Instance, user: User, *, origin: Origin, session: Session
+) -> None:
+    """Count the instance as the new owner's. Raises QuotaExceeded, and NotFound for one gone."""
+    if user["_id"] != instance["user_id"]:
+        quotas.refund(store, [instance], session=session)
+        taken = cast("Instance", {**instance, "user_id": user["_id"]})
+        quotas.charge(store, taken, now=origin.now, session=session)
 
 
 def _check(

@@ -5,7 +5,7 @@ from base64 import b32encode
 from collections.abc import Callable
 from contextlib import closing
 
-from service import idempotency, images, operations, port_choice, replacements
+from service import idempotency, images, operations, port_choice, quotas, replacements
 from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
@@ -53,9 +53,9 @@ def deploy(
     Afterwards it is INSTALLING, and durable: a worker brings it to READY or FAILED whatever
     crashes. After an error nothing is left. Who may not edit all variables sets those of owners
     only. Raises InvalidInput like `check_order`, NodeOffline when the node is down and the order
-    does not say `queue`, PortTaken, NoFreePorts, Conflict for an external id that is taken, and
-    CapacityExceeded. A repeat of what an earlier request did answers that; AlreadyDone
-    when it is gone.
+    does not say `queue`, PortTaken, NoFreePorts, Conflict for an external id that is taken,
+    QuotaExceeded and CapacityExceeded. A repeat of what an earlier request did answers that;
+    AlreadyDone when it is gone.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -100,7 +100,7 @@ def deploy(
         instance.update(port_choice.describe(ports, primary, sent=order["primary"]))  # type: ignore[typeddict-item]
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
-        store.users.record_deploy(user["_id"], now=origin.now, session=session)
+        quotas.charge(store, instance, now=origin.now, session=session)
         idempotency.mark_operation(store, origin.claim, operation, session=session)
         reserved = store.nodes.reserve(
             node["_id"],
@@ -254,6 +254,7 @@ def read_logs(
 def forget(store: Store, instance: Instance, *, session: Session) -> None:
     """Give back the ports and the memory of an instance whose container and volume are gone."""
     if store.instances.remove(instance["_id"], session=session):
+        quotas.refund(store, [instance], session=session)
         store.nodes.release(instance["node_id"], **held_by(instance), session=session)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
-from service import idempotency, probing
+from service import idempotency, probing, quotas
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeUnreachable
 from service.model.addresses import is_socket
@@ -192,11 +192,12 @@ def delete(
 
     def write(session: Session) -> int:
         only_if.check(store.nodes.get(node_id, field="nodeId", session=session))
-        forgotten = store.instances.remove_on(node_id, session=session) if force else 0
+        forgotten = store.instances.remove_on(node_id, session=session) if force else []
+        quotas.refund(store, forgotten, session=session)
         store.operations.supersede_on(node_id, now=now, session=session)
         store.leftovers.remove_on(node_id, session=session)
         store.nodes.remove(node_id, only_if_empty=not force, session=session)
-        return forgotten
+        return len(forgotten)
 
     return store.transaction(write)
 

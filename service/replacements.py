@@ -20,6 +20,7 @@ from service.model.lifecycle import (
     OperationStatus,
 )
 from service.model.origin import Origin
+from service.model.quotas import amounts_of, subtract
 from service.model.replacements import (
     changes_of,
     held_by,
@@ -62,7 +63,8 @@ def take_on(
 
     In a transaction that has touched the instance. What waits is superseded, and done by this one.
     Raises InstanceNotReady while it is being installed, NotFound for another image that goes,
-    PortTaken and CapacityExceeded, and InvalidInput for what the node does not allow by now.
+    PortTaken, QuotaExceeded and CapacityExceeded, and InvalidInput for what the node does not allow
+    by now.
     """
     if instance["state"] == InstanceState.INSTALLING:
         raise InstanceNotReady("The instance is INSTALLING.", state=instance["state"])
@@ -204,9 +206,11 @@ def _hold(store: Store, instance: Instance, *, session: Session) -> None:
     underway = store.operations.list_open(instance["_id"], REPLACING, session=session)
     ports, needed = hold(instance, map(changes_of, underway))
     held = held_by(instance)
-    store.instances.change(
+    after = store.instances.change(
         instance["_id"], {"ports": ports, "reserved": needed if underway else None}, session=session
     )
+    more = subtract(amounts_of(after), amounts_of(instance))
+    store.users.adjust(instance["user_id"], more, session=session)
     store.nodes.resize(
         instance["node_id"],
         memory_mib=needed["memory_mib"] - held["memory_mib"],

@@ -10,11 +10,12 @@ import argon2
 import bcrypt
 
 from service.errors import AlreadyDone, InvalidInput, NotFound, UserNotEmpty
-from service.model.documents import User, new_user
+from service.model.documents import User, new_quota, new_user
 from service.model.labelling import label, relabel
-from service.model.orders import UserChanges, UserKey
+from service.model.orders import QuotaChanges, UserChanges, UserKey
 from service.model.origin import Claim
 from service.model.precondition import ANY_STATE, Precondition
+from service.model.quotas import merge, quota_of
 from service.store import Store
 from service.store.collection import Session
 
@@ -47,6 +48,7 @@ def create(
     password: str,
     user_id: str | None = None,
     admin: bool = False,
+    quota: QuotaChanges | None = None,
     external_id: str | None = None,
     labels: dict[str, str | None] | None = None,
     min_password_length: int = 1,
@@ -72,6 +74,7 @@ def create(
         email=email,
         password_hash=_hash(password),
         admin=admin,
+        quota=merge(new_quota(), quota),
         labelling=label({"external_id": external_id, "labels": labels}),
         now=now,
     )
@@ -193,7 +196,10 @@ def edit(
         user = store.users.get(user_id, session=session)
         only_if.check(user)
         given, removed = relabel(user.get("labels", {}), changes)
-        return store.users.change(user_id, {**fields, **given}, remove=removed, session=session)
+        limits = {"quota": merge(quota_of(user), changes["quota"])} if "quota" in changes else {}
+        return store.users.change(
+            user_id, {**fields, **limits, **given}, remove=removed, session=session
+        )
 
     return store.transaction(write)
 

@@ -21,7 +21,8 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
              "order_checks", "patterns", "phases", "placement", "port_choice", "programs",
-             "replacements", "rights", "stats", "variables", "event_hub", "tickets", "webhooks",
+             "quotas", "replacements", "rights", "stats", "variables", "event_hub", "tickets",
+             "webhooks",
              "webhook_matching", "webhook_owners", "webhook_secrets",
              "webhook_sending"}  # fmt: skip
 

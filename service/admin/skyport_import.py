@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service import keys, operations
+from service import keys, operations, quotas
 from service.admin import skyport_documents, skyport_records
 from service.admin.skyport_documents import Fields
 from service.admin.skyport_panel import Panel, Record
@@ -256,6 +256,7 @@ class SkyportImport:
             self._store.instances.add(instance, session=session)
             if deployment is not None:
                 self._store.operations.add(deployment, session=session)
+            quotas.charge(self._store, instance, even_if_over=True, now=self._now, session=session)
             self._store.nodes.reserve(
                 instance["node_id"],
                 memory_mib=instance["memory_mib"],

@@ -17,10 +17,11 @@ from service.security.vault import Vault
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--mend", is_flag=True, help="Count anew what is counted wrongly of users.")
 @report_errors
-def examine(as_json: bool) -> None:
+def examine(as_json: bool, mend: bool) -> None:
     """Look for what is wrong, and say what to do about it. Ends with 1 when something fails."""
-    findings = list(_examine(read_config()))
+    findings = list(_examine(read_config(), mend=mend))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -31,7 +32,7 @@ def examine(as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _examine(config: Config) -> Iterator[Finding]:
+def _examine(config: Config, *, mend: bool) -> Iterator[Finding]:
     try:
         there = find_database(config)
     except ConfigError as exc:
@@ -47,5 +48,6 @@ def _examine(config: Config) -> Iterator[Finding]:
             Vault(secret_key),
             data_dir=config.data_dir,
             probe_interval_s=config.probe_interval_s,
+            mend=mend,
             now=utc_now,
         )

@@ -130,6 +130,11 @@ _OURS = {
         "are in `details`.",
         "Ask for less, use another node, or see [Capacity](api.md#capacity).",
     ),
+    "quota_exceeded": (
+        "The user's instances would be promised more than the user's quota allows; `details` has "
+        "what was `requested`, is `used`, and the `limit`.",
+        "Ask for less, delete something of the user's, or raise the [quota](api.md#quotas).",
+    ),
     "instance_not_ready": (
         "The instance is being installed, failed, or (for a line) does not run or read.",
         "Wait for `READY`, or start it; retry the operation of one that is `FAILED`.",

@@ -194,12 +194,13 @@ def seconds(*, longest: int, **options: Any) -> Parsed:
     return Parsed(parse, types=("string", "number"), **options)
 
 
-def count(*, longest: int, **options: Any) -> Parsed:
-    """Make a field for a number of things to list; loads an int."""
+def count(*, longest: int, least: int = 1, **options: Any) -> Parsed:
+    """Make a field for a number of things; loads an int."""
 
     def parse(value: str | int) -> int:
-        if not re.fullmatch(r"\d{1,6}", str(value), re.ASCII) or not 1 <= int(value) <= longest:
-            raise ValueError(f"Must be a number between 1 and {longest}.")
+        digits = str(value)
+        if not re.fullmatch(r"\d{1,7}", digits, re.ASCII) or not least <= int(digits) <= longest:
+            raise ValueError(f"Must be a number between {least} and {longest}.")
         return int(value)
 
     return Parsed(parse, types=("string", "integer"), **options)

@@ -8,8 +8,10 @@ import marshmallow as ma
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import Patch, Request, StrictRequest
+from service.contract.quotas import QuotaAnswer, QuotaFields
 from service.model.documents import User
 from service.model.orders import Credentials, NewUser, UserChanges, UserKey, UserLookup
+from service.model.quotas import list_warnings, quota_of
 
 EMAIL = "ada@example.org"
 _FOUR_WORDS = "correct horse battery staple"
@@ -76,6 +78,14 @@ class AddUser(StrictRequest[NewUser], CreateUser):
         sample=fields.USER_ID,
     )
     admin = fields.Flag(load_default=False, allow_none=True)
+    quota = ma.fields.Nested(
+        QuotaFields,
+        allow_none=True,
+        metadata=fields.describe(
+            "The most that the user's instances may be promised together; no limits if absent.",
+            fields.make_example(QuotaFields),
+        ),
+    )
     external_id = fields.external_id()
     labels = fields.labels()
 
@@ -144,6 +154,13 @@ class UserAnswer(CreatedUserAnswer):
     """A user. Never with a password, hashed or not."""
 
     accessTo = answers.texts([], of="access_to")
+    quota = answers.nested(QuotaAnswer, of=quota_of)
+    warnings = answers.texts(
+        [],
+        of=list_warnings,
+        audited=False,
+        description="Which limits of the quota are exceeded.",
+    )
     externalId = answers.external_id()
     labels = answers.labels()
     createdAt = answers.time(fields.WHEN, of="created_at")

@@ -44,6 +44,8 @@ TYPES: Mapping[str, str] = {
     "node.updated": f"A node {_UPDATED}",
     "node.deleted": f"A node {_DELETED}",
     "user.created": f"A user {_CREATED}",
+    "user.suspended": "A user was suspended: the user's instances are to be stopped.",
+    "user.unsuspended": "A user was unsuspended.",
     "user.updated": f"A user {_UPDATED}",
     "user.deleted": f"A user {_DELETED}",
     "image.created": f"An image {_CREATED}",
@@ -107,7 +109,15 @@ _RULES: Mapping[str, _Rules] = {
             **dict.fromkeys(("phase", "ready_at"), "instance.phase"),
         },
         beside=frozenset(
-            {"error", "container_id", "node_env", "exit_code", "oom_killed", "not_ready"}
+            {
+                "error",
+                "container_id",
+                "node_env",
+                "exit_code",
+                "oom_killed",
+                "not_ready",
+                "own_suspension",
+            }
         ),
         silent=frozenset({"ready_by"}),
     ),
@@ -123,7 +133,11 @@ _RULES: Mapping[str, _Rules] = {
         beside=frozenset({"probe_error", "report", "unanswered"}),
         silent=frozenset({"probed_at", "probing", "last_seen_at", "deploying", "image_deletions"}),
     ),
-    "user": _Rules({}, {}, silent=frozenset({"deployed_at", "keys_made"})),
+    "user": _Rules(
+        by_value={"suspended": {True: "user.suspended", False: "user.unsuspended"}},
+        by_field={},
+        silent=frozenset({"deployed_at", "keys_made", "used", "aligning"}),
+    ),
     "image": _Rules({}, {}, silent=frozenset({"deleting_at"})),
     "key": _Rules(
         {},

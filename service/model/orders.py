@@ -25,6 +25,16 @@ class Credentials(UserLookup):
     password: str
 
 
+class QuotaChanges(TypedDict, total=False):
+    """Which limits of a quota change; None: no limit. See Quota."""
+
+    instances: int | None
+    memory_mib: int | None
+    cpu_milli: int | None
+    disk_mb: int | None
+    ports: int | None
+
+
 class NewUser(TypedDict):
     """A user as somebody asks for one."""
 
@@ -33,6 +43,7 @@ class NewUser(TypedDict):
     password: str
     user_id: str | None  # kept as it is; None: made up
     admin: bool
+    quota: NotRequired[QuotaChanges | None]
     external_id: NotRequired[str | None]
     labels: NotRequired[dict[str, str | None] | None]
 
@@ -44,6 +55,7 @@ class UserChanges(LabellingChanges, total=False):
     email: str
     password: str
     admin: bool
+    quota: QuotaChanges | None  # None: no limits
 
 
 class BulkOrder(TypedDict):

@@ -25,31 +25,48 @@ _MIB_PER_UNIT = {
 }
 
 
-def parse_memory_mib(amount: str | int | float) -> int:
+def parse_memory_mib(
+    amount: str | int | float, *, least: int = MIN_MEMORY_MIB, most: int = MAX_MEMORY_MIB
+) -> int:
     """Read an amount of memory: 512, "512", "512M", "512 MiB", "2g". A bare number is MiB.
 
-    Raises ValueError for anything else, for fractions of a MiB, and outside 6 MiB..64 TiB.
+    Raises ValueError for anything else, for fractions of a MiB, and outside `least`..`most`.
     """
     mib = _parse_mib(amount, "m")
     if mib != mib.to_integral_value():
         raise ValueError(f"{amount!r} is not a whole number of MiB.")
-    if not MIN_MEMORY_MIB <= mib <= MAX_MEMORY_MIB:
-        raise ValueError(f"Must be at least {MIN_MEMORY_MIB} and at most {MAX_MEMORY_MIB} MiB.")
+    if not least <= mib <= most:
+        raise ValueError(f"Must be at least {least} and at most {most} MiB.")
     return int(mib)
 
 
-def parse_cpu_milli(amount: str | int | float) -> int:
+def parse_cpu_milli(
+    amount: str | int | float, *, least: int = MIN_CPU_MILLI, most: int = MAX_CPU_MILLI
+) -> int:
     """Read a number of cores, 2, "2" or "0.5", as thousandths of a core.
 
-    Raises ValueError for anything else, and outside 0.01..1024 cores.
+    Raises ValueError for anything else, and outside `least`..`most` of these.
     """
     match = _AMOUNT.fullmatch(str(amount).strip())
     if match is None or match[2]:
         raise ValueError(f"{amount!r} is not a number of cores, like 1 or 0.5.")
     milli = int((Decimal(match[1]) * 1000).to_integral_value(ROUND_DOWN))
-    if not MIN_CPU_MILLI <= milli <= MAX_CPU_MILLI:
-        raise ValueError("Must be at least 0.01 and at most 1024 cores.")
+    if not least <= milli <= most:
+        raise ValueError(
+            f"Must be at least {print_cores(least)} and at most {print_cores(most)} cores."
+        )
     return milli
+
+
+def parse_disk_mb(amount: str | int | float, *, most: int) -> int:
+    """Read a size in GB, 10, "10" or "0.5", as MB. Raises ValueError for anything else, or more."""
+    match = _AMOUNT.fullmatch(str(amount).strip())
+    if match is None or match[2]:
+        raise ValueError(f"{amount!r} is not a number of GB, like 10 or 0.5.")
+    megabytes = int((Decimal(match[1]) * 1000).to_integral_value(ROUND_DOWN))
+    if megabytes > most:
+        raise ValueError(f"Must be at most {most // 1000} GB.")
+    return megabytes
 
 
 def find_capacity_mib(text: str) -> int | None:

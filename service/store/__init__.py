@@ -61,6 +61,7 @@ from service.store.nodes import Nodes
 from service.store.operations import Operations
 from service.store.phases import Phases
 from service.store.places import Place
+from service.store.quotas import Quotas
 from service.store.read_cache import ReadCache
 from service.store.samples import Samples
 from service.store.sampling import Samplings
@@ -141,6 +142,7 @@ class Store:
             raise StoreFailure(f"The MongoDB address cannot be used: {reason}") from None
         self._database = self._client[database]
         self.users = Users(self._database["users"])
+        self.quotas = Quotas(self._database)
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"], cache=ReadCache())
         self.nodes = Nodes(self._database["nodes"], cache=ReadCache())

@@ -305,12 +305,15 @@ class Instances(Collection[Instance]):
         return True
 
     @translated
-    def remove_on(self, node_id: str, *, session: Session) -> int:
-        """Forget all instances of a node that goes. Return how many they were."""
-        there = list(self._collection.find({"node_id": node_id}, {"state": 1}, session=session))
+    def remove_on(self, node_id: str, *, session: Session) -> list[Instance]:
+        """Forget all instances of a node that goes, and return them."""
+        there = cast(
+            "list[Instance]", list(self._collection.find({"node_id": node_id}, session=session))
+        )
         for instance in there:
             self._moves.add_instance(instance["_id"], instance["state"], GONE, session=session)
-        return self._collection.delete_many({"node_id": node_id}, session=session)
+        self._collection.delete_many({"node_id": node_id}, session=session)
+        return there
 
     @staticmethod
     def _make_update(changes: Mapping[str, object], remove: Iterable[str]) -> Changes:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import cast
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from service.errors import Conflict, NotFound
-from service.model.documents import User
+from service.errors import Conflict, NotFound, QuotaExceeded
+from service.model.documents import Amounts, User
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
     LABELS_INDEX,
@@ -17,6 +18,7 @@ from service.store.collection import (
     duplicate_key,
     translated,
 )
+from service.store.quotas import count, leaves_room, refusal
 from service.store.versions import LISTED
 
 INDEXES: Indexes = [
@@ -72,16 +74,44 @@ class Users(Collection[User]):
         )
 
     @translated
-    def record_deploy(self, user_id: str, *, now: datetime, session: Session) -> None:
-        """Write down that the user deploys. Raises NotFound when the user is gone.
+    def charge(
+        self,
+        user_id: str,
+        amounts: Amounts,
+        *,
+        even_if_over: bool = False,
+        now: datetime,
+        session: Session,
+    ) -> User:
+        """Count what one more instance of the user's is promised; return the user as it is then.
 
+        Raises QuotaExceeded, unless it is taken `even_if_over`, and NotFound when the user is gone.
         The write is what keeps a deploy and the user's deletion from passing each other.
         """
-        noted = self._observing.update_one(
-            {"_id": user_id}, {"$set": {"deployed_at": now}}, session=session
+        changed = self._observing.find_one_and_update(
+            {"_id": user_id, **({} if even_if_over else leaves_room(amounts))},
+            {"$inc": count(amounts), "$set": {"deployed_at": now}},
+            return_document=ReturnDocument.AFTER,
+            session=session,
         )
-        if noted.matched_count == 0:
-            raise NotFound(self.what, user_id, field="user")
+        if changed is None:
+            raise self._find_refusal(user_id, amounts, session=session)
+        return cast("User", changed)
+
+    @translated
+    def adjust(self, user_id: str, amounts: Amounts, *, session: Session) -> None:
+        """Count what instances of the user's are promised more, or less. Raises QuotaExceeded.
+
+        What becomes less is always taken back, and so is what was a user's who is gone.
+        """
+        if not any(amounts.values()):
+            return  # so that changes of one user's instances do not conflict for nothing
+        room = leaves_room(amounts)
+        changed = self._observing.update_one(
+            {"_id": user_id, **room}, {"$inc": count(amounts)}, session=session
+        )
+        if changed.matched_count == 0 and room:
+            raise self._find_refusal(user_id, amounts, session=session)
 
     @translated
     def count_key(self, user_id: str, *, session: Session) -> None:
@@ -102,6 +132,14 @@ class Users(Collection[User]):
         gone = self._collection.delete_one({"_id": user_id}, session=session)
         if gone == 0:
             raise NotFound(self.what, user_id, field="userId")
+
+    def _find_refusal(
+        self, user_id: str, more: Amounts, *, session: Session
+    ) -> NotFound | QuotaExceeded:
+        user = self._collection.find_one({"_id": user_id}, session=session)
+        if user is None:
+            return NotFound(self.what, user_id, field="user")
+        return refusal(cast("User", user), more)
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         fields: list[str] = [_FIELD_OF_KEY[name] for name in duplicate_key(exc)]

@@ -257,6 +257,7 @@ def _create_user(store: Store, item: BulkItem, origin: Origin, open_secret: Open
         password=open_secret(user["password"]),
         user_id=item["id"],
         admin=user["admin"],
+        quota=user.get("quota"),
         external_id=user["external_id"],
         labels=user["labels"],
         now=origin.now,

@@ -30,8 +30,10 @@ VAULT = Vault("a secret key for tests")
 def examine(store, memory_nodes, config):
     """Examine the test's installation, all of it or one subject."""
 
-    def examine(subject=None, *, on=store, open_driver=memory_nodes, vault=VAULT, now=utc_now):
-        settings = {"data_dir": config.data_dir, "probe_interval_s": 30}
+    def examine(
+        subject=None, *, on=store, open_driver=memory_nodes, vault=VAULT, mend=False, now=utc_now
+    ):
+        settings = {"data_dir": config.data_dir, "probe_interval_s": 30, "mend": mend}
         found = list(doctor.examine(on, open_driver, vault, **settings, now=now))
         return next(each for each in found if each.subject == subject) if subject else found
 
@@ -64,8 +66,25 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
         "node node",
         "probes",
         "queue",
+        "quotas",
     ] == [each.subject for each in found]
     assert {(Level.OK, "")} == {(each.level, each.remedy) for each in found}
+
+
+def test_a_wrong_count_of_a_user_is_found_and_mended(examine, store, memory_nodes):
+    """Only where that is asked for."""
+    user = a_user(store)
+    store.users.change(user["_id"], {"used": {**user["used"], "ports": 7}})
+
+    found = examine("quotas")
+    mended = examine("quotas", mend=True)
+
+    assert (Level.WARN, "Run `skyquay doctor --mend`, which counts anew.") == (
+        found.level,
+        found.remedy,
+    )
+    assert user["_id"] in found.found
+    assert (Level.OK, user["used"]) == (mended.level, store.users.get(user["_id"])["used"])
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ def test_a_plan_writes_nothing(old, store, database):
         {"nodes": 1},
         {"nodes": 1},
         {"nodes": 1},
+        {"users": 1},
     ] == [change.counts for change in changes if change.counts]
     assert before == snapshot(database)
 
@@ -314,3 +315,21 @@ def test_the_command_refuses_a_newer_database(store, migrate, database):
     outcome = migrate("--dry-run")
 
     assert (1, True) == (outcome.exit_code, "newer version of Skyquay" in outcome.output)
+
+
+def test_what_users_have_is_counted(store, database, memory_nodes):
+    """Of instances from before, also what is held for changes; again it counts the same."""
+    user, idle = a_user(store), a_user(store)
+    order = an_order(user, a_node(store, memory_nodes), an_image(store), disk_gb=1.1)
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
+    store.instances.change(instance["_id"], {"reserved": {"memory_mib": 256, "cpu_milli": 1500}})
+    database["users"].update_many({}, {"$unset": {"used": "", "quota": ""}})
+    for _ in range(2):
+        database["meta"].update_one({"_id": "schema"}, {"$set": {"version": 23}})
+        store.migrate()
+
+    counted = [store.users.get(each["_id"]).get("used") for each in (user, idle)]
+    assert [
+        {"instances": 1, "memory_mib": 256, "cpu_milli": 1500, "disk_mb": 1100, "ports": 1},
+        None,
+    ] == counted

@@ -8,6 +8,7 @@ import pytest
 
 from service import enrolment, instances, keys
 from service.model.documents import (
+    new_amounts,
     new_bulk_item,
     new_bulk_operation,
     new_delivery,
@@ -24,6 +25,7 @@ STORE = Path(__file__).resolve().parents[2] / "service" / "store"
 ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations", "webhooks", "deliveries")
 PYMONGO_WRITES = {"insert_one", "insert_many", "update_one", "update_many", "replace_one",
                   "find_one_and_update", "find_one_and_replace", "bulk_write"}  # fmt: skip
+ONE_MORE = {**new_amounts(), "instances": 1}
 LEFT = {"path": "/v", "names": [], "reason": "none"}
 
 
@@ -154,7 +156,11 @@ WRITES = {
         new_user("u2", username="b", email="b@x.org", password_hash="h", now=NOON)
     ),
     "users.set_password_hash": lambda s: s.store.users.set_password_hash(s.user, "h", now=NOON),
-    "users.record_deploy": lambda s: s.in_transaction(s.store.users.record_deploy, s.user, now=FAR),
+    "users.charge": lambda s: s.in_transaction(
+        s.store.users.charge, s.user, new_amounts(), now=FAR
+    ),
+    "users.adjust": lambda s: s.in_transaction(s.store.users.adjust, s.user, ONE_MORE),
+    "quotas.recount": lambda s: s.in_transaction(s.store.quotas.recount, s.user),
     "users.count_key": lambda s: s.in_transaction(s.store.users.count_key, s.user),
     "images.replace": lambda s: s.in_transaction(
         s.store.images.replace, {**s.image, "description": "new"}
@@ -282,7 +288,8 @@ def test_a_write_raises_the_revision(stored, database, name):
 
 
 OBSERVING = {
-    "users.record_deploy", "users.count_key", "images.mark_deleting", "images.unmark",
+    "users.charge", "users.adjust", "quotas.recount", "users.count_key",
+    "images.mark_deleting", "images.unmark",
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
     "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "nodes.end_probe",

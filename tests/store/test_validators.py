@@ -41,6 +41,7 @@ SHAPES = {
     21: "85219c31",
     22: "f9b4cdfe",
     23: "f8bc2957",
+    24: "4693429c",
 }
 """How the validators of each migration's version begin, as a digest."""
 
@@ -296,6 +297,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
     optional = {
         "node_env", "reserved", "container", "revision", "observations", "external_id", "labels",
         "changed_by", "exit_code", "oom_killed", "restarts", "started_at",
-        "ready", "phase", "ready_at", "ready_by", "not_ready",
+        "ready", "phase", "ready_at", "ready_by", "not_ready", "own_suspension",
     }  # fmt: skip
     assert optional == schema["properties"].keys() - set(schema["required"])

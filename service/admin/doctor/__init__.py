@@ -14,6 +14,7 @@ from service.admin.doctor.nodes import (
     examine_node,
     try_secrets,
 )
+from service.admin.doctor.quotas import examine_quotas
 from service.drivers import DriverFactory
 from service.errors import ServiceError
 from service.security.vault import Vault
@@ -32,9 +33,13 @@ def examine(
     *,
     data_dir: Path,
     probe_interval_s: float,
+    mend: bool = False,
     now: Callable[[], datetime],
 ) -> Iterator[Finding]:
-    """Look at everything. The rest is left out when the database does not answer or is refused."""
+    """Look at everything, and `mend` what is counted wrongly.
+
+    The rest is left out when the database does not answer or is refused.
+    """
     yield from _examine_folder(data_dir)
     try:
         store.ping()
@@ -55,6 +60,7 @@ def examine(
         yield from examine_deletions(store, known)
         yield _examine_probes(store, probe_interval_s)
         yield _examine_queue(store)
+        yield examine_quotas(store, mend=mend)
     except ServiceError as exc:
         cause = f" ({exc.__cause__})" if exc.__cause__ else ""
         yield Finding(

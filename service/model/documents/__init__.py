@@ -43,7 +43,14 @@ from service.model.documents.operation import (
 from service.model.documents.sampling import Sampling, Usage, new_sampling
 from service.model.documents.setting import Setting
 from service.model.documents.ticket import NewTicket, Ticket
-from service.model.documents.user import User, new_user
+from service.model.documents.user import (
+    Amounts,
+    Quota,
+    User,
+    new_amounts,
+    new_quota,
+    new_user,
+)
 from service.model.documents.webhook import (
     Attempt,
     Delivery,
@@ -57,6 +64,7 @@ from service.model.documents.webhook import (
 __all__ = [
     "NO_NODE",
     "Allocated",
+    "Amounts",
     "Attempt",
     "AuditEntry",
     "Bulk",
@@ -81,6 +89,7 @@ __all__ = [
     "Node",
     "Observed",
     "Operation",
+    "Quota",
     "ReadyCheck",
     "ReadyKind",
     "Removal",
@@ -99,6 +108,7 @@ __all__ = [
     "User",
     "Variable",
     "Webhook",
+    "new_amounts",
     "new_audit_entry",
     "new_bulk_item",
     "new_bulk_operation",
@@ -108,6 +118,7 @@ __all__ = [
     "new_key",
     "new_node",
     "new_operation",
+    "new_quota",
     "new_sampling",
     "new_user",
     "new_webhook",

@@ -85,6 +85,7 @@ class Instance(TypedDict):
     ready: NotRequired[ReadyCheck | None]  # the image's too
     state: InstanceState
     suspended: bool  # what is wanted
+    own_suspension: NotRequired[bool]  # while its user is suspended: whether it is by itself, too
     power: Power  # what was last seen
     phase: NotRequired[Phase | None]  # written with the power, like the next: store/phases.py
     ready_at: NotRequired[datetime | None]

@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict
 from service.model.documents.instance import Settings
 from service.model.documents.leftover import LeftBehind
 from service.model.lifecycle import BulkKind, OperationKind, OperationStatus
+from service.model.orders import QuotaChanges
 from service.model.origin import Origin
 
 NO_NODE = ""
@@ -47,6 +48,7 @@ class SealedUser(TypedDict):
     email: str
     password: str  # encrypted
     admin: bool
+    quota: NotRequired[QuotaChanges | None]
     external_id: str | None
     labels: dict[str, str | None] | None
 

@@ -7,6 +7,26 @@ from typing import NotRequired, TypedDict, cast
 from service.model.labelling import Labelling
 
 
+class Amounts(TypedDict):
+    """What the instances of one user are promised together, or of which a change is to be made."""
+
+    instances: int
+    memory_mib: int
+    cpu_milli: int
+    disk_mb: int  # thousandths of a GB
+    ports: int  # host ports
+
+
+class Quota(TypedDict):
+    """The most that the instances of one user may be promised; None: no limit."""
+
+    instances: int | None
+    memory_mib: int | None
+    cpu_milli: int | None
+    disk_mb: int | None
+    ports: int | None
+
+
 class User(TypedDict):
     """Somebody who owns instances."""
 
@@ -18,6 +38,10 @@ class User(TypedDict):
     password_hash: str  # argon2id, or bcrypt from elsewhere
     admin: bool
     access_to: list[str]  # ids of instances of others
+    quota: NotRequired[Quota]  # absent: no limit
+    used: NotRequired[Amounts]  # counted in the transactions that promise it; absent: nothing
+    suspended: NotRequired[bool]  # whether the user's instances may not run
+    aligning: NotRequired[bool]  # whether some may not be in line with that yet
     external_id: NotRequired[str]  # the dashboard's id of it; unique
     labels: NotRequired[dict[str, str]]
     deployed_at: NotRequired[datetime]  # when the user's newest instance was taken on
@@ -29,6 +53,16 @@ class User(TypedDict):
     updated_at: datetime
 
 
+def new_quota() -> Quota:
+    """Make a quota that limits nothing."""
+    return Quota(instances=None, memory_mib=None, cpu_milli=None, disk_mb=None, ports=None)
+
+
+def new_amounts() -> Amounts:
+    """Make the amounts of who has nothing."""
+    return Amounts(instances=0, memory_mib=0, cpu_milli=0, disk_mb=0, ports=0)
+
+
 def new_user(
     user_id: str,
     *,
@@ -37,6 +71,7 @@ def new_user(
     password_hash: str,
     admin: bool = False,
     access_to: Iterable[str] = (),
+    quota: Quota | None = None,
     labelling: Labelling | None = None,
     now: datetime,
 ) -> User:
@@ -50,6 +85,8 @@ def new_user(
         password_hash=password_hash,
         admin=admin,
         access_to=list(access_to),
+        quota=quota or new_quota(),
+        used=new_amounts(),
         revision=1,
         created_at=now,
         updated_at=now,

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pymongo
+from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -25,6 +26,7 @@ from service.store.event_log import STATE as EVENTS
 from service.store.event_log import read_operation_time
 from service.store.fan_out import begin_webhooks
 from service.store.lease import LeaseField
+from service.store.quotas import sum_up
 from service.store.settings import INSTALLATION, make_installation_id
 
 LEASE_S = 30.0
@@ -130,6 +132,18 @@ def _begin_webhooks(database: Database[dict[str, Any]], *, write: bool) -> dict[
     return {}
 
 
+def _count_promised(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    """Count what users' instances are promised. Whoever has none needs no count."""
+    counts = sum_up(database)
+    if write and counts:
+        writes = [
+            UpdateOne({"_id": user_id}, {"$set": {"used": used}})
+            for user_id, used in counts.items()
+        ]
+        database["users"].bulk_write(writes, ordered=False)
+    return {"users": len(counts)}
+
+
 MIGRATIONS = [
     Migration(2, "Begin with the documents of the first version.", _change_shapes),
     Migration(3, "Know the files that removed instances leave on their nodes.", _change_shapes),
@@ -184,6 +198,7 @@ MIGRATIONS = [
             added={"schedulable": True, "max_instances": None, "port_range": None},
         ),
     ),
+    Migration(24, "Count what users' instances are promised, for quotas.", _count_promised),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -48,6 +48,8 @@ def test_a_user_is_added_at_an_address(api):
         "email": "Ada@example.org",
         "admin": False,
         "accessTo": [],
+        "quota": dict.fromkeys(("instances", "memory", "cpu", "disk", "ports")),
+        "warnings": [],
         "externalId": "ext-1",
         "labels": {"plan": "gold"},
         "createdAt": added.json["createdAt"],
