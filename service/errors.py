@@ -34,6 +34,7 @@
     │   ├── NodeOffline         500 node_offline          known to be down: not even tried
     │   ├── NodeUnreachable     500 node_unreachable      no answer; what it did is unknown
     │   └── NodeRefused         500 node_refused          it answered no, and will do so again
+    │       └── PortInUse       500 port_in_use           another program has a host port
     ├── Busy                    503 busy                  too many others wait already; ask again
     ├── Unready                 503 not_ready             something that it needs is not there
     ├── StoreUnavailable        503 database_unavailable  no answer in time; ask again
@@ -333,6 +334,16 @@ class NodeRefused(NodeFailure):
     """The node answered no, for a reason that trying again does not change."""
 
     code = "node_refused"
+
+
+class PortInUse(NodeRefused):
+    """A program of the node's, or a container that is not the instance's, has the host port."""
+
+    code = "port_in_use"
+
+    def __init__(self, node_id: str, port: int) -> None:
+        super().__init__(node_id, f"Host port {port} is in use on the node by another program.")
+        self.port = port
 
 
 class Busy(ServiceError):

@@ -1,9 +1,18 @@
 """Changes of instances that exist: what needs a new container becomes an operation."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import cast
 
-from service import idempotency, images, port_choice, quotas, replacements, variables
+from service import (
+    idempotency,
+    images,
+    port_choice,
+    port_edits,
+    quotas,
+    replacements,
+    variables,
+)
 from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
@@ -12,11 +21,10 @@ from service.model.labelling import relabel
 from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
 from service.model.origin import Origin
-from service.model.ports import PortMapping, keep_hosts
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.readiness import check_on
 from service.model.wrong_fields import WrongFields
-from service.order_checks import check_declared, check_image, find_primary
+from service.order_checks import check_declared, check_image
 from service.store import Store
 from service.store.collection import Session
 
@@ -60,7 +68,14 @@ def edit(
         changes = _find_changes(
             expected,
             _make_settings(
-                store, node, expected, order, image, may_edit_all=may_edit_all, session=session
+                store,
+                node,
+                expected,
+                order,
+                image,
+                may_edit_all=may_edit_all,
+                now=origin.now,
+                session=session,
             ),
         )
         plain, removed = relabel(current.get("labels", {}), order)
@@ -171,7 +186,7 @@ def _check(
             choose_settings(settings_of(expected), order, node)
     with wrong.noting():
         if "ports" in order or "primary" in order:
-            _find_ports(expected, order)
+            port_edits.find(expected, order)
     with wrong.noting():
         image = _choose_image(store, order, allow_any_image=allow_any_image)
         if image is not None or "variables" in order:
@@ -208,6 +223,7 @@ def _make_settings(
     image: Image | None,
     *,
     may_edit_all: bool,
+    now: datetime,
     session: Session,
 ) -> Settings:
     settings = Settings()
@@ -218,8 +234,8 @@ def _make_settings(
     if CONTAINER_SETTINGS & order.keys():
         settings["container"] = choose_settings(settings_of(expected), order, node)
     if "ports" in order or "primary" in order:
-        ports, primary, sent = _find_ports(expected, order)
-        ports = port_choice.settle(store, node, ports, session=session)
+        ports, primary, sent = port_edits.find(expected, order)
+        ports = port_choice.settle(store, node, ports, now=now, session=session)
         settings.update(port_choice.describe(ports, primary, sent=sent))
     if image is not None or "variables" in order:
         settings.update(
@@ -251,28 +267,6 @@ def _change_program(
         check_declared(node, after, merged)
     wrong.raise_any()
     return _make_program(node, expected, order, after, chosen)
-
-
-def _find_ports(
-    expected: Instance, order: Edit
-) -> tuple[tuple[PortMapping, ...], PortMapping, str | int]:
-    """Find the ports, their primary one, and how that is said.
-
-    What is `auto` stays where it is, and so does the primary port where it is one of them.
-    """
-    before = tuple(PortMapping(**pair) for pair in expected["port_map"])
-    wanted = order.get("ports", before)
-    ports = keep_hosts(wanted, before)
-    if "primary" in order:
-        return ports, find_primary(order["primary"], wanted), order["primary"]
-    primary = find_primary(str(expected["primary_port"]), ports)
-    return ports, primary, _keep_primary(expected, primary)
-
-
-def _keep_primary(expected: Instance, mapping: PortMapping) -> str | int:
-    """Return the primary port as it was sent once, unless that named another container port."""
-    sent = str(expected["primary"])
-    return str(mapping) if ":" in sent else expected["primary"]
 
 
 def _find_image(store: Store, expected: Instance, *, session: Session | None) -> Image:

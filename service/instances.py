@@ -95,7 +95,7 @@ def deploy(
     def write(session: Session) -> None:
         if instance["image_id"] is not None:
             store.images.require_deployable(instance["image_id"], now=origin.now, session=session)
-        ports = port_choice.settle(store, node, order["ports"], session=session)
+        ports = port_choice.settle(store, node, order["ports"], now=origin.now, session=session)
         instance["ports"] = [mapping.host for mapping in ports]
         instance.update(port_choice.describe(ports, primary, sent=order["primary"]))  # type: ignore[typeddict-item]
         store.instances.add(instance, session=session)

@@ -1,23 +1,26 @@
 """Free host ports of a node, for those who do not choose theirs."""
 
 import random
+from datetime import datetime
 
 from service.errors import NoFreePorts
-from service.model.documents import Node, Settings
+from service.model.documents import Instance, Node, Settings
+from service.model.held_ports import list_held
 from service.model.ports import (
     AUTO,
     DEFAULT_RANGE,
     PortMapping,
-    PortPair,
     choose_free,
     parse_range,
+    release_run,
+    to_pair,
 )
 from service.store import Store
 from service.store.collection import Session
 
 
 def settle(
-    store: Store, node: Node, mappings: tuple[PortMapping, ...], *, session: Session
+    store: Store, node: Node, mappings: tuple[PortMapping, ...], *, now: datetime, session: Session
 ) -> tuple[PortMapping, ...]:
     """Find free host ports for the mappings that have none.
 
@@ -26,7 +29,29 @@ def settle(
     """
     if all(mapping.host != AUTO for mapping in mappings):
         return mappings
-    return _choose(store, node, mappings, session=session)
+    return _choose(store, node, mappings, now=now, session=session)
+
+
+def may_move(instance: Instance, port: int) -> bool:
+    """Return whether the host port was found, with all of its run, so that others may be."""
+    return release_run(_list_mappings(instance), port) is not None
+
+
+def choose_others(
+    store: Store, instance: Instance, port: int, *, now: datetime, session: Session
+) -> dict[str, object]:
+    """Find other host ports for one that `may_move` and its run; return what changes.
+
+    To be called like `settle`. Raises NoFreePorts.
+    """
+    before = _list_mappings(instance)
+    released = release_run(before, port) or before
+    pairs = zip(released, before, strict=True)
+    primary = next(new for new, old in pairs if old.host == instance["primary_port"])
+    node = store.nodes.get(instance["node_id"], field="nodeId", session=session)
+    ports = _choose(store, node, released, now=now, session=session)
+    hosts = [mapping.host for mapping in ports]
+    return {**describe(ports, primary, sent=instance["primary"]), "ports": hosts}
 
 
 def describe(
@@ -40,18 +65,25 @@ def describe(
     settled = next(each for each in mappings if each.container == primary.container)
     is_named = sent is not None and primary.host != AUTO
     return Settings(
-        port_map=[PortPair(container=each.container, host=each.host) for each in mappings],
+        port_map=list(map(to_pair, mappings)),
         primary=sent if sent is not None and is_named else str(settled.host),
         primary_port=settled.host,
     )
 
 
-def list_free(store: Store, node: Node, *, count: int, consecutive: bool) -> list[int]:
+def list_free(
+    store: Store, node: Node, *, count: int, consecutive: bool, now: datetime
+) -> list[int]:
     """List free host ports, lowest first. None of them is held for anybody. Raises NoFreePorts."""
     wanted = tuple(
-        PortMapping(number + 1, AUTO, follows=consecutive and number > 0) for number in range(count)
+        PortMapping(number + 1, AUTO, offset=number or None if consecutive else None)
+        for number in range(count)
     )
-    return [mapping.host for mapping in _choose(store, node, wanted, start=0)]
+    return [mapping.host for mapping in _choose(store, node, wanted, start=0, now=now)]
+
+
+def _list_mappings(instance: Instance) -> tuple[PortMapping, ...]:
+    return tuple(PortMapping(**pair) for pair in instance["port_map"])
 
 
 def _choose(
@@ -59,11 +91,13 @@ def _choose(
     node: Node,
     mappings: tuple[PortMapping, ...],
     *,
+    now: datetime,
     start: int | None = None,
     session: Session | None = None,
 ) -> tuple[PortMapping, ...]:
     among = parse_range(node["port_range"]) if node["port_range"] else DEFAULT_RANGE
     taken = store.instances.list_taken_ports(node["_id"], session=session)
+    taken |= list_held(node, now=now)
     if start is None:
         # Those who choose at the same time would all begin at the same port.
         start = random.randrange(among.last - among.first + 1)  # noqa: S311 - no secret

@@ -50,6 +50,8 @@ def probe(
         if with_new_key["status"] == NodeStatus.ONLINE:
             changes = {**with_new_key, "secret": enrolled["secret"], "pending_secret": None}
     after = _record_probe(store, node, changes)
+    if node.get("held_ports"):
+        store.held_ports.forget_old(node["_id"], now=now)
     if after["status"] != node["status"]:
         log.info(
             "node.status_changed",

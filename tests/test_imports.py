@@ -20,9 +20,9 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
-             "order_checks", "patterns", "phases", "placement", "port_choice", "programs",
-             "quotas", "replacements", "rights", "stats", "variables", "event_hub", "tickets",
-             "webhooks",
+             "order_checks", "patterns", "phases", "placement", "port_choice", "port_edits",
+             "programs", "quotas", "replacements", "rights", "stats", "variables", "event_hub",
+             "tickets", "webhooks",
              "webhook_matching", "webhook_owners", "webhook_secrets",
              "webhook_sending"}  # fmt: skip
 

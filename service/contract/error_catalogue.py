@@ -184,6 +184,10 @@ _OURS = {
         "The node refused a look at it (logs, drift), and would again.",
         "See the reason in `error`.",
     ),
+    "port_in_use": (
+        "A program of the node has the host port; only in the error of an operation.",
+        "Name another port, or `auto`: the port is left out for an hour.",
+    ),
     "node_unreachable": (
         "The node did not answer such a look.",
         "Try again; `skyquay doctor` probes the node.",

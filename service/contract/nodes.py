@@ -6,7 +6,7 @@ from service.contract import answers, fields
 from service.contract.answers import Answer, Json
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.node_orders import CreateNode
-from service.model.documents import Node
+from service.model.documents import HeldPort, Node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
 from service.model.ports import DEFAULT_RANGE
@@ -43,12 +43,20 @@ def hide_management(node: Node) -> ShownNode:
         "address": find_host(node) or "",
         "port": None,
         "probe_error": None,
+        "held_ports": [],
         "for_owner": True,
     }
 
 
 def _list_warnings(node: Node) -> list[str]:
     return [] if node.get("for_owner") else list_warnings(node)
+
+
+class HeldPortAnswer(Answer[HeldPort]):
+    """A host port that something else on the node was found to have."""
+
+    port = answers.integer(25565)
+    seenAt = answers.time(fields.WHEN, of="seen_at")
 
 
 class NodeAnswer(Answer[Node]):
@@ -137,6 +145,12 @@ class NodeAnswer(Answer[Node]):
         of=lambda node: node["port_range"] or str(DEFAULT_RANGE),
         description="Where host ports are found for instances that ask for `auto`.",
     )
+    heldPorts = answers.many(
+        HeldPortAnswer,
+        of=lambda node: node.get("held_ports", ()),
+        description="Host ports that something else on the node has: for an hour from `seenAt` on "
+        "none of them is found for an instance.",
+    )
     warnings = answers.texts(
         [],
         of=_list_warnings,
@@ -161,6 +175,7 @@ NEW: Json = {
     "instances": 0,
     "allocatedMemoryMib": 0,
     "allocatedCpu": 0,
+    "heldPorts": [],
     "lastSeenAt": None,
 }
 """In what the example of a node that was just added differs from that of other nodes."""

@@ -82,11 +82,16 @@ def parse_spec(text: str) -> ContainerSpec:
         **{
             **kept,
             "cmd": tuple(cmd) if isinstance(cmd, list) else cmd,
-            "ports": tuple(PortMapping(**pair) for pair in kept["ports"]),
-            "primary": PortMapping(**kept["primary"]),
+            "ports": tuple(map(_parse_port, kept["ports"])),
+            "primary": _parse_port(kept["primary"]),
             "install": tuple(tuple(script) for script in kept.get("install", ())),
         }
     )
+
+
+def _parse_port(kept: Mapping[str, int]) -> PortMapping:
+    # Other versions keep more, or less, of a port than this one does.
+    return PortMapping(kept["container"], kept["host"])
 
 
 def starts_again(text: str | None) -> bool:
@@ -329,7 +334,8 @@ class NodeDriver(Protocol):
         SIGINT instead), asks it to end with SIGTERM when that had its share of `stop_timeout_s`, or
         at once without a command, and kills it when all of `stop_timeout_s` is over. Starting what
         runs and stopping what does not is a success. A stopped container stays stopped, whatever
-        restarts. Raises NodeRefused when there is no such container.
+        restarts. Raises NodeRefused when there is no such container, and PortInUse at a start for a
+        host port that something else on the node has, where the node says that.
         """
 
     def follow_power(self, since: str | None) -> PowerFeed:

@@ -31,7 +31,7 @@ from service.drivers.memory_container import (
 )
 from service.drivers.memory_usage import USAGE, VOLUME_BYTES
 from service.drivers.power_feed import Hint, PowerFeed
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable, PortInUse
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
@@ -59,6 +59,8 @@ class MemoryNode:
     """Images of which no container can be made."""
     short_lived_images: set[str] = field(default_factory=set)
     """Images whose programs end as soon as they are started."""
+    held_ports: set[int] = field(default_factory=set)
+    """The host ports that other programs of the node have."""
     engine_id: str = ""
     """What its engine is known by; its own unless two nodes are to be of one engine."""
     calls: int = 0
@@ -255,6 +257,9 @@ class MemoryNode:
                 self.stop_commands.append(stop_command)
         with self._changing(authorize):
             if ends_up == Power.RUNNING:
+                for mapping in container.spec.ports:
+                    if mapping.host in self.held_ports:
+                        raise PortInUse(self.node_id, mapping.host)
                 container.start()
             if container.spec.image in self.short_lived_images or ends_up == Power.STOPPED:
                 container.end()

@@ -134,7 +134,7 @@ class ContainerSample:
 
 def make_spec(instance: Instance) -> ContainerSpec:
     """Say what should run for the instance."""
-    ports = tuple(PortMapping(**pair) for pair in instance["port_map"])
+    ports = tuple(PortMapping(pair["container"], pair["host"]) for pair in instance["port_map"])
     cmd = instance["cmd"]
     settings = settings_of(instance)
     zone = {"TZ": settings["timezone"]} if settings["timezone"] is not None else {}

@@ -6,7 +6,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 AUTO = 0
 """The host port of a mapping for which a free one is to be found."""
@@ -25,6 +25,8 @@ class PortPair(TypedDict):
 
     container: int
     host: int
+    auto: NotRequired[bool]  # the host port was found, so it may be another
+    offset: NotRequired[int]  # to the host port that begins its run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,23 @@ class PortMapping:
 
     container: int
     host: int
-    follows: bool = field(default=False, compare=False)
-    """Whether its host port is to be the one after that of the mapping before it."""
+    auto: bool = field(default=False, compare=False)
+    """Whether the host port was found, so that it may be another."""
+    offset: int | None = field(default=None, compare=False)
+    """How far its host port is to be behind that of the first of its run. None: it begins one."""
 
     def __str__(self) -> str:
         return f"{self.container}:{self.host or 'auto'}"
+
+
+def to_pair(mapping: PortMapping) -> PortPair:
+    """Make what is stored of a mapping that has a host port."""
+    pair = PortPair(container=mapping.container, host=mapping.host)
+    if mapping.auto:
+        pair["auto"] = True
+    if mapping.offset is not None:
+        pair["offset"] = mapping.offset
+    return pair
 
 
 class PortRange(NamedTuple):
@@ -92,16 +106,34 @@ def keep_hosts(
 ) -> tuple[PortMapping, ...]:
     """Give what is `auto` the host ports that the same container ports had before, if they had.
 
-    Those that are to follow each other keep theirs only if these do so already.
+    Those that are to follow each other keep theirs only if these do so already. A port that has the
+    same host port as before was found if it was found then.
     """
-    hosts = {mapping.container: mapping.host for mapping in before}
+    before = tuple(before)
+    known = {mapping.container: mapping for mapping in before}
     kept: list[PortMapping] = []
-    for run in _split_runs(mappings):
-        first = hosts.get(run[0].container, AUTO)
-        had = [hosts.get(mapping.container) for mapping in run]
-        is_kept = run[0].host == AUTO and had == list(range(first, first + len(run)))
-        kept += _place(run, first) if is_kept else run
-    return tuple(kept)
+    for run in split_runs(mappings):
+        had = [known[each.container] for each in run if each.container in known]
+        wanted = _place(run, had[0].host) if run[0].host == AUTO and had else run
+        same = zip(run, had, strict=True) if had == wanted else ()
+        kept += [replace(old, offset=new.offset) for new, old in same] or run
+    return before if tuple(kept) == before else tuple(kept)
+
+
+def release_run(mappings: Iterable[PortMapping], port: int) -> tuple[PortMapping, ...] | None:
+    """Take the host ports from those that were found together with `port`.
+
+    None where it is none of them, or somebody named it.
+    """
+    released: list[PortMapping] = []
+    found = False
+    for run in split_runs(mappings):
+        has_it = any(mapping.host == port for mapping in run)
+        if has_it and not all(mapping.auto for mapping in run):
+            return None
+        found |= has_it
+        released += [replace(each, host=AUTO) for each in run] if has_it else run
+    return tuple(released) if found else None
 
 
 def choose_free(
@@ -111,26 +143,26 @@ def choose_free(
 
     Those that are to follow each other do. None when there are not enough of them.
     """
-    runs = _split_runs(mappings)
+    runs = split_runs(mappings)
     held = {*taken, *(mapping.host for run in runs for mapping in run)}
     chosen: list[PortMapping] = []
     for run in runs:
         if run[0].host == AUTO:
-            first = _find_free(len(run), held, among, start)
+            first = _find_free([each.offset or 0 for each in run], held, among, start)
             if first is None:
                 return None
             chosen += _place(run, first)
-            held.update(range(first, first + len(run)))
+            held.update(mapping.host for mapping in chosen)
         else:
             chosen += run
     return tuple(chosen)
 
 
-def _split_runs(mappings: Iterable[PortMapping]) -> list[list[PortMapping]]:
+def split_runs(mappings: Iterable[PortMapping]) -> list[list[PortMapping]]:
     """Put together what is to follow each other. All of a run have a host port, or none has."""
     runs: list[list[PortMapping]] = []
     for mapping in mappings:
-        if mapping.follows:
+        if mapping.offset is not None:
             runs[-1].append(mapping)
         else:
             runs.append([mapping])
@@ -138,15 +170,17 @@ def _split_runs(mappings: Iterable[PortMapping]) -> list[list[PortMapping]]:
 
 
 def _place(run: list[PortMapping], first: int) -> list[PortMapping]:
-    return [replace(mapping, host=first + step) for step, mapping in enumerate(run)]
+    return [replace(each, host=first + (each.offset or 0), auto=True) for each in run]
 
 
-def _find_free(size: int, held: Collection[int], among: PortRange, start: int) -> int | None:
-    """Find the first of so many ports that are free and follow each other."""
-    starts = among.last - among.first + 2 - size
+def _find_free(
+    offsets: list[int], held: Collection[int], among: PortRange, start: int
+) -> int | None:
+    """Find a port that is free with those behind it by the `offsets`, all of the range."""
+    starts = among.last - among.first + 1 - max(offsets)
     for step in range(starts):
         first = among.first + (start + step) % starts
-        if not any(port in held for port in range(first, first + size)):
+        if not any(first + offset in held for offset in offsets):
             return first
     return None
 
@@ -187,7 +221,7 @@ def _parse_auto(match: re.Match[str]) -> list[PortMapping]:
     if first > last:
         raise ValueError(f"{match[0]!r} ends before it begins.")
     ports = range(first, last + 1)
-    return [PortMapping(port, AUTO, follows=port > first) for port in ports]
+    return [PortMapping(port, AUTO, offset=port - first or None) for port in ports]
 
 
 def _check_port(port: int) -> int:

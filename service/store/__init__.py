@@ -52,6 +52,7 @@ from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
 from service.store.failed_attempts import FailedAttempts
 from service.store.fan_out import FanOut
+from service.store.held_ports import HeldPorts
 from service.store.idempotency import Idempotency
 from service.store.images import Images
 from service.store.instances import Instances
@@ -146,6 +147,7 @@ class Store:
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"], cache=ReadCache())
         self.nodes = Nodes(self._database["nodes"], cache=ReadCache())
+        self.held_ports = HeldPorts(self._database["nodes"])
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])

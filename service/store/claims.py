@@ -122,6 +122,14 @@ class Claims:
         return begun.matched_count == 1
 
     @translated
+    def fence(self, operation_id: str, token: str, *, session: Session) -> bool:
+        """Have the transaction end well only while the lease is ours. False when it is not."""
+        ours = self._collection.update_one(
+            _held(operation_id, token), [{"$set": {"updated_at": "$$NOW"}}], session=session
+        )
+        return ours.matched_count == 1
+
+    @translated
     def set_progress(self, operation_id: str, token: str, progress: str) -> bool:
         """Write how far the step is that was begun last. False when the lease is not ours."""
         noted = self._collection.update_one(

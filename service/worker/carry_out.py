@@ -99,7 +99,8 @@ def _carry_out(job: Job, open_driver: DriverFactory) -> None:
             if instance is not None:
                 wanted = with_changes(instance, changes_of(job.operation))
                 reason = instances.hide_secrets(instance, explain(driver, wanted, reason))
-            raise type(failure)(node["_id"], reason) from failure
+            kind = NodeRefused if isinstance(failure, NodeRefused) else NodeFailure
+            raise kind(node["_id"], reason) from failure
 
 
 def _clean_up(job: Job, driver: NodeDriver) -> None:

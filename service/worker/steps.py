@@ -24,12 +24,16 @@ from service.worker.exclusive import find_lock, one_at_a_time
 from service.worker.interruptions import NodeBusy, OperationSuperseded
 from service.worker.job import Job
 from service.worker.observation import observe
+from service.worker.other_ports import start_on_others
 from service.worker.power import set_power, store_status
 from service.worker.replace import replace
 
 
 def deploy(job: Job, driver: NodeDriver) -> None:
-    """Make the container, bring its power in line with what is wanted, and call it READY."""
+    """Make the container, bring its power in line with what is wanted, and call it READY.
+
+    Where a host port that was found is in use on the node, others are found.
+    """
 
     def pull() -> None:
         image = job.read_instance()["image"]
@@ -63,7 +67,7 @@ def deploy(job: Job, driver: NodeDriver) -> None:
         if driver.pulls:
             job.step("pull", pull)
         job.step("create", create)
-    job.step("start", settle)
+    start_on_others(job, driver, settle, create)
     job.finish(OperationStatus.SUCCEEDED)
 
 

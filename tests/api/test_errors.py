@@ -14,6 +14,7 @@ from service.errors import (
     NodeExists,
     NodeFailure,
     NotFound,
+    PortInUse,
     PortTaken,
     ServiceError,
     Throttled,
@@ -48,6 +49,7 @@ def read_drawing():
 
 MADE_OF = {
     PortTaken: ("node-1", 25565),
+    PortInUse: ("node-1", 25565),
     NodeExists: ("node", "node-1"),
     NotFound: ("user", "u1"),
     AmbiguousName: ("node", "n1", ["a", "b"]),
@@ -166,10 +168,12 @@ def test_a_nodes_failure_carries_its_facts(error_class):
     """
     Who catches it knows which node failed and why, and so does the client.
     """
-    error = error_class("node-1", "Connection refused.")
+    error = an_error(error_class)
+    said = str(error)
 
-    assert ("node-1", "Connection refused.") == (error.node_id, error.reason)
-    assert ("Connection refused.", {"nodeId": "node-1"}) == (error.message, error.details)
+    assert error.node_id == "node-1"
+    assert len(said) > 0
+    assert (said, said, {"nodeId": "node-1"}) == (error.reason, error.message, error.details)
 
 
 def test_every_code_is_in_the_catalogue():

@@ -22,7 +22,7 @@ from service.drivers.docker import DockerEngine
 from service.drivers.memory import MemoryNode, OpenedNode
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
-from service.errors import NodeRefused
+from service.errors import NodeRefused, PortInUse
 from service.instances import make_id
 from service.model.container import MAX_LINE_BYTES
 from service.model.driver_traits import RUN_FACTS, traits_of
@@ -907,9 +907,11 @@ def test_a_port_that_another_program_holds_is_refused(subject):
 
     with (
         socket.create_server(("0.0.0.0", subject.spec.primary.host)),
-        pytest.raises(NodeRefused, match="in use on the node by another program"),
+        pytest.raises(PortInUse) as refused,
     ):
         subject.power(PowerAction.START)
+
+    assert subject.spec.primary.host == refused.value.port
 
 
 def replace_cmd(spec, cmd):

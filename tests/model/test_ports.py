@@ -56,10 +56,10 @@ REFUSED_PAIRS = [
 
 
 AUTO_MAPS = [
-    ("80:auto", [(80, 0, False)]),
-    ("80:8080,81:auto", [(80, 8080, False), (81, 0, False)]),
-    ("80-82:auto", [(80, 0, False), (81, 0, True), (82, 0, True)]),
-    ("80-80:auto", [(80, 0, False)]),
+    ("80:auto", [(80, 0, None)]),
+    ("80:8080,81:auto", [(80, 8080, None), (81, 0, None)]),
+    ("80-82:auto", [(80, 0, None), (81, 0, 1), (82, 0, 2)]),
+    ("80-80:auto", [(80, 0, None)]),
 ]
 REFUSED_AUTO = ["auto:80", "auto", "82-80:auto", "0:auto", "80-65536:auto", "80:AUTO", "80-:auto",
                 "80-82:auto,81:auto", "1-101:auto", "1-99:auto,200-201:auto"]  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_port_may_be_left_to_be_found(text, expected):
     """`auto` stands for a host port, of a range for ports that follow each other."""
     found = ports.parse(text, may_be_auto=True)
 
-    assert expected == [(each.container, each.host, each.follows) for each in found]
+    assert expected == [(each.container, each.host, each.offset) for each in found]
 
 
 @pytest.mark.parametrize("text", REFUSED_AUTO)
@@ -120,7 +120,7 @@ def test_what_is_found_is_free(runs, taken, last, start):
     assert [each.container for each in wanted] == [each.container for each in found]
     assert all(100 <= host <= last for host in hosts)
     assert all(
-        found[at].host == found[at - 1].host + 1 for at, each in enumerate(wanted) if each.follows
+        found[at].host == found[at - 1].host + 1 for at, each in enumerate(wanted) if each.offset
     )
 
 

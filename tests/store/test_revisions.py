@@ -129,6 +129,7 @@ BEFORE = {
     "bulks.write_items": _claim_bulk,
     "phases.mark_ready": _start,
     "phases.give_up": lambda s: _start(s, timeout_s=0),
+    "held_ports.forget_old": lambda s: s.store.held_ports.record(s.node, 25565, now=NOON),
     "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.unlock_deploy": _lock_deploy,
     "nodes.take_configure_key": _issue_configure_key,
@@ -138,6 +139,7 @@ BEFORE = {
     "operations.retry_now": _postpone,
     "operations.retry_now_on_node": _postpone,
     "claims.renew": Stored.claim,
+    "claims.fence": Stored.claim,
     "claims.set_progress": _begin_step,
     "claims.end_step": _begin_step,
     "claims.set_leftovers": Stored.claim,
@@ -194,6 +196,8 @@ WRITES = {
     "nodes.renew_probes": lambda s: s.store.nodes.renew_probes([s.node], "t", lease_s=60),
     "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t", seen_at=NOON),
     "nodes.update": lambda s: s.store.nodes.update(s.node, {"probe_error": "away"}),
+    "held_ports.record": lambda s: s.store.held_ports.record(s.node, 25565, now=NOON),
+    "held_ports.forget_old": lambda s: s.store.held_ports.forget_old(s.node, now=FAR),
     "nodes.replace_secret": lambda s: s.store.nodes.replace_secret(
         s.node, {"secret": "s"}, only_if={}
     ),
@@ -226,6 +230,7 @@ WRITES = {
     "claims.take": Stored.claim,
     "claims.renew": lambda s: s.store.claims.renew(s.operation, "t", lease_s=60),
     "claims.begin_step": _begin_step,
+    "claims.fence": lambda s: s.in_transaction(s.store.claims.fence, s.operation, "t"),
     "claims.set_progress": lambda s: s.store.claims.set_progress(s.operation, "t", "half"),
     "claims.end_step": lambda s: s.store.claims.end_step(s.operation, "t", now=NOON),
     "claims.set_leftovers": lambda s: s.in_transaction(
@@ -292,7 +297,9 @@ OBSERVING = {
     "images.mark_deleting", "images.unmark",
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
-    "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "nodes.end_probe",
+    "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "held_ports.record",
+    "held_ports.forget_old",
+    "nodes.end_probe",
     "nodes.update", "nodes.replace_secret", "instances.update", "phases.mark_ready",
     "phases.give_up", "webhooks.replace_secret",
 }  # fmt: skip

@@ -42,6 +42,7 @@ SHAPES = {
     22: "f9b4cdfe",
     23: "f8bc2957",
     24: "4693429c",
+    25: "88323092",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -117,4 +117,4 @@ def list_free_ports(wish: PortsWish, node_id: str) -> list[int]:
     when there are not as many.
     """
     node = store().nodes.get_by_reference(node_id)
-    return port_choice.list_free(store(), node, **wish)
+    return port_choice.list_free(store(), node, **wish, now=now())

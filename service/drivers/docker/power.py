@@ -10,7 +10,7 @@ from docker.errors import APIError
 from service.drivers import INTERRUPT, split_grace
 from service.drivers.docker.client import Client, explain, find_taken_port
 from service.drivers.docker.console import write_line
-from service.errors import NodeRefused
+from service.errors import PortInUse
 
 RESTART_UNLESS_STOPPED = "unless-stopped"
 NO_RESTART = "no"
@@ -23,7 +23,7 @@ def start(engine: Client, reference: str, container: Mapping[str, Any], *, again
 
     The engine has just said what it is.
 
-    Raises NodeRefused for a host port that another program holds.
+    Raises PortInUse for a host port that another program holds.
     """
     try:
         policy = RESTART_UNLESS_STOPPED if again else NO_RESTART
@@ -33,9 +33,7 @@ def start(engine: Client, reference: str, container: Mapping[str, Any], *, again
         port = find_taken_port(explain(exc))
         if port is None:
             raise
-        raise NodeRefused(
-            engine.node_id, f"Host port {port} is in use on the node by another program."
-        ) from exc
+        raise PortInUse(engine.node_id, port) from exc
 
 
 def stop(

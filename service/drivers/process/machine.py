@@ -9,7 +9,7 @@ import psutil
 
 from service.drivers import NodeReport
 from service.drivers.process.landlock import find_abi
-from service.errors import NodeRefused
+from service.errors import PortInUse
 
 MACHINE_ID = Path("/etc/machine-id")
 
@@ -26,15 +26,13 @@ def describe_machine(root: Path) -> NodeReport:
 
 
 def require_free(node_id: str, port: int) -> None:
-    """Raise NodeRefused for a port of this machine that a program listens on."""
+    """Raise PortInUse for a port of this machine that a program listens on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))
         except OSError as exc:
-            raise NodeRefused(
-                node_id, f"Host port {port} is in use on the node by another program."
-            ) from exc
+            raise PortInUse(node_id, port) from exc
 
 
 def _identify_machine(root: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from service.model.documents.image import ReadyCheck
 from service.model.labelling import Labelling
 from service.model.lifecycle import InstanceState, NotReady, Phase, Power
-from service.model.ports import PortMapping, PortPair
+from service.model.ports import PortMapping, PortPair, to_pair
 
 
 class Observed(TypedDict):
@@ -155,7 +155,7 @@ def new_instance(
         cpu_milli=cpu_milli,
         disk_gb=disk_gb,
         ports=[mapping.host for mapping in mappings],
-        port_map=[PortPair(container=m.container, host=m.host) for m in mappings],
+        port_map=list(map(to_pair, mappings)),
         primary=primary,
         primary_port=primary_port,
         variables=dict(variables or {}),

@@ -48,6 +48,13 @@ class Allocated(TypedDict):
     instances: int
 
 
+class HeldPort(TypedDict):
+    """A host port that something else on the node was found to have."""
+
+    port: int
+    seen_at: datetime
+
+
 class Node(TypedDict):
     """A machine that runs instances, and how to talk to it."""
 
@@ -68,6 +75,7 @@ class Node(TypedDict):
     schedulable: bool  # whether it gets more instances
     max_instances: int | None  # how many it may have; None: no bound
     port_range: str | None  # where free host ports are found, like 20000-39999; None: there
+    held_ports: NotRequired[list[HeldPort]]  # which are not found for instances for a while
     status: NodeStatus
     last_seen_at: datetime | None
     probed_at: datetime | None

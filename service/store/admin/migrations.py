@@ -199,6 +199,9 @@ MIGRATIONS = [
         ),
     ),
     Migration(24, "Count what users' instances are promised, for quotas.", _count_promised),
+    Migration(
+        25, "Know which host ports were found, and which are held by others.", _change_shapes
+    ),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

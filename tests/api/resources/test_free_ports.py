@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from service.app import utc_now
 from tests.support import DEPLOY, a_body, run_due
 
 PATH = "/api/instances"
@@ -136,6 +137,29 @@ def test_free_ports_are_listed(api, place, narrow):
     assert {"ports": [30000, 30002]} == api.get(f"{path}?count=2").json
     refused = api.get(f"{path}?count=2&consecutive=true")
     assert (409, "no_ports") == (refused.status, refused.json["code"])
+
+
+def test_what_something_else_holds_is_not_free(api, store, place, narrow):
+    """It is shown at the node, and passed over for an hour."""
+    store.held_ports.record(narrow, 30000, now=utc_now())
+    path = f"/api/nodes/{narrow}"
+
+    assert {"ports": [30001]} == api.get(f"{path}/ports/free").json
+    assert [30000] == [each["port"] for each in api.get(path).json["heldPorts"]]
+
+
+def test_naming_what_was_found_changes_nothing(api, store, memory_nodes, place, narrow):
+    """A client that sends an instance's ports back as they are told makes no new container."""
+    deployed = add(api, place, "80-81:auto")
+    run_due(store, memory_nodes)
+    before = store.instances.get(deployed.json["Id"])["port_map"]
+
+    path = f"{PATH}/{deployed.json['Id']}"
+    same = api.send("PATCH", path, json={"ports": api.get(path).json["Ports"]})
+
+    assert 200 == same.status
+    assert before == store.instances.get(deployed.json["Id"])["port_map"]
+    assert [True, True] == [pair["auto"] for pair in before]
 
 
 @pytest.mark.parametrize("query", ["count=0", "count=101", "count=x", "consecutive=perhaps"])
