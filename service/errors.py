@@ -12,6 +12,7 @@
     │   ├── PortTaken           409 port_taken
     │   ├── NoFreePorts         409 no_ports
     │   ├── Maintenance         409 maintenance
+    │   ├── NoNodeFits          409 no_node_fits
     │   ├── ImageInUse          409 image_in_use          instances were made of it
     │   ├── NodeExists          409 node_exists
     │   ├── DifferentEngine     409 different_engine      not the engine that the node is
@@ -171,6 +172,12 @@ class Maintenance(Conflict):
     """The node is to get no more instances for now."""
 
     code = "maintenance"
+
+
+class NoNodeFits(Conflict):
+    """No node can get the instance. `details` has the `reasons`, and `nodes` with theirs."""
+
+    code = "no_node_fits"
 
 
 class ImageInUse(Conflict):

@@ -4,8 +4,10 @@ import secrets
 from base64 import b32encode
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 
-from service import idempotency, images, operations, port_choice, quotas, replacements
+from service import idempotency, operations, placement, quotas, replacements
+from service.deploy_drafts import draft
 from service.drivers import DriverFactory
 from service.errors import (
     InstanceNotReady,
@@ -14,13 +16,12 @@ from service.errors import (
 )
 from service.model.container import parse_env
 from service.model.container_settings import check_bounds, settings_of
-from service.model.documents import Instance, Node, Operation, new_instance
-from service.model.labelling import label
+from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
+from service.model.placement import ALONE, CROWDED
 from service.model.precondition import ANY_STATE, Precondition
-from service.model.readiness import check_on
 from service.model.replacements import held_by
 from service.order_checks import check_order
 from service.security.masking import mask
@@ -59,45 +60,20 @@ def deploy(
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
-    user, node, image, primary, chosen, container = check_order(
-        store, order, allow_any_image=allow_any_image, may_edit_all=may_edit_all
-    )
-    check_online(node, queue=order.get("queue", False))
+    checked = check_order(store, order, allow_any_image=allow_any_image, may_edit_all=may_edit_all)
+    if checked.node is not None:
+        check_online(checked.node, queue=order.get("queue", False))
+    instance_id, attempts = new_id(), count()
 
-    instance = new_instance(
-        new_id(),
-        name=order["name"],
-        user_id=user["_id"],
-        node_id=node["_id"],
-        image=images.choose_reference(image, order["image"]),
-        image_id=image["_id"] or None,
-        image_name=image["name"],
-        memory_mib=order["memory_mib"],
-        cpu_milli=order["cpu_milli"],
-        disk_gb=order["disk_gb"],
-        ports=order["ports"],
-        primary=order["primary"] or primary.host,
-        primary_port=primary.host,
-        variables=chosen,
-        secret_variables=images.list_secret(image, chosen),
-        env=[*image["env"], *(f"{name}={value}" for name, value in chosen.items())],
-        cmd=image["cmd"],
-        alt_images=image["alt_images"],
-        stop_command=image["stop_command"],
-        scripts=image["scripts"],
-        ready=check_on(image, node["driver"]),
-        labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
-        container=container,
-        now=origin.now,
-    )
-    operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
-
-    def write(session: Session) -> None:
-        if instance["image_id"] is not None:
-            store.images.require_deployable(instance["image_id"], now=origin.now, session=session)
-        ports = port_choice.settle(store, node, order["ports"], now=origin.now, session=session)
-        instance["ports"] = [mapping.host for mapping in ports]
-        instance.update(port_choice.describe(ports, primary, sent=order["primary"]))  # type: ignore[typeddict-item]
+    def write(session: Session) -> tuple[Instance, Operation]:
+        if checked.image["_id"]:
+            store.images.require_deployable(checked.image["_id"], now=origin.now, session=session)
+        slack = CROWDED if next(attempts) else ALONE
+        node, ports = placement.place(
+            store, order, checked, slack=slack, now=origin.now, session=session
+        )
+        instance = draft(order, checked, node, ports, instance_id=instance_id, origin=origin)
+        operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
         store.instances.add(instance, session=session)
         store.operations.add(operation, session=session)
         quotas.charge(store, instance, now=origin.now, session=session)
@@ -110,9 +86,9 @@ def deploy(
         )
         # A change of its bounds writes to the node, as this does: they cannot pass each other.
         check_bounds(settings_of(instance), reserved)
+        return instance, operation
 
-    store.transaction(write)
-    return instance, operation
+    return store.transaction(write)
 
 
 def delete(

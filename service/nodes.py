@@ -18,15 +18,13 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeOrder
 from service.model.origin import Claim
+from service.model.placement import AUTO, is_auto
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
 from service.model.wrong_fields import WrongFields
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
-
-AUTO = "auto"
-"""What no node is called, in any letter case."""
 
 
 def make_id() -> str:
@@ -203,7 +201,7 @@ def delete(
 
 
 def check_name(name: str) -> None:
-    if name.casefold() == AUTO:
+    if is_auto(name):
         raise InvalidInput(
             "No node may have this name.", name=[f"{AUTO!r} stands for whichever node fits."]
         )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from service import images, variables
 from service.errors import InvalidInput
 from service.model.container_settings import DEFAULTS, choose_settings
-from service.model.documents import ContainerSettings, Image, Node, User
+from service.model.documents import Image, Node, User
 from service.model.driver_traits import traits_of
 from service.model.orders import Order
 from service.model.ports import PortMapping, parse_primary
@@ -18,11 +18,10 @@ class Checked(NamedTuple):
     """What an order means."""
 
     user: User
-    node: Node
+    node: Node | None  # None: whichever fits
     image: Image
     primary: PortMapping
     variables: dict[str, str]
-    container: ContainerSettings
 
 
 def check_order(
@@ -43,7 +42,8 @@ def check_order(
     with wrong.noting():
         user = place.get_user(order["user_id"])
     with wrong.noting():
-        node = place.get_node(order["node_id"])
+        node_id = order["node_id"]
+        node = None if node_id is None else place.get_node(node_id)
     with wrong.noting():
         image = images.choose(
             place.images, order["image"], order["image_name"], allow_any_image=allow_any_image
@@ -62,9 +62,21 @@ def check_order(
             check_declared(node, image, order["variables"])
     if node is not None:
         with wrong.noting():
-            container = choose_settings(DEFAULTS, order, node)
+            choose_settings(DEFAULTS, order, node)
     wrong.raise_any()
-    return Checked(user, node, image, primary, chosen, container)
+    return Checked(user, node, image, primary, chosen)
+
+
+def check_node(node: Node, image: Image, order: Order) -> None:
+    """Raise InvalidInput for all that cannot run on this node, of an order that is right."""
+    wrong = WrongFields()
+    with wrong.noting():
+        check_image(node, image)
+    with wrong.noting():
+        check_declared(node, image, order["variables"])
+    with wrong.noting():
+        choose_settings(DEFAULTS, order, node)
+    wrong.raise_any()
 
 
 def find_primary(primary: str | int | None, ports: tuple[PortMapping, ...]) -> PortMapping:

@@ -1,14 +1,21 @@
 """Finding a node for an instance: which fit, the best first, and why others do not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from random import Random, SystemRandom
 from typing import NamedTuple
 
-from service.errors import InvalidInput
-from service.model.documents import Instance, Node
-from service.model.placement import Fit, Unfit, UnfitReason, Wish, judge, order
+from service import port_choice
+from service.errors import InvalidInput, NoFreePorts, NoNodeFits
+from service.model.documents import Image, Instance, Node
+from service.model.orders import Order
+from service.model.placement import ALONE, Fit, Spread, Unfit, UnfitReason, Wish, judge, sort
+from service.model.ports import AUTO, PortMapping
 from service.model.replacements import held_by
+from service.order_checks import Checked, check_node
 from service.store import Store
 from service.store.capacity import find_refusal
 from service.store.collection import Session
@@ -32,6 +39,10 @@ class Ranking(NamedTuple):
     unfit: list[Unfit]
 
 
+MOST_EXPLAINED = 20
+"""Of how many nodes an error says why they do not fit."""
+
+
 def suits_all(node: Node) -> None:
     """Raise no InvalidInput, for what runs on any node."""
 
@@ -43,7 +54,7 @@ def rank(
     exclude: Iterable[str] = (),
     apart_from: Beside | None = None,
     check: Callable[[Node], None] = suits_all,
-    among: int = 1,
+    slack: float = ALONE,
     chance: Random = CHANCE,
     session: Session | None = None,
 ) -> Ranking:
@@ -51,8 +62,8 @@ def rank(
 
     `exclude` has nodes beside those of the wish; `check` raises InvalidInput for a node on which it
     cannot run at all. In the transaction that reserves its place, what is found stays true: when
-    somebody else takes a place of the chosen node first, all of it is tried again. Those who meet
-    so choose `among` more.
+    somebody else takes a place of the chosen node first, all of it is tried again. `slack` is how
+    many instances apart nodes may be that are chosen alike.
     """
     counts = (
         store.instances.count_by_node({apart_from.field: apart_from.value}, session=session)
@@ -78,12 +89,101 @@ def rank(
             fits.append(found)
         else:
             unfit.append(found)
-    return Ranking(order(fits, among=among, chance=chance), unfit)
+    return Ranking(sort(fits, slack=slack, chance=chance), unfit)
 
 
 def wish_of(instance: Instance) -> Wish:
     """Return what an instance that exists needs on another node, with all ports found anew."""
     return Wish(**held_by(instance), free_ports=len(instance["port_map"]))
+
+
+def place(
+    store: Store,
+    order: Order,
+    checked: Checked,
+    *,
+    slack: float,
+    now: datetime,
+    session: Session,
+) -> tuple[Node, tuple[PortMapping, ...]]:
+    """Choose the node, where the order names none, and the host ports on it.
+
+    In the transaction that reserves both; see `rank`. Raises NoFreePorts of the node that is named,
+    else NoNodeFits.
+    """
+    ports = order["ports"]
+    if checked.node is not None:
+        return checked.node, port_choice.settle(
+            store, checked.node, ports, now=now, session=session
+        )
+    ranking = rank(
+        store,
+        wish_for(order),
+        apart_from=_find_beside(order, checked.user["_id"], checked.image),
+        check=partial(check_node, image=checked.image, order=order),
+        slack=slack,
+        session=session,
+    )
+    full = []
+    for fit in ranking.fits:
+        try:
+            return fit.node, port_choice.settle(store, fit.node, ports, now=now, session=session)
+        except NoFreePorts as exc:
+            full.append(Unfit(fit.node, UnfitReason.NO_PORTS, exc.message, exc.details))
+    raise explain([*ranking.unfit, *full])
+
+
+def wish_for(order: Order) -> Wish:
+    """Return what an order needs of its node."""
+    hosts = [mapping.host for mapping in order["ports"]]
+    wish = Wish(
+        memory_mib=order["memory_mib"],
+        cpu_milli=order["cpu_milli"],
+        free_ports=hosts.count(AUTO),
+        host_ports=frozenset(hosts) - {AUTO},
+    )
+    if "placement" not in order:
+        return wish
+    wanted = order["placement"]
+    return replace(
+        wish,
+        tags=frozenset(wanted["tags"]),
+        labels=wanted["labels"],
+        exclude=frozenset(wanted["excluded"]),
+        prefer=wanted["prefer"],
+    )
+
+
+def explain(unfit: list[Unfit]) -> NoNodeFits:
+    """Make the error that says of each reason how many nodes have it, and of some nodes why.
+
+    Of those that nearly fit, first: what an order excludes itself needs no explanation.
+    """
+    severity = list(UnfitReason)
+    nearest = sorted(unfit, key=lambda each: -severity.index(each.reason))
+    return NoNodeFits(
+        f"None of the {len(unfit)} nodes fits." if unfit else "There is no node.",
+        reasons=dict(Counter(each.reason.value for each in nearest)),
+        nodes=[
+            {
+                "id": each.node["_id"],
+                "name": each.node["name"],
+                "reason": each.reason.value,
+                "message": each.message,
+                **each.details,
+            }
+            for each in nearest[:MOST_EXPLAINED]
+        ],
+    )
+
+
+def _find_beside(order: Order, user_id: str, image: Image) -> Beside | None:
+    spread = order["placement"]["spread"] if "placement" in order else None
+    if spread == Spread.USER:
+        return Beside("user_id", user_id)
+    if spread == Spread.IMAGE and image["_id"]:
+        return Beside("image_id", image["_id"])
+    return None
 
 
 def _judge_further(fit: Fit, taken: set[int], check: Callable[[Node], None]) -> Fit | Unfit:

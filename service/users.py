@@ -10,9 +10,9 @@ import argon2
 import bcrypt
 
 from service.errors import AlreadyDone, InvalidInput, NotFound, UserNotEmpty
-from service.model.documents import User, new_quota, new_user
+from service.model.documents import QuotaChanges, User, new_quota, new_user
 from service.model.labelling import label, relabel
-from service.model.orders import QuotaChanges, UserChanges, UserKey
+from service.model.orders import UserChanges, UserKey
 from service.model.origin import Claim
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.quotas import merge, quota_of

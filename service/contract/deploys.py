@@ -4,13 +4,14 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import answers, fields, program_fields
+from service.contract import answers, fields, placement, program_fields
 from service.contract.answers import Answer
 from service.contract.base import Request, StrictRequest
 from service.contract.container_settings import ContainerFields
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState
 from service.model.orders import Order
+from service.model.placement import is_auto
 
 
 class Deploy(Request[Order]):
@@ -61,8 +62,12 @@ class Deploy(Request[Order]):
         },
     )
     node_id = fields.text(
-        data_key="nodeId", longest=64, description="The node to deploy on.", sample=fields.NODE
+        data_key="nodeId",
+        longest=64,
+        description="The node to deploy on, or `auto` for whichever fits.",
+        sample=fields.NODE,
     )
+    placement = placement.placement()
     name = fields.text(description="What the owner calls it.", sample="my first")
     user_id = fields.text(
         data_key="user",
@@ -85,17 +90,33 @@ class Deploy(Request[Order]):
         metadata={"description": "Accept it while the node is Offline, and carry it out later."},
     )
 
+    @ma.pre_load
+    def pass_over_placement(self, sent: Any, **kwargs: Any) -> Any:
+        """Ignore the placement of a node that is named, as what is not known is ignored."""
+        if not isinstance(sent, dict) or is_auto(sent.get("nodeId")):
+            return sent
+        return {name: value for name, value in sent.items() if name != "placement"}
+
     @ma.post_load
     def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Take null for no variables, and for no."""
         empty: dict[str, Any] = {"variables": {}, "queue": False}
         nulls = {name: value for name, value in empty.items() if loaded.get(name, 0) is None}
-        return {**loaded, **nulls}
+        return placement.complete({**loaded, **nulls})
 
 
 class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
     """An instance to deploy."""
 
+    node_id = fields.text(
+        required=False,
+        load_default=None,
+        data_key="nodeId",
+        longest=64,
+        description="The node to deploy on, by id or by name; `auto`, or absent, for whichever "
+        "fits.",
+        sample=fields.NODE,
+    )
     primary = fields.primary(
         load_default=None,
         allow_none=True,
@@ -107,6 +128,18 @@ class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
     )
     external_id = fields.external_id()
     labels = fields.labels()
+
+    @ma.pre_load
+    def pass_over_placement(self, sent: Any, **kwargs: Any) -> Any:
+        """Ignore nothing."""
+        return sent
+
+    @ma.validates_schema(skip_on_field_errors=False)
+    def refuse_placement(self, loaded: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse to choose a node that is named."""
+        node_id = loaded.get("node_id")
+        if loaded.get("placement") is not None and node_id and not is_auto(node_id):
+            raise ma.ValidationError({"placement": ["Only with the `nodeId` `auto`."]})
 
     @ma.post_load
     def complete(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

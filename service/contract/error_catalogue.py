@@ -125,6 +125,11 @@ _OURS = {
         "The node gets no more instances for now: its `schedulable` is false.",
         "Use another node, or wait until its operator allows it again.",
     ),
+    "no_node_fits": (
+        "No node was named, and none can get the instance: `details` has the `reasons` with the "
+        "number of nodes, and `nodes` with theirs, at most 20.",
+        "Ask for less, widen the `placement`, or add a node: see [Placement](placement.md).",
+    ),
     "capacity_exceeded": (
         "The node has not enough memory or cores left, or as many instances as it may; the numbers "
         "are in `details`.",

@@ -5,8 +5,7 @@ from functools import partial
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import StrictRequest
-from service.model.documents import Amounts, Quota
-from service.model.orders import QuotaChanges
+from service.model.documents import Amounts, Quota, QuotaChanges
 from service.model.quantities import parse_cpu_milli, parse_disk_mb, parse_memory_mib, print_cores
 
 MOST = 1_000_000

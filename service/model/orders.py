@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
+from service.model.documents.user import QuotaChanges
 from service.model.labelling import LabellingChanges
 from service.model.lifecycle import BulkKind, InstanceState, Phase
 from service.model.listing import Listing
+from service.model.placement import Prefer, Spread
 from service.model.ports import PortMapping
 
 UserKey = Literal["id", "email", "username"]
@@ -23,16 +25,6 @@ class Credentials(UserLookup):
     """Which user is meant, and what may be the user's password."""
 
     password: str
-
-
-class QuotaChanges(TypedDict, total=False):
-    """Which limits of a quota change; None: no limit. See Quota."""
-
-    instances: int | None
-    memory_mib: int | None
-    cpu_milli: int | None
-    disk_mb: int | None
-    ports: int | None
 
 
 class NewUser(TypedDict):
@@ -76,12 +68,23 @@ class ContainerOrder(TypedDict, total=False):
     timezone: str | None
 
 
+class Placement(TypedDict):
+    """Which node an instance is put on, where none is named. See model/placement.py."""
+
+    tags: list[str]
+    labels: dict[str, str]
+    excluded: list[str]  # ids or names of nodes
+    spread: Spread | None
+    prefer: Prefer
+
+
 class Order(ContainerOrder):
     """An instance as somebody asks for it."""
 
     name: str
     user_id: str
-    node_id: str
+    node_id: str | None  # or a name; None: whichever fits
+    placement: NotRequired[Placement]  # which of those
     image: str  # an image's id, its name, or its container image
     image_name: str | None
     memory_mib: int

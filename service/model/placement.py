@@ -16,6 +16,16 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import is_on_trial
 from service.model.ports import DEFAULT_RANGE, parse_range
 
+AUTO = "auto"
+"""Stands for whichever node fits, in any letter case. No node is called so."""
+
+
+ALONE = 0.5
+"""How many instances apart nodes are that count as equal."""
+
+CROWDED = 1.5
+"""The same for those who met others at the node that they chose: nodes end two apart at most."""
+
 
 class Spread(StrEnum):
     """Beside whose instances a new one should not be."""
@@ -81,6 +91,13 @@ class Fit(NamedTuple):
     score: float
     step: float
     """How much lower the score is than without the instance."""
+    crowd: int
+    """Beside how many instances it would be that it should not be beside."""
+
+
+def is_auto(node_id: object) -> bool:
+    """Return whether this stands for whichever node fits."""
+    return isinstance(node_id, str) and node_id.casefold() == AUTO
 
 
 def judge(
@@ -95,7 +112,7 @@ def judge(
     if unfit is not None:
         return unfit
     before, after = _rate(node, wish, more=0), _rate(node, wish, more=1)
-    return Fit(node, after - crowd, before - after)
+    return Fit(node, after - crowd, before - after, crowd)
 
 
 def tags_of(node: Node) -> frozenset[str]:
@@ -105,17 +122,18 @@ def tags_of(node: Node) -> frozenset[str]:
     return frozenset(text.strip().casefold() for text in texts if text.strip())
 
 
-def order(fits: Iterable[Fit], *, among: int = 1, chance: Random) -> list[Fit]:
+def sort(fits: Iterable[Fit], *, slack: float = ALONE, chance: Random) -> list[Fit]:
     """Sort the best to the front, in random order those that are nearly as good as the best.
 
-    These are less than half an instance apart. So those who choose at the same time choose
-    differently; where they met all the same, they choose `among` more.
+    These are no more than `slack` instances apart. So those who choose at the same time choose
+    differently.
     """
     best_first = sorted(fits, key=lambda fit: -fit.score)
     if not best_first:
         return []
-    least = best_first[0].score - best_first[0].step / 2
-    near = max(among, sum(fit.score >= least for fit in best_first))
+    best = best_first[0]
+    least = best.score - best.step * slack
+    near = sum(fit.score >= least and fit.crowd == best.crowd for fit in best_first)
     head = best_first[:near]
     chance.shuffle(head)
     return head + best_first[near:]

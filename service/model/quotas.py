@@ -3,8 +3,15 @@
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
-from service.model.documents import Amounts, Instance, Quota, User, new_amounts, new_quota
-from service.model.orders import QuotaChanges
+from service.model.documents import (
+    Amounts,
+    Instance,
+    Quota,
+    QuotaChanges,
+    User,
+    new_amounts,
+    new_quota,
+)
 from service.model.replacements import held_by
 
 

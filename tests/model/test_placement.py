@@ -8,7 +8,7 @@ from service.errors import CapacityExceeded, Maintenance
 from service.model.documents import Capacity, new_node
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER
-from service.model.placement import Fit, Prefer, UnfitReason, Wish, judge, order
+from service.model.placement import ALONE, CROWDED, Fit, Prefer, UnfitReason, Wish, judge, sort
 from tests.support import NOON
 
 WISH = Wish(memory_mib=128, cpu_milli=500)
@@ -99,19 +99,31 @@ def test_nearly_equal_nodes_are_in_random_order_before_the_others():
 
     firsts, lasts = set(), set()
     for seed in range(99):
-        ranked = order([fuller, *equal], chance=random.Random(seed))
+        ranked = sort([fuller, *equal], chance=random.Random(seed))
         firsts.add(ranked[0].node["name"])
         lasts.add(ranked[-1].node["name"])
 
     assert ({f"n{n}" for n in range(9)}, {"full"}) == (firsts, lasts)
 
 
-def test_those_who_met_choose_among_more():
-    """Also where one node is better than all others."""
-    fits = [judge(a_node(f"n{n}", allocated={"memory_mib": 128 * n}), WISH) for n in range(5)]
+def test_a_node_with_more_of_the_same_is_not_nearly_as_good():
+    """However near its score is."""
+    full = judge(a_node("full", allocated={"memory_mib": 896, "instances": 7}), WISH)
+    beside = judge(a_node("beside", memory_mib=99999), WISH, crowd=1)
+    ranked = [sort([full, beside], slack=9, chance=random.Random(seed)) for seed in range(20)]
 
-    def choose(among):
-        ranked = (order(fits, among=among, chance=random.Random(seed)) for seed in range(99))
+    assert {"full"} == {each[0].node["name"] for each in ranked}
+
+
+def test_those_who_met_choose_among_more():
+    """A node that is one instance fuller, and none that is two."""
+    fits = [
+        judge(a_node(f"n{n}", allocated={"memory_mib": 128 * n, "instances": n}), WISH)
+        for n in range(5)
+    ]
+
+    def choose(slack):
+        ranked = (sort(fits, slack=slack, chance=random.Random(seed)) for seed in range(99))
         return {each[0].node["name"] for each in ranked}
 
-    assert [{"n0"}, {"n0", "n1", "n2"}] == [choose(1), choose(3)]
+    assert [{"n0"}, {"n0", "n1"}] == [choose(ALONE), choose(CROWDED)]

@@ -47,6 +47,7 @@ from service.model.documents.ticket import NewTicket, Ticket
 from service.model.documents.user import (
     Amounts,
     Quota,
+    QuotaChanges,
     User,
     new_amounts,
     new_quota,
@@ -92,6 +93,7 @@ __all__ = [
     "Observed",
     "Operation",
     "Quota",
+    "QuotaChanges",
     "ReadyCheck",
     "ReadyKind",
     "Removal",

@@ -6,8 +6,8 @@ from typing import NotRequired, TypedDict
 
 from service.model.documents.instance import Settings
 from service.model.documents.leftover import LeftBehind
+from service.model.documents.user import QuotaChanges
 from service.model.lifecycle import BulkKind, OperationKind, OperationStatus
-from service.model.orders import QuotaChanges
 from service.model.origin import Origin
 
 NO_NODE = ""

@@ -27,6 +27,16 @@ class Quota(TypedDict):
     ports: int | None
 
 
+class QuotaChanges(TypedDict, total=False):
+    """Which limits of a quota change; None: no limit. See Quota."""
+
+    instances: int | None
+    memory_mib: int | None
+    cpu_milli: int | None
+    disk_mb: int | None
+    ports: int | None
+
+
 class User(TypedDict):
     """Somebody who owns instances."""
 
