@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from service import stats
 from service.model.documents import Amounts, Instance, User, new_amounts
-from service.model.quotas import amounts_of, subtract
+from service.model.quotas import Measured, UserUsage, amounts_of, subtract
 from service.store import Store
 from service.store.collection import Session
+
+MOST_MEASURED = 500
+"""How many instances a user may have whose measured use is added up for whoever asks."""
 
 
 def charge(
@@ -38,3 +42,22 @@ def refund(store: Store, instances: Iterable[Instance], *, session: Session) -> 
         less[instance["user_id"]] = subtract(before, amounts_of(instance))
     for user_id, amounts in less.items():
         store.users.adjust(user_id, amounts, session=session)
+
+
+def find_usage(store: Store, user_id: str) -> UserUsage:
+    """Find what a user's instances are promised, and what they use. Raises NotFound.
+
+    What they use is not added up of more than `MOST_MEASURED`.
+    """
+    user = store.users.get(user_id)
+    there = store.instances.list_places(user_id, limit=MOST_MEASURED + 1)
+    if len(there) > MOST_MEASURED:
+        return UserUsage(user, None)
+    last = list(stats.find_sampled(store, there).last.values())
+    measured = Measured(
+        instances=len(last),
+        cpu_milli=sum(usage.get("cpu_milli", 0) for usage in last),
+        memory_bytes=sum(usage.get("memory_bytes", 0) for usage in last),
+        disk_bytes=sum(usage.get("disk_bytes", 0) for usage in last),
+    )
+    return UserUsage(user, measured)

@@ -20,6 +20,7 @@ from service.api.resources import images as image_resources
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
 from service.api.resources import nodes as node_resources
+from service.api.resources import usage as usage_resources
 from service.api.resources import users as user_resources
 from service.api.resources import webhooks as webhook_resources
 
@@ -41,6 +42,7 @@ BLUEPRINTS = (
 
 RESOURCES = (
     user_resources,
+    usage_resources,
     image_resources,
     instance_resources,
     instance_changes,

@@ -7,6 +7,7 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Output, print_time
+from service.cli.quotas import set_quota, show_usage
 from service.cli.schema_options import body_options, if_match_option, query_options
 from service.contract.list_queries import UsersQuery
 from service.contract.users import AddUser, EditUser
@@ -98,3 +99,7 @@ def set_password(api: Connection, out: Output, user_id: str, password: str | Non
     out.show_done(
         api.call("editUser", user_id=user_id, body={"password": password}), "The password is set."
     )
+
+
+group.add_command(set_quota)
+group.add_command(show_usage)

@@ -29,6 +29,22 @@ class Measure(NamedTuple):
         return amount / self.per_unit if rest else whole
 
 
+class Measured(NamedTuple):
+    """What a user's instances used together when each was sampled last."""
+
+    instances: int  # how many were sampled; what others use is not known
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+class UserUsage(NamedTuple):
+    """A user, and what the user's instances use; None: that is not added up."""
+
+    user: User
+    measured: Measured | None
+
+
 MEASURES: Mapping[str, Measure] = {
     "instances": Measure("instances", "instances"),
     "memory_mib": Measure("memory", "memory", unit=" MiB"),

@@ -144,6 +144,12 @@ class Instances(Collection[Instance]):
         return self._read_all({"user_id": user_id}, session=session)
 
     @translated
+    def list_places(self, user_id: str, *, limit: int) -> list[Instance]:
+        """Read the ids of a user's instances and of their nodes, `limit` at the most."""
+        found = self._collection.find(self._within({"user_id": user_id}), ["node_id"]).limit(limit)
+        return cast("list[Instance]", list(found))
+
+    @translated
     def list_on(self, node_id: str) -> list[Instance]:
         """Read the instances of one node, oldest first."""
         return self._read_all({"node_id": node_id})
