@@ -11,8 +11,18 @@ from typing import NamedTuple
 from service import port_choice
 from service.errors import InvalidInput, NoFreePorts, NoNodeFits
 from service.model.documents import Image, Instance, Node
-from service.model.orders import Order
-from service.model.placement import ALONE, Fit, Spread, Unfit, UnfitReason, Wish, judge, sort
+from service.model.orders import Order, PlacementWish
+from service.model.placement import (
+    ALONE,
+    Fit,
+    Ranking,
+    Spread,
+    Unfit,
+    UnfitReason,
+    Wish,
+    judge,
+    sort,
+)
 from service.model.ports import AUTO, PortMapping
 from service.model.replacements import held_by
 from service.order_checks import Checked, check_node
@@ -29,14 +39,6 @@ class Beside(NamedTuple):
 
     field: str  # user_id or image_id
     value: str
-
-
-class Ranking(NamedTuple):
-    """The nodes, as far as they may be seen."""
-
-    fits: list[Fit]
-    """Best first. Whether the free ports of a node suffice is found when they are chosen."""
-    unfit: list[Unfit]
 
 
 MOST_EXPLAINED = 20
@@ -119,21 +121,31 @@ def place(
     ranking = rank(
         store,
         wish_for(order),
-        apart_from=_find_beside(order, checked.user["_id"], checked.image),
+        apart_from=find_beside(order, checked.user["_id"], checked.image),
         check=partial(check_node, image=checked.image, order=order),
         slack=slack,
         session=session,
     )
     full = []
     for fit in ranking.fits:
-        try:
-            return fit.node, port_choice.settle(store, fit.node, ports, now=now, session=session)
-        except NoFreePorts as exc:
-            full.append(Unfit(fit.node, UnfitReason.NO_PORTS, exc.message, exc.details))
+        found = settle_on(store, fit, ports, now=now, session=session)
+        if not isinstance(found, Unfit):
+            return fit.node, found
+        full.append(found)
     raise explain([*ranking.unfit, *full])
 
 
-def wish_for(order: Order) -> Wish:
+def settle_on(
+    store: Store, fit: Fit, ports: tuple[PortMapping, ...], *, now: datetime, session: Session
+) -> tuple[PortMapping, ...] | Unfit:
+    """Find the host ports on a node, or say that it has too few: see `port_choice.settle`."""
+    try:
+        return port_choice.settle(store, fit.node, ports, now=now, session=session)
+    except NoFreePorts as exc:
+        return Unfit(fit.node, UnfitReason.NO_PORTS, exc.message, exc.details)
+
+
+def wish_for(order: Order | PlacementWish) -> Wish:
     """Return what an order needs of its node."""
     hosts = [mapping.host for mapping in order["ports"]]
     wish = Wish(
@@ -170,18 +182,21 @@ def explain(unfit: list[Unfit]) -> NoNodeFits:
                 "name": each.node["name"],
                 "reason": each.reason.value,
                 "message": each.message,
-                **each.details,
+                "details": each.details,
             }
             for each in nearest[:MOST_EXPLAINED]
         ],
     )
 
 
-def _find_beside(order: Order, user_id: str, image: Image) -> Beside | None:
+def find_beside(
+    order: Order | PlacementWish, user_id: str | None, image: Image | None
+) -> Beside | None:
+    """Return beside whose instances an order's is not to be; None: beside anybody's."""
     spread = order["placement"]["spread"] if "placement" in order else None
-    if spread == Spread.USER:
+    if spread == Spread.USER and user_id is not None:
         return Beside("user_id", user_id)
-    if spread == Spread.IMAGE and image["_id"]:
+    if spread == Spread.IMAGE and image is not None and image["_id"]:
         return Beside("image_id", image["_id"])
     return None
 

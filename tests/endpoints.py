@@ -17,6 +17,7 @@ ENDPOINTS = {
     ("POST", "/api/auth/verify"): "users:verify",
     ("GET", "/api/instances"): "instances:read",
     ("POST", "/api/instances"): "instances:deploy",
+    ("POST", "/api/placement"): "instances:deploy",
     ("GET", "/api/instances/{instance_id}"): "instances:read",
     ("DELETE", "/api/instances/{instance_id}"): "instances:write",
     ("POST", "/api/getInstance"): "instances:read",

@@ -51,7 +51,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 def begin(call: Call) -> None:
     """Write down that a change is tried. Nothing is changed when that fails."""
     kind = call.policy.changes
-    if kind is None:
+    if kind is None or call.is_dry:
         return
     ctx = app_context()
     call.target_id = _find_target(kind, call.policy.named_by)

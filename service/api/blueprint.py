@@ -152,13 +152,16 @@ class Blueprint(flask_smorest.Blueprint):
         changes: str | None = None,
         named_by: str | None = None,
         is_live: bool = False,
+        can_be_dry: bool = False,
     ) -> Callable[[View], View]:
         """Open an endpoint to keys with this scope only; None: to every key.
 
         The names are those of `EndpointPolicy`, which says what they mean.
         """
         return self._set_policy(
-            EndpointPolicy(scope, changes=changes, named_by=named_by, is_live=is_live)
+            EndpointPolicy(
+                scope, changes=changes, named_by=named_by, is_live=is_live, can_be_dry=can_be_dry
+            )
         )
 
     def opens(

@@ -10,6 +10,7 @@ from flask import Request, g
 from service import keys
 from service.api.context import Context, now
 from service.api.policy import EndpointPolicy
+from service.contract import dry_run
 from service.errors import Unauthorized
 from service.model.documents import AuditEntry, Cause, Key, Ticket, User
 from service.model.origin import Claim, Origin
@@ -96,6 +97,11 @@ class Call:
     def acts_for(self) -> str | None:
         """Return the id of the user for whom the key acts, if it does."""
         return None if self.user is None else self.user["_id"]
+
+    @property
+    def is_dry(self) -> bool:
+        """Return whether the request is only tried, so that nothing is stored of it."""
+        return self.policy.can_be_dry and dry_run.is_dry(self.request.args.get(dry_run.NAME))
 
     @property
     def spent_s(self) -> float:

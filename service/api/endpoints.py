@@ -20,6 +20,7 @@ from service.api.resources import images as image_resources
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
 from service.api.resources import nodes as node_resources
+from service.api.resources import placement as placement_resources
 from service.api.resources import usage as usage_resources
 from service.api.resources import users as user_resources
 from service.api.resources import webhooks as webhook_resources
@@ -50,6 +51,7 @@ RESOURCES = (
     instance_programs,
     key_resources,
     node_resources,
+    placement_resources,
     bulk,
     me,
 )

@@ -35,7 +35,7 @@ def begin(call: Call) -> Response | None:
     if not re.fullmatch(VALUE, value):
         reason = "Must have 1 to 255 visible ASCII characters, and no spaces."
         raise InvalidInput(f"The header {HEADER} is not valid.", **{HEADER: [reason]})
-    if call.key is None or call.policy.changes is None:
+    if call.key is None or call.policy.changes is None or call.is_dry:
         return None
     found = idempotency.begin(
         call.store,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from flask import Response
 
@@ -9,12 +10,14 @@ from service import instances, keys, listings, operations, order_checks
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
-from service.api.call import caller, is_owner, origin, store
+from service.api.call import caller, current_call, is_owner, origin, store
 from service.api.context import app_context
+from service.api.encoding import json_answer
 from service.api.etags import read_precondition
 from service.api.waiting import wait_for, wait_for_phase
 from service.contract.base import ReadyQuery, WaitQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
+from service.contract.dry_run import PLANNED, DeployPlanAnswer, DryRunQuery
 from service.contract.fields import OPERATION_ID
 from service.contract.instance_deletions import Delete, DeletedAnswer
 from service.contract.instances import (
@@ -25,6 +28,7 @@ from service.contract.instances import (
     UserRef,
 )
 from service.contract.list_queries import InstancesQuery
+from service.dry_run import try_out
 from service.errors import (
     CapacityExceeded,
     InstanceNotReady,
@@ -32,6 +36,7 @@ from service.errors import (
     InvalidInput,
     NodeFailure,
     NodeOffline,
+    NoNodeFits,
     NotFound,
     PortTaken,
 )
@@ -53,6 +58,23 @@ def check_order(order: Order) -> None:
         allow_any_image=app_context().config.allow_any_image,
         may_edit_all=not is_owner(),
     )
+
+
+def prepare_deploy(order: Order) -> partial[tuple[Instance, Operation]]:
+    """Make the call that deploys an instance in a store, as the request's key may."""
+    return partial(
+        instances.deploy,
+        order=order,
+        allow_any_image=app_context().config.allow_any_image,
+        may_edit_all=not is_owner(),
+        origin=origin(),
+    )
+
+
+def plan_deploy(order: Order) -> Response:
+    """Answer what a deploy would make now."""
+    instance, _ = try_out(store(), prepare_deploy(order))
+    return json_answer(DeployPlanAnswer.shape(_add_nodes([instance])[0]), 200)
 
 
 @blueprint.get("/instances")
@@ -104,9 +126,10 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
 
 
 @blueprint.post("/instances/deploy")
-@blueprint.needs("instances:deploy", changes="instance")
+@blueprint.needs("instances:deploy", changes="instance", can_be_dry=True)
 @blueprint.arguments(Deploy, check=check_order)
-@blueprint.arguments(ReadyQuery, location="query")
+@blueprint.arguments(DryRunQuery, location="query")
+@blueprint.alt_response(200, **PLANNED)
 @blueprint.answers(
     201,
     DeployedAnswer,
@@ -114,23 +137,21 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
     *ALWAYS,
     PortTaken,
     CapacityExceeded,
+    NoNodeFits,
     NodeOffline,
     description="The instance is stored. Its container follows.",
 )
-def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn:
+def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn | Response:
     """Deploy an instance.
 
     409 when a host port is taken or the node has not enough capacity left; 500 with the code
-    `node_offline` when the node is down and `queue` is not true. Poll `InternalState` until it is
-    READY or FAILED, or use `wait`: a deployment that failed is a 201 with its `error`.
+    `node_offline` when the node is down and `queue` is not true. With the `nodeId` `auto` a node
+    is chosen that has room, or else it is 409 with the code `no_node_fits`. Poll `InternalState`
+    until it is READY or FAILED, or use `wait`: a deployment that failed is a 201 with its `error`.
     """
-    instance, operation = instances.deploy(
-        store(),
-        order,
-        allow_any_image=app_context().config.allow_any_image,
-        may_edit_all=not is_owner(),
-        origin=origin(),
-    )
+    if current_call().is_dry:
+        return plan_deploy(order)
+    instance, operation = prepare_deploy(order)(store())
     record_change(instance)
     ended = wait_for(operation, wish["wait"] or 0)
     return {**record_latest(instance, wish), "operation_id": ended["_id"]}

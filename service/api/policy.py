@@ -25,5 +25,8 @@ class EndpointPolicy:
     """The field of the body with the id of what it changes. Else that is the parameter
     `<kind>_id` of the path; where there is neither, it makes something new."""
 
+    can_be_dry: bool = False
+    """Whether it can be only tried, with `?dryRun=true`: then it changes nothing."""
+
     for_monitoring: bool = False
     """Whether it is asked again and again, so that no rate counts it, and it is logged as DEBUG."""

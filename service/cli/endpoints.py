@@ -48,6 +48,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "resolveNodeDrift": ("POST", "/api/nodes/{node_id}/drift/resolve"),
         "listFreePorts": ("GET", "/api/nodes/{node_id}/ports/free"),
         "setNodeTls": ("PUT", "/api/nodes/{node_id}/tls"),
+        "rankNodes": ("POST", "/api/placement"),
         "startBulkOperation": ("POST", "/api/bulk"),
         "listOperations": ("GET", "/api/operations"),
         "getOperation": ("GET", "/api/operations/{operation_id}"),

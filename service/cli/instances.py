@@ -10,8 +10,10 @@ from service.cli.connection import REFERENCE, Answer, Connection
 from service.cli.following import await_ready, follow, no_wait_option, wait_ready_option
 from service.cli.log_following import follow_log
 from service.cli.output import Column, Output, Shape, print_time
+from service.cli.placement_options import placement_options
 from service.cli.schema_options import (
     body_options,
+    dry_run_option,
     if_match_option,
     query_flag,
     query_options,
@@ -75,17 +77,27 @@ def show_instance(
 
 @group.command("deploy")
 @speaks_with_api
-@body_options("addInstance", AddInstance, nodeId="--node")
+@body_options("addInstance", AddInstance, leave_out=("placement",), nodeId="--node")
+@placement_options("addInstance")
+@dry_run_option("addInstance")
 @no_wait_option
 @wait_ready_option
 def deploy(
-    api: Connection, out: Output, body: dict[str, Any], no_wait: bool, wait_ready: bool
+    api: Connection,
+    out: Output,
+    body: dict[str, Any],
+    dry_run: bool,
+    no_wait: bool,
+    wait_ready: bool,
 ) -> None:
-    """Deploy an instance, show the steps, and print its id.
+    """Deploy an instance, show the steps, and print its id. Without --node whichever fits.
 
     Ends with 6 when the deployment fails; the instance is FAILED then, with the reason. So it does
     with --wait-ready when its program does not become ready, which changes nothing.
     """
+    if dry_run:
+        out.show_one(api.call("addInstance", body=body, query={"dryRun": True}))
+        return
     answer = api.call("addInstance", body=body, wait_s=0)
     click.echo(f"Deploying {printable(answer.json['Name'])} as {answer.json['Id']}", err=True)
     answer = _finish(api, answer, answer.json["Id"], no_wait=no_wait, wait_ready=wait_ready)
@@ -98,6 +110,7 @@ def deploy(
 @speaks_with_api
 @_reference
 @body_options("editInstance", InstanceEdit)
+@dry_run_option("editInstance")
 @no_wait_option
 @wait_ready_option
 @if_match_option("editInstance")
@@ -106,6 +119,7 @@ def edit(
     out: Output,
     instance_id: str,
     body: dict[str, Any],
+    dry_run: bool,
     no_wait: bool,
     wait_ready: bool,
 ) -> None:
@@ -115,6 +129,10 @@ def edit(
     """
     if not body:
         raise click.UsageError("Say what to change.")
+    if dry_run:
+        query = {"dryRun": True}
+        out.show_one(api.call("editInstance", instance_id=instance_id, body=body, query=query))
+        return
     answer = api.call("editInstance", instance_id=instance_id, body=body, wait_s=0)
     _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready))
 

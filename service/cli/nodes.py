@@ -7,6 +7,7 @@ import click
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Output, Shape, print_time
+from service.cli.placement_options import placement_options
 from service.cli.schema_options import (
     Command,
     Decorator,
@@ -22,6 +23,7 @@ from service.contract.free_ports import FreePortsQuery
 from service.contract.list_queries import NodesQuery
 from service.contract.node_orders import AddNode, EditNode
 from service.contract.node_removal import ForceQuery
+from service.contract.placement import RankNodes
 from service.model.driver_traits import DOCKER, OFFERED, traits_of
 
 COLUMNS = (
@@ -33,12 +35,21 @@ COLUMNS = (
     Column(
         "MEMORY", lambda node: f"{node['allocatedMemoryMib']} of {node['memoryMib'] or '?'} MiB"
     ),
+    Column("SCHEDULABLE", "schedulable"),
     Column("ADDRESS", "address", is_wide=True),
     Column("PORT", "port", is_wide=True),
     Column("TAGS", "tags", is_wide=True),
     Column("SEEN", print_time("lastSeenAt"), is_wide=True),
     Column("EXTERNAL ID", "externalId", is_wide=True),
     Column("ERROR", "error", is_wide=True),
+)
+
+RANKED = (
+    Column("ID", "id"),
+    Column("NAME", "name"),
+    Column("SCORE", "score"),
+    Column("WHY NOT", "message"),
+    Column("DETAILS", "details", is_wide=True),
 )
 
 _reference = click.argument("node_id", metavar="NODE", type=REFERENCE)
@@ -103,6 +114,19 @@ def show_node(api: Connection, out: Output, node_id: str) -> None:
 def list_free_ports(api: Connection, out: Output, node_id: str, query: dict[str, Any]) -> None:
     """List free host ports of a node, which are held for nobody."""
     out.show_one(api.call("listFreePorts", node_id=node_id, query=query))
+
+
+@group.command("fit")
+@speaks_with_api
+@body_options("rankNodes", RankNodes, leave_out=("placement",))
+@placement_options("rankNodes")
+def rank_nodes(api: Connection, out: Output, body: dict[str, Any]) -> None:
+    """Show which nodes fit an instance, best first, and why the others do not."""
+    answer = api.call("rankNodes", body=body)
+    if out.shape == Shape.JSON:
+        out.show_json(answer)
+    else:
+        out.show_rows([*answer.json["fits"], *answer.json["unfit"]], RANKED)
 
 
 @group.command("add")

@@ -108,6 +108,18 @@ def query_flag(operation: str, short: str, wire_name: str, help_text: str) -> De
     )
 
 
+def dry_run_option(operation: str) -> Decorator:
+    """Give a command the flag to only try it."""
+    return click.option(
+        "--dry-run",
+        is_flag=True,
+        cls=SchemaOption,
+        operation=operation,
+        wire_name="dryRun",
+        help="Check all, show what would become of it, and change nothing.",
+    )
+
+
 def wait_option(operation: str) -> Decorator:
     """Give a command the option to wait for what the answer depends on, as `wait_s`."""
     return click.option(

@@ -95,11 +95,13 @@ def _find_summary(node: Node | None, node_id: str, *, for_owner: bool | None) ->
     return node
 
 
-def _find_node(instance: InstanceOnNode) -> Node:
+def find_node(instance: InstanceOnNode) -> Node:
+    """Find the node of an instance as its summary says it."""
     return _find_summary(instance["node"], instance["node_id"], for_owner=instance.get("for_owner"))
 
 
-def _find_endpoint(instance: InstanceOnNode) -> str | None:
+def find_endpoint(instance: InstanceOnNode) -> str | None:
+    """Find what a player types to connect to an instance; None where that is not known."""
     host = find_host(instance["node"]) if instance["node"] else None
     return host and print_endpoint(host, instance["primary_port"])
 
@@ -137,10 +139,10 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     )
     Name = answers.text("my first", of="name")
     User = answers.text(fields.USER_ID, of="user_id", description="The owner's `userId`.")
-    Node = answers.nested(NodeSummary, of=_find_node, audited=False)
+    Node = answers.nested(NodeSummary, of=find_node, audited=False)
     connect = answers.text(
         "play.example.org:25565",
-        of=_find_endpoint,
+        of=find_endpoint,
         null=True,
         audited=False,
         description="What a player types: the node's `publicAddress`, or its address where that is "

@@ -78,6 +78,17 @@ class Placement(TypedDict):
     prefer: Prefer
 
 
+class PlacementWish(TypedDict):
+    """For what nodes are ranked, with nothing deployed."""
+
+    memory_mib: int
+    cpu_milli: int
+    ports: tuple[PortMapping, ...]
+    user_id: str | None
+    image: str | None  # as in an Order
+    placement: NotRequired[Placement]
+
+
 class Order(ContainerOrder):
     """An instance as somebody asks for it."""
 

@@ -95,6 +95,14 @@ class Fit(NamedTuple):
     """Beside how many instances it would be that it should not be beside."""
 
 
+class Ranking(NamedTuple):
+    """Nodes for an instance."""
+
+    fits: list[Fit]
+    """Best first. Whether the free ports of a node suffice is found when they are chosen."""
+    unfit: list[Unfit]
+
+
 def is_auto(node_id: object) -> bool:
     """Return whether this stands for whichever node fits."""
     return isinstance(node_id, str) and node_id.casefold() == AUTO

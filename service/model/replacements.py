@@ -24,6 +24,11 @@ def with_changes(instance: Instance, changes: Settings) -> Instance:
     return cast("Instance", {**instance, **changes})
 
 
+def foresee(instance: Instance, operation: Operation | None) -> Instance:
+    """Make the instance as it is once the operation, if there is one, has succeeded."""
+    return instance if operation is None else with_changes(instance, changes_of(operation))
+
+
 def hold(instance: Instance, changes: Iterable[Settings]) -> tuple[list[int], Reserved]:
     """Return the ports and the size that suffice whichever of the changes come about."""
     possible: list[Mapping[str, Any]] = [instance, *changes]

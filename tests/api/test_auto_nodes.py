@@ -85,11 +85,11 @@ def test_where_no_node_fits_each_says_why(api, store, memory_nodes, node, body, 
         {
             "id": full["_id"], "name": "full", "reason": "capacity_exceeded",
             "message": "The node has not enough memory left.",
-            "requestedMib": 128, "allocatedMib": 0, "capacityMib": 64,
+            "details": {"requestedMib": 128, "allocatedMib": 0, "capacityMib": 64},
         },
         {
             "id": node["_id"], "name": node["name"], "reason": "tag",
-            "message": "The node lacks the tag eu.",
+            "message": "The node lacks the tag eu.", "details": {},
         },
     ] == answer.json["details"]["nodes"]  # fmt: skip
     assert before == look()

@@ -26,6 +26,7 @@ TABLE = {
     "instances.look_up_instance": ("instances:read", None, None),
     "instances.list_user_instances": ("instances:read", None, None),
     "instances.deploy_instance": ("instances:deploy", "instance", None),
+    "instances.rank_nodes": ("instances:deploy", None, None),
     "instances.add_instance": ("instances:deploy", "instance", None),
     "instances.get_instance": ("instances:read", None, None),
     "instances.remove_instance": ("instances:write", "instance", None),

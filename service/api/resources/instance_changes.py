@@ -1,22 +1,27 @@
 """Changes of an instance that exists."""
 
+from functools import partial
+
 from service import instance_changes, operations
 from service.api.accepted import Accepted
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
-from service.api.call import is_owner, origin, store
+from service.api.call import current_call, is_owner, origin, store
 from service.api.context import app_context
 from service.api.etags import read_precondition
 from service.api.instances import blueprint, record_latest
 from service.api.resources.instances import add_node
 from service.api.waiting import wait_for
 from service.contract.base import ReadyQuery
+from service.contract.dry_run import DryRunQuery
 from service.contract.fields import OPERATION_ID
 from service.contract.instance_changes import InstanceEdit, Reinstall
 from service.contract.instances import InstanceAnswer, InstanceOnNode
+from service.dry_run import try_out
 from service.model.documents import Instance, Operation
 from service.model.lifecycle import ENDED
 from service.model.orders import Edit, ReadyWish, Reinstallation
+from service.model.replacements import foresee
 from service.replacements import expect
 
 
@@ -31,9 +36,9 @@ def _check(edit: Edit, instance_id: str) -> None:
 
 
 @blueprint.patch("/instances/<instance_id>")
-@blueprint.needs("instances:deploy", changes="instance")
+@blueprint.needs("instances:deploy", changes="instance", can_be_dry=True)
 @blueprint.arguments(InstanceEdit, check=_check, required=False)
-@blueprint.arguments(ReadyQuery, location="query")
+@blueprint.arguments(DryRunQuery, location="query")
 @blueprint.answers(
     200,
     InstanceAnswer,
@@ -53,20 +58,20 @@ def edit_instance(edit: Edit, wish: ReadyWish, instance_id: str) -> InstanceOnNo
     container, which an operation makes: the files stay, and a suspended or stopped instance stays
     so. Where the new container does not start, the one before is made again, and the operation is
     `failed`. 409 when a host port or the `externalId` is taken, when the node has not enough
-    capacity left, and while it is being installed.
+    capacity left, and while it is being installed. With `dryRun` it is answered as it would be.
     """
-    return _outcome(
-        *instance_changes.edit(
-            store(),
-            instance_id,
-            edit,
-            allow_any_image=app_context().config.allow_any_image,
-            may_edit_all=not is_owner(),
-            only_if=read_precondition(),
-            origin=origin(),
-        ),
-        wish,
+    change = partial(
+        instance_changes.edit,
+        reference=instance_id,
+        order=edit,
+        allow_any_image=app_context().config.allow_any_image,
+        may_edit_all=not is_owner(),
+        only_if=read_precondition(),
+        origin=origin(),
     )
+    if current_call().is_dry:
+        return add_node(foresee(*try_out(store(), change)), None)
+    return _outcome(*change(store()), wish)
 
 
 @blueprint.post("/instances/<instance_id>/reinstall")

@@ -1,16 +1,18 @@
 """Instances by address."""
 
+from flask import Response
+
 from service import instances, operations
 from service.api.accepted import Accepted
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import is_owner, origin, store
-from service.api.context import app_context
+from service.api.call import current_call, is_owner, origin, store
 from service.api.etags import read_precondition
-from service.api.instances import blueprint, check_order, record_latest
+from service.api.instances import blueprint, check_order, plan_deploy, prepare_deploy, record_latest
 from service.api.waiting import wait_for, wait_for_phase, wait_for_state
-from service.contract.base import NoContent, ReadyQuery, StateQuery
+from service.contract.base import NoContent, StateQuery
 from service.contract.deploys import AddInstance
+from service.contract.dry_run import PLANNED, DryRunQuery
 from service.contract.instance_deletions import RemovalQuery
 from service.contract.instances import InstanceAnswer, InstanceOnNode
 from service.contract.operations import OperationAnswer
@@ -20,9 +22,10 @@ from service.model.orders import Order, ReadyWish, Removal, StateWish
 
 
 @blueprint.post("/instances")
-@blueprint.needs("instances:deploy", changes="instance")
+@blueprint.needs("instances:deploy", changes="instance", can_be_dry=True)
 @blueprint.arguments(AddInstance, check=check_order)
-@blueprint.arguments(ReadyQuery, location="query")
+@blueprint.arguments(DryRunQuery, location="query")
+@blueprint.alt_response(200, **PLANNED)
 @blueprint.answers(
     201,
     InstanceAnswer,
@@ -33,20 +36,17 @@ from service.model.orders import Order, ReadyWish, Removal, StateWish
     accepted=InstanceAnswer,
     description="The deployment has ended: `InternalState` is READY, or FAILED with its `error`.",
 )
-def add_instance(order: Order, wish: ReadyWish) -> InstanceOnNode | Accepted:
+def add_instance(order: Order, wish: ReadyWish) -> InstanceOnNode | Accepted | Response:
     """Deploy an instance. 202 while its operation runs, and 201 if it ends within `wait`.
 
     Either way the instance is stored, and is deployed whatever crashes. 409 when a host port or the
     `externalId` is taken, or the node has not enough capacity left; 500 with the code
-    `node_offline` when the node is down and `queue` is not true.
+    `node_offline` when the node is down and `queue` is not true. Without a `nodeId` a node is
+    chosen that has room, or else it is 409 with the code `no_node_fits`.
     """
-    instance, operation = instances.deploy(
-        store(),
-        order,
-        allow_any_image=app_context().config.allow_any_image,
-        may_edit_all=not is_owner(),
-        origin=origin(),
-    )
+    if current_call().is_dry:
+        return plan_deploy(order)
+    instance, operation = prepare_deploy(order)(store())
     record_change(instance)
     ended = wait_for(operation, wish["wait"] or 0)
     answered = add_node(record_latest(instance, wish), operation["_id"])
