@@ -19,6 +19,7 @@
     │   ├── UserNotEmpty        409 user_not_empty        the user still owns instances
     │   ├── CapacityExceeded    409 capacity_exceeded
     │   ├── QuotaExceeded       409 quota_exceeded
+    │   ├── UserSuspended       409 user_suspended        none of the user's instances may run
     │   ├── TooManyKeys         409 too_many_keys         a limited key has made all it may
     │   ├── TooManyWebhooks     409 too_many_webhooks
     │   ├── WebhookDisabled     409 webhook_disabled      nothing is sent there
@@ -221,6 +222,15 @@ class QuotaExceeded(Conflict):
     """The user's quota does not allow as much. `details` has the numbers of each limit."""
 
     code = "quota_exceeded"
+
+
+class UserSuspended(Conflict):
+    """The user is suspended, so none of the user's instances may run. `details` has the id."""
+
+    code = "user_suspended"
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__("The user is suspended.", userId=[user_id])
 
 
 class TooManyKeys(Conflict):

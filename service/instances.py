@@ -6,7 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 
-from service import idempotency, operations, placement, quotas, replacements
+from service import (
+    idempotency,
+    operations,
+    placement,
+    quotas,
+    replacements,
+    suspensions,
+)
 from service.deploy_drafts import draft
 from service.drivers import DriverFactory
 from service.errors import (
@@ -17,7 +24,7 @@ from service.errors import (
 from service.model.container import parse_env
 from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Node, Operation
-from service.model.lifecycle import InstanceState, NodeStatus, OperationKind
+from service.model.lifecycle import ALL_BUT_DELETE, InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
 from service.model.origin import Origin
 from service.model.placement import ALONE, CROWDED
@@ -27,8 +34,6 @@ from service.order_checks import check_order
 from service.security.masking import mask
 from service.store import Store
 from service.store.collection import Session
-
-_WITHOUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
 
 
 def make_id() -> str:
@@ -55,8 +60,8 @@ def deploy(
     crashes. After an error nothing is left. Who may not edit all variables sets those of owners
     only. Raises InvalidInput like `check_order`, NodeOffline when the node is down and the order
     does not say `queue`, PortTaken, NoFreePorts, Conflict for an external id that is taken,
-    QuotaExceeded and CapacityExceeded. A repeat of what an earlier request did answers that;
-    AlreadyDone when it is gone.
+    UserSuspended, QuotaExceeded and CapacityExceeded. A repeat of what an earlier request did
+    answers that; AlreadyDone when it is gone.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -164,7 +169,7 @@ def unsuspend(
     """Write down that the instance may run; answer the operation that starts it.
 
     There is none while a deployment is open, like in `suspend`, nor for an instance that FAILED: a
-    retry starts it. Repeating it is harmless. Raises like `suspend`.
+    retry starts it. Repeating it is harmless. Raises like `suspend`, and UserSuspended.
     """
     return _change_suspension(store, reference, OperationKind.UNSUSPEND, only_if, origin=origin)
 
@@ -180,8 +185,8 @@ def change_power(
     """Have the instance started, stopped, restarted or killed; answer the operation that does it.
 
     Raises NotFound, also for an instance that is being deleted, PreconditionFailed,
-    InstanceNotReady for one that is not installed, InstanceSuspended when it may not run, and
-    NodeOffline when its node is down. A repeat is answered like that of `deploy`.
+    InstanceNotReady for one that is not installed, InstanceSuspended and UserSuspended when it may
+    not run, and NodeOffline when its node is down. A repeat is answered like that of `deploy`.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -195,14 +200,16 @@ def change_power(
         )
         if touched["state"] != InstanceState.READY:
             raise InstanceNotReady(f"The instance is {touched['state']}.", state=touched["state"])
-        if touched["suspended"] and kind in (OperationKind.START, OperationKind.RESTART):
-            raise InstanceSuspended("The instance is suspended, so it may not run.")
+        if kind in (OperationKind.START, OperationKind.RESTART):
+            suspensions.refuse_suspended(store, touched, session=session)
+            if touched["suspended"]:
+                raise InstanceSuspended("The instance is suspended, so it may not run.")
         replacing = replacements.wish(store, instance["_id"], kind, session=session)
         if replacing is not None:
             idempotency.mark_operation(store, origin.claim, replacing, session=session)
             return touched, replacing
         store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
+            instance["_id"], kinds=ALL_BUT_DELETE, now=origin.now, session=session
         )
         store.operations.add(operation, session=session)
         idempotency.mark_operation(store, origin.claim, operation, session=session)
@@ -252,27 +259,27 @@ def _change_suspension(
     if done := idempotency.find_done(store, origin.claim):
         return done
     instance = store.instances.get_by_reference(reference)
-    suspended = kind == OperationKind.SUSPEND
+    suspends = kind == OperationKind.SUSPEND
     operation = operations.draft(kind, instance, origin=origin)
 
     def write(session: Session) -> tuple[Instance, Operation | None]:
+        current = store.instances.get(instance["_id"], session=session)
+        before = current.get("before_suspension")
+        if not suspends:
+            suspensions.refuse_suspended(store, current, session=session)
         changed = store.instances.set_suspended(
-            instance["_id"], suspended, precondition=only_if, now=origin.now, session=session
+            instance["_id"],
+            suspends,
+            precondition=only_if,
+            # It stays suspended when its user is no more; or is not, before a worker has seen that.
+            before={**before, "suspended": True} if suspends and before is not None else None,
+            now=origin.now,
+            session=session,
         )
-        if changed["state"] == InstanceState.INSTALLING and store.operations.find_open(
-            instance["_id"], OperationKind.DEPLOY, session=session
-        ):
-            return changed, None
-        if replacements.wish(store, instance["_id"], kind, session=session):
-            return changed, None
-        store.operations.supersede_waiting(
-            instance["_id"], kinds=_WITHOUT_DELETE, now=origin.now, session=session
-        )
-        if not suspended and changed["state"] != InstanceState.READY:
-            return changed, None
-        store.operations.add(operation, session=session)
-        idempotency.mark_operation(store, origin.claim, operation, session=session)
-        return changed, operation
+        added = suspensions.pursue(store, changed, operation, session=session)
+        if added is not None:
+            idempotency.mark_operation(store, origin.claim, added, session=session)
+        return changed, added
 
     return store.transaction(write)
 

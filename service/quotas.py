@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from service import stats
-from service.model.documents import Amounts, Instance, User, new_amounts
+from service.model.documents import Amounts, Instance, new_amounts
 from service.model.quotas import Measured, UserUsage, amounts_of, subtract
 from service.store import Store
 from service.store.collection import Session
@@ -20,18 +20,21 @@ def charge(
     even_if_over: bool = False,
     now: datetime,
     session: Session,
-) -> User:
+) -> None:
     """Count one more instance of its user's, in the transaction that makes it the user's.
 
-    Raises QuotaExceeded, unless it is taken `even_if_over`, and NotFound when the user is gone.
+    Raises QuotaExceeded and UserSuspended, unless it is taken `even_if_over`: a worker brings it in
+    line with the user's suspension then. Raises NotFound when the user is gone.
     """
-    return store.users.charge(
+    user = store.users.charge(
         instance["user_id"],
         amounts_of(instance),
         even_if_over=even_if_over,
         now=now,
         session=session,
     )
+    if user.get("suspended") or "before_suspension" in instance:
+        store.suspensions.mark(user["_id"], session=session)
 
 
 def refund(store: Store, instances: Iterable[Instance], *, session: Session) -> None:

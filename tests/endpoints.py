@@ -12,6 +12,8 @@ ENDPOINTS = {
     ("PATCH", "/api/users/{user_id}"): "users:write",
     ("DELETE", "/api/users/{user_id}"): "users:write",
     ("GET", "/api/users/{user_id}/usage"): "users:read",
+    ("POST", "/api/users/{user_id}/suspend"): "users:write",
+    ("POST", "/api/users/{user_id}/unsuspend"): "users:write",
     ("POST", "/api/getUser"): "users:read",
     ("POST", "/api/auth/create-user"): "users:write",
     ("POST", "/api/auth/verify"): "users:verify",

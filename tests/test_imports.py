@@ -21,8 +21,8 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "instance_logs", "leftovers", "listings", "log_followers", "node_edits",
              "order_checks", "patterns", "phases", "placement", "port_choice", "port_edits",
-             "programs", "quotas", "replacements", "rights", "stats", "variables", "event_hub",
-             "tickets", "webhooks",
+             "programs", "quotas", "replacements", "rights", "stats", "suspensions", "variables",
+             "event_hub", "tickets", "webhooks",
              "webhook_matching", "webhook_owners", "webhook_secrets",
              "webhook_sending"}  # fmt: skip
 

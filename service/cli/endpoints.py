@@ -60,6 +60,8 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "removeUser": ("DELETE", "/api/users/{user_id}"),
         "getUser": ("GET", "/api/users/{user_id}"),
         "editUser": ("PATCH", "/api/users/{user_id}"),
+        "suspendUser": ("POST", "/api/users/{user_id}/suspend"),
+        "unsuspendUser": ("POST", "/api/users/{user_id}/unsuspend"),
         "getUserUsage": ("GET", "/api/users/{user_id}/usage"),
         "listWebhooks": ("GET", "/api/webhooks"),
         "addWebhook": ("POST", "/api/webhooks"),

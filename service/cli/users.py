@@ -17,6 +17,7 @@ COLUMNS = (
     Column("NAME", "username"),
     Column("EMAIL", "email"),
     Column("ADMIN", "admin"),
+    Column("SUSPENDED", "suspended", is_wide=True),
     Column("EXTERNAL ID", "externalId", is_wide=True),
     Column("LABELS", "labels", is_wide=True),
     Column("CREATED", print_time("createdAt"), is_wide=True),
@@ -85,6 +86,24 @@ def delete_user(api: Connection, out: Output, user_id: str, yes: bool) -> None:
     """
     confirm(f"Delete the user {user_id}?", yes=yes or api.is_local)
     out.show_done(api.call("removeUser", user_id=user_id), "Deleted.")
+
+
+@group.command("suspend")
+@speaks_with_api
+@_reference
+@if_match_option("suspendUser")
+def suspend_user(api: Connection, out: Output, user_id: str) -> None:
+    """Stop all instances of a user, and have none deployed or started."""
+    out.show_done(api.call("suspendUser", user_id=user_id), "Suspended.")
+
+
+@group.command("unsuspend")
+@speaks_with_api
+@_reference
+@if_match_option("unsuspendUser")
+def unsuspend_user(api: Connection, out: Output, user_id: str) -> None:
+    """Let a suspended user's instances run again."""
+    out.show_done(api.call("unsuspendUser", user_id=user_id), "Unsuspended.")
 
 
 @group.command("set-password")

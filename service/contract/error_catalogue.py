@@ -140,6 +140,10 @@ _OURS = {
         "what was `requested`, is `used`, and the `limit`.",
         "Ask for less, delete something of the user's, or raise the [quota](api.md#quotas).",
     ),
+    "user_suspended": (
+        "The user is suspended, so none of the user's instances may run.",
+        "Unsuspend the user: see [Suspended users](api.md#suspended-users).",
+    ),
     "instance_not_ready": (
         "The instance is being installed, failed, or (for a line) does not run or read.",
         "Wait for `READY`, or start it; retry the operation of one that is `FAILED`.",

@@ -216,6 +216,11 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     )
     InternalState = answers.choice(InstanceState, "READY", of="state")
     suspended = answers.flag(False, description="Whether it is suspended.")
+    suspendedWithUser = answers.flag(
+        False,
+        of=lambda instance: "before_suspension" in instance,
+        description="Whether that is so because its user is suspended.",
+    )
     power = answers.choice(
         Power,
         "running",

@@ -154,6 +154,11 @@ class UserAnswer(CreatedUserAnswer):
     """A user. Never with a password, hashed or not."""
 
     accessTo = answers.texts([], of="access_to")
+    suspended = answers.flag(
+        False,
+        of=lambda user: user.get("suspended", False),
+        description="Whether none of the user's instances may run.",
+    )
     quota = answers.nested(QuotaAnswer, of=quota_of)
     warnings = answers.texts(
         [],

@@ -116,7 +116,7 @@ _RULES: Mapping[str, _Rules] = {
                 "exit_code",
                 "oom_killed",
                 "not_ready",
-                "own_suspension",
+                "before_suspension",
             }
         ),
         silent=frozenset({"ready_by"}),

@@ -94,6 +94,9 @@ class Lane(StrEnum):
     SHORT = "short"  # everything else: no stop and no deletion waits for pulls
 
 
+ALL_BUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
+"""The kinds that a newer wish for an instance supersedes."""
+
 PULLING = REPLACING | {OperationKind.DEPLOY}
 """The kinds that may have to fetch an image."""
 

@@ -67,6 +67,7 @@ from service.store.read_cache import ReadCache
 from service.store.samples import Samples
 from service.store.sampling import Samplings
 from service.store.settings import Settings
+from service.store.suspensions import Suspensions
 from service.store.tickets import Tickets
 from service.store.transitions import RecordOperation, TransitionLog
 from service.store.users import Users
@@ -144,6 +145,8 @@ class Store:
         self._database = self._client[database]
         self.users = Users(self._database["users"])
         self.quotas = Quotas(self._database)
+        self.suspensions = Suspensions(self._database)
+        self.suspension_duty = Duty(self._database, "suspensions")
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"], cache=ReadCache())
         self.nodes = Nodes(self._database["nodes"], cache=ReadCache())

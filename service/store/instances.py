@@ -8,7 +8,7 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from service.errors import Conflict, NotFound, PortTaken
-from service.model.documents import Instance, Observed
+from service.model.documents import BeforeSuspension, Instance, Observed
 from service.model.lifecycle import InstanceState, instance_states_before
 from service.model.precondition import ANY_STATE, Precondition
 from service.store import versions
@@ -254,20 +254,25 @@ class Instances(Collection[Instance]):
         suspended: bool,
         *,
         precondition: Precondition = ANY_STATE,
+        before: BeforeSuspension | None = None,
         now: datetime,
         session: Session,
     ) -> Instance:
-        """Write down what is wanted.
+        """Write down what is wanted; also what was `before` its user was suspended, if that is.
 
         Raises NotFound for an instance that goes or is gone, and PreconditionFailed.
         """
-        wish = {"suspended": suspended, "updated_at": now}
-        before = self._change(instance_id, wish, precondition, session=session)
-        if before["suspended"] != suspended:
+        wish: dict[str, object] = {"suspended": suspended, "updated_at": now}
+        removed = [] if before is not None else ["before_suspension"]
+        if before is not None:
+            wish["before_suspension"] = before
+        was = self._change(instance_id, wish, precondition, remove=removed, session=session)
+        if was["suspended"] != suspended:
             words = ("unsuspended", "suspended")
-            was, became = words if suspended else reversed(words)
-            self._moves.add_instance(instance_id, was, became, session=session)
-        return cast("Instance", {**before, **wish})
+            left, entered = words if suspended else reversed(words)
+            self._moves.add_instance(instance_id, left, entered, session=session)
+        kept = {name: value for name, value in was.items() if name not in removed}
+        return cast("Instance", {**kept, **wish})
 
     @translated
     def touch(
@@ -288,12 +293,13 @@ class Instances(Collection[Instance]):
         changes: Mapping[str, object],
         precondition: Precondition = ANY_STATE,
         *,
+        remove: Iterable[str] = (),
         session: Session,
     ) -> Instance:
         """Change the instance, and read it as it was before, but for its revision."""
         instance = self._collection.find_one_and_update(
             {"_id": instance_id, "state": {"$ne": InstanceState.DELETING}},
-            {"$set": dict(changes)},
+            {"$set": dict(changes), "$unset": dict.fromkeys(remove, "")},
             session=session,
         )
         if instance is None:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pymongo.database import Database
 
-from service.errors import QuotaExceeded
+from service.errors import QuotaExceeded, UserSuspended
 from service.model.documents import Amounts, User, new_amounts
 from service.model.quotas import MEASURES, find_exceeded, used_of
 from service.store.collection import Session, translated
@@ -21,7 +21,10 @@ _SUMS: dict[str, Any] = {
 
 
 def leaves_room(more: Amounts) -> dict[str, Any]:
-    """Write the query for whether a user's quota allows so much more; less is always allowed."""
+    """Write the query for whether a user gets so much more; less is always allowed.
+
+    Who is suspended gets no more instances.
+    """
     room = [
         {
             "$or": [
@@ -32,7 +35,8 @@ def leaves_room(more: Amounts) -> dict[str, Any]:
         for name, amount in _list(more)
         if amount > 0
     ]
-    return {"$expr": {"$and": room}} if room else {}
+    runs = {"suspended": {"$ne": True}} if more["instances"] > 0 else {}
+    return {**runs, **({"$expr": {"$and": room}} if room else {})}
 
 
 def count(amounts: Amounts) -> dict[str, int]:
@@ -40,8 +44,10 @@ def count(amounts: Amounts) -> dict[str, int]:
     return {f"used.{name}": amount for name, amount in _list(amounts)}
 
 
-def refusal(user: User, more: Amounts) -> QuotaExceeded:
-    """Make the error for a user whose quota does not allow so much more, with the numbers."""
+def refusal(user: User, more: Amounts) -> QuotaExceeded | UserSuspended:
+    """Make the error for a user who does not get so much more, with the numbers."""
+    if more["instances"] > 0 and user.get("suspended"):
+        return UserSuspended(user["_id"])
     return QuotaExceeded("The user's quota does not allow as much.", **find_exceeded(user, more))
 
 

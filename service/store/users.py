@@ -7,7 +7,7 @@ from typing import cast
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from service.errors import Conflict, NotFound, QuotaExceeded
+from service.errors import Conflict, NotFound, QuotaExceeded, UserSuspended
 from service.model.documents import Amounts, User
 from service.store.collection import (
     EXTERNAL_ID_INDEX,
@@ -26,6 +26,7 @@ INDEXES: Indexes = [
     {"keys": [("updated_at", 1), ("_id", 1)]},
     {"keys": [("email_key", 1)], "unique": True},
     {"keys": [("username_key", 1)], "unique": True},
+    {"keys": [("aligning", 1)], "sparse": True},
     EXTERNAL_ID_INDEX,
     LABELS_INDEX,
 ]
@@ -85,8 +86,9 @@ class Users(Collection[User]):
     ) -> User:
         """Count what one more instance of the user's is promised; return the user as it is then.
 
-        Raises QuotaExceeded, unless it is taken `even_if_over`, and NotFound when the user is gone.
-        The write is what keeps a deploy and the user's deletion from passing each other.
+        Raises QuotaExceeded and UserSuspended, unless it is taken `even_if_over`, and NotFound when
+        the user is gone. The write is what keeps a deploy and the user's deletion from passing
+        each other.
         """
         changed = self._observing.find_one_and_update(
             {"_id": user_id, **({} if even_if_over else leaves_room(amounts))},
@@ -135,7 +137,7 @@ class Users(Collection[User]):
 
     def _find_refusal(
         self, user_id: str, more: Amounts, *, session: Session
-    ) -> NotFound | QuotaExceeded:
+    ) -> NotFound | QuotaExceeded | UserSuspended:
         user = self._collection.find_one({"_id": user_id}, session=session)
         if user is None:
             return NotFound(self.what, user_id, field="user")

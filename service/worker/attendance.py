@@ -15,6 +15,8 @@ from service.worker.loops import attempt, make_loop
 from service.worker.phases import LEASE_S as PHASES_LEASE_S
 from service.worker.phases import PhaseWatch
 from service.worker.sampler import Sampler
+from service.worker.suspensions import PAUSE_S as SUSPENSIONS_PAUSE_S
+from service.worker.suspensions import align_users
 from service.worker.watching import Watching
 
 EVENTS_LEASE_S = 10.0
@@ -61,6 +63,9 @@ class Attendance:
             self._make_follower("watching", self._watching.turn, WATCH_PAUSE_S),
             self._make_follower(
                 "phases", partial(self._phases.keep, self._stopping), PHASES_LEASE_S / 3
+            ),
+            self._make_follower(
+                "suspensions", partial(align_users, store, token, now=now), SUSPENSIONS_PAUSE_S
             ),
         ]
         tell = partial(write_events, store, token, lease_s=EVENTS_LEASE_S, stopping=self._stopped)

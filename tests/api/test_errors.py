@@ -18,6 +18,7 @@ from service.errors import (
     PortTaken,
     ServiceError,
     Throttled,
+    UserSuspended,
 )
 
 LINE = re.compile(r"^    (?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+) +(?P<status>\d{3}) (?P<code>\S+)")
@@ -54,6 +55,7 @@ MADE_OF = {
     NotFound: ("user", "u1"),
     AmbiguousName: ("node", "n1", ["a", "b"]),
     AlreadyDone: ({"user": "u1"},),
+    UserSuspended: ("u1",),
 }
 """What those errors are made of that are not made of a sentence and details."""
 

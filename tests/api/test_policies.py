@@ -19,6 +19,8 @@ TABLE = {
     "users.add_user": ("users:write", "user", "userId"),
     "users.get_user": ("users:read", None, None),
     "users.get_user_usage": ("users:read", None, None),
+    "users.suspend_user": ("users:write", "user", None),
+    "users.unsuspend_user": ("users:write", "user", None),
     "users.edit_user": ("users:write", "user", None),
     "users.remove_user": ("users:write", "user", None),
     "users.verify_password": ("users:verify", None, None),

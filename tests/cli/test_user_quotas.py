@@ -1,4 +1,4 @@
-"""Commands for what users have, and may have."""
+"""Commands for what users have, and may have, and for suspending them."""
 
 import pytest
 from click.testing import CliRunner
@@ -63,3 +63,15 @@ def test_without_a_user_it_is_one_s_own(skyquay):
     outcome = skyquay("usage")
 
     assert (1, True) == (outcome.exit_code, "no such user" in outcome.output)
+
+
+def test_a_user_is_suspended_and_let_run(skyquay, store):
+    """Each says that it is done."""
+    user_id = a_user(store)["_id"]
+
+    outcomes = [
+        (skyquay(act, user_id).output, store.users.get(user_id)["suspended"])
+        for act in ("suspend", "unsuspend")
+    ]
+
+    assert [("Suspended.\n", True), ("Unsuspended.\n", False)] == outcomes

@@ -162,6 +162,8 @@ WRITES = {
         s.store.users.charge, s.user, new_amounts(), now=FAR
     ),
     "users.adjust": lambda s: s.in_transaction(s.store.users.adjust, s.user, ONE_MORE),
+    "suspensions.mark": lambda s: s.in_transaction(s.store.suspensions.mark, s.user),
+    "suspensions.unmark": lambda s: s.in_transaction(s.store.suspensions.unmark, s.user),
     "quotas.recount": lambda s: s.in_transaction(s.store.quotas.recount, s.user),
     "users.count_key": lambda s: s.in_transaction(s.store.users.count_key, s.user),
     "images.replace": lambda s: s.in_transaction(
@@ -294,6 +296,7 @@ def test_a_write_raises_the_revision(stored, database, name):
 
 OBSERVING = {
     "users.charge", "users.adjust", "quotas.recount", "users.count_key",
+    "suspensions.mark", "suspensions.unmark",
     "images.mark_deleting", "images.unmark",
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",

@@ -1,9 +1,9 @@
 """Users by address."""
 
-from service import users
+from service import suspensions, users
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
-from service.api.call import claim, store
+from service.api.call import claim, origin, store
 from service.api.context import now
 from service.api.etags import read_precondition
 from service.api.users import blueprint
@@ -78,6 +78,40 @@ def edit_user(changes: UserChanges, user_id: str) -> User:
     record_change(user)
     if "password" in changes:
         add_facts(passwordChanged=True)
+    return user
+
+
+_SUSPENSION = (*ALWAYS, 404, 412)
+
+
+@blueprint.post("/users/<user_id>/suspend")
+@blueprint.needs("users:write", changes="user")
+@blueprint.answers(200, UserAnswer, *_SUSPENSION, description="The user, suspended.")
+def suspend_user(user_id: str) -> User:
+    """Suspend a user: all instances are stopped, and none is deployed or started.
+
+    That is done by a worker, which suspends instance after instance; on a node that is down, once
+    it answers. Nothing is deleted, and the user's keys stay as they are.
+    """
+    return _change_suspension(user_id, suspended=True)
+
+
+@blueprint.post("/users/<user_id>/unsuspend")
+@blueprint.needs("users:write", changes="user")
+@blueprint.answers(200, UserAnswer, *_SUSPENSION, description="The user, who may run instances.")
+def unsuspend_user(user_id: str) -> User:
+    """Let a suspended user's instances run again.
+
+    Those that ran are started. What was suspended or stopped on its own before stays so.
+    """
+    return _change_suspension(user_id, suspended=False)
+
+
+def _change_suspension(user_id: str, *, suspended: bool) -> User:
+    user = suspensions.change_user(
+        store(), user_id, suspended=suspended, only_if=read_precondition(), origin=origin()
+    )
+    record_change(user)
     return user
 
 

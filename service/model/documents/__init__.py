@@ -9,6 +9,7 @@ from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import Image, ReadyCheck, ReadyKind, Variable, new_image
 from service.model.documents.instance import (
+    BeforeSuspension,
     ContainerSettings,
     Instance,
     Observed,
@@ -69,6 +70,7 @@ __all__ = [
     "Amounts",
     "Attempt",
     "AuditEntry",
+    "BeforeSuspension",
     "Bulk",
     "BulkItem",
     "Capacity",

@@ -51,6 +51,13 @@ class Settings(TypedDict, total=False):
     container: ContainerSettings
 
 
+class BeforeSuspension(TypedDict):
+    """What an instance goes back to when its user is no longer suspended."""
+
+    suspended: bool  # it stays so: somebody suspended it alone
+    stopped: bool  # it was seen stopped, so it is not started
+
+
 class Reserved(TypedDict):
     """What is promised to an instance on its node."""
 
@@ -85,7 +92,7 @@ class Instance(TypedDict):
     ready: NotRequired[ReadyCheck | None]  # the image's too
     state: InstanceState
     suspended: bool  # what is wanted
-    own_suspension: NotRequired[bool]  # while its user is suspended: whether it is by itself, too
+    before_suspension: NotRequired[BeforeSuspension]  # while it is suspended with its user
     power: Power  # what was last seen
     phase: NotRequired[Phase | None]  # written with the power, like the next: store/phases.py
     ready_at: NotRequired[datetime | None]

@@ -48,6 +48,7 @@ def test_a_user_is_added_at_an_address(api):
         "email": "Ada@example.org",
         "admin": False,
         "accessTo": [],
+        "suspended": False,
         "quota": dict.fromkeys(("instances", "memory", "cpu", "disk", "ports")),
         "warnings": [],
         "externalId": "ext-1",
