@@ -4,19 +4,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import instance_changes, instances, operations
+from service import instance_changes, instances, operations, suspensions
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
 from service.model.ports import parse
 from service.worker.reconcile import PURSUE_AGAIN_AFTER, reconcile
+from service.worker.suspensions import align_users
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 ACTS = st.lists(
     st.sampled_from(
         ["deploy", "delete", "forget", "suspend", "unsuspend", "start", "stop", "restart", "kill",
          "update", "spoil", "reinstall", "cancel update", "retry update",
-         "cancel", "retry", "work", "die", "fail", "refuse", "silence", "return"]
+         "cancel", "retry", "work", "die", "fail", "refuse", "silence", "return",
+         "suspend user", "unsuspend user", "align"]
     ),
     max_size=14,
 )  # fmt: skip
@@ -39,7 +41,7 @@ CHANGES = st.lists(
     st.sampled_from(
         ["update", "update", "spoil", "reinstall", "cancel update", "retry update", "suspend",
          "unsuspend", "stop", "start", "delete", "work", "work", "die", "die", "fail",
-         "silence", "refuse", "return"]
+         "silence", "refuse", "return", "suspend user", "unsuspend user", "align"]
     ),
     max_size=16,
 )  # fmt: skip
@@ -98,6 +100,10 @@ def agree_after(store, acts, *, pulls=False):
         for i in documents.values()
     )
     assert here.volumes.keys() == here.containers.keys()
+    assert [] == store.transaction(lambda session: store.quotas.list_miscounted(session=session))
+    user = store.users.get(order["user_id"])
+    assert {user.get("suspended", False)} >= {"before_suspension" in i for i in documents.values()}
+    assert all(i["suspended"] for i in documents.values() if "before_suspension" in i)
 
 
 def runs(powers, name):
@@ -123,6 +129,12 @@ def do(store, nodes, here, order, known, act):
             here.silence()
         case "return":
             here.behave()
+        case "suspend user" | "unsuspend user":
+            suspensions.change_user(
+                store, order["user_id"], suspended=act == "suspend user", origin=AT_NOON
+            )
+        case "align":
+            align_users(store, "t", now=lambda: NOON)
         case _ if known:
             instance, operation = known[-1]
             if "update" in act or act in ("spoil", "reinstall"):
@@ -186,5 +198,7 @@ def settle(store, nodes, here):
         node = store.nodes.get(here.node_id)
         store.nodes.update(node["_id"], {"status": NodeStatus.ONLINE})
         store.operations.retry_now_on_node(node["_id"])
+        while align_users(store, "t", now=lambda: NOON):
+            pass
         run_due(store, nodes)
         reconcile(store, nodes, node, now=NOON + 2 * PURSUE_AGAIN_AFTER)
