@@ -18,7 +18,7 @@ from service.store import Store
 from service.store.collection import Session
 
 BATCH = 100
-"""How many instances of a user are brought in line at a time."""
+"""How many instances of a user are listed at a time."""
 
 
 def change_user(
@@ -39,8 +39,7 @@ def change_user(
     def write(session: Session) -> User:
         only_if.check(store.users.get(user_id, session=session))
         store.idempotency.mark(origin.claim, {"user": user_id}, session=session)
-        store.suspensions.mark(user_id, session=session)
-        changes = {"suspended": suspended, "updated_at": origin.now}
+        changes = {"suspended": suspended, "aligning": True, "updated_at": origin.now}
         return store.users.change(user_id, changes, session=session)
 
     return store.transaction(write)
@@ -77,19 +76,30 @@ def pursue(
     return operation
 
 
-def align_some(store: Store, user_id: str, *, now: datetime) -> int:
-    """Bring some of a user's instances in line with the user; return how many were not.
+def list_unaligned(store: Store, user_id: str) -> list[str]:
+    """List the ids of some of a user's instances that are not in line with the user.
 
-    The user is marked as done once there are none.
+    The user is noted as done once there are none.
     """
-    user = store.users.find(user_id)
-    suspended = user is not None and user.get("suspended", False)
-    found = store.suspensions.list_instances(user_id, suspended=suspended, limit=BATCH)
-    for instance_id in found:
-        store.transaction(partial(_align, store, instance_id, now))
-    if not found:
-        store.transaction(partial(_end, store, user_id))
-    return len(found)
+
+    def look(session: Session) -> list[str]:
+        user = store.users.find(user_id, session=session)
+        if user is None:
+            return []
+        found = store.suspensions.list_instances(
+            user_id, suspended=user.get("suspended", False), limit=BATCH, session=session
+        )
+        if not found:
+            store.suspensions.unmark(user_id, session=session)
+        return found
+
+    return store.transaction(look)
+
+
+def align(store: Store, instance_id: str, *, now: datetime) -> bool:
+    """Bring an instance in line with its user; nothing, if that is done or it is gone."""
+    store.transaction(partial(_align, store, instance_id, now))
+    return True
 
 
 def _align(store: Store, instance_id: str, now: datetime, session: Session) -> None:
@@ -136,11 +146,3 @@ def _release(
         return
     operation = operations.draft(OperationKind.UNSUSPEND, changed, origin=Origin(now))
     pursue(store, changed, operation, session=session)
-
-
-def _end(store: Store, user_id: str, session: Session) -> None:
-    user = store.users.find(user_id, session=session)
-    if user is not None and not store.suspensions.list_instances(
-        user_id, suspended=user.get("suspended", False), limit=1, session=session
-    ):
-        store.suspensions.unmark(user_id, session=session)

@@ -282,21 +282,44 @@ def test_whatever_cuts_it_off_it_is_done(store, deploy, change, settle, powers, 
     mine = [deploy() for _ in range(3)]
     settle()
     change(suspended=True)
-    work, left = store.transaction, [2]
+    work, left = store.suspensions.mark, [2]
 
-    def die_later(do):
+    def die_later(user_id, *, session):
         left[0] -= 1
         if left[0] < 0:
             raise StoreUnavailable("It died.")
-        return work(do)
+        work(user_id, session=session)
 
-    monkeypatch.setattr(store, "transaction", die_later)
+    monkeypatch.setattr(store.suspensions, "mark", die_later)
     align_users(store, "dies", now=lambda: NOON)
-    monkeypatch.setattr(store, "transaction", work)
+    monkeypatch.setattr(store.suspensions, "mark", work)
     half = sum(store.instances.get(each)["suspended"] for each in mine)
     settle()
 
     assert (2, [Power.STOPPED] * 3) == (half, powers(*mine))
+
+
+def test_what_fails_keeps_no_other_back(store, deploy, change, settle, powers, monkeypatch):
+    """
+    It is tried again later.
+    """
+    first, second = deploy(), deploy()
+    settle()
+    change(suspended=True)
+    work = store.instances.set_suspended
+
+    def fail_for_one(instance_id, *args, **options):
+        if instance_id == first:
+            raise StoreUnavailable("It failed.")
+        return work(instance_id, *args, **options)
+
+    monkeypatch.setattr(store.instances, "set_suspended", fail_for_one)
+    align_users(store, "t", now=lambda: NOON)
+    meanwhile = [store.instances.get(each)["suspended"] for each in (first, second)]
+    monkeypatch.setattr(store.instances, "set_suspended", work)
+    settle()
+
+    assert ([False, True], [Power.STOPPED] * 2) == (meanwhile, powers(first, second))
 
 
 def test_more_than_a_batch_is_done(store, deploy, change, settle, powers, monkeypatch):
@@ -362,7 +385,7 @@ def test_many_wishes_and_workers_at_once_agree(store, deploy, change, settle, po
     def act(number):
         if number % 2:
             return change(suspended=number % 4 == 1)
-        return suspensions.align_some(store, store.instances.get(mine[0])["user_id"], now=NOON)
+        return suspensions.align(store, mine[number % 4], now=NOON)
 
     outcomes = race(act, racers=16)
     settle()

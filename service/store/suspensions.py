@@ -37,7 +37,7 @@ class Suspensions:
 
     @translated
     def list_instances(
-        self, user_id: str, *, suspended: bool, limit: int, session: Session | None = None
+        self, user_id: str, *, suspended: bool, limit: int, session: Session
     ) -> list[str]:
         """List the ids of a user's instances that are not in line with that, `limit` at most."""
         query = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 from service import suspensions
 from service.store import Store
@@ -18,13 +17,14 @@ PAUSE_S = 1.0
 def align_users(store: Store, token: str, *, now: Callable[[], datetime]) -> bool:
     """Bring some instances of each user in line; True when there may be more at once.
 
-    What fails for one user is logged, and tried again after the others.
+    What fails for one of them is logged, and tried again later.
     """
     progress, marked = False, store.suspensions.list_users()
     for user_id in marked:
         if not store.suspension_duty.take(token, lease_s=LEASE_S):
             return False
-        progress |= bool(attempt(partial(suspensions.align_some, store, user_id, now=now())))
+        for instance_id in suspensions.list_unaligned(store, user_id):
+            progress |= bool(attempt(suspensions.align, store, instance_id, now=now()))
     if marked:
         store.suspension_duty.release(token)
     return progress
