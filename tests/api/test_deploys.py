@@ -115,6 +115,7 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
         "timezone": None,
         "InternalState": "READY",
         "suspended": False,
+        "suspendedWithUser": False,
         "power": "running",
         "error": None,
         "externalId": None,
