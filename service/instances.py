@@ -3,7 +3,7 @@
 import secrets
 from base64 import b32encode
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import count
 
 from service import (
@@ -93,7 +93,8 @@ def deploy(
         check_bounds(settings_of(instance), reserved)
         return instance, operation
 
-    return store.transaction(write)
+    with placement.take_turn() if checked.node is None else nullcontext():
+        return store.transaction(write)
 
 
 def delete(

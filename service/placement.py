@@ -1,15 +1,17 @@
 """Finding a node for an instance: which fit, the best first, and why others do not."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from random import Random, SystemRandom
+from threading import BoundedSemaphore
 from typing import NamedTuple
 
 from service import port_choice
-from service.errors import InvalidInput, NoFreePorts, NoNodeFits
+from service.errors import Busy, InvalidInput, NoFreePorts, NoNodeFits
 from service.model.documents import Image, Instance, Node
 from service.model.orders import Order, PlacementWish
 from service.model.placement import (
@@ -41,8 +43,29 @@ class Beside(NamedTuple):
     value: str
 
 
+MOST_AT_ONCE = 4
+"""How many deploys of one process choose a node at a time. More would take each other's places, and
+begin anew, more often than they end."""
+
+LONGEST_TURN_S = 30.0
+"""How long one waits for its turn."""
+
 MOST_EXPLAINED = 20
 """Of how many nodes an error says why they do not fit."""
+
+
+_TURNS = BoundedSemaphore(MOST_AT_ONCE)
+
+
+@contextmanager
+def take_turn() -> Iterator[None]:
+    """Let only some deploys of this process choose a node at a time. Raises Busy."""
+    if not _TURNS.acquire(timeout=LONGEST_TURN_S):
+        raise Busy("Many instances are being deployed now. Please try again.")
+    try:
+        yield
+    finally:
+        _TURNS.release()
 
 
 def suits_all(node: Node) -> None:
@@ -60,7 +83,7 @@ def rank(
     chance: Random = CHANCE,
     session: Session | None = None,
 ) -> Ranking:
-    """Rank the nodes for an instance. Nodes are without their secrets and certificates.
+    """Rank the nodes for an instance. Nodes are as `list_for_placement` reads them.
 
     `exclude` has nodes beside those of the wish; `check` raises InvalidInput for a node on which it
     cannot run at all. In the transaction that reserves its place, what is found stays true: when

@@ -56,6 +56,12 @@ PROBING = LeaseField("probing")
 DEPLOYING = LeaseField("deploying", token="operation_id")  # noqa: S106
 """Held by the one deployment of a node that bears no two at once."""
 
+_NOT_FOR_PLACEMENT = dict.fromkeys(
+    ("secret", "pending_secret", "tls", "configure_key", "created_at", "updated_at", "probed_at",
+     "last_seen_at", "probing", "deploying", "revision", "observations", "changed_by"), 0
+)  # fmt: skip
+"""What a look at a thousand nodes leaves out: secrets, and what takes a third of its time."""
+
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -114,9 +120,8 @@ class Nodes(Collection[Node]):
 
     @translated
     def list_for_placement(self, *, session: Session | None = None) -> list[Node]:
-        """Read the nodes that may be seen, in no order, without their secrets and certificates."""
-        secret = ("secret", "pending_secret", "tls", "configure_key")
-        cursor = self._collection.find(self._within({}), dict.fromkeys(secret, 0), session=session)
+        """Read the nodes that may be seen, in no order, without their secrets and their times."""
+        cursor = self._collection.find(self._within({}), _NOT_FOR_PLACEMENT, session=session)
         return cast("list[Node]", list(cursor))
 
     @translated

@@ -116,6 +116,7 @@ def test_every_change_has_its_endpoint_marked(api):
         "users.look_up_user",
         "users.verify_password",
         "instances.look_up_instance",
+        "instances.rank_nodes",
         "instances.list_user_instances",
     } == unmarked
 
