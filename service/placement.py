@@ -197,7 +197,7 @@ def explain(unfit: list[Unfit]) -> NoNodeFits:
     severity = list(UnfitReason)
     nearest = sorted(unfit, key=lambda each: -severity.index(each.reason))
     return NoNodeFits(
-        f"None of the {len(unfit)} nodes fits." if unfit else "There is no node.",
+        "None of the nodes fits." if unfit else "There is no node.",
         reasons=dict(Counter(each.reason.value for each in nearest)),
         nodes=[
             {
