@@ -22,6 +22,7 @@ def draft(
 ) -> Instance:
     """Make the document, with these host ports. Raises InvalidInput like `choose_settings`."""
     image, primary = checked.image, checked.primary
+    at = checked.ports.index(primary)
     instance = new_instance(
         instance_id,
         name=order["name"],
@@ -48,5 +49,5 @@ def draft(
         container=choose_settings(DEFAULTS, order, node),
         now=origin.now,
     )
-    instance.update(port_choice.describe(ports, primary, sent=order["primary"]))  # type: ignore[typeddict-item]
+    instance.update(port_choice.describe(ports, checked.ports, at, sent=order["primary"]))  # type: ignore[typeddict-item]
     return instance

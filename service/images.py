@@ -24,7 +24,7 @@ from service.store import Store
 from service.store.collection import Session
 
 _RUNS = (
-    "process", "image", "alt_images", "env", "cmd", "scripts", "variables", "stop_command"
+    "process", "image", "alt_images", "env", "cmd", "scripts", "variables", "stop_command", "ports"
 )  # fmt: skip
 """What says which program an image runs, and how."""
 
@@ -239,7 +239,7 @@ def _check_unused(store: Store, image_id: str, *, session: Session) -> None:
 
 def _check_process(old: Image | None, new: Image) -> None:
     """Raise InvalidInput for a new program that would run on this machine, past all containers."""
-    what: list[str] = [name for name in _RUNS if old is None or old[name] != new[name]]  # type: ignore[literal-required]
+    what: list[str] = [name for name in _RUNS if old is None or old.get(name, []) != new[name]]  # type: ignore[literal-required]
     if new["process"] and what:
         _refuse_process()
 

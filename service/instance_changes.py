@@ -17,6 +17,7 @@ from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
 from service.model.driver_traits import CONTAINER_SETTINGS
+from service.model.held_ports import list_held
 from service.model.labelling import relabel
 from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
@@ -185,12 +186,13 @@ def _check(
         if CONTAINER_SETTINGS & order.keys():
             choose_settings(settings_of(expected), order, node)
     with wrong.noting():
-        if "ports" in order or "primary" in order:
-            port_edits.find(expected, order)
-    with wrong.noting():
         image = _choose_image(store, order, allow_any_image=allow_any_image)
         if image is not None or "variables" in order:
             _change_program(store, node, expected, order, image, may_edit_all=may_edit_all)
+    with wrong.noting():
+        if port_edits.concerns_ports(order, image):
+            after = image or _find_image(store, expected)
+            port_edits.find(expected, order, after, is_new_image=image is not None)
     wrong.raise_any()
     return user, image
 
@@ -233,10 +235,16 @@ def _make_settings(
         settings["cpu_milli"] = order["cpu_milli"]
     if CONTAINER_SETTINGS & order.keys():
         settings["container"] = choose_settings(settings_of(expected), order, node)
-    if "ports" in order or "primary" in order:
-        ports, primary, sent = port_edits.find(expected, order)
-        ports = port_choice.settle(store, node, ports, now=now, session=session)
-        settings.update(port_choice.describe(ports, primary, sent=sent))
+    if port_edits.concerns_ports(order, image):
+        wanted, at, sent = port_edits.find(
+            expected,
+            order,
+            image or _find_image(store, expected, session=session),
+            is_new_image=image is not None,
+            held=list_held(node, now=now),
+        )
+        ports = port_choice.settle(store, node, wanted, before=expected, now=now, session=session)
+        settings.update(port_choice.describe(ports, wanted, at, sent=sent))
     if image is not None or "variables" in order:
         settings.update(
             _change_program(
@@ -269,7 +277,7 @@ def _change_program(
     return _make_program(node, expected, order, after, chosen)
 
 
-def _find_image(store: Store, expected: Instance, *, session: Session | None) -> Image:
+def _find_image(store: Store, expected: Instance, *, session: Session | None = None) -> Image:
     image_id = expected["image_id"]
     found = store.images.find(image_id, session=session) if image_id is not None else None
     return found or images.outside_catalogue(expected["image"])

@@ -60,7 +60,7 @@ def _rank(
 ) -> Ranking:
     found = rank(
         store,
-        wish_for(wish),
+        wish_for(wish, wish["ports"]),
         apart_from=find_beside(wish, wish["user_id"], image),
         check=suits,
         session=session,

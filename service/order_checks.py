@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from service import images, variables
 from service.errors import InvalidInput
+from service.image_ports import require_ports
 from service.model.container_settings import DEFAULTS, choose_settings
 from service.model.documents import Image, Node, User
 from service.model.driver_traits import traits_of
@@ -20,6 +21,7 @@ class Checked(NamedTuple):
     user: User
     node: Node | None  # None: whichever fits
     image: Image
+    ports: tuple[PortMapping, ...]
     primary: PortMapping
     variables: dict[str, str]
 
@@ -49,7 +51,11 @@ def check_order(
             place.images, order["image"], order["image_name"], allow_any_image=allow_any_image
         )
     with wrong.noting():
-        primary = find_primary(order["primary"], order["ports"])
+        ports = order["ports"]
+        if not ports and image is not None:
+            ports = require_ports(image)
+        if ports:
+            primary = find_primary(order["primary"], ports)
     if image is not None:
         with wrong.noting():
             chosen = variables.check(
@@ -64,7 +70,7 @@ def check_order(
         with wrong.noting():
             choose_settings(DEFAULTS, order, node)
     wrong.raise_any()
-    return Checked(user, node, image, primary, chosen)
+    return Checked(user, node, image, ports, primary, chosen)
 
 
 def check_node(node: Node, image: Image, order: Order) -> None:

@@ -136,14 +136,14 @@ def place(
     In the transaction that reserves both; see `rank`. Raises NoFreePorts of the node that is named,
     else NoNodeFits.
     """
-    ports = order["ports"]
+    ports = checked.ports
     if checked.node is not None:
         return checked.node, port_choice.settle(
             store, checked.node, ports, now=now, session=session
         )
     ranking = rank(
         store,
-        wish_for(order),
+        wish_for(order, ports),
         apart_from=find_beside(order, checked.user["_id"], checked.image),
         check=partial(check_node, image=checked.image, order=order),
         slack=slack,
@@ -168,9 +168,9 @@ def settle_on(
         return Unfit(fit.node, UnfitReason.NO_PORTS, exc.message, exc.details)
 
 
-def wish_for(order: Order | PlacementWish) -> Wish:
-    """Return what an order needs of its node."""
-    hosts = [mapping.host for mapping in order["ports"]]
+def wish_for(order: Order | PlacementWish, ports: tuple[PortMapping, ...]) -> Wish:
+    """Return what an order with these ports needs of its node."""
+    hosts = [mapping.host for mapping in ports]
     wish = Wish(
         memory_mib=order["memory_mib"],
         cpu_milli=order["cpu_milli"],

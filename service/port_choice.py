@@ -1,6 +1,7 @@
 """Free host ports of a node, for those who do not choose theirs."""
 
 import random
+from collections.abc import Sequence
 from datetime import datetime
 
 from service.errors import NoFreePorts
@@ -20,16 +21,22 @@ from service.store.collection import Session
 
 
 def settle(
-    store: Store, node: Node, mappings: tuple[PortMapping, ...], *, now: datetime, session: Session
+    store: Store,
+    node: Node,
+    mappings: tuple[PortMapping, ...],
+    *,
+    before: Instance | None = None,
+    now: datetime,
+    session: Session,
 ) -> tuple[PortMapping, ...]:
-    """Find free host ports for the mappings that have none.
+    """Find free host ports for the mappings that have none, near those that the instance had.
 
     To be called in the transaction that writes them: where another took one of them meanwhile,
     that is tried again, and others are found. Raises NoFreePorts.
     """
     if all(mapping.host != AUTO for mapping in mappings):
         return mappings
-    return _choose(store, node, mappings, now=now, session=session)
+    return _choose(store, node, mappings, before=before, now=now, session=session)
 
 
 def may_move(instance: Instance, port: int) -> bool:
@@ -46,28 +53,32 @@ def choose_others(
     """
     before = _list_mappings(instance)
     released = release_run(before, port) or before
-    pairs = zip(released, before, strict=True)
-    primary = next(new for new, old in pairs if old.host == instance["primary_port"])
+    at = [mapping.host for mapping in before].index(instance["primary_port"])
     node = store.nodes.get(instance["node_id"], field="nodeId", session=session)
     ports = _choose(store, node, released, now=now, session=session)
     hosts = [mapping.host for mapping in ports]
-    return {**describe(ports, primary, sent=instance["primary"]), "ports": hosts}
+    described = describe(ports, released, at, sent=instance["primary"])
+    return {**described, "ports": hosts}
 
 
 def describe(
-    mappings: tuple[PortMapping, ...], primary: PortMapping, *, sent: str | int | None
+    mappings: tuple[PortMapping, ...],
+    wanted: Sequence[PortMapping],
+    at: int,
+    *,
+    sent: str | int | None,
 ) -> Settings:
     """Make what an instance's document says of its ports, once all are settled.
 
-    `primary` is as it was meant, of the container port that stays; what was sent for it stays
-    too, unless that named no host port.
+    The primary one is `at` this place of those that were `wanted`, as it is of `mappings`; what was
+    sent for it stays, unless that named no host port.
     """
-    settled = next(each for each in mappings if each.container == primary.container)
-    is_named = sent is not None and primary.host != AUTO
+    if sent is None or wanted[at].host == AUTO:
+        sent = str(mappings[at].host)
     return Settings(
         port_map=list(map(to_pair, mappings)),
-        primary=sent if sent is not None and is_named else str(settled.host),
-        primary_port=settled.host,
+        primary=sent,
+        primary_port=mappings[at].host,
     )
 
 
@@ -91,12 +102,16 @@ def _choose(
     node: Node,
     mappings: tuple[PortMapping, ...],
     *,
+    before: Instance | None = None,
     now: datetime,
     start: int | None = None,
     session: Session | None = None,
 ) -> tuple[PortMapping, ...]:
     among = parse_range(node["port_range"]) if node["port_range"] else DEFAULT_RANGE
     taken = store.instances.list_taken_ports(node["_id"], session=session)
+    if before is not None:
+        taken -= {pair["host"] for pair in before["port_map"]}
+        start = max(0, before["primary_port"] - among.first)
     taken |= list_held(node, now=now)
     if start is None:
         # Those who choose at the same time would all begin at the same port.

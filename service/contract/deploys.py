@@ -13,6 +13,11 @@ from service.model.lifecycle import InstanceState
 from service.model.orders import Order
 from service.model.placement import is_auto
 
+_PORTS = (
+    "`container:host[,container:host...]`, each for TCP and UDP. With `auto` as the host port a "
+    "free one is found; `25565-25567:auto` gets three that follow each other."
+)
+
 
 class Deploy(Request[Order]):
     """An instance to deploy, as the reference says it."""
@@ -48,9 +53,7 @@ class Deploy(Request[Order]):
     ports = fields.port_map(
         required=True,
         metadata={
-            "description": "`container:host[,container:host...]`, each for TCP and UDP. With "
-            "`auto` as the host port a free one is found; `25565-25567:auto` gets three that "
-            "follow each other.",
+            "description": _PORTS,
             "sample": "8080:25565",
         },
     )
@@ -116,6 +119,13 @@ class AddInstance(StrictRequest[Order], Deploy, ContainerFields):
         description="The node to deploy on, by id or by name; `auto`, or absent, for whichever "
         "fits.",
         sample=fields.NODE,
+    )
+    ports = fields.port_map(
+        load_default=(),
+        metadata={
+            "description": f"{_PORTS} Those that the image declares if absent.",
+            "sample": "8080:25565",
+        },
     )
     primary = fields.primary(
         load_default=None,

@@ -38,6 +38,7 @@ class EditImage(Request[Json]):
     meta = _patched("Meta", "object")
     features = _patched("features", "array", items={"type": "string"})
     ready = _patched("ready", "object")
+    ports = _patched("ports", "array", items={"type": "object"})
     process = _patched("process", "boolean")
 
     def load(self, data: Any, **options: Any) -> Json:

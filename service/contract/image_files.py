@@ -7,7 +7,9 @@ import marshmallow as ma
 
 from service.contract import fields, program_fields
 from service.contract.base import Request, StrictRequest
+from service.contract.image_ports import DESCRIPTION, MOST, SAMPLE, DeclaredPort, find_problems
 from service.contract.readiness import ReadyField
+from service.model.documents import ImagePort
 from service.model.storable import list_unstorable
 
 
@@ -93,6 +95,12 @@ class ImageFile(Request[dict[str, Any]]):
     meta = ma.fields.Dict(data_key="Meta", load_default=dict)
     features = ma.fields.List(ma.fields.String(), load_default=list)
     ready = ReadyField()
+    ports = ma.fields.List(
+        ma.fields.Nested(DeclaredPort),
+        load_default=list,
+        validate=ma.validate.Length(max=MOST, error="Must be at most {max} ports."),
+        metadata={"description": DESCRIPTION, "sample": SAMPLE},
+    )
     process = ma.fields.Raw(
         load_default=False, validate=_require_flag, metadata={"type": "boolean"}
     )
@@ -103,6 +111,13 @@ class ImageFile(Request[dict[str, Any]]):
         found = [each.rpartition(": ") for each in islice(list_unstorable({"Meta": meta}), 3)]
         if found:
             raise ma.ValidationError({path.removeprefix("Meta."): [why] for path, _, why in found})
+
+    @ma.validates_schema
+    def check_ports(self, loaded: dict[str, Any], **kwargs: Any) -> None:
+        """Raise for ports that do not fit together, or with the variables."""
+        problems = find_problems(loaded["ports"], variables=loaded["variables"], env=loaded["env"])
+        if problems:
+            raise ma.ValidationError({"ports": problems})
 
     @ma.post_load
     def fill_in(self, loaded: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -124,6 +139,10 @@ class WrittenVariable(StrictRequest[dict[str, Any]], ImageVariable):
     """The same, as it is written over the API."""
 
 
+class WrittenPort(StrictRequest[ImagePort], DeclaredPort):
+    """The same, as it is written over the API."""
+
+
 class WrittenImage(ImageFile):
     """The same, as it is written over the API."""
 
@@ -135,6 +154,12 @@ class WrittenImage(ImageFile):
         values=ma.fields.Nested(WrittenVariable),
         data_key="Variables",
         load_default=dict,
+    )
+    ports = ma.fields.List(
+        ma.fields.Nested(WrittenPort),
+        load_default=list,
+        validate=ma.validate.Length(max=MOST, error="Must be at most {max} ports."),
+        metadata={"description": DESCRIPTION, "sample": SAMPLE},
     )
 
 

@@ -2,6 +2,8 @@
 
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
+from service.contract.image_ports import DESCRIPTION as PORTS
+from service.contract.image_ports import DeclaredPortAnswer
 from service.contract.readiness import DESCRIPTION, SCHEMA, print_check
 from service.model.documents import Image, Variable
 
@@ -69,6 +71,11 @@ class ImageFileAnswer(Answer[Image]):
         null=True,
         description=DESCRIPTION,
         metadata=SCHEMA,
+    )
+    ports = answers.many(
+        DeclaredPortAnswer,
+        of=lambda image: image.get("ports", ()),
+        description=PORTS,
     )
     process = answers.flag(True, description="Whether it runs on nodes of that driver.")
 

@@ -41,9 +41,11 @@ class InstanceEdit(Patch[Edit], ContainerFields):
     )
     cpu_milli = fields.cpu(data_key="cpu", metadata={"description": 'Cores: 1, "1", "0.5".'})
     ports = fields.port_map(
+        allow_none=True,
         metadata={
             "description": "All of them: `container:host[,container:host...]`. With `auto` "
-            "a container port stays at the host port that it has, or gets a free one."
+            "a container port stays at the host port that it has, or gets a free one. Null: those "
+            "that the image declares."
         },
     )
     primary = fields.primary(

@@ -111,6 +111,10 @@ def _expose_ports(instance: Instance) -> Json:
     return {f"{port}/{protocol}": {} for port in ports for protocol in ("tcp", "udp")}
 
 
+def _name_ports(instance: Instance) -> dict[str, int]:
+    return {pair["name"]: pair["host"] for pair in instance["port_map"] if "name" in pair}
+
+
 def _bind_ports(instance: Instance) -> dict[str, list[dict[str, str]]]:
     return {
         f"{pair['container']}/{protocol}": [{"HostPort": str(pair["host"])}]
@@ -161,6 +165,13 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         "8080:25565",
         of=lambda instance: print_map(instance["port_map"]),
         description="As in a deploy.",
+    )
+    portNames = answers.mapping(
+        {"game": 25565},
+        of=_name_ports,
+        audited=False,
+        description="The host ports that the image declares, by their names.",
+        values=ma.fields.Integer(),
     )
     Primary = answers.anything(
         "25565",

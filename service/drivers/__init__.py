@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.drivers.log_lines import LogEnd as LogEnd
 from service.drivers.log_lines import LogStream as LogStream
@@ -89,9 +89,9 @@ def parse_spec(text: str) -> ContainerSpec:
     )
 
 
-def _parse_port(kept: Mapping[str, int]) -> PortMapping:
+def _parse_port(kept: Mapping[str, Any]) -> PortMapping:
     # Other versions keep more, or less, of a port than this one does.
-    return PortMapping(kept["container"], kept["host"])
+    return PortMapping(kept["container"], kept["host"], env=kept.get("env", ""))
 
 
 def starts_again(text: str | None) -> bool:

@@ -7,6 +7,7 @@ A `ContainerSpec` says what should run, a `ContainerStatus` what a node says of 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from service.model.container_settings import settings_of
 from service.model.documents import Instance
@@ -47,6 +48,12 @@ class ContainerSpec:
         require(*map(is_text, texts), is_whole(self.memory_mib), is_whole(self.cpu_milli))
         for mapping in (*self.ports, self.primary):
             require(*(is_whole(port, 1, 65535) for port in (mapping.container, mapping.host)))
+
+
+def tell_ports(spec: ContainerSpec, side: Literal["container", "host"]) -> dict[str, str]:
+    """Make the variables that tell a program the ports to listen on, of one side of each."""
+    told = {mapping.env: str(getattr(mapping, side)) for mapping in spec.ports if mapping.env}
+    return {**told, "PRIMARY_PORT": str(getattr(spec.primary, side))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,10 @@ class ContainerSample:
 
 def make_spec(instance: Instance) -> ContainerSpec:
     """Say what should run for the instance."""
-    ports = tuple(PortMapping(pair["container"], pair["host"]) for pair in instance["port_map"])
+    ports = tuple(
+        PortMapping(pair["container"], pair["host"], env=pair.get("env", ""))
+        for pair in instance["port_map"]
+    )
     cmd = instance["cmd"]
     settings = settings_of(instance)
     zone = {"TZ": settings["timezone"]} if settings["timezone"] is not None else {}

@@ -101,7 +101,7 @@ class Order(ContainerOrder):
     memory_mib: int
     cpu_milli: int
     disk_gb: float | None
-    ports: tuple[PortMapping, ...]
+    ports: tuple[PortMapping, ...]  # none: those that the image declares
     primary: str | int | None  # None: the first of them
     variables: dict[str, str]
     queue: NotRequired[bool]  # take it on even when the node is down
@@ -116,7 +116,7 @@ class Edit(ContainerOrder, LabellingChanges, total=False):
     user_id: str
     memory_mib: int
     cpu_milli: int
-    ports: tuple[PortMapping, ...]
+    ports: tuple[PortMapping, ...] | None  # None: those that the image declares
     primary: str | int
     image: str  # as in an Order
     image_name: str | None

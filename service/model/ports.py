@@ -11,6 +11,9 @@ from typing import NamedTuple, NotRequired, TypedDict
 AUTO = 0
 """The host port of a mapping for which a free one is to be found."""
 
+SAME = 0
+"""The container port of a mapping that will be what its host port is, before that is found."""
+
 MAX_MAPPINGS = 100
 """How many mappings one instance may have."""
 
@@ -27,6 +30,9 @@ class PortPair(TypedDict):
     host: int
     auto: NotRequired[bool]  # the host port was found, so it may be another
     offset: NotRequired[int]  # to the host port that begins its run
+    same: NotRequired[bool]  # the container port is what the host port is
+    name: NotRequired[str]  # as its image calls it, like the next
+    env: NotRequired[str]  # the variable that tells it to the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,12 @@ class PortMapping:
     """Whether the host port was found, so that it may be another."""
     offset: int | None = field(default=None, compare=False)
     """How far its host port is to be behind that of the first of its run. None: it begins one."""
+    same: bool = field(default=False, compare=False)
+    """Whether the container port is what the host port is."""
+    name: str = field(default="", compare=False)
+    """What the image calls it, if that declares it."""
+    env: str = field(default="", compare=False)
+    """The variable that tells it to the program, if there is one."""
 
     def __str__(self) -> str:
         return f"{self.container}:{self.host or 'auto'}"
@@ -51,7 +63,29 @@ def to_pair(mapping: PortMapping) -> PortPair:
         pair["auto"] = True
     if mapping.offset is not None:
         pair["offset"] = mapping.offset
+    if mapping.same:
+        pair["same"] = True
+    if mapping.name:
+        pair["name"] = mapping.name
+    if mapping.env:
+        pair["env"] = mapping.env
     return pair
+
+
+def find_by_names(
+    mappings: Iterable[PortMapping], before: Iterable[PortMapping]
+) -> tuple[PortMapping, ...]:
+    """Give the ports of an image the host ports that those of the same names had before.
+
+    A run gets them only as a whole, where it is as far from its first port as it was.
+    """
+    known = {mapping.name: mapping for mapping in before if mapping.name}
+    kept: list[PortMapping] = []
+    for run in split_runs(mappings):
+        had = [known[each.name].host for each in run if each.name in known]
+        wanted = _place(run, had[0]) if had else run
+        kept += wanted if [each.host for each in wanted] == had else run
+    return tuple(kept)
 
 
 class PortRange(NamedTuple):
@@ -102,11 +136,15 @@ def parse_range(text: str) -> PortRange:
 
 
 def keep_hosts(
-    mappings: Iterable[PortMapping], before: Iterable[PortMapping]
+    mappings: Iterable[PortMapping],
+    before: Iterable[PortMapping],
+    *,
+    except_for: Collection[int] = (),
 ) -> tuple[PortMapping, ...]:
     """Give what is `auto` the host ports that the same container ports had before, if they had.
 
-    Those that are to follow each other keep theirs only if these do so already. A port that has the
+    Those that are to follow each other keep theirs only if these do so already, and none is one
+    `except_for` which others are to be found. A port that has the
     same host port as before was found if it was found then.
     """
     before = tuple(before)
@@ -115,8 +153,12 @@ def keep_hosts(
     for run in split_runs(mappings):
         had = [known[each.container] for each in run if each.container in known]
         wanted = _place(run, had[0].host) if run[0].host == AUTO and had else run
+        if run[0].host == AUTO and any(mapping.host in except_for for mapping in wanted):
+            wanted = run
         same = zip(run, had, strict=True) if had == wanted else ()
-        kept += [replace(old, offset=new.offset) for new, old in same] or run
+        kept += [
+            replace(old, offset=new.offset, auto=old.auto and new.host == AUTO) for new, old in same
+        ] or run
     return before if tuple(kept) == before else tuple(kept)
 
 
@@ -132,7 +174,7 @@ def release_run(mappings: Iterable[PortMapping], port: int) -> tuple[PortMapping
         if has_it and not all(mapping.auto for mapping in run):
             return None
         found |= has_it
-        released += [replace(each, host=AUTO) for each in run] if has_it else run
+        released += map(_unplace, run) if has_it else run
     return tuple(released) if found else None
 
 
@@ -145,10 +187,12 @@ def choose_free(
     """
     runs = split_runs(mappings)
     held = {*taken, *(mapping.host for run in runs for mapping in run)}
+    inside = {mapping.container for run in runs for mapping in run}
     chosen: list[PortMapping] = []
     for run in runs:
         if run[0].host == AUTO:
-            first = _find_free([each.offset or 0 for each in run], held, among, start)
+            avoid = held | inside if any(each.same for each in run) else held
+            first = _find_free([each.offset or 0 for each in run], avoid, among, start)
             if first is None:
                 return None
             chosen += _place(run, first)
@@ -170,7 +214,13 @@ def split_runs(mappings: Iterable[PortMapping]) -> list[list[PortMapping]]:
 
 
 def _place(run: list[PortMapping], first: int) -> list[PortMapping]:
-    return [replace(each, host=first + (each.offset or 0), auto=True) for each in run]
+    placed = [replace(each, host=first + (each.offset or 0), auto=True) for each in run]
+    return [replace(each, container=each.host) if each.same else each for each in placed]
+
+
+def _unplace(mapping: PortMapping) -> PortMapping:
+    container = SAME if mapping.same else mapping.container
+    return replace(mapping, host=AUTO, container=container)
 
 
 def _find_free(

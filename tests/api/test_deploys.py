@@ -101,6 +101,7 @@ def test_an_instance_is_shown_in_full(api, store, memory_nodes, place):
         "Cpu": 1,
         "Disk": 10,
         "Ports": "80:8080",
+        "portNames": {},
         "Primary": "8080",
         "connect": None,
         "ExposedPorts": {"80/tcp": {}, "80/udp": {}},

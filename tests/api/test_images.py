@@ -53,6 +53,7 @@ def test_images_are_listed_in_full(api, store):
             "features": ["eula"],
             "process": False,
             "ready": None,
+            "ports": [],
         }
     ]) == (answer.status, answer.json)  # fmt: skip
 

@@ -883,6 +883,21 @@ def test_files_do_not_outlive_a_removal(subject):
 
 
 @real_drivers
+def test_a_program_is_told_the_ports_that_its_image_names(subject):
+    """A variable has the port to listen on, as `PRIMARY_PORT` has the primary one."""
+    primary = subject.spec.primary
+    query = replace(subject.spec.ports[-1], env="QUERY_PORT")
+    others = subject.spec.ports[:-1]
+    serve = "echo $QUERY_PORT > index.html; exec python3 -m http.server $PRIMARY_PORT"
+    told = primary if query == primary else query
+    subject.spec = replace(subject.spec, cmd=serve, ports=(*others, query))
+    subject.create()
+    subject.power(PowerAction.START)
+
+    assert eventually(subject.body).strip() in (str(told.container), str(told.host))
+
+
+@real_drivers
 def test_files_outlive_what_is_discarded(subject):
     """The next container of the same instance finds the files of the one before."""
     serve = "exec python3 -m http.server $PRIMARY_PORT"

@@ -43,6 +43,7 @@ SHAPES = {
     23: "f8bc2957",
     24: "9f2ceebc",
     25: "d7baed0c",
+    26: "350bafd2",
 }
 """How the validators of each migration's version begin, as a digest."""
 

@@ -9,6 +9,7 @@ from service.drivers import ContainerSpec, print_spec
 from service.drivers.docker.client import Client
 from service.drivers.docker.labels import DATA_FOLDER, SPEC_LABEL
 from service.drivers.docker.power import NO_RESTART, RESTART_UNLESS_STOPPED
+from service.model.container import tell_ports
 
 PIDS_LIMIT = 512
 CPU_PERIOD_US = 100_000
@@ -23,7 +24,7 @@ def make_config(client: Client, spec: ContainerSpec, labels: Mapping[str, str]) 
     `labels` say whose it is.
     """
     published = [(mapping, proto) for mapping in spec.ports for proto in ("tcp", "udp")]
-    env = {**spec.env, "PRIMARY_PORT": str(spec.primary.container)}
+    env = {**spec.env, **tell_ports(spec, "container")}
     memory_bytes = spec.memory_mib * 2**20
     host_config = client.create_host_config(
         binds=[f"{spec.instance_id}:{DATA_FOLDER}"],

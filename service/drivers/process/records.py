@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from service.drivers import parse_spec
 from service.drivers.process import logs
 from service.errors import NodeFailure, NodeRefused
 
@@ -49,6 +50,15 @@ def write(folder: Path, record: Record) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(folder / "instance.json")
+
+
+def list_ports(record: Record) -> list[int]:
+    """List the host ports of the instance; only the primary one where the rest is not known."""
+    try:
+        ports = {mapping.host for mapping in parse_spec(record["spec"]).ports}
+    except (ValueError, KeyError, TypeError):
+        ports = set()
+    return sorted({record["port"], *ports})
 
 
 def make_ready(folder: Path, record: Record) -> None:

@@ -71,6 +71,7 @@ from service.drivers.process.usage import count, measure, measure_files
 from service.drivers.reach import THIS_MACHINE, Network, Reach
 from service.errors import NodeFailure, NodeRefused
 from service.model.addresses import trust
+from service.model.container import tell_ports
 from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
 from service.model.printed_lines import LogLine
@@ -150,7 +151,7 @@ class ProcessRunner:
                 record = Record(
                     container_id=f"p{secrets.token_hex(16)}",
                     cmd=cmd,
-                    env=dict(spec.env),
+                    env={**spec.env, **tell_ports(spec, "host")},
                     memory_mib=spec.memory_mib,
                     port=spec.primary.host,
                     wanted=False,
@@ -328,7 +329,8 @@ class ProcessRunner:
             self._change(records.write, folder, record)
             return
         self._end(folder, record, 0)  # children that outlived the program hold its port and files
-        require_free(self._node_id, record["port"])
+        for port in records.list_ports(record):
+            require_free(self._node_id, port)
         self._change(records.make_ready, folder, record)
         writable = [folder / "data", *make_console(folder)]
         with ruleset(hidden=self._folders.root.parent, writable=writable) as descriptor:

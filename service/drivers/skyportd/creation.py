@@ -16,6 +16,7 @@ from service.drivers.skyportd import timing
 from service.drivers.skyportd.client import GONE, Client, explain, is_ok
 from service.drivers.skyportd.inspection import read_status, to_status
 from service.errors import NodeFailure, NodeRefused
+from service.model.container import tell_ports
 
 
 def make_body(node_id: str, spec: ContainerSpec) -> dict[str, Any]:
@@ -26,11 +27,13 @@ def make_body(node_id: str, spec: ContainerSpec) -> dict[str, Any]:
         for mapping in mappings  # the first one's host port becomes PRIMARY_PORT
         for protocol in ("tcp", "udp")
     }
+    env = {**spec.env, **tell_ports(spec, "host")}
+    del env["PRIMARY_PORT"]  # which the daemon adds
     body: dict[str, Any] = {
         "Name": spec.instance_id,
         "Id": spec.instance_id,
         "Image": spec.image,
-        "Env": [f"{k}={v}" for k, v in spec.env.items() if k not in spec.variables],
+        "Env": [f"{k}={v}" for k, v in env.items() if k not in spec.variables],
         "variables": dict(spec.variables),
         "Memory": spec.memory_mib,
         "Cpu": -(-spec.cpu_milli // 1000),  # whole ones; Linux ignores it

@@ -7,7 +7,14 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 from service.model.documents.audit import AuditEntry, new_audit_entry
 from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
-from service.model.documents.image import Image, ReadyCheck, ReadyKind, Variable, new_image
+from service.model.documents.image import (
+    Image,
+    ImagePort,
+    ReadyCheck,
+    ReadyKind,
+    Variable,
+    new_image,
+)
 from service.model.documents.instance import (
     BeforeSuspension,
     ContainerSettings,
@@ -84,6 +91,7 @@ __all__ = [
     "HeldPort",
     "IdempotencyRecord",
     "Image",
+    "ImagePort",
     "Instance",
     "KeptAnswer",
     "Key",

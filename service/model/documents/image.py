@@ -36,6 +36,15 @@ class ReadyCheck(TypedDict):
     unseen: NotRequired[bool]  # of an instance whose node cannot look for it: so it is not awaited
 
 
+class ImagePort(TypedDict):
+    """A port that an image's program listens on."""
+
+    name: str
+    offset: NotRequired[int]  # of its host port to that of the first; absent: it is anywhere
+    container: NotRequired[int]  # the port inside; absent: the same as the host port
+    env: NotRequired[str]  # the variable that tells it to the program
+
+
 class Image(TypedDict):
     """One entry of the catalogue: a container image and how to run it."""
 
@@ -54,6 +63,7 @@ class Image(TypedDict):
     meta: dict[str, Any]
     features: list[str]
     ready: NotRequired[ReadyCheck | None]  # None, or absent: it serves as soon as it runs
+    ports: NotRequired[list[ImagePort]]  # which an instance gets whose owner names none
     process: bool  # may run as a plain process; set by an operator's import only
     revision: NotRequired[int]  # raised by each write; absent: 0, of earlier versions
     observations: NotRequired[int]  # how many of these writes were observations; absent: 0
@@ -80,6 +90,7 @@ def new_image(
     meta: Mapping[str, Any] | None = None,
     features: Iterable[str] = (),
     ready: ReadyCheck | None = None,
+    ports: Iterable[ImagePort] = (),
     process: bool = False,
     now: datetime,
 ) -> Image:
@@ -100,6 +111,7 @@ def new_image(
         meta=dict(meta or {}),
         features=list(features),
         ready=ready,
+        ports=list(ports),
         process=process,
         revision=1,
         created_at=now,

@@ -202,6 +202,7 @@ MIGRATIONS = [
     Migration(
         25, "Know which host ports were found, and which are held by others.", _change_shapes
     ),
+    Migration(26, "Let images declare ports.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -31,6 +31,7 @@ DOCUMENT = {
     "features": ["eula"],
     "ready": {"log": "Done (", "timeout": 600},
     "process": False,
+    "ports": [],
 }
 SECRET = {"TOKEN": {"type": "text", "default": "hush", "required": False, "secret": True}}
 WRONG = [
