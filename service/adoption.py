@@ -10,6 +10,7 @@ from service.model.container import ContainerStatus
 from service.model.documents import Instance, Node, new_instance
 from service.model.lifecycle import InstanceState
 from service.model.orders import Adoption
+from service.model.replacements import held_by
 from service.store import Store
 from service.store.collection import Session
 
@@ -78,8 +79,7 @@ def add(store: Store, instance: Instance) -> None:
         )
         store.nodes.reserve(
             instance["node_id"],
-            memory_mib=instance["memory_mib"],
-            cpu_milli=instance["cpu_milli"],
+            **held_by(instance),
             even_if_full=True,
             session=session,
         )

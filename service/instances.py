@@ -83,12 +83,7 @@ def deploy(
         store.operations.add(operation, session=session)
         quotas.charge(store, instance, now=origin.now, session=session)
         idempotency.mark_operation(store, origin.claim, operation, session=session)
-        reserved = store.nodes.reserve(
-            node["_id"],
-            memory_mib=instance["memory_mib"],
-            cpu_milli=instance["cpu_milli"],
-            session=session,
-        )
+        reserved = store.nodes.reserve(node["_id"], **held_by(instance), session=session)
         # A change of its bounds writes to the node, as this does: they cannot pass each other.
         check_bounds(settings_of(instance), reserved)
         return instance, operation

@@ -15,7 +15,7 @@ from service.model.lifecycle import NodeStatus
 from service.model.node_policy import NodePolicy
 from service.model.orders import NodeChanges
 from service.model.precondition import ANY_STATE, Precondition
-from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
+from service.model.quantities import find_capacity_mib, find_capacity_milli, find_disk_mib, stretch
 from service.model.wrong_fields import WrongFields
 from service.nodes import check_name, resolve
 from service.store import Store
@@ -149,15 +149,19 @@ def _look(
 def _find_capacity(node: Node, fields: Mapping[str, object]) -> dict[str, object]:
     """Find what the node may give away with these fields, as far as they bear on it."""
     after = cast("Node", {**node, **fields})
+    report = after["report"]
     capacity, from_engine = dict(node["capacity"]), node["memory_from_engine"]
     if "ram" in fields:
         from_engine = not after["ram"] and traits_of(node["driver"]).reports_memory
     if fields.keys() & {"ram", "memory_overallocate"}:
-        report = after["report"]
         reported = report["memory_mib"] if report else 0
         memory_mib = reported if from_engine else find_capacity_mib(after["ram"])
         capacity["memory_mib"] = stretch(memory_mib, after["memory_overallocate"] or 0)
     if fields.keys() & {"processor", "cpu_overallocate"}:
         cores = find_capacity_milli(after["processor"])
         capacity["cpu_milli"] = stretch(cores, after["cpu_overallocate"])
+    if fields.keys() & {"disk", "disk_overallocate"}:
+        reported_disk = report.get("disk_mib") if report else None
+        over = after["disk_overallocate"]
+        capacity["disk_mib"] = find_disk_mib(after["disk"], reported_disk, over)
     return {"capacity": capacity, "memory_from_engine": from_engine}

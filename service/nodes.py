@@ -20,7 +20,7 @@ from service.model.orders import NodeOrder
 from service.model.origin import Claim
 from service.model.placement import AUTO, is_auto
 from service.model.precondition import ANY_STATE, Precondition
-from service.model.quantities import find_capacity_mib, find_capacity_milli, stretch
+from service.model.quantities import find_capacity_mib, find_capacity_milli, find_disk_mib, stretch
 from service.model.wrong_fields import WrongFields
 from service.security.vault import Vault
 from service.store import Store
@@ -94,6 +94,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
     """Make the document of a node that nobody has talked to."""
     ram, processor = order.get("ram", ""), order.get("processor", "")
     memory_over, cpu_over = order.get("memory_overallocate"), order.get("cpu_overallocate")
+    disk, disk_over = order.get("disk", ""), order.get("disk_overallocate")
     from_engine = not ram and traits_of(order["driver"]).reports_memory
     memory_mib = 0 if from_engine else find_capacity_mib(ram)
     return new_node(
@@ -101,13 +102,14 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         name=order["name"],
         tags=order.get("tags", ""),
         ram=ram,
-        disk=order.get("disk", ""),
+        disk=disk,
         processor=processor,
         address=order.get("address", ""),
         port=order.get("port"),
         driver=order["driver"],
         memory_overallocate=memory_over,
         cpu_overallocate=cpu_over,
+        disk_overallocate=disk_over,
         max_swap_mib=order.get("max_swap_mib"),
         pinnable_cores=order.get("pinnable_cores"),
         schedulable=order.get("schedulable", True),
@@ -120,6 +122,7 @@ def draft(order: NodeOrder, *, node_id: str, now: datetime) -> Node:
         capacity=Capacity(
             memory_mib=stretch(memory_mib, memory_over or 0),
             cpu_milli=stretch(find_capacity_milli(processor), cpu_over),
+            disk_mib=find_disk_mib(disk, None, disk_over),
         ),
         labelling=label({"external_id": order.get("external_id"), "labels": order.get("labels")}),
         now=now,

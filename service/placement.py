@@ -106,7 +106,9 @@ def rank(
     wish = replace(wish, exclude=wish.exclude.union(exclude))
     fits, unfit = [], []
     for node in nodes:
-        refusal = find_refusal(node, memory_mib=wish.memory_mib, cpu_milli=wish.cpu_milli)
+        refusal = find_refusal(
+            node, memory_mib=wish.memory_mib, cpu_milli=wish.cpu_milli, disk_mib=wish.disk_mib
+        )
         found = judge(node, wish, refusal=refusal, crowd=counts.get(node["_id"], 0))
         if isinstance(found, Fit):
             found = _judge_further(found, taken.get(node["_id"], set()) & wish.host_ports, check)

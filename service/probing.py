@@ -19,7 +19,7 @@ from service.errors import (
 )
 from service.model.documents import Node, Report
 from service.model.lifecycle import NodeStatus
-from service.model.quantities import stretch
+from service.model.quantities import find_disk_mib, stretch
 from service.store import Store
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,11 @@ def ask(
         "report": asdict(report),
         "last_seen_at": now,
     }
+    disk_mib = find_disk_mib(node["disk"], report.disk_mib, node["disk_overallocate"])
+    capacity = {**node["capacity"], "disk_mib": disk_mib}
     if node["memory_from_engine"]:
-        memory_mib = stretch(report.memory_mib, node["memory_overallocate"] or 0)
-        found["capacity"] = {**node["capacity"], "memory_mib": memory_mib}
-    return found
+        capacity["memory_mib"] = stretch(report.memory_mib, node["memory_overallocate"] or 0)
+    return {**found, "capacity": capacity}
 
 
 def compare_engine(store: Store, node: Node, found: Mapping[str, object]) -> Mapping[str, object]:

@@ -22,6 +22,7 @@ from service.errors import Conflict, NodeFailure, NotFound, ServiceError, StoreF
 from service.model.documents import Image, Instance, Node, Operation, User
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.model.origin import Origin
+from service.model.replacements import held_by
 from service.security.vault import Vault
 from service.store import Store
 from service.store.collection import Session
@@ -259,8 +260,7 @@ class SkyportImport:
             quotas.charge(self._store, instance, even_if_over=True, now=self._now, session=session)
             self._store.nodes.reserve(
                 instance["node_id"],
-                memory_mib=instance["memory_mib"],
-                cpu_milli=instance["cpu_milli"],
+                **held_by(instance),
                 even_if_full=True,  # it has the memory already
                 session=session,
             )

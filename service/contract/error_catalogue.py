@@ -131,8 +131,8 @@ _OURS = {
         "Ask for less, widen the `placement`, or add a node: see [Placement](placement.md).",
     ),
     "capacity_exceeded": (
-        "The node has not enough memory or cores left, or as many instances as it may; the numbers "
-        "are in `details`.",
+        "The node has not enough memory, cores or disk left, or as many instances as it may; "
+        "the numbers are in `details`.",
         "Ask for less, use another node, or see [Capacity](api.md#capacity).",
     ),
     "quota_exceeded": (

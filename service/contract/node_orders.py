@@ -68,6 +68,15 @@ class NodeFields(ma.Schema):
             "`processor` is a number."
         },
     )
+    disk_overallocate = fields.percent(
+        data_key="diskOverallocate",
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "The same for disk: of `disk`, or what the engine reports (`process`). "
+            "Not limited if absent, as many clients send any `disk`."
+        },
+    )
 
     @ma.validates("address")
     def check_address(self, address: str | None, **kwargs: Any) -> None:

@@ -127,6 +127,14 @@ class NodeAnswer(Answer[Node]):
         of=lambda node: print_cores(node["allocated"]["cpu_milli"]),
         description="Cores.",
     )
+    diskMib = answers.integer(
+        None,
+        of=lambda node: node["capacity"]["disk_mib"],
+        null=True,
+        description="Disk available to instances; null: not limited.",
+    )
+    diskOverallocate = answers.integer(None, of="disk_overallocate", null=True)
+    allocatedDiskMib = answers.integer(0, of=lambda node: node["allocated"]["disk_mib"])
     maxSwap = answers.integer(
         None, of="max_swap_mib", null=True, description="The most of one instance, in MiB."
     )

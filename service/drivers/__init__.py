@@ -149,6 +149,8 @@ class NodeReport:
     engine: str
     memory_mib: int | None
     cpu_milli: int | None
+    disk_mib: int | None = None
+    """Of the disk that has the volumes; None where it does not say."""
     engine_id: str | None = None
     """What the engine is known by, at whatever address; None where it does not say."""
 
@@ -158,6 +160,7 @@ class NodeReport:
             is_text(self.engine),
             self.memory_mib is None or is_whole(self.memory_mib),
             self.cpu_milli is None or is_whole(self.cpu_milli),
+            self.disk_mib is None or is_whole(self.disk_mib),
             self.engine_id is None or is_text(self.engine_id),
         )
 

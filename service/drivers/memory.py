@@ -61,6 +61,8 @@ class MemoryNode:
     """Images whose programs end as soon as they are started."""
     held_ports: set[int] = field(default_factory=set)
     """The host ports that other programs of the node have."""
+    disk_mib: int | None = None
+    """What its engine reports."""
     engine_id: str = ""
     """What its engine is known by; its own unless two nodes are to be of one engine."""
     calls: int = 0
@@ -130,7 +132,7 @@ class MemoryNode:
     def probe(self) -> NodeReport:
         """Return how the node is. See NodeDriver."""
         self._receive(probing=True)
-        return replace(REPORT, engine_id=self.engine_id)
+        return replace(REPORT, engine_id=self.engine_id, disk_mib=self.disk_mib)
 
     def recover(self) -> None:
         """Do nothing. What runs here does not end by itself. See NodeDriver."""

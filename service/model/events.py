@@ -40,7 +40,7 @@ TYPES: Mapping[str, str] = {
     "operation.updated": f"An operation {_UPDATED}",
     "node.created": f"A node {_CREATED}",
     **{f"node.{status.lower()}": f"A node's `status` is {status} now." for status in NodeStatus},
-    "node.allocated": "A node promised its memory and cores to more or fewer instances.",
+    "node.allocated": "A node promised its memory, cores and disk to more or fewer instances.",
     "node.updated": f"A node {_UPDATED}",
     "node.deleted": f"A node {_DELETED}",
     "user.created": f"A user {_CREATED}",

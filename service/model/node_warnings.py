@@ -39,6 +39,17 @@ def list_warnings(node: Node) -> list[str]:
             "More cores are promised than it may give away: "
             f"{allocated['cpu_milli'] / 1000:g} of {cpu_milli / 1000:g}."
         )
+    disk_mib = node["capacity"]["disk_mib"]
+    if disk_mib is None and node["disk_overallocate"] not in (None, UNLIMITED):
+        warnings.append(
+            f"Its disk is not limited: disk {node['disk']!r} is no amount like 500 GB, and its "
+            "engine does not say how much it has."
+        )
+    if disk_mib is not None and allocated["disk_mib"] > disk_mib:
+        warnings.append(
+            "More disk is promised than it may give away: "
+            f"{allocated['disk_mib']} MiB of {disk_mib} MiB."
+        )
     if node["same_engine_as"] is not None:
         warnings.append(
             f"The node {node['same_engine_as']} is of the same engine: host ports, memory and "

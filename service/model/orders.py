@@ -163,6 +163,7 @@ class NodeOrder(TypedDict):
     public_address: NotRequired[str]  # what players connect to
     memory_overallocate: NotRequired[int]
     cpu_overallocate: NotRequired[int]
+    disk_overallocate: NotRequired[int]
     max_swap_mib: NotRequired[int]  # what instances may say of their containers, like the next two
     pinnable_cores: NotRequired[str]
     max_stop_grace_s: NotRequired[int]
@@ -196,6 +197,7 @@ class NodeChanges(LabellingChanges, total=False):
     public_address: str | None
     memory_overallocate: int | None
     cpu_overallocate: int | None
+    disk_overallocate: int | None
     max_swap_mib: int | None
     pinnable_cores: str | None
     max_stop_grace_s: int | None

@@ -61,6 +61,7 @@ class Wish:
 
     memory_mib: int
     cpu_milli: int
+    disk_mib: int = 0
     free_ports: int = 0
     """How many host ports are to be found for it."""
     host_ports: frozenset[int] = frozenset()
@@ -193,6 +194,9 @@ def _rate(node: Node, wish: Wish, *, more: int) -> float:
     cpu_milli = allocated["cpu_milli"] + more * wish.cpu_milli
     limit_mib = capacity["memory_mib"]
     shares = [by_count if limit_mib is None else _free(memory_mib, limit_mib)]
+    if capacity["disk_mib"] is not None:
+        disk_mib = allocated["disk_mib"] + more * wish.disk_mib
+        shares.append(_free(disk_mib, capacity["disk_mib"]))
     if capacity["cpu_milli"] is not None:
         shares.append(_free(cpu_milli, capacity["cpu_milli"]))
     if node["max_instances"] is not None:

@@ -101,6 +101,19 @@ def _parse_mib(amount: str | int | float, default_unit: str) -> Decimal:
     return Decimal(match[1]) * factor
 
 
+def disk_mib(disk_gb: float | None) -> int:
+    """Turn the disk of an instance into MiB, rounded; 0 where it says none."""
+    return round((disk_gb or 0) * 1024)
+
+
+def find_disk_mib(disk: str, reported: int | None, overallocate: int | None) -> int | None:
+    """Find how much disk a node may give away: of its ``disk``, or what its engine reports.
+
+    None, which is not limited, unless `overallocate` says how much more than that it may be.
+    """
+    return stretch(find_capacity_mib(disk) or reported, overallocate)
+
+
 def print_cores(milli: int) -> int | float:
     """Print thousandths of a core as cores, whole where they are."""
     return milli // 1000 if milli % 1000 == 0 else milli / 1000

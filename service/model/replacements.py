@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from service.model.documents import Instance, Operation, Replacement, Reserved, Settings
 from service.model.lifecycle import OperationKind
+from service.model.quantities import disk_mib
 
 
 def new_replacement(*, keep_volume: bool = True) -> Replacement:
@@ -36,14 +37,15 @@ def hold(instance: Instance, changes: Iterable[Settings]) -> tuple[list[int], Re
     return list(dict.fromkeys(ports)), Reserved(
         memory_mib=max(each.get("memory_mib", 0) for each in possible),
         cpu_milli=max(each.get("cpu_milli", 0) for each in possible),
+        disk_mib=disk_mib(instance["disk_gb"]),
     )
 
 
 def held_by(instance: Instance) -> Reserved:
     """Return what is promised to the instance now."""
-    return instance.get("reserved") or Reserved(
-        memory_mib=instance["memory_mib"], cpu_milli=instance["cpu_milli"]
-    )
+    needed = Reserved(memory_mib=instance["memory_mib"], cpu_milli=instance["cpu_milli"])
+    held = instance.get("reserved") or needed
+    return {**held, "disk_mib": disk_mib(instance["disk_gb"])}
 
 
 def inherit(later: Operation, earlier: Operation) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Nodes(Collection[Node]):
         *,
         memory_mib: int,
         cpu_milli: int,
+        disk_mib: int = 0,
         even_if_full: bool = False,
         session: Session,
     ) -> Node:
@@ -150,10 +151,11 @@ class Nodes(Collection[Node]):
         gets no more, NotFound when it is gone. It is the last write of its transaction: first,
         fifty deploys that race for a node would need three times the attempts.
         """
-        bound = {} if even_if_full else takes_one(memory_mib=memory_mib, cpu_milli=cpu_milli)
+        size = {"memory_mib": memory_mib, "cpu_milli": cpu_milli, "disk_mib": disk_mib}
+        bound = {} if even_if_full else takes_one(**size)
         changed = self._observing.find_one_and_update(
             {"_id": node_id, **bound},
-            {"$inc": amounts(1, memory_mib, cpu_milli)},
+            {"$inc": amounts(1, **size)},
             return_document=ReturnDocument.AFTER,
             session=session,
         )
@@ -161,7 +163,7 @@ class Nodes(Collection[Node]):
             node = self._read({"_id": node_id}, session=session)
             if node is None:
                 raise NotFound(self.what, node_id, field="nodeId")
-            raise refusal(node, memory_mib=memory_mib, cpu_milli=cpu_milli)
+            raise refusal(node, **size)
         return cast("Node", changed)
 
     @translated
@@ -170,11 +172,18 @@ class Nodes(Collection[Node]):
         self._observing.update_many({}, {"$inc": {"image_deletions": 1}}, session=session)
 
     @translated
-    def release(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:
+    def release(
+        self,
+        node_id: str,
+        *,
+        memory_mib: int,
+        cpu_milli: int,
+        disk_mib: int = 0,
+        session: Session,
+    ) -> None:
         """Take back what `reserve` promised."""
-        self._observing.update_one(
-            {"_id": node_id}, {"$inc": amounts(-1, memory_mib, cpu_milli)}, session=session
-        )
+        less = amounts(-1, memory_mib, cpu_milli, disk_mib)
+        self._observing.update_one({"_id": node_id}, {"$inc": less}, session=session)
 
     @translated
     def resize(self, node_id: str, *, memory_mib: int, cpu_milli: int, session: Session) -> None:

@@ -16,10 +16,10 @@ WISH = Wish(memory_mib=128, cpu_milli=500)
 
 def a_node(name="n", *, memory_mib=1024, cpu_milli=None, allocated=None, **over):
     """Make a node that is Online, with 1 GiB."""
-    capacity = Capacity(memory_mib=memory_mib, cpu_milli=cpu_milli)
+    capacity = Capacity(memory_mib=memory_mib, cpu_milli=cpu_milli, disk_mib=None)
     fields = {"tags": ["EU", "ssd"], "max_instances": None, "port_range": None}
     made = new_node(name, name=name, driver="memory", capacity=capacity, now=NOON)
-    promised = {"memory_mib": 0, "cpu_milli": 0, "instances": 0, **(allocated or {})}
+    promised = {"memory_mib": 0, "cpu_milli": 0, "disk_mib": 0, "instances": 0, **(allocated or {})}
     return {**made, **fields, "status": NodeStatus.ONLINE, "allocated": promised, **over}
 
 

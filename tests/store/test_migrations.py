@@ -15,6 +15,7 @@ from service.contract.nodes import NodeAnswer
 from service.contract.operations import OperationAnswer
 from service.contract.users import UserAnswer
 from service.errors import StoreFailure, StoreUnavailable
+from service.model.ports import parse
 from service.store import Store
 from service.store.admin import migrations, validators
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, list_collections
@@ -32,6 +33,7 @@ ADDED = {
     11: {"public_address": None},
     15: {"max_swap_mib": None, "pinnable_cores": None, "max_stop_grace_s": None},
     23: {"schedulable": True, "max_instances": None, "port_range": None},
+    26: {"disk_overallocate": None, "allocated.disk_mib": 0, "capacity.disk_mib": None},
 }
 """The fields of nodes that migrations add, with what nodes of before have in them."""
 
@@ -149,6 +151,7 @@ def test_a_plan_writes_nothing(old, store, database):
         {"nodes": 1},
         {"nodes": 1},
         {"users": 1},
+        {"nodes": 1},
     ] == [change.counts for change in changes if change.counts]
     assert before == snapshot(database)
 
@@ -333,3 +336,19 @@ def test_what_users_have_is_counted(store, database, memory_nodes):
         {"instances": 1, "memory_mib": 256, "cpu_milli": 1500, "disk_mb": 1100, "ports": 1},
         None,
     ] == counted
+
+
+def test_the_disk_of_instances_is_counted(store, memory_nodes, database):
+    """A node that admits disk later knows what it has promised already."""
+    user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
+    for port, disk_gb in ((80, 10), (81, 0.5), (82, None)):
+        ports = parse(f"80:{port}")
+        order = an_order(user, node, image, disk_gb=disk_gb, ports=ports, primary=str(port))
+        instances.deploy(store, order, origin=AT_NOON)
+    counted = store.nodes.get(node["_id"])["allocated"]
+    age(database, 26)
+
+    store.prepare()
+
+    assert counted == store.nodes.get(node["_id"])["allocated"]
+    assert 10 * 1024 + 512 == counted["disk_mib"]

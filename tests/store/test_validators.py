@@ -44,6 +44,7 @@ SHAPES = {
     24: "9f2ceebc",
     25: "d7baed0c",
     26: "350bafd2",
+    27: "b6b57761",
 }
 """How the validators of each migration's version begin, as a digest."""
 

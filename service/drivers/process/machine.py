@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import shutil
 import socket
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def describe_machine(root: Path) -> NodeReport:
         engine="process" if find_abi() else "process (not confined)",
         memory_mib=psutil.virtual_memory().total // 2**20,
         cpu_milli=(psutil.cpu_count() or 1) * 1000,
+        disk_mib=_measure_disk(root),
         engine_id=_identify_machine(root),
     )
 
@@ -33,6 +35,12 @@ def require_free(node_id: str, port: int) -> None:
             probe.bind(("0.0.0.0", port))
         except OSError as exc:
             raise PortInUse(node_id, port) from exc
+
+
+def _measure_disk(root: Path) -> int | None:
+    """Return the MiB of the disk that `root` is on, or will be."""
+    there = next((folder for folder in (root, *root.parents) if folder.exists()), None)
+    return shutil.disk_usage(there).total // 2**20 if there is not None else None
 
 
 def _identify_machine(root: Path) -> str:

@@ -63,6 +63,7 @@ class Reserved(TypedDict):
 
     memory_mib: int
     cpu_milli: int
+    disk_mib: NotRequired[int]  # absent: of an earlier version
 
 
 class Instance(TypedDict):

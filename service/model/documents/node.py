@@ -15,14 +15,16 @@ class Report(TypedDict):
     engine: str
     memory_mib: int | None
     cpu_milli: int | None
+    disk_mib: NotRequired[int | None]  # of the disk that has the volumes; None: it does not say
     engine_id: NotRequired[str | None]  # what the engine is known by; None: it does not say
 
 
 class Capacity(TypedDict):
     """What a node may give away."""
 
-    memory_mib: int | None  # None: not limited, like the next
+    memory_mib: int | None  # None: not limited, like the next two
     cpu_milli: int | None
+    disk_mib: int | None
 
 
 class Deploying(TypedDict):
@@ -45,6 +47,7 @@ class Allocated(TypedDict):
 
     memory_mib: int
     cpu_milli: int
+    disk_mib: int
     instances: int
 
 
@@ -69,6 +72,7 @@ class Node(TypedDict):
     driver: str  # skyportd, docker, process or memory
     memory_overallocate: int | None  # percent above what it has; -1: not limited
     cpu_overallocate: int | None  # the same; None: not limited
+    disk_overallocate: int | None  # the same
     max_swap_mib: int | None  # the most of one instance; None: no bound, like the next two
     pinnable_cores: str | None  # which an instance may be pinned to, like 0-3,7
     max_stop_grace_s: int | None
@@ -119,6 +123,7 @@ def new_node(
     port: int | None = None,
     memory_overallocate: int | None = None,
     cpu_overallocate: int | None = None,
+    disk_overallocate: int | None = None,
     max_swap_mib: int | None = None,
     pinnable_cores: str | None = None,
     max_stop_grace_s: int | None = None,
@@ -144,6 +149,7 @@ def new_node(
         driver=driver,
         memory_overallocate=memory_overallocate,
         cpu_overallocate=cpu_overallocate,
+        disk_overallocate=disk_overallocate,
         max_swap_mib=max_swap_mib,
         pinnable_cores=pinnable_cores,
         max_stop_grace_s=max_stop_grace_s,
@@ -167,7 +173,7 @@ def new_node(
         configure_key=None,
         deploying=None,
         capacity=capacity,
-        allocated=Allocated(memory_mib=0, cpu_milli=0, instances=0),
+        allocated=Allocated(memory_mib=0, cpu_milli=0, disk_mib=0, instances=0),
         revision=1,
         created_at=now,
         updated_at=now,

@@ -83,6 +83,28 @@ def _change_shapes(
     return {}
 
 
+def _count_disk(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
+    """Count the disk of the instances of each node, which does not limit it unless it says so."""
+    mib = {"$round": {"$multiply": [{"$ifNull": ["$disk_gb", 0]}, 1024]}}
+    sums = {
+        each["_id"]: int(each["mib"])
+        for each in database["instances"].aggregate(
+            [{"$group": {"_id": "$node_id", "mib": {"$sum": mib}}}]
+        )
+    }
+    lacking = {"allocated.disk_mib": {"$exists": False}}
+    nodes = list(database["nodes"].find(lacking, ["_id"]))
+    if write:
+        for node in nodes:
+            counted = {
+                "allocated.disk_mib": sums.get(node["_id"], 0),
+                "capacity.disk_mib": None,
+                "disk_overallocate": None,
+            }
+            database["nodes"].update_one({"_id": node["_id"], **lacking}, {"$set": counted})
+    return {"nodes": len(nodes)}
+
+
 def _name_installation(database: Database[dict[str, Any]], *, write: bool) -> dict[str, int]:
     lacking = database["settings"].find_one({"_id": INSTALLATION}) is None
     if write:
@@ -203,6 +225,7 @@ MIGRATIONS = [
         25, "Know which host ports were found, and which are held by others.", _change_shapes
     ),
     Migration(26, "Let images declare ports.", _change_shapes),
+    Migration(27, "Count the disk that nodes promise.", _count_disk),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -181,7 +181,7 @@ def allows(node_cores, cpuset):
         "n",
         name="n",
         driver="docker",
-        capacity=Capacity(memory_mib=None, cpu_milli=None),
+        capacity=Capacity(memory_mib=None, cpu_milli=None, disk_mib=None),
         pinnable_cores=node_cores,
         now=NOON,
     )
