@@ -24,6 +24,9 @@ from service.store.collection import Session
 _DIALED = ("address", "port", "tls", "secret", "trusted_address")
 """The fields that say how a node is called."""
 
+_BESIDE = ("external_id", "labels", "expect_engine")
+"""What is no plain field of the node's document."""
+
 _SHOWN = ("name", "address", "port", "public_address")
 """Those that instances' answers have, from a cache."""
 
@@ -41,26 +44,30 @@ def edit(
     """Change what `changes` name of a node, all of it or, after an error, nothing.
 
     Where it is called anew it must answer first, and be the engine that it was; it is no address
-    that the operator vouched for any more. Less capacity than was promised takes nothing back.
+    that the operator vouched for any more. Where the changes `expect_engine`, that one must answer
+    instead, also where it is called as before; what ran on the engine of before is drift then.
+    Less capacity than was promised takes nothing back.
     Raises NotFound, PreconditionFailed, InvalidInput like `nodes.create`, NodeUnreachable when it
     does not answer, DifferentEngine, NodeExists, and Conflict for an external id that is taken or
     for a node that somebody else moves now.
     """
     node = store.nodes.get_by_reference(reference)
     only_if.check(node)  # before it is asked where it would be called
-    fields = {
-        name: value for name, value in changes.items() if name not in ("external_id", "labels")
-    }
+    fields = {name: value for name, value in changes.items() if name not in _BESIDE}
     moves = _check(node, fields, policy=policy)
     if moves:
         fields["trusted_address"] = False
+    looks = moves or "expect_engine" in changes
+    if looks:
+        known = node["report"] and node["report"].get("engine_id")
+        expected = changes.get("expect_engine", known)
         moved = cast("Node", {**node, **fields})
-        fields |= _look(store, open_driver, node, moved, now=now)
+        fields |= _look(store, open_driver, node, moved, expected=expected, now=now)
 
     def write(session: Session) -> Node:
         fresh = store.nodes.get(node["_id"], session=session)
         only_if.check(fresh)
-        if moves and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
+        if looks and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
             raise Conflict("Somebody else changed how the node is called. Please try again.")
         given, removed = relabel(fresh.get("labels", {}), changes)
         written = {
@@ -126,24 +133,38 @@ def _refuse_address(moved: Node, *, policy: NodePolicy) -> None:
 
 
 def _look(
-    store: Store, open_driver: DriverFactory, node: Node, moved: Node, *, now: datetime
+    store: Store,
+    open_driver: DriverFactory,
+    node: Node,
+    moved: Node,
+    *,
+    expected: str | None,
+    now: datetime,
 ) -> dict[str, object]:
-    """Ask the node where it would be called; return what to note. One not enrolled is not asked."""
+    """Ask the node where it would be called; return what to note. One not enrolled is not asked.
+
+    Raises DifferentEngine for another than is `expected`, if one is, and NodeExists for one that is
+    new to the node and another node's.
+    """
     if traits_of(node["driver"]).enrols and node["secret"] is None:
         return {}
     found = probing.ask(open_driver, moved, now=now)
     if found["status"] != NodeStatus.ONLINE:
         raise NodeUnreachable(node["_id"], f"It does not answer there: {found['probe_error']}")
-    known = node["report"] and node["report"].get("engine_id")
     engine_id = cast("Report", found["report"])["engine_id"]
-    if known is not None and engine_id != known:
+    if expected is not None and engine_id != expected:
         raise DifferentEngine(
-            "Another engine answers there: add it as a node of its own.",
-            nodeId=[f"Is the engine {known}, not {engine_id}."],
+            "Another engine answers there: add it as a node of its own, or expect it.",
+            nodeId=[f"Is the engine {expected}, not {engine_id}."],
         )
+    known = node["report"] and node["report"].get("engine_id")
+    is_new = known is not None and engine_id != known
+    # What never answered may be no other node's engine; so it is for an engine that is new.
+    judged = cast("Node", {**moved, "report": None}) if is_new else moved
+    same = probing.compare_engine(store, judged, found)["same_engine_as"]
     # The rest of what was found is noted by the next probe, which is due then.
-    same = probing.compare_engine(store, moved, found)["same_engine_as"]
-    return {"same_engine_as": same, "report": found["report"]}
+    noted = {"same_engine_as": same, "report": found["report"]}
+    return {**noted, "held_ports": []} if is_new else noted
 
 
 def _find_capacity(node: Node, fields: Mapping[str, object]) -> dict[str, object]:

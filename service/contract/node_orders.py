@@ -172,6 +172,13 @@ class AddNode(StrictRequest[NodeOrder], CreateNode, BoundFields, PlacementFields
 class EditNode(Patch[NodeChanges], NodeFields, BoundFields, PlacementFields):
     """What changes of a node."""
 
+    expect_engine = fields.text(
+        data_key="expectEngine",
+        required=False,
+        longest=128,
+        description="The id of the engine that must answer, where it is another than before: a "
+        "node on new hardware. Null: whichever does.",
+    )
     external_id = fields.external_id()
     labels = fields.labels()
 

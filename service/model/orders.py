@@ -187,6 +187,8 @@ class PortsWish(TypedDict):
 class NodeChanges(LabellingChanges, total=False):
     """What is to change of a node. A text that is empty is what is not said."""
 
+    expect_engine: str | None  # which engine must answer; absent: that of before, None: any
+
     name: str
     tags: str | list[str]
     ram: str

@@ -70,6 +70,7 @@ def edit_node(changes: NodeChanges, node_id: str) -> Node:
 
     What is absent stays as it is (RFC 7396). With a new `address` or `port` it must answer there
     first: 500 otherwise, and 409 with the code `different_engine` where that is another engine.
+    `expectEngine` names the engine of new hardware, which is asked even where the address stays.
     Addresses are refused as for a new node. Less capacity than was promised takes nothing back.
     """
     ctx = app_context()
