@@ -155,7 +155,7 @@ def _look(
     if expected is not None and engine_id != expected:
         raise DifferentEngine(
             "Another engine answers there: add it as a node of its own, or expect it.",
-            nodeId=[f"Is the engine {expected}, not {engine_id}."],
+            nodeId=[f"Expected the engine {expected}, found {engine_id}."],
         )
     known = node["report"] and node["report"].get("engine_id")
     is_new = known is not None and engine_id != known
