@@ -52,11 +52,12 @@ def ensure_image(client, reference):
         client.images.get(reference)
     except docker.errors.ImageNotFound:
         repository, _, tag = reference.rpartition(":")
-        client.api.import_image_from_data(_root_file_system(), repository=repository, tag=tag)
+        client.api.import_image_from_data(make_root_file_system(), repository=repository, tag=tag)
     return reference
 
 
-def _root_file_system():
+def make_root_file_system():
+    """Make the archive of an image's files."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w") as tar:
         for folder in ("bin", "tmp", "usr/local/bin"):

@@ -32,6 +32,7 @@ from service.security.certificates import make_context
 from service.worker.interruptions import LeaseLost, OperationSuperseded
 from tests.docker_images import SOCKET, ensure_image, require_engine
 from tests.fake_skyportd import FakeSkyportd
+from tests.podman_service import IMAGE, shared_podman
 from tests.support import eventually, free_port
 from tests.tls import Authority, TlsProxy
 
@@ -90,6 +91,20 @@ def on_docker_over_tls(tmp_path, authorize=always):
 
 
 @contextmanager
+def on_podman(tmp_path, authorize=always):
+    """Podman's service, which speaks as a Docker Engine does."""
+    engine = DockerEngine(
+        "node",
+        base_url=f"unix://{shared_podman()}",
+        connect_timeout_s=3,
+        read_timeout_s=30,
+        authorize=authorize,
+    )
+    with closing(engine):
+        yield engine, IMAGE, None
+
+
+@contextmanager
 def as_process(tmp_path, authorize=always):
     """Processes of this machine."""
     yield ProcessRunner("node", root=tmp_path / "instances", authorize=authorize), "any", None
@@ -135,9 +150,12 @@ def on_skyportd_over_tls(tmp_path, authorize=always):
 REAL = [
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
     pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
+    pytest.param(on_podman, id="podman", marks=[pytest.mark.docker, pytest.mark.spawns]),
     pytest.param(as_process, id="process", marks=pytest.mark.spawns),
 ]
 """Those that run programs here; the nodes of the others are doubles."""
+CHANGES_POLICIES = [each for each in REAL if each.id != "podman"]
+"""Those where what ends at its stop command is never started again, even for a moment."""
 DRIVERS = [
     pytest.param(in_memory, id="memory"),
     pytest.param(on_skyportd, id="skyportd"),
@@ -281,6 +299,7 @@ def subject(request, tmp_path):
 
 every_driver = pytest.mark.parametrize("subject", DRIVERS, indirect=True)
 real_drivers = pytest.mark.parametrize("subject", REAL, indirect=True)
+changes_policies = pytest.mark.parametrize("subject", CHANGES_POLICIES, indirect=True)
 
 
 @every_driver
@@ -776,7 +795,7 @@ LISTENING = """trap 'echo asked >> words' TERM
 while read word; do echo "$word" >> words; [ "$word" = stop ] && exit 0; done"""
 
 
-@real_drivers
+@changes_policies
 def test_a_stop_command_comes_first(subject):
     """A program that ends at its own command is not asked in any other way, and stays away."""
     subject.spec = replace_cmd(subject.spec, f"{LISTENING}; exit 1")
@@ -828,7 +847,7 @@ def test_samples_count_processor_time(subject):
     assert eventually(lambda: sample()[subject.instance_id].cpu_ms > before.cpu_ms)
 
 
-@real_drivers
+@changes_policies
 def test_a_stop_command_may_be_an_interrupt(subject):
     """^C is no word for the program, but SIGINT."""
     trap = "trap 'exit 7' INT; while :; do sleep 0.1; done"

@@ -20,6 +20,7 @@ from service.drivers import MAX_LOG_BYTES, Authorize, always, reasons
 from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import BoundedSocket, Bounds
 from service.drivers.dialing import Dialer, DialingAdapter, SocketAdapter
+from service.drivers.docker import podman
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.addresses import is_socket
 
@@ -85,7 +86,9 @@ class Client(docker.APIClient):
             self.mount(scheme, self._bounded)
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
         try:
-            self._version = _read_version(self.version(api_version=False)["ApiVersion"])
+            answer = self.version(api_version=False)
+            self._version = _read_version(answer["ApiVersion"])
+            self.is_podman = podman.is_podman(answer)
         except BaseException:
             self.close()
             raise
@@ -101,7 +104,8 @@ class Client(docker.APIClient):
         printed = b""
         client: Any = self  # whose own methods are not in its types
         url = client._url("/containers/{0}/logs", container)
-        params: dict[str, object] = {"stdout": 1, "stderr": 1, "tail": tail}
+        lines = podman.ALL_LINES if self.is_podman else tail
+        params: dict[str, object] = {"stdout": 1, "stderr": 1, "tail": lines}
         if since is not None:
             params["since"] = f"{since.timestamp():.6f}"
         is_terminal = client._check_is_tty(container)
@@ -203,6 +207,7 @@ def find_taken_port(reason: str) -> int | None:
     """
     if "port is already allocated" not in reason and "address already in use" not in reason:
         return None
-    # The first address is the host's; one of the container's may follow.
-    address = re.search(r"[\d\]]:(\d{1,5})\b", reason)
+    # The first address is the host's, of which Podman has the port only; one of the container's may
+    # follow.
+    address = re.search(r"[\d\] ]:(\d{1,5})\b", reason)
     return int(address[1]) if address else None

@@ -40,7 +40,7 @@ from service.drivers.bounds import (
     Bounds,
 )
 from service.drivers.dialing import Dialer
-from service.drivers.docker import first_lines
+from service.drivers.docker import first_lines, podman
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
 from service.drivers.docker.events import EngineEvents
@@ -49,7 +49,7 @@ from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
 from service.drivers.docker.log_reading import follow, read_last
 from service.drivers.docker.power import start, stop
-from service.drivers.docker.samples import measure_volumes, read_samples
+from service.drivers.docker.samples import measure_volumes, read_samples, read_two
 from service.drivers.docker.settling import (
     make_container,
     make_volume,
@@ -114,12 +114,16 @@ class DockerEngine:
         """Ask the engine how it is. See NodeDriver."""
         with self._within(0.5) as client:
             info = client.info()
+            if client.is_podman:
+                podman.require_limits(self._node_id, info)
             return NodeReport(
                 version=str(info["ServerVersion"]),
-                engine=f"docker {info['ServerVersion']}",
+                engine=f"{'podman' if client.is_podman else 'docker'} {info['ServerVersion']}",
                 memory_mib=int(info["MemTotal"]) // 2**20,
                 cpu_milli=int(info["NCPU"]) * 1000,
-                engine_id=str(info.get("ID") or "")[:MAX_ENGINE_ID] or None,
+                engine_id=None
+                if client.is_podman  # which makes up another for each answer
+                else str(info.get("ID") or "")[:MAX_ENGINE_ID] or None,
             )
 
     def recover(self) -> None:
@@ -225,8 +229,7 @@ class DockerEngine:
                 return Delivery.NO_INPUT
             if found[1]["State"]["Paused"]:
                 return Delivery.UNREAD
-            write_line(client, found[0], line)
-            return Delivery.SENT
+            return write_line(client, found[0], line)
 
     def usage(self, instance_id: str) -> ContainerUsage | None:
         """Measure what the container uses, which takes the engine a second. See NodeDriver."""
@@ -234,7 +237,8 @@ class DockerEngine:
             found = find(client, self._labels, instance_id)
             if found is None or to_status(found[1]).power != Power.RUNNING:
                 return None
-            return to_usage(found[1], client.stats(found[0], stream=False))
+            sample = read_two(client, found[0])
+            return to_usage(found[1], sample) if sample else None
 
     def sample(self, instance_ids: Sequence[str]) -> Mapping[str, ContainerSample]:
         """Read what the containers have used until now. See NodeDriver."""

@@ -8,6 +8,7 @@ from typing import Any
 from docker.errors import APIError
 
 from service.drivers import INTERRUPT, split_grace
+from service.drivers.docker import podman
 from service.drivers.docker.client import Client, explain, find_taken_port
 from service.drivers.docker.console import write_line
 from service.errors import PortInUse
@@ -53,11 +54,14 @@ def stop(
     command_s, signal_s = split_grace(grace_s, stop_command)
     if stop_command:
         _set_restart_policy(engine, reference, container, NO_RESTART)
-        if _is_running(engine, reference):
+        state = engine.inspect_container(reference)["State"]
+        if state["Running"]:
             _command(engine, reference, stop_command)
         deadline = time.monotonic() + command_s
-        while _is_running(engine, reference) and time.monotonic() < deadline:
+        while _runs_on(engine, reference, state) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
+        if engine.is_podman:
+            podman.await_restart(engine, reference)
     engine.stop(reference, timeout=math.ceil(signal_s))
 
 
@@ -68,8 +72,12 @@ def _command(engine: Client, reference: str, command: str) -> None:
     write_line(engine, reference, command)
 
 
-def _is_running(engine: Client, reference: str) -> bool:
-    return bool(engine.inspect_container(reference)["State"]["Running"])
+def _runs_on(engine: Client, reference: str, before: Mapping[str, Any]) -> bool:
+    """Return whether the program has not ended since the engine said what it was like `before`."""
+    state = engine.inspect_container(reference)["State"]
+    if engine.is_podman and state["StartedAt"] != before["StartedAt"]:
+        return False  # whatever runs now, Podman has started since
+    return bool(state["Running"])
 
 
 def _set_restart_policy(
@@ -77,4 +85,5 @@ def _set_restart_policy(
 ) -> None:
     if container["HostConfig"]["RestartPolicy"]["Name"] != name:
         policy: Any = {"Name": name}
-        engine.update_container(reference, restart_policy=policy)
+        with podman.may_lack_updates(engine):
+            engine.update_container(reference, restart_policy=policy)

@@ -1,5 +1,6 @@
 """What the containers of an engine have used, and how large their volumes are."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from docker.errors import NotFound
 from docker.utils import version_gte
 
 from service.drivers import ContainerSample
+from service.drivers.docker import podman
 from service.drivers.docker.client import Client
 from service.drivers.engine_usage import to_sample
 
@@ -26,13 +28,36 @@ def read_samples(engine: Client, instance_ids: Sequence[str]) -> Mapping[str, Co
     found = {}
     for instance_id in instance_ids:
         try:
-            answer: Any = engine.stats(instance_id, stream=False, one_shot=one_shot)
+            answer = _read(engine, instance_id, one_shot=one_shot)
         except NotFound:
             continue
-        sample = to_sample(answer)
+        sample = to_sample(answer) if answer else None
         if sample is not None:
             found[instance_id] = sample
     return found
+
+
+def read_two(engine: Client, reference: str) -> Mapping[str, Any] | None:
+    """Take two measurements of a container, a second apart; None when it does not run any more."""
+    first = _read(engine, reference)
+    if first is None or not engine.is_podman:
+        return first
+    time.sleep(podman.BETWEEN_MEASUREMENTS_S)
+    second = _read(engine, reference)
+    return second and {**second, "preread": first["read"], "precpu_stats": first["cpu_stats"]}
+
+
+def _read(
+    engine: Client, reference: str, *, one_shot: bool | None = None
+) -> Mapping[str, Any] | None:
+    """Have a container measured. None: Podman has nothing to say of what does not run."""
+    client: Any = engine  # whose own methods are not in its types
+    params = {"stream": False, **({"one-shot": one_shot} if one_shot else {})}
+    answer = client._get(client._url("/containers/{0}/stats", reference), params=params)
+    if engine.is_podman and answer.ok and not answer.content:
+        return None
+    measured: Mapping[str, Any] = client._result(answer, json=True)
+    return measured
 
 
 def measure_volumes(engine: Client, instance_ids: Sequence[str]) -> Mapping[str, int]:
