@@ -13,7 +13,7 @@ import subprocess
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import pytest
 
@@ -23,6 +23,35 @@ from tests.support import eventually
 PLUGINS = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
 PROGRAMS = ("podman", "catatonit")
 IMAGE = "skyquay-test/python:1"
+
+LOCK = Path("/run/lock/skyquay-test-podman")
+
+# Ends when its input does, as it does when the tests are killed. What the port mappings of all CNI
+# networks share in the machine's rules is removed by the last, unless somebody else uses it.
+CLEANER = r"""
+service=$1 network=$2 folder=$3
+exec 9> "$4"
+flock -s 9
+read -r _
+shift 4
+exec > /dev/null 2>&1
+kill "$service"
+"$@" system reset --force
+# Each `exec` leaves a monitor for five minutes, which would then make the folder again.
+for process in $(grep -lsF "$folder/" /proc/[0-9]*/cmdline | cut -d / -f 3); do
+    [ "$(cat "/proc/$process/comm")" = conmon ] && kill -9 "$process"
+done
+ip link delete "$network"
+rm -rf "$folder"
+if flock -xn 9 && [ "$(iptables -w -t nat -S CNI-HOSTPORT-DNAT)" = "-N CNI-HOSTPORT-DNAT" ]; then
+    iptables -w -t nat -S | sed -n '/-j CNI-HOSTPORT-/s/^-A/-D/p' |
+        while read -r rule; do eval "iptables -w -t nat $rule"; done
+    for chain in DNAT MASQ SETMARK; do
+        iptables -w -t nat -F "CNI-HOSTPORT-$chain"
+        iptables -w -t nat -X "CNI-HOSTPORT-$chain"
+    done
+fi
+"""
 
 # Locks are files, because those in shared memory are one set for all Podmans of a machine. Its own
 # limits of open files are more than a container without CAP_SYS_RESOURCE may ask for.
@@ -56,8 +85,7 @@ def require_podman():
 
 @contextmanager
 def podman_service(folder):
-    """Run the service in a folder; answer the path of its socket."""
-    require_podman()
+    """Run the service in a folder, which is removed; answer the path of its socket."""
     network = f"sq{secrets.token_hex(4)}"
     socket = folder / "podman.sock"
     env = {**os.environ, "CONTAINERS_CONF": str(_configure(folder, network))}
@@ -71,6 +99,12 @@ def podman_service(folder):
             stdout=log,
             stderr=log,
         )
+    cleaner = subprocess.Popen(
+        ["sh", "-c", CLEANER, "sh", str(service.pid), network, str(folder), str(LOCK), *podman],
+        env=env,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         assert eventually(socket.is_socket), (folder / "service.log").read_text()
         subprocess.run(
@@ -84,10 +118,7 @@ def podman_service(folder):
     finally:
         service.terminate()
         service.wait(30)
-        subprocess.run(
-            [*podman, "system", "reset", "--force"], env=env, check=True, capture_output=True
-        )
-        subprocess.run(["ip", "link", "delete", network], check=False, capture_output=True)
+        cleaner.communicate(timeout=120)
 
 
 def _configure(folder, network):
@@ -119,8 +150,7 @@ def _configure(folder, network):
 @cache
 def shared_podman():
     """Run a service for all tests of this process; answer the path of its socket."""
-    service = ExitStack()
-    folder = service.enter_context(TemporaryDirectory(prefix="podman-"))
-    socket = service.enter_context(podman_service(Path(folder)))
-    atexit.register(service.close)
-    return socket
+    require_podman()
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(podman_service(Path(mkdtemp(prefix="podman-"))))

@@ -25,8 +25,9 @@ BETWEEN_MEASUREMENTS_S = 1.0
 """Podman measures once at a time."""
 
 # A write of up to 4096 bytes, of a line, is all or nothing, and waits while the pipe is full.
-_WRITE = """printf '%s\\n' "$1" > /proc/1/fd/0 & writer=$!
-{ sleep 2; kill -9 $writer; } > /dev/null 2>&1 & wait $writer; echo $?"""
+_WRITE = """exec 2> /dev/null
+printf '%s\\n' "$1" > /proc/1/fd/0 & writer=$!
+{ sleep 2; kill -9 $writer; } > /dev/null & wait $writer; echo $?"""
 _KILLED = b"137"
 
 _RESTART_TIMEOUT_S = 5.0
@@ -35,8 +36,10 @@ _POLL_S = 0.1
 
 def is_podman(version: Mapping[str, Any]) -> bool:
     """Return whether this answer to `GET /version` is Podman's."""
-    components = version.get("Components") or ()
-    return any(each.get("Name") == "Podman Engine" for each in components)
+    components = version.get("Components")
+    return isinstance(components, list) and any(
+        isinstance(each, dict) and each.get("Name") == "Podman Engine" for each in components
+    )
 
 
 def require_limits(node_id: str, info: Mapping[str, Any]) -> None:
