@@ -147,10 +147,14 @@ def on_skyportd_over_tls(tmp_path, authorize=always):
             yield driver, "any", partial(print_on, daemon)
 
 
-REAL = [
+ENGINES = [
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
     pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
-    pytest.param(on_podman, id="podman", marks=[pytest.mark.docker, pytest.mark.spawns]),
+    pytest.param(on_podman, id="podman", marks=[pytest.mark.podman, pytest.mark.spawns]),
+]
+"""Those that speak as a Docker Engine does."""
+REAL = [
+    *ENGINES,
     pytest.param(as_process, id="process", marks=pytest.mark.spawns),
 ]
 """Those that run programs here; the nodes of the others are doubles."""

@@ -11,6 +11,7 @@ import requests
 
 from service.drivers.answers import read_json
 from service.drivers.bounds import TooLarge, TooSlow
+from service.drivers.docker import podman
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.labels import LABEL
 from service.drivers.power_feed import Hint
@@ -41,11 +42,12 @@ class EngineEvents:
     def __init__(self, engine: Client, since: str | None) -> None:
         """Ask for the events from `since` on, by the engine's clock; None: from a moment ago.
 
-        The engine keeps the last 256 of all its events, and sends those again.
+        The engine keeps the last 256 of all its events, and sends those again; Podman keeps more.
         """
         self._node_id = engine.node_id
         self.cursor = since or _read_clock(engine)
-        filters = {"type": ["container"], "event": list(ACTIONS), "label": [LABEL]}
+        asked = {"type": ["container"], "event": list(ACTIONS), "label": [LABEL]}
+        filters = podman.EVENTS if engine.is_podman else asked
         query = {"since": self.cursor, "filters": json.dumps(filters)}
         self._connection = engine.dial(BEGIN_TIMEOUT_S, MAX_EVENT_BYTES)
         try:
@@ -60,7 +62,8 @@ class EngineEvents:
     def read(self, wait_s: float) -> Sequence[Hint]:
         """Return what happened. See PowerFeed."""
         try:
-            return [self._parse(line) for line in self._read_lines(wait_s)]
+            hints = [self._parse(line) for line in self._read_lines(wait_s)]
+            return [hint for hint in hints if hint is not None]
         except ServiceError:
             raise
         except Exception as exc:
@@ -104,12 +107,15 @@ class EngineEvents:
             raise ConnectionResetError("its stream of events ended")
         return received
 
-    def _parse(self, line: bytes) -> Hint:
+    def _parse(self, line: bytes) -> Hint | None:
+        """Read what happened; None where it happened to a container of somebody else's."""
         event: Any = read_json(line)
         actor = event["Actor"]
         attributes: Mapping[str, str] = actor["Attributes"]
         seconds, nanoseconds = divmod(int(event["timeNano"]), 10**9)
         self.cursor = f"{seconds}.{nanoseconds:09d}"
+        if LABEL not in attributes:
+            return None
         return Hint(
             attributes[LABEL],
             str(actor["ID"]),

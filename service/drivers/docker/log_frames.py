@@ -2,6 +2,7 @@
 
 The engine writes a log in pieces: a line, or ENGINE_LINE_BYTES of a longer one, each with its time
 before it. Without a terminal each piece is in a frame of its own, which says where it was printed.
+Podman's pieces are what the program wrote at once, and their times are whole seconds.
 """
 
 import re
@@ -17,15 +18,17 @@ MAX_FRAME_BYTES = 2**20
 
 _FRAME = struct.Struct(">BxxxL")
 _STREAMS = {1: Stream.STDOUT, 2: Stream.STDERR}
-_TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z ")
-_TIME_BYTES = len("2026-01-31T12:00:00.000000000Z ")
+_TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
+_MAX_TIME_BYTES = len("2026-01-31T12:00:00.000000000+01:00 ")
 
 
 class Pieces:
     """The pieces of a log, and how many there were."""
 
-    def __init__(self, *, is_terminal: bool) -> None:
+    def __init__(self, *, is_terminal: bool, ends_runs: bool = True) -> None:
+        """`ends_runs`: a short piece without an end is the last of a run, and no part of a line."""
         self.count = 0
+        self._ends_runs = ends_runs
         self._split = _split_terminal if is_terminal else _split_frames
         self._makers: dict[int, Splitter] = {}
 
@@ -43,8 +46,9 @@ class Pieces:
             time_ns, printed = _read_time(text)
             maker = self._makers.setdefault(source, Splitter(_STREAMS.get(source)))
             yield from maker.feed(printed, time_ns)
-            if len(printed) < ENGINE_LINE_BYTES and not printed.endswith(b"\n"):
-                yield from maker.flush()  # the program ended in the middle of a line
+            is_short = len(printed) < ENGINE_LINE_BYTES and not printed.endswith(b"\n")
+            if is_short and self._ends_runs:
+                yield from maker.flush()
         for maker in self._makers.values():
             yield from maker.flush()
 
@@ -55,10 +59,11 @@ def _read_time(piece: bytes) -> tuple[int | None, bytes]:
     if match is None:
         return None, piece
     try:
-        seconds = datetime.fromisoformat(f"{match[1].decode()}+00:00").timestamp()
+        seconds = datetime.fromisoformat((match[1] + match[3]).decode()).timestamp()
     except ValueError:
         return None, piece
-    return int(seconds) * 10**9 + int(match[2]), piece[match.end() :]
+    fraction_ns = int((match[2] or b"").ljust(9, b"0"))
+    return int(seconds) * 10**9 + fraction_ns, piece[match.end() :]
 
 
 def _split_frames(received: Iterable[bytes | None]) -> Iterator[tuple[int, bytes] | None]:
@@ -101,11 +106,10 @@ def _split_terminal(received: Iterable[bytes | None]) -> Iterator[tuple[int, byt
 
 def _find_end(pending: bytearray, at: int) -> int | None:
     """Find the end of the piece that begins there; None as long as it has not all come."""
-    printed = at + _TIME_BYTES
-    if len(pending) < printed:
+    match = _TIME.match(pending, at)
+    if match is None and len(pending) - at < _MAX_TIME_BYTES and b"\n" not in pending[at:]:
         return None
-    if _TIME.match(pending, at) is None:
-        printed = at
+    printed = match.end() if match else at
     longest = printed + ENGINE_LINE_BYTES
     newline = pending.find(b"\n", printed, longest)
     if newline >= 0:

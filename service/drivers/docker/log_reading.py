@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
 from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES
 from service.drivers.bounds import LOG_TIMEOUT_S, BoundedSocket, TooSlow
+from service.drivers.docker import podman
 from service.drivers.docker.client import MAX_LOG_ANSWER_BYTES, Client
 from service.drivers.docker.log_frames import Pieces
 from service.drivers.docker.log_watching import Watch
@@ -52,19 +52,22 @@ def read_last(
     # The first of the engine's pieces may be the rest of a line. See `logs`.
     asked = tail + MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
     path = _make_path(
+        engine,
         container,
         # The engine takes the last pieces of all, and then those of the time.
         tail="all" if until_ns is not None else asked,
         since=_print_time(since_ns),
         until=_print_time(until_ns),
     )
-    pieces = Pieces(is_terminal=bool(container["Config"]["Tty"]))
+    pieces = _make_pieces(engine, container)
     with closing(engine.dial(READ_LOG_S, MAX_LOG_ANSWER_BYTES)) as connection:
-        began = _begin(engine.node_id, connection, path)
-        received = iter(lambda: connection.recv(_CHUNK_BYTES), b"")
-        lines = pieces.read_lines(chain(began, received))
+        received = _receive_bounded(connection)
+        lines = pieces.read_lines(_exchange(engine.node_id, connection, path, received, received))
+        if engine.is_podman:
+            lines = podman.take_time(lines, since_ns, until_ns)
         kept = keep_last((line for line in lines if line), tail + 1, MAX_LOG_BYTES)
-    may_be_a_rest = until_ns is None and pieces.count >= asked and len(kept) <= tail
+    is_all = until_ns is not None or engine.is_podman
+    may_be_a_rest = not is_all and pieces.count >= asked and len(kept) <= tail
     return (kept[1:] if may_be_a_rest else kept)[-tail:] if tail else []
 
 
@@ -110,9 +113,11 @@ def _follow(
         watch = Watch(partial(read_last, engine, container, tail=1), position)
         with closing(_read_on(engine, container, stream, since_ns, position)) as lines:
             for line in lines:
-                if watch.finds_break(line):
+                # Podman goes on with the next log by itself, and what it left out is gone.
+                if not engine.is_podman and watch.finds_break(line):
                     break
-                position = watch.last
+                if line is not None:
+                    position = line.position or position
                 yield line
             else:
                 if not (yield from stream.goes_on(find_run)):
@@ -129,13 +134,27 @@ def _read_on(
     """Read what is printed after a line, until the program ends."""
     if after is not None:
         since_ns = max(after.time_ns - MARGIN_NS, 0)
-    path = _make_path(container, follow=1, since=_print_time(since_ns))
-    pieces = Pieces(is_terminal=bool(container["Config"]["Tty"]))
+    path = _make_path(engine, container, follow=1, since=_print_time(since_ns))
     with closing(engine.dial(LOG_TIMEOUT_S, MAX_LOG_ANSWER_BYTES)) as connection:
         stream.use(connection)
-        began = _begin(engine.node_id, connection, path)
-        lines = pieces.read_lines(chain(began, _receive(connection)))
-        yield from lines if after is None else go_on_after(lines, after)
+        received = _receive(connection)
+        # Podman begins to answer with the first line.
+        head = received if engine.is_podman else _receive_bounded(connection)
+        answer = _exchange(engine.node_id, connection, path, head, received)
+        lines = _make_pieces(engine, container).read_lines(answer)
+        if after is not None:
+            lines = go_on_after(lines, after)
+        elif engine.is_podman:
+            lines = podman.take_time(lines, since_ns)
+        yield from lines
+
+
+def _make_pieces(engine: Client, container: Mapping[str, Any]) -> Pieces:
+    return Pieces(is_terminal=bool(container["Config"]["Tty"]), ends_runs=not engine.is_podman)
+
+
+def _receive_bounded(connection: BoundedSocket) -> Iterator[bytes]:
+    return iter(lambda: connection.recv(_CHUNK_BYTES), b"")
 
 
 def _receive(connection: BoundedSocket) -> Iterator[bytes | None]:
@@ -152,7 +171,9 @@ def _receive(connection: BoundedSocket) -> Iterator[bytes | None]:
             yield received
 
 
-def _make_path(container: Mapping[str, Any], **asked: object) -> str:
+def _make_path(engine: Client, container: Mapping[str, Any], **asked: object) -> str:
+    if engine.is_podman:
+        asked = podman.ask_for_all(asked)
     query = {name: value for name, value in asked.items() if value is not None}
     query |= {"stdout": 1, "stderr": 1, "timestamps": 1}
     return f"/containers/{container['Id']}/logs?{urlencode(query)}"
@@ -162,18 +183,28 @@ def _print_time(time_ns: int | None) -> str | None:
     return None if time_ns is None else f"{time_ns // 10**9}.{time_ns % 10**9:09d}"
 
 
-def _begin(node_id: str, connection: socket.socket, path: str) -> Iterator[bytes]:
-    """Ask for a log; yield what has come of it. Raises NodeFailure for an error.
+def _exchange(
+    node_id: str,
+    connection: socket.socket,
+    path: str,
+    beginning: Iterator[bytes | None],
+    rest: Iterator[bytes | None],
+) -> Iterator[bytes | None]:
+    """Ask for a log, and yield what comes of it. Raises NodeFailure for an error.
 
+    The head of the answer is taken from its `beginning`, and all that follows it from the `rest`.
     There is none of a container that is gone.
     """
     connection.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
     head = b""
     while b"\r\n\r\n" not in head:
-        received = connection.recv(_CHUNK_BYTES)
-        if not received or len(head) > _CHUNK_BYTES:
+        part = next(beginning, b"")
+        if part is None:
+            yield None
+        elif not part or len(head) > _CHUNK_BYTES:
             raise http.client.IncompleteRead(head)
-        head += received
+        else:
+            head += part
     head, _, began = head.partition(b"\r\n\r\n")
     protocol, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not protocol.startswith(b"HTTP/1.") or b"chunked" in head.lower():
@@ -185,3 +216,4 @@ def _begin(node_id: str, connection: socket.socket, path: str) -> Iterator[bytes
         code = status[:3].decode("ascii", "replace")
         raise NodeFailure(node_id, f"The Docker Engine answered {code} when asked for a log.")
     yield began
+    yield from rest

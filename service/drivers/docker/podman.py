@@ -6,7 +6,7 @@ Found with 4.3, of Debian 12. Podman says who it is in `GET /version`, which a c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from docker.errors import NotFound
 
 from service.drivers import Delivery
 from service.errors import NodeRefused
+from service.model.printed_lines import LogLine
 
 if TYPE_CHECKING:
     from service.drivers.docker.client import Client
@@ -24,12 +25,16 @@ ALL_LINES = "all"
 BETWEEN_MEASUREMENTS_S = 1.0
 """Podman measures once at a time."""
 
+EVENTS = {"type": ["container"], "event": ["start", "died", "remove"]}
+"""What is asked of the events. Podman knows no label without a value there."""
+
 # A write of up to 4096 bytes, of a line, is all or nothing, and waits while the pipe is full.
 _WRITE = """exec 2> /dev/null
 printf '%s\\n' "$1" > /proc/1/fd/0 & writer=$!
 { sleep 2; kill -9 $writer; } > /dev/null & wait $writer; echo $?"""
 _KILLED = b"137"
 
+_SECOND_NS = 10**9
 _RESTART_TIMEOUT_S = 5.0
 _POLL_S = 0.1
 
@@ -77,6 +82,28 @@ def await_restart(engine: Client, reference: str) -> None:
         if container["State"]["Running"] or not restarts:
             return
         time.sleep(_POLL_S)
+
+
+def ask_for_all(asked: Mapping[str, object]) -> dict[str, object]:
+    """Ask for a log from its beginning, of what is `asked` of it.
+
+    A part of it may begin in the middle of a line. And many lines are of one time, a second, so
+    that they are known by their numbers from the beginning only.
+    """
+    return {name: value for name, value in asked.items() if name == "follow"}
+
+
+def take_time(
+    lines: Iterable[LogLine | None], since_ns: int | None, until_ns: int | None = None
+) -> Iterator[LogLine | None]:
+    """Take the lines of a time: of all seconds that it has a part of, as Podman's times are."""
+    since_s = (since_ns or 0) // _SECOND_NS
+    for line in lines:
+        if line is not None and line.position is not None:
+            second = line.position.time_ns // _SECOND_NS
+            if second < since_s or (until_ns is not None and second > until_ns // _SECOND_NS):
+                continue
+        yield line
 
 
 def write_line(engine: Client, reference: str, line: str) -> Delivery:

@@ -83,6 +83,36 @@ def test_a_line_that_its_program_did_not_end_is_one():
     assert ["end", "begin"] == [line.text for line in read([sent])]
 
 
+def test_short_pieces_are_parts_of_a_line():
+    """Where the engine says nothing of runs, what has no end goes on in the next piece."""
+    sent = [frame(b"be", time=1), frame(b"gin", time=2), frame(b"\n", time=3), frame(b"end")]
+
+    lines = list(Pieces(is_terminal=False, ends_runs=False).read_lines(sent))
+
+    assert [("begin", False), ("end", True)] == [(line.text, line.is_cut) for line in lines]
+    assert NOON_NS + 1 == lines[0].position.time_ns
+
+
+@pytest.mark.parametrize(
+    ("time", "expected_ns"),
+    [
+        (b"2026-01-31T12:00:00Z", NOON_NS),
+        (b"2026-01-31T13:30:00+01:30", NOON_NS),
+        (b"2026-01-31T12:00:00.5Z", NOON_NS + 500_000_000),
+        (b"2026-01-31T11:00:00.000000007-01:00", NOON_NS + 7),
+    ],
+)
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_times_may_be_written_otherwise(time, expected_ns, is_terminal):
+    """In another zone, and less exactly."""
+    piece = time + b" text\n"
+    sent = piece if is_terminal else struct.pack(">BxxxL", 1, len(piece)) + piece
+
+    (line,) = read([sent[:9], sent[9:]], is_terminal=is_terminal)
+
+    assert ("text", expected_ns) == (line.text, line.position.time_ns)
+
+
 def test_both_streams_may_print_a_long_line_at_once():
     """Their pieces are not mixed up."""
     sent = b"".join(
