@@ -43,7 +43,7 @@ test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kil
 	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
 
 test-fleet: $(DEV_INSTALLED) ## Run the tests of what else may be a node: Podman.
-	@$(PYTEST) $(PARALLEL) -m podman tests/drivers
+	@$(PYTEST) -m podman tests/drivers
 
 # What makes and checks clients: kept apart from what Skyquay needs itself.
 CLIENTS := .clients

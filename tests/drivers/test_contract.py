@@ -96,7 +96,7 @@ def on_podman(tmp_path, authorize=always):
     engine = DockerEngine(
         "node",
         base_url=f"unix://{shared_podman()}",
-        connect_timeout_s=3,
+        connect_timeout_s=20,
         read_timeout_s=30,
         authorize=authorize,
     )

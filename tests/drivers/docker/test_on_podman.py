@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.podman, pytest.mark.spawns]
 def engine():
     """The driver of a Podman here."""
     engine = DockerEngine(
-        "node", base_url=f"unix://{shared_podman()}", connect_timeout_s=3, read_timeout_s=30
+        "node", base_url=f"unix://{shared_podman()}", connect_timeout_s=20, read_timeout_s=30
     )
     with closing(engine):
         yield engine
