@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.drivers import Authorize, NodeDriver, Owner, always
-from service.drivers.docker import DockerEngine
+from service.drivers.docker import DockerEngine, podman
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeUnreachable
@@ -48,6 +48,7 @@ class Drivers:
 
 
 def _make_docker(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDriver:
+    report = node["report"]
     return DockerEngine(
         node["_id"],
         base_url=node["address"] if is_socket(node["address"]) else f"tcp://{_host_port(node)}",
@@ -55,6 +56,7 @@ def _make_docker(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDriv
         tls=drivers.open_tls(node),
         owner=drivers.owner,
         authorize=authorize,
+        was_podman=report is not None and report["engine"].startswith(podman.NAME),
     )
 
 

@@ -4,7 +4,7 @@ import math
 import re
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from typing import Any
@@ -63,8 +63,13 @@ class Client(docker.APIClient):
         read_timeout_s: float,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
         authorize: Authorize = always,
+        *,
+        was_podman: bool = False,
     ) -> None:
-        """Connect. What `read_timeout_s` is for each call, `bounds` may be for all together."""
+        """Connect. What `read_timeout_s` is for each call, `bounds` may be for all together.
+
+        One that `was_podman` when it was asked before is asked in a way that costs Podman less.
+        """
         self.node_id = dialer.node_id
         self.authorize = authorize
         self._dialer = dialer
@@ -86,9 +91,13 @@ class Client(docker.APIClient):
             self.mount(scheme, self._bounded)
         self.trust_env = False  # a node is never behind the proxy of our own surroundings
         try:
-            answer = self.version(api_version=False)
-            self._version = _read_version(answer["ApiVersion"])
-            self.is_podman = podman.is_podman(answer)
+            version = podman.read_version(self.read_ping()) if was_podman else None
+            self.is_podman = version is not None
+            if version is None:
+                answer = self.version(api_version=False)
+                version = answer["ApiVersion"]
+                self.is_podman = podman.is_podman(answer)
+            self._version = _read_version(version)
         except BaseException:
             self.close()
             raise
@@ -118,6 +127,13 @@ class Client(docker.APIClient):
             for part in received if is_terminal else _unframe(received):
                 printed = (printed + part)[-MAX_LOG_BYTES:]
         return printed
+
+    def read_ping(self) -> Mapping[str, str]:
+        """Have the engine answer; return the headers of that."""
+        client: Any = self  # whose own methods are not in its types
+        answer: requests.Response = client._get(client._url("/_ping", versioned_api=False))
+        self._raise_for_status(answer)
+        return answer.headers
 
     def dial(self, timeout_s: float, max_bytes: int) -> BoundedSocket:
         """Connect to the engine, for a single exchange of these bounds. Raises OSError."""

@@ -92,13 +92,16 @@ class DockerEngine:
         owner: Owner = UNNAMED,
         authorize: Authorize = always,
         pull_timeout_s: float = PULL_TIMEOUT_S,
+        was_podman: bool = False,
     ) -> None:
         """Remember where the engine is, such as unix:///var/run/docker.sock or tcp://host:2375.
 
         `refuse` is asked about every address that is connected to over TCP. Only what is the
-        `owner`'s is listed or touched. A pull may take `pull_timeout_s` in all.
+        `owner`'s is listed or touched. A pull may take `pull_timeout_s` in all. `was_podman` is
+        what the engine was when it was last asked.
         """
         self._pull_timeout_s = pull_timeout_s
+        self._was_podman = was_podman
         self._node_id = node_id
         self._base_url = base_url
         self._dialer = Dialer(node_id, refuse, tls)
@@ -118,7 +121,7 @@ class DockerEngine:
                 podman.require_limits(self._node_id, info)
             return NodeReport(
                 version=str(info["ServerVersion"]),
-                engine=f"{'podman' if client.is_podman else 'docker'} {info['ServerVersion']}",
+                engine=f"{podman.NAME if client.is_podman else 'docker'} {info['ServerVersion']}",
                 memory_mib=int(info["MemTotal"]) // 2**20,
                 cpu_milli=int(info["NCPU"]) * 1000,
                 engine_id=None
@@ -326,11 +329,14 @@ class DockerEngine:
             yield client
 
     def _connect(self, bounds: Bounds = Bounds()) -> Client:  # noqa: B008 - frozen
-        return Client(
+        client = Client(
             self._base_url,
             self._dialer,
             self._connect_timeout_s,
             self._read_timeout_s,
             bounds,
             self._authorize,
+            was_podman=self._was_podman,
         )
+        self._was_podman = client.is_podman
+        return client

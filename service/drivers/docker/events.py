@@ -127,6 +127,5 @@ class EngineEvents:
 def _read_clock(engine: Client) -> str | None:
     """Read what time it was a moment ago, by the engine's clock. None: it does not say."""
     # Docker begins to answer before it listens for events itself.
-    client: Any = engine  # whose own methods are not in its types
-    date = client._get(client._url("/_ping", versioned_api=False)).headers.get("Date")
+    date = engine.read_ping().get("Date")
     return None if date is None else str(int(parsedate_to_datetime(date).timestamp()) - 1)

@@ -19,6 +19,9 @@ from service.model.printed_lines import LogLine
 if TYPE_CHECKING:
     from service.drivers.docker.client import Client
 
+NAME = "podman"
+"""What it is called in the reports of nodes."""
+
 ALL_LINES = "all"
 """How many lines are asked for: with a number, Podman leaves out parts of long lines."""
 
@@ -45,6 +48,15 @@ def is_podman(version: Mapping[str, Any]) -> bool:
     return isinstance(components, list) and any(
         isinstance(each, dict) and each.get("Name") == "Podman Engine" for each in components
     )
+
+
+def read_version(headers: Mapping[str, str]) -> str | None:
+    """Read the version of the API from an answer of Podman's; None from one of another engine.
+
+    Of `GET /version` and `GET /info` each has Podman ask Debian's package manager for the versions
+    of its parts, a quarter of a second of a processor.
+    """
+    return headers.get("Api-Version") if "Libpod-Api-Version" in headers else None
 
 
 def require_limits(node_id: str, info: Mapping[str, Any]) -> None:
