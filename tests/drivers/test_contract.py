@@ -99,6 +99,7 @@ def on_podman(tmp_path, authorize=always):
         connect_timeout_s=20,
         read_timeout_s=30,
         authorize=authorize,
+        was_podman=True,
     )
     with closing(engine):
         yield engine, IMAGE, None

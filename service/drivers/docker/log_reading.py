@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES
+from service.drivers import ENGINE_LINE_BYTES, MAX_LOG_BYTES, log_lines
 from service.drivers.bounds import LOG_TIMEOUT_S, BoundedSocket, TooSlow
 from service.drivers.docker import podman
 from service.drivers.docker.client import MAX_LOG_ANSWER_BYTES, Client
@@ -109,7 +109,9 @@ def _follow(
         last = read_last(engine, container, tail=max(tail, 1), since_ns=since_ns)
         yield from last[-tail:] if tail else ()
         position = last[-1].position if last else None
+    is_again = False
     while True:
+        before = position
         watch = Watch(partial(read_last, engine, container, tail=1), position)
         with closing(_read_on(engine, container, stream, since_ns, position)) as lines:
             for line in lines:
@@ -120,6 +122,11 @@ def _follow(
                     position = line.position or position
                 yield line
             else:
+                # An engine may end before it has sent a last line without an end.
+                has_all = is_again and position == before
+                is_again = not has_all
+                if is_again and not stream.pause(log_lines.LOOK_EVERY_S):
+                    continue
                 if not (yield from stream.goes_on(find_run)):
                     return
 
