@@ -1,10 +1,12 @@
 """A real browser, and the pages of Skyquay in it."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -12,10 +14,43 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.support import need
 
 PATIENCE_S = 30
+LOADS = 5
+"""How often a page is loaded while networks of the machine come and go."""
+
+ONLY = """
+const load = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await load(...asked);
+  if (!answer.url.endsWith("/openapi.json")) return answer;
+  const document = await answer.json();
+  for (const path of Object.values(document.paths))
+    for (const [method, operation] of Object.entries(path))
+      if (operation.operationId && !NAMES.includes(operation.operationId)) delete path[method];
+  const shortened = new Response(JSON.stringify(document), answer);
+  return Object.defineProperty(shortened, "url", { value: answer.url });
+};
+"""
+
+
+class Browser(webdriver.Chrome):
+    """A Chromium that no network of others disturbs."""
+
+    def get(self, url: str) -> None:
+        """Load a page, again where an interface came or went meanwhile, as those of containers do.
+
+        Chromium then gives up each connection that is not made yet, also one on loopback.
+        """
+        for left in reversed(range(LOADS)):
+            try:
+                return super().get(url)
+            except WebDriverException as exc:
+                if "ERR_NETWORK_CHANGED" not in str(exc) or not left:
+                    raise
+        return None
 
 
 @contextmanager
-def open_browser(folder: Path, *further: str) -> Iterator[webdriver.Chrome]:
+def open_browser(folder: Path, *further: str) -> Iterator[Browser]:
     """Open a headless Chromium with a new profile, for which there are no hosts but this one."""
     options = webdriver.ChromeOptions()
     options.binary_location = need("chromium")
@@ -26,7 +61,7 @@ def open_browser(folder: Path, *further: str) -> Iterator[webdriver.Chrome]:
                      f"--user-data-dir={folder}/profile", *further):  # fmt: skip
         options.add_argument(argument)
     service = webdriver.ChromeService(need("chromedriver"))
-    browser = webdriver.Chrome(options=options, service=service)
+    browser = Browser(options=options, service=service)
     try:
         yield browser
     finally:
@@ -54,6 +89,15 @@ def list_loaded(browser):
 def list_foreign(browser, url):
     """List what the page loaded from anywhere else."""
     return [name for name in list_loaded(browser) if not name.startswith(url)]
+
+
+def show_only(browser: Browser, names: Iterable[str]) -> None:
+    """Have the page of the API show these operations of the document only, as they stand there.
+
+    It works through the whole document at each click: with all of it each takes a second.
+    """
+    source = f"const NAMES = {json.dumps(list(names))};{ONLY}"
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": f"{{{source}}}"})
 
 
 def authorize(browser, key):
