@@ -19,7 +19,7 @@ from service.errors import (
     InvalidInput,
     NodeOffline,
 )
-from service.model.documents import Instance, Observed, Operation, new_operation
+from service.model.documents import Instance, Observed, Operation, new_operation, new_removal
 from service.model.drift import Changed, Drift, Orphan, Resolved
 from service.model.lifecycle import (
     InstanceState,
@@ -87,6 +87,8 @@ def resolve(
             operation = instances.delete(store, instance_id, origin=origin)
         else:
             operation = new_operation(OperationKind.REMOVE, instance_id, node_id, origin=origin)
+            if store.instances.find(instance_id) is not None:  # it was transferred to another
+                operation = new_removal(instance_id, node_id, origin=origin)
             if instance_id in orphans:  # of files that were left no container is known
                 operation["container_id"] = orphans[instance_id].status.container_id
             store.operations.add(operation)
@@ -171,6 +173,7 @@ def _recreate(store: Store, instance: Instance, *, origin: Origin) -> Operation:
             InstanceState.INSTALLING,
             now=origin.now,
             changes={"error": None},
+            only_if={"node_id": instance["node_id"]},
             session=session,
         )
         if not moved or replacements.is_open(store, instance["_id"], session=session):

@@ -13,6 +13,7 @@ from service import (
     replacements,
     variables,
 )
+from service.errors import InstanceNotReady
 from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
@@ -65,6 +66,8 @@ def edit(
         current = store.instances.touch(
             instance["_id"], precondition=only_if, now=origin.now, session=session
         )
+        if current["node_id"] != node["_id"]:
+            raise InstanceNotReady("The instance was transferred to another node meanwhile.")
         expected = replacements.expect(store, current, session=session)
         changes = _find_changes(
             expected,

@@ -4,9 +4,11 @@ import secrets
 from base64 import b32encode
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from datetime import datetime
 from itertools import count
 
 from service import (
+    arrivals,
     idempotency,
     operations,
     placement,
@@ -104,7 +106,9 @@ def delete(
     operation = operations.draft(OperationKind.DELETE, instance, origin=origin)
 
     def write(session: Session) -> Operation:
-        only_if.check(store.instances.get(instance["_id"], session=session))
+        current = store.instances.get(instance["_id"], session=session)
+        only_if.check(current)
+        operation["node_id"] = current["node_id"]  # it may have been transferred meanwhile
         moved = store.instances.move(
             instance["_id"], InstanceState.DELETING, now=origin.now, session=session
         )
@@ -138,7 +142,8 @@ def delete_by_force(
     def write(session: Session) -> Operation:
         current = store.instances.get(instance["_id"], session=session)
         only_if.check(current)
-        forget(store, current, session=session)
+        operation["node_id"] = current["node_id"]
+        forget(store, current, now=origin.now, session=session)
         store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
         store.operations.add(operation, session=session)
         return operation
@@ -200,6 +205,7 @@ def change_power(
             suspensions.refuse_suspended(store, touched, session=session)
             if touched["suspended"]:
                 raise InstanceSuspended("The instance is suspended, so it may not run.")
+        operation["node_id"] = touched["node_id"]
         replacing = replacements.wish(store, instance["_id"], kind, session=session)
         if replacing is not None:
             idempotency.mark_operation(store, origin.claim, replacing, session=session)
@@ -230,10 +236,14 @@ def read_logs(
     return instance, hide_secrets(replacements.expect(store, instance), printed)
 
 
-def forget(store: Store, instance: Instance, *, session: Session) -> None:
-    """Give back the ports and the memory of an instance whose container and volume are gone."""
+def forget(store: Store, instance: Instance, *, now: datetime, session: Session) -> None:
+    """Give back the ports and the memory of an instance whose container and volume are gone.
+
+    What a transfer that did not end made of it on another node is to go as well.
+    """
     if store.instances.remove(instance["_id"], session=session):
         quotas.refund(store, [instance], session=session)
+        arrivals.release(store, instance, may_be_there=True, now=now, session=session)
         store.nodes.release(instance["node_id"], **held_by(instance), session=session)
 
 
@@ -272,6 +282,7 @@ def _change_suspension(
             now=origin.now,
             session=session,
         )
+        operation["node_id"] = changed["node_id"]
         added = suspensions.pursue(store, changed, operation, session=session)
         if added is not None:
             idempotency.mark_operation(store, origin.claim, added, session=session)

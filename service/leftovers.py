@@ -9,7 +9,7 @@ from datetime import datetime
 
 from service import audit
 from service.drivers import Leftovers
-from service.model.documents import LeftBehind, Leftover, Operation
+from service.model.documents import LeftBehind, Leftover, Operation, removed_id
 from service.store import Store
 from service.store.collection import Session
 
@@ -27,27 +27,25 @@ def attach(
 ) -> None:
     """Write down what a removal left behind, or that there is nothing any more."""
     if found is None:
-        store.leftovers.remove(operation["instance_id"], session=session)
+        store.leftovers.remove(removed_id(operation), session=session)
         return
     left = LeftBehind(path=found.path, names=list(found.names), reason=found.reason)
     store.claims.set_leftovers(operation["_id"], token, left, session=session)
     store.leftovers.put(
-        Leftover(
-            _id=operation["instance_id"], node_id=operation["node_id"], created_at=now, **left
-        ),
+        Leftover(_id=removed_id(operation), node_id=operation["node_id"], created_at=now, **left),
         session=session,
     )
 
 
 def record(store: Store, operation: Operation, found: Leftovers, *, now: datetime) -> None:
     """Name what a removal left behind in the audit log, and in the log."""
-    facts = {"instance_id": operation["instance_id"], "path": found.path, "reason": found.reason}
+    facts = {"instance_id": removed_id(operation), "path": found.path, "reason": found.reason}
     log.warning("instance.files_left", extra=facts)
     entry = audit.begin(
         store,
         action="worker.remove",
         target_kind="instance",
-        target_id=operation["instance_id"],
+        target_id=removed_id(operation),
         key_id=operation["requested_by"],
         request_id=operation["request_id"],
         keep_s=store.audit.keep_s,

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
-from service import idempotency, probing, quotas
+from service import arrivals, idempotency, probing, quotas
 from service.drivers import DriverFactory
 from service.errors import InvalidInput, NodeUnreachable
 from service.model.addresses import is_socket
-from service.model.documents import Capacity, Node, new_node
+from service.model.documents import Capacity, Instance, Node, new_node
 from service.model.driver_traits import traits_of
 from service.model.labelling import label
 from service.model.lifecycle import NodeStatus
@@ -193,8 +193,11 @@ def delete(
 
     def write(session: Session) -> int:
         only_if.check(store.nodes.get(node_id, field="nodeId", session=session))
-        forgotten = store.instances.remove_on(node_id, session=session) if force else []
-        quotas.refund(store, forgotten, session=session)
+        forgotten: list[Instance] = []
+        if force:
+            arrivals.release_of_node(store, node_id, now=now, session=session)
+            forgotten = store.instances.remove_on(node_id, session=session)
+            quotas.refund(store, forgotten, session=session)
         store.operations.supersede_on(node_id, now=now, session=session)
         store.leftovers.remove_on(node_id, session=session)
         store.nodes.remove(node_id, only_if_empty=not force, session=session)

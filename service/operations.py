@@ -6,9 +6,10 @@ from threading import Event
 
 from service import replacements
 from service.errors import NodeFailure, StoreUnavailable, WrongStatus
-from service.model.documents import Instance, Operation, new_operation
+from service.model.documents import Instance, Operation, new_operation, new_removal, removed_id
 from service.model.lifecycle import (
     ENDED,
+    REMAKING,
     REPLACING,
     InstanceState,
     OperationKind,
@@ -25,6 +26,12 @@ CANCELLED = "It was cancelled."
 
 _PURSUED = frozenset({OperationKind.DELETE, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
 """What documents say is wanted, so that only the opposite wish ends it."""
+
+_REPEATED = {
+    OperationKind.BULK: "Send the items that failed again.",
+    OperationKind.TRANSFER: "Transfer the instance again: its node may be another one now.",
+}
+"""What is not done again as it was, and what to do instead."""
 
 _WHY_PURSUED = {
     OperationKind.DELETE: "A deletion cannot be cancelled.",
@@ -115,10 +122,10 @@ def cancel(
         latest = store.operations.get(operation_id, session=session)
         only_if.check(latest)
         store.idempotency.mark(claim, {"operation": operation_id}, session=session)
-        is_begun = latest["kind"] in REPLACING and latest["replacement"]["begun"]
+        is_begun = latest["kind"] in REMAKING and latest["replacement"]["begun"]
         may_end = latest["kind"] != OperationKind.BULK and not is_begun
         if may_end and store.operations.cancel_waiting(operation_id, now=now, session=session):
-            if latest["kind"] in REPLACING:
+            if latest["kind"] in REMAKING:
                 replacements.drop(store, latest, now=now, session=session)
             if operation["kind"] == OperationKind.DEPLOY:
                 fail_deploy(store, operation["instance_id"], CANCELLED, now=now, session=session)
@@ -143,8 +150,8 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
     operation = store.operations.get(operation_id)
     if store.operations.retry_now(operation_id):
         return store.operations.get(operation_id)
-    if operation["kind"] == OperationKind.BULK:
-        raise WrongStatus("Send the items that failed again.", kind=operation["kind"])
+    if operation["kind"] in _REPEATED:
+        raise WrongStatus(_REPEATED[operation["kind"]], kind=operation["kind"])
     again = new_operation(
         operation["kind"],
         operation["instance_id"],
@@ -152,6 +159,8 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
         user_id=operation["user_id"],
         origin=origin,
     )
+    if "remains_of" in operation:
+        again = new_removal(operation["remains_of"], operation["node_id"], origin=origin)
     now = origin.now
 
     def write(session: Session) -> Operation:
@@ -175,6 +184,8 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
             raise WrongStatus("A change of the instance is under way.", kind=before["kind"])
         if not _still_wanted(store, before, now=now, session=session):
             raise WrongStatus("This is no longer wanted of the instance.", kind=before["kind"])
+        if (instance := store.instances.find(instance_id, session=session)) is not None:
+            again["node_id"] = instance["node_id"]  # it may have been transferred since
         store.operations.supersede_waiting(instance_id, now=now, session=session)
         store.operations.add(again, session=session)
         store.idempotency.mark(origin.claim, {"operation": again["_id"]}, session=session)
@@ -201,6 +212,16 @@ def fail_deploy(
         )
 
 
+def is_gone_from(store: Store, removal: Operation, *, session: Session | None = None) -> bool:
+    """Return whether the instance of a removal is known neither on its node nor to come there."""
+    instance = store.instances.find(removed_id(removal), session=session)
+    if instance is None:
+        return True
+    arrival = instance.get("arrival")
+    here = {instance["node_id"], arrival["node_id"] if arrival else None}
+    return "remains_of" in removal and removal["node_id"] not in here
+
+
 def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Session) -> bool:
     instance_id = before["instance_id"]
     wanted: dict[str, object]
@@ -215,7 +236,7 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
                 session=session,
             )
         case OperationKind.REMOVE:
-            return store.instances.find(instance_id, session=session) is None
+            return is_gone_from(store, before, session=session)
         case OperationKind.DELETE:
             wanted = {"state": InstanceState.DELETING}
         case OperationKind.SUSPEND:

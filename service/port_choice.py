@@ -14,6 +14,7 @@ from service.model.ports import (
     choose_free,
     parse_range,
     release_run,
+    release_taken,
     to_pair,
 )
 from service.store import Store
@@ -59,6 +60,21 @@ def choose_others(
     hosts = [mapping.host for mapping in ports]
     described = describe(ports, released, at, sent=instance["primary"])
     return {**described, "ports": hosts}
+
+
+def move_to(
+    store: Store, instance: Instance, node: Node, *, now: datetime, session: Session
+) -> Settings:
+    """Find the host ports of an instance on another node: those of now where they are free there.
+
+    To be called like `settle`. Raises NoFreePorts.
+    """
+    before = _list_mappings(instance)
+    taken = store.instances.list_taken_ports(node["_id"], session=session)
+    wanted = release_taken(before, taken | list_held(node, now=now))
+    at = [mapping.host for mapping in before].index(instance["primary_port"])
+    settled = settle(store, node, wanted, now=now, session=session)
+    return describe(settled, wanted, at, sent=instance["primary"])
 
 
 def describe(

@@ -9,11 +9,12 @@ for its power are written into it, for it brings the power in line at its end.
 from collections.abc import Mapping
 from datetime import datetime
 
-from service import idempotency
+from service import arrivals, idempotency
 from service.errors import InstanceNotReady
 from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Operation, Settings, new_operation
 from service.model.lifecycle import (
+    REMAKING,
     REPLACING,
     InstanceState,
     OperationKind,
@@ -68,6 +69,8 @@ def take_on(
     """
     if instance["state"] == InstanceState.INSTALLING:
         raise InstanceNotReady("The instance is INSTALLING.", state=instance["state"])
+    if store.operations.find_open(instance["_id"], OperationKind.TRANSFER, session=session):
+        raise InstanceNotReady("The instance is being transferred to another node.")
     image_id = changes.get("image_id")
     if image_id is not None and image_id != instance["image_id"]:
         # Its deletion writes to every node, like `_hold` to this one: they cannot pass each other.
@@ -77,12 +80,7 @@ def take_on(
     )
     operation["changes"] = changes
     operation["replacement"] = new_replacement(keep_volume=keep_volume)
-    waiting = store.operations.find_waiting(instance["_id"], session=session)
-    if waiting is not None and waiting["kind"] in REPLACING:
-        operation.update(inherit(operation, waiting))  # type: ignore[typeddict-item]
-    elif waiting is not None:
-        operation["replacement"]["run"] = _RUN.get(waiting["kind"])
-    store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
+    take_over_waiting(store, operation, now=origin.now, session=session)
     store.operations.add(operation, session=session)
     idempotency.mark_operation(store, origin.claim, operation, session=session)
     _hold(store, instance, session=session)
@@ -91,14 +89,26 @@ def take_on(
     return operation
 
 
+def take_over_waiting(
+    store: Store, operation: Operation, *, now: datetime, session: Session
+) -> None:
+    """Supersede what waits to be done to the instance by a new operation, which does it as well."""
+    waiting = store.operations.find_waiting(operation["instance_id"], session=session)
+    if waiting is not None and waiting["kind"] in REPLACING:
+        operation.update(inherit(operation, waiting))  # type: ignore[typeddict-item]
+    elif waiting is not None:
+        operation["replacement"]["run"] = _RUN.get(waiting["kind"])
+    store.operations.supersede_waiting(operation["instance_id"], now=now, session=session)
+
+
 def wish(
     store: Store, instance_id: str, kind: OperationKind, *, session: Session
 ) -> Operation | None:
-    """Have the open operation that replaces the container bring its power in line.
+    """Have the open operation that remakes the container bring its power in line.
 
     None where there is none. In a transaction that has touched the instance.
     """
-    underway = store.operations.list_open(instance_id, REPLACING, session=session)
+    underway = store.operations.list_open(instance_id, REMAKING, session=session)
     if not underway:
         return None
     if kind in _RUN:
@@ -110,8 +120,8 @@ def wish(
 
 
 def is_open(store: Store, instance_id: str, *, session: Session) -> bool:
-    """Return whether the container is being replaced, or is about to be."""
-    return bool(store.operations.list_open(instance_id, REPLACING, session=session))
+    """Return whether the container is being replaced or transferred, or is about to be."""
+    return bool(store.operations.list_open(instance_id, REMAKING, session=session))
 
 
 def settle(
@@ -160,6 +170,8 @@ def drop(store: Store, operation: Operation, *, now: datetime, session: Session)
             ),
             session=session,
         )  # fmt: skip
+    if operation["kind"] == OperationKind.TRANSFER:
+        arrivals.release(store, instance, may_be_there=latest["begun"], now=now, session=session)
     _hold(store, instance, session=session)
 
 
@@ -206,6 +218,7 @@ def _hold(store: Store, instance: Instance, *, session: Session) -> None:
     underway = store.operations.list_open(instance["_id"], REPLACING, session=session)
     ports, needed = hold(instance, map(changes_of, underway))
     held = held_by(instance)
+    store.instances.refuse_held_ports(instance["node_id"], ports, session=session)
     after = store.instances.change(
         instance["_id"], {"ports": ports, "reserved": needed if underway else None}, session=session
     )

@@ -22,7 +22,7 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "instance_logs", "image_ports", "leftovers", "listings", "log_followers", "node_edits",
              "order_checks", "patterns", "phases", "placement", "port_choice", "port_edits",
              "programs", "quotas", "replacements", "rights", "stats", "suspensions", "variables",
-             "event_hub", "tickets", "webhooks",
+             "event_hub", "tickets", "webhooks", "arrivals", "transfers",
              "webhook_matching", "webhook_owners", "webhook_secrets",
              "webhook_sending"}  # fmt: skip
 

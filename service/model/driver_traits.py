@@ -62,6 +62,9 @@ class Traits:
     """Which of RUN_FACTS are known of its containers."""
     ready_checks: frozenset[ReadyKind] = frozenset()
     """How it can be seen that a program serves. Nobody looks for what else an image says."""
+    volume_format: str | None = None
+    """Between which nodes the files of instances can be copied: those whose drivers say the same.
+    None: between none. See NodeDriver.read_volume."""
     settings: frozenset[str] = frozenset({"timezone"})
     """Which of CONTAINER_SETTINGS its nodes heed. A time zone is a variable, as any other."""
     steady_s: float = 3.0
@@ -111,6 +114,7 @@ DOCKER = Traits(
     tells_power=True,
     run_facts=RUN_FACTS,
     ready_checks=frozenset(ReadyKind),
+    volume_format="container",
     settings=CONTAINER_SETTINGS,
 )
 PROCESS = Traits(
@@ -124,6 +128,7 @@ PROCESS = Traits(
     tells_power=True,
     run_facts=frozenset({"exit_code", "restarts", "started_at"}),
     ready_checks=frozenset(ReadyKind),
+    volume_format="process",
     settings=frozenset({"stop_grace_s", "auto_start", "timezone"}),
     remedy="Set SKYQUAY_ALLOW_PROCESS=1 for its worker and this command, both on its machine.",
 )
@@ -137,6 +142,7 @@ MEMORY = Traits(
     tells_power=True,
     run_facts=RUN_FACTS,
     ready_checks=frozenset(ReadyKind),
+    volume_format="memory",
     settings=CONTAINER_SETTINGS,
     steady_s=0.0,
 )

@@ -66,6 +66,7 @@ class OperationKind(StrEnum):
     REMOVE = "remove"  # what is left on the node of an instance that is forgotten
     UPDATE = "update"  # the container is made anew with other settings; the volume stays
     REINSTALL = "reinstall"  # the same, and the image is installed as at a deploy
+    TRANSFER = "transfer"  # to another node, with its files
     BULK = "bulk"  # many items, each by an operation of its own or by none; it is on no node
 
 
@@ -97,7 +98,11 @@ class Lane(StrEnum):
 ALL_BUT_DELETE = tuple(kind for kind in OperationKind if kind != OperationKind.DELETE)
 """The kinds that a newer wish for an instance supersedes."""
 
-PULLING = REPLACING | {OperationKind.DEPLOY}
+REMAKING = REPLACING | {OperationKind.TRANSFER}
+"""The kinds that make a container of an instance that has one, and bring its power in line at their
+end. One that fails undoes itself."""
+
+PULLING = REMAKING | {OperationKind.DEPLOY}
 """The kinds that may have to fetch an image."""
 
 

@@ -178,6 +178,17 @@ def release_run(mappings: Iterable[PortMapping], port: int) -> tuple[PortMapping
     return tuple(released) if found else None
 
 
+def release_taken(
+    mappings: Iterable[PortMapping], taken: Collection[int]
+) -> tuple[PortMapping, ...]:
+    """Take the host ports from each run that has one of those that are taken."""
+    released: list[PortMapping] = []
+    for run in split_runs(mappings):
+        is_free = all(mapping.host not in taken for mapping in run)
+        released += run if is_free else map(_unplace, run)
+    return tuple(released)
+
+
 def choose_free(
     mappings: Iterable[PortMapping], taken: Collection[int], among: PortRange, *, start: int
 ) -> tuple[PortMapping, ...] | None:

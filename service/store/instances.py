@@ -34,6 +34,12 @@ INDEXES: Indexes = [
         "unique": True,
         "partialFilterExpression": {"ports.0": {"$exists": True}},
     },
+    # The same among those that are being transferred to a node. See `refuse_held_ports`.
+    {
+        "keys": [("arrival.node_id", 1), ("arrival.ports", 1)],
+        "unique": True,
+        "partialFilterExpression": {"arrival.ports.0": {"$exists": True}},
+    },
     {"keys": [*LISTED, ("node_id", 1)]},
     {"keys": [("user_id", 1), *LISTED, ("node_id", 1)]},
     {"keys": [("node_id", 1), *LISTED]},
@@ -90,11 +96,51 @@ class Instances(Collection[Instance]):
 
     @translated
     def list_taken_ports(self, node_id: str, *, session: Session | None = None) -> set[int]:
-        """List the host ports of a node that instances hold, whoever may see these."""
+        """List the host ports of a node that instances hold, whoever may see these.
+
+        Those that are being transferred to it hold some as well.
+        """
         found = self._collection.find(
             {"node_id": node_id, "ports.0": {"$exists": True}}, ["ports"], session=session
         )
-        return {port for instance in found for port in instance["ports"]}
+        arriving = self._collection.find(
+            {"arrival.node_id": node_id, "arrival.ports.0": {"$exists": True}},
+            ["arrival.ports"],
+            session=session,
+        )
+        return {port for instance in found for port in instance["ports"]} | {
+            port for instance in arriving for port in instance["arrival"]["ports"]
+        }
+
+    def add(self, document: Instance, *, session: Session | None = None) -> None:
+        """Write a new instance. Raises Conflict, and PortTaken for a host port that is held."""
+        self.refuse_held_ports(document["node_id"], document["ports"], session=session)
+        super().add(document, session=session)
+
+    @translated
+    def refuse_held_ports(
+        self, node_id: str, ports: Iterable[int], *, session: Session | None
+    ) -> None:
+        """Raise PortTaken for a host port that is held for an instance on its way to the node.
+
+        No index knows both kinds. But whoever takes a port on a node, of either kind, writes to the
+        node in the same transaction: of two at the same time one is tried again, and sees this.
+        """
+        wanted = list(ports)
+        found = self._collection.find_one(
+            {"arrival.node_id": node_id, "arrival.ports": {"$in": wanted}},
+            ["arrival.ports"],
+            session=session,
+        )
+        if found is not None:
+            raise PortTaken(node_id, min({*wanted} & {*found["arrival"]["ports"]}))
+
+    @translated
+    def list_leaving(self, node_id: str, *, session: Session) -> list[Instance]:
+        """Read the instances of a node that are being transferred to another."""
+        return self._read_all(
+            {"node_id": node_id, "arrival.node_id": {"$exists": True}}, session=session
+        )
 
     @translated
     def list_holders(
@@ -336,6 +382,8 @@ class Instances(Collection[Instance]):
 
     def _conflict(self, exc: DuplicateKeyError) -> Conflict:
         key = duplicate_key(exc)
+        if "arrival.ports" in key:
+            return PortTaken(key["arrival.node_id"], key["arrival.ports"])
         if "ports" not in key:
             return super()._conflict(exc)
         return PortTaken(key["node_id"], key["ports"])

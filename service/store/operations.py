@@ -88,11 +88,11 @@ class Operations(Collection[Operation]):
 
         `since` is a time by the database's clock.
         """
-        touched = self._collection.distinct(
-            "instance_id",
-            {"node_id": node_id, "$or": [{"status": _IS_OPEN}, {"updated_at": {"$gte": since}}]},
-        )
-        return set(touched)
+        query = {"$or": [{"status": _IS_OPEN}, {"updated_at": {"$gte": since}}]}
+        return {
+            *self._collection.distinct("instance_id", {"node_id": node_id, **query}),
+            *self._collection.distinct("remains_of", {"node_id": node_id, **query}),
+        }
 
     @translated
     def find_open(
@@ -181,6 +181,13 @@ class Operations(Collection[Operation]):
         return {document["instance_id"]: document["container_id"] for document in found}
 
     @translated
+    def find_removal(self, instance_id: str, node_id: str, *, session: Session) -> Operation | None:
+        """Read the open operation that removes what an instance left on a node that it left."""
+        removal = {"status": _IS_OPEN, "node_id": node_id, "remains_of": instance_id}
+        found = self._collection.find_one(removal, session=session)
+        return cast("Operation | None", found)
+
+    @translated
     def find_latest(self, instance_id: str) -> Operation | None:
         """Read the newest operation of the instance."""
         document = self._collection.find_one(
@@ -210,8 +217,15 @@ class Operations(Collection[Operation]):
 
     @translated
     def supersede_on(self, node_id: str, *, now: datetime, session: Session) -> None:
-        """End all waiting operations of a node that goes."""
-        waiting = {"node_id": node_id, "status": OperationStatus.PENDING}
+        """End all waiting operations of a node that goes.
+
+        But for transfers, which have something to undo on another node.
+        """
+        waiting = {
+            "node_id": node_id,
+            "status": OperationStatus.PENDING,
+            "kind": {"$ne": OperationKind.TRANSFER},
+        }
         found = self._collection.find(waiting, {"_id": 1}, session=session)
         those = {"_id": {"$in": [operation["_id"] for operation in found]}}
         self._collection.update_many(

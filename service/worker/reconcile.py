@@ -102,7 +102,7 @@ def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datet
         failed = latest["status"] == OperationStatus.FAILED
         if latest["status"] in OPEN or (failed and now - latest["ended_at"] < PURSUE_AGAIN_AFTER):
             return
-    wanted = {"state": instance["state"], "suspended": instance["suspended"]}
+    wanted = {name: instance[name] for name in ("state", "suspended", "node_id")}
 
     def write(session: Session) -> None:
         # The write keeps anybody from changing what is wanted before this is done.

@@ -7,11 +7,11 @@ its beginning. What was seen is written down as it is seen.
 from collections.abc import Callable
 from functools import partial
 
-from service import instances, leftovers
+from service import instances, leftovers, operations
 from service.drivers import Leftovers, NodeDriver
 from service.errors import NodeRefused
 from service.model.container import ContainerStatus, make_spec
-from service.model.documents import Instance
+from service.model.documents import Instance, removed_id
 from service.model.lifecycle import (
     InstanceState,
     OperationKind,
@@ -98,7 +98,7 @@ def delete(job: Job, driver: NodeDriver) -> None:
     """Remove the container and its volume, and then the instance with all that it held."""
 
     def forget(session: Session) -> None:
-        instances.forget(job.store, instance, session=session)
+        instances.forget(job.store, instance, now=job.now(), session=session)
 
     instance = job.read_instance()
     held = find_lock(job, instance["_id"]) if driver.exclusive else None
@@ -125,9 +125,9 @@ def restart(job: Job, driver: NodeDriver) -> None:
 
 
 def remove(job: Job, driver: NodeDriver) -> None:
-    """Remove what is left on the node of an instance that no document knows."""
+    """Remove what is left on the node of an instance that no document knows there."""
 
-    if job.store.instances.find(job.operation["instance_id"]) is not None:
+    if not operations.is_gone_from(job.store, job.operation):
         raise OperationSuperseded("There is an instance of this id again.")
     _remove(job, driver, lambda _: None)
 
@@ -138,7 +138,7 @@ def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> 
 
     def remove() -> None:
         nonlocal left
-        left = driver.remove(job.operation["instance_id"])
+        left = driver.remove(removed_id(job.operation))
 
     def end(session: Session) -> None:
         leftovers.attach(job.store, job.operation, job.token, left, now=job.now(), session=session)

@@ -45,6 +45,7 @@ SHAPES = {
     25: "d7baed0c",
     26: "350bafd2",
     27: "b6b57761",
+    28: "32c098fe",
 }
 """How the validators of each migration's version begin, as a digest."""
 
@@ -300,6 +301,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
     optional = {
         "node_env", "reserved", "container", "revision", "observations", "external_id", "labels",
         "changed_by", "exit_code", "oom_killed", "restarts", "started_at",
-        "ready", "phase", "ready_at", "ready_by", "not_ready", "before_suspension",
+        "ready", "phase", "ready_at", "ready_by", "not_ready", "before_suspension", "arrival",
     }  # fmt: skip
     assert optional == schema["properties"].keys() - set(schema["required"])

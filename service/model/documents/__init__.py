@@ -16,6 +16,7 @@ from service.model.documents.image import (
     new_image,
 )
 from service.model.documents.instance import (
+    Arrival,
     BeforeSuspension,
     ContainerSettings,
     Instance,
@@ -45,9 +46,12 @@ from service.model.documents.operation import (
     Replacement,
     SealedUser,
     Step,
+    Transfer,
     new_bulk_item,
     new_bulk_operation,
     new_operation,
+    new_removal,
+    removed_id,
 )
 from service.model.documents.sampling import Sampling, Usage, new_sampling
 from service.model.documents.setting import Setting
@@ -75,6 +79,7 @@ __all__ = [
     "NO_NODE",
     "Allocated",
     "Amounts",
+    "Arrival",
     "Attempt",
     "AuditEntry",
     "BeforeSuspension",
@@ -118,6 +123,7 @@ __all__ = [
     "Settings",
     "Step",
     "Ticket",
+    "Transfer",
     "Usage",
     "User",
     "Variable",
@@ -133,7 +139,9 @@ __all__ = [
     "new_node",
     "new_operation",
     "new_quota",
+    "new_removal",
     "new_sampling",
     "new_user",
     "new_webhook",
+    "removed_id",
 ]

@@ -66,6 +66,16 @@ class Reserved(TypedDict):
     disk_mib: NotRequired[int]  # absent: of an earlier version
 
 
+class Arrival(TypedDict):
+    """What is held for an instance on the node that it is being transferred to."""
+
+    node_id: str
+    ports: list[int]
+    memory_mib: int
+    cpu_milli: int
+    disk_mib: int
+
+
 class Instance(TypedDict):
     """A container that somebody wants, and what became of it."""
 
@@ -101,6 +111,7 @@ class Instance(TypedDict):
     not_ready: NotRequired[NotReady | None]
     container_id: str | None
     reserved: NotRequired[Reserved | None]  # while changes are open; None: what it has
+    arrival: NotRequired[Arrival | None]  # while it is being transferred
     container: NotRequired[ContainerSettings]  # absent: what new_settings says
     node_env: NotRequired[list[str]]  # the environment that the node says it made
     error: str | None  # why it failed, in plain words

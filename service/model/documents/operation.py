@@ -41,6 +41,15 @@ class Replacement(TypedDict):
     keep_volume: bool
 
 
+class Transfer(TypedDict):
+    """From where an instance is transferred to where, and how far its files are."""
+
+    source_id: str
+    target_id: str
+    bytes_copied: int
+    bytes_total: int | None  # None: the node does not say how many there are
+
+
 class SealedUser(TypedDict):
     """A user to add, as somebody asked for one."""
 
@@ -102,6 +111,8 @@ class Operation(TypedDict):
     updated_at: datetime
     changes: NotRequired[Settings]  # which the container that replaces another one has
     replacement: NotRequired[Replacement]
+    transfer: NotRequired[Transfer]
+    remains_of: NotRequired[str]  # id of the instance that left the node, of a removal of its rest
     leftovers: NotRequired[LeftBehind]  # of a removal that could not delete every file
     bulk: NotRequired[Bulk]
     acts_for: NotRequired[str]  # id of the user for whom the key of a bulk operation acts
@@ -140,6 +151,22 @@ def new_operation(
         created_at=origin.now,
         updated_at=origin.now,
     )
+
+
+def new_removal(instance_id: str, node_id: str, *, origin: Origin) -> Operation:
+    """Make the document of an operation that removes what an instance left on a node.
+
+    It is no operation of the instance, which may live elsewhere and has its own.
+    """
+    operation = new_operation(OperationKind.REMOVE, "", node_id, origin=origin)
+    operation["instance_id"] = operation["_id"]
+    operation["remains_of"] = instance_id
+    return operation
+
+
+def removed_id(removal: Operation) -> str:
+    """Return the id of the instance of which a removal removes all that is on the node."""
+    return removal.get("remains_of", removal["instance_id"])
 
 
 def new_bulk_item(
