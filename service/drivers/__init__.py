@@ -13,7 +13,7 @@ lease in the middle of a call. What `authorize` and checkpoints raise goes throu
 
 import codecs
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -321,6 +321,25 @@ class NodeDriver(Protocol):
 
         It may read all files, so it is for every ten minutes. Bounded by the connect timeout and
         VOLUMES_TIMEOUT_S. Empty where `sample` says it.
+        """
+
+    def read_volume(self, instance_id: str) -> Iterator[bytes]:
+        """Read the instance's files as a tar archive, piece by piece: see volume_archive.py.
+
+        The iterator must be read to its end, or closed. Names, kinds, rights, owners, links and
+        the times of files are as they are, and files without a byte too; sockets are left out.
+        The container is there and does not run: else it raises NodeRefused. Silence of the node's
+        is bounded, the whole is not. Nothing is kept in memory. For nodes whose traits have a
+        `volume_format`; others raise NodeRefused, here and below.
+        """
+
+    def write_volume(self, instance_id: str, archive: Iterable[bytes]) -> None:
+        """Write the files of such an archive into the instance's volume, which is empty.
+
+        The container is there and does not run, as above. Nothing is written outside of the
+        volume, or at least of the container, whatever the archive says. After an error some of the
+        files may be there, until `remove`. What `archive` raises goes through. `authorize` is
+        asked again and again.
         """
 
     def power(

@@ -22,6 +22,8 @@ CALLS = (
     "usage",
     "sample",
     "measure_volumes",
+    "read_volume",
+    "write_volume",
     "power",
     "follow_power",
     "remove",

@@ -2,7 +2,7 @@
 
 import builtins
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +19,7 @@ from service.drivers import (
     NodeReport,
     always,
     memory_logs,
+    memory_volumes,
     read_last_lines,
 )
 from service.drivers.log_lines import LogStream
@@ -236,6 +237,26 @@ class MemoryNode:
         with self._lock:
             return dict.fromkeys(self.volumes.keys() & instance_ids, VOLUME_BYTES)
 
+    def read_volume(self, instance_id: str) -> Iterator[bytes]:
+        """Read the names of a container's files. See NodeDriver."""
+        self._require_stopped(instance_id)
+        with self._lock:
+            names = tuple(self.volumes[instance_id])
+        for chunk in memory_volumes.read(names):
+            self._receive()
+            yield chunk
+
+    def write_volume(
+        self, instance_id: str, archive: Iterable[bytes], *, authorize: Authorize = always
+    ) -> None:
+        """Write files down. See NodeDriver."""
+        self._require_stopped(instance_id)
+        for name in memory_volumes.list_names(archive):
+            self._receive()
+            if not self._lies:
+                with self._changing(authorize):
+                    self.volumes[instance_id].append(name)
+
     def power(
         self,
         instance_id: str,
@@ -334,6 +355,11 @@ class MemoryNode:
         with self._lock:
             yield
 
+    def _require_stopped(self, instance_id: str) -> None:
+        container = self._find(instance_id)
+        if container is None or container.power == Power.RUNNING:
+            raise NodeRefused(self.node_id, f"There is no container {instance_id} that stopped.")
+
     def _find(self, instance_id: str) -> Container | None:
         """Receive a call about a container, and find that."""
         self._receive()
@@ -363,6 +389,7 @@ class OpenedNode:
         self._node = node
         self.create = partial(node.create, authorize=authorize)
         self.command = partial(node.command, authorize=authorize)
+        self.write_volume = partial(node.write_volume, authorize=authorize)
         self.power = partial(node.power, authorize=authorize)
         self.discard = partial(node.discard, authorize=authorize)
         self.remove = partial(node.remove, authorize=authorize)

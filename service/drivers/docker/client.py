@@ -21,6 +21,7 @@ from service.drivers.answers import read_json, read_text
 from service.drivers.bounds import BoundedSocket, Bounds
 from service.drivers.dialing import Dialer, DialingAdapter, SocketAdapter
 from service.drivers.docker import podman
+from service.drivers.volume_archive import BadArchive
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable
 from service.model.addresses import is_socket
 
@@ -42,6 +43,8 @@ def translate(node_id: str, exc: Exception) -> NodeFailure:
     if isinstance(exc, APIError):
         kind = NodeRefused if exc.is_client_error() else NodeFailure
         return kind(node_id, explain(exc))
+    if isinstance(exc, BadArchive):
+        return NodeRefused(node_id, str(exc))
     if isinstance(exc, InvalidVersion):
         return NodeFailure(node_id, "The Docker Engine is too old.")
     if isinstance(exc, DockerException):

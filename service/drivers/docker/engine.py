@@ -2,9 +2,10 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from service.drivers import (
@@ -40,7 +41,7 @@ from service.drivers.bounds import (
     Bounds,
 )
 from service.drivers.dialing import Dialer
-from service.drivers.docker import first_lines, podman
+from service.drivers.docker import first_lines, podman, volumes
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
 from service.drivers.docker.events import EngineEvents
@@ -60,6 +61,7 @@ from service.drivers.engine_usage import to_usage
 from service.drivers.log_lines import LogStream
 from service.drivers.power_feed import PowerFeed
 from service.drivers.reach import THIS_MACHINE, Network, Reach
+from service.drivers.volume_archive import translating
 from service.errors import NodeRefused
 from service.model.addresses import Refuse, trust
 from service.model.driver_traits import DOCKER
@@ -254,6 +256,16 @@ class DockerEngine:
         with self._within(VOLUMES_TIMEOUT_S, MAX_LIST_BYTES) as client:
             return measure_volumes(client, instance_ids)
 
+    def read_volume(self, instance_id: str) -> Iterator[bytes]:
+        """Have the engine read the files. See NodeDriver."""
+        container = self._require(instance_id)
+        return translating(volumes.read(self._engine, container), partial(translate, self._node_id))
+
+    def write_volume(self, instance_id: str, archive: Iterable[bytes]) -> None:
+        """Have the engine write files. See NodeDriver."""
+        container = self._require(instance_id)
+        volumes.write(self._engine, container, archive, self._authorize)
+
     def power(
         self,
         instance_id: str,
@@ -310,6 +322,12 @@ class DockerEngine:
             if client is not None:
                 client.close()
         self._client = self._sampling = None
+
+    def _require(self, instance_id: str) -> Mapping[str, Any]:
+        found = find(self._engine, self._labels, instance_id)
+        if found is None:
+            raise NodeRefused(self._node_id, f"There is no container {instance_id} on the node.")
+        return found[1]
 
     @property
     def _engine(self) -> Client:

@@ -15,7 +15,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.dialing import Dialer
 from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
-from service.drivers.process import logs, records
+from service.drivers.process import logs, records, volume_copy
 from service.drivers.process.folders import Folders
 from service.drivers.process.landlock import ruleset
 from service.drivers.process.log_following import follow
@@ -69,6 +69,7 @@ from service.drivers.process.tree import (
 )
 from service.drivers.process.usage import count, measure, measure_files
 from service.drivers.reach import THIS_MACHINE, Network, Reach
+from service.drivers.volume_archive import BadArchive, translating
 from service.errors import NodeFailure, NodeRefused
 from service.model.addresses import trust
 from service.model.container import tell_ports
@@ -90,6 +91,8 @@ MACHINE_ERRORS = (OSError, ValueError, KeyError, psutil.Error)
 def _translate(node_id: str, exc: Exception) -> NodeFailure:
     if isinstance(exc, NodeFailure):
         return exc
+    if isinstance(exc, BadArchive):
+        return NodeRefused(node_id, str(exc))
     if isinstance(exc, MACHINE_ERRORS):
         return NodeFailure(node_id, f"This machine cannot do it: {exc}")
     return NodeFailure(node_id, "The record of an instance on this machine cannot be understood.")
@@ -258,6 +261,16 @@ class ProcessRunner:
                 found[instance_id] = size
         return found
 
+    def read_volume(self, instance_id: str) -> Iterator[bytes]:
+        """Read the instance's files. See NodeDriver."""
+        folder = self._require_stopped(instance_id)
+        return translating(volume_copy.read(folder / "data"), partial(_translate, self._node_id))
+
+    def write_volume(self, instance_id: str, archive: Iterable[bytes]) -> None:
+        """Write files into the instance's folder. See NodeDriver."""
+        folder = self._require_stopped(instance_id)
+        volume_copy.write(folder / "data", archive, self._authorize)
+
     def power(
         self,
         instance_id: str,
@@ -311,6 +324,12 @@ class ProcessRunner:
 
     def close(self) -> None:
         """Close nothing: the processes go on. See NodeDriver."""
+
+    def _require_stopped(self, instance_id: str) -> Path:
+        folder = self._folders.find(instance_id)
+        if find(folder, self._folders.require(folder)) is not None:
+            raise NodeRefused(self._node_id, "The program runs, so its files cannot be copied.")
+        return folder
 
     def _resume(self, instance_id: str) -> None:
         folder = self._folders.find(instance_id)

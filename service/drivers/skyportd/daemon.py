@@ -8,7 +8,7 @@ hint; what Docker says through it is the truth.
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,6 +60,9 @@ from service.model.lifecycle import Power, PowerAction
 from service.model.printed_lines import LogLine
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # as Docker has it
+
+
+_NO_ARCHIVES = "The daemon of this node cannot copy the files of an instance."
 
 
 @raises_only_ours(translate)
@@ -239,6 +242,14 @@ class Skyportd:
     def measure_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, int]:  # noqa: ARG002
         """Leave it to the samples, which say it. See NodeDriver."""
         return {}
+
+    def read_volume(self, instance_id: str) -> Iterator[bytes]:  # noqa: ARG002
+        """Refuse: the daemon shows single files only. See NodeDriver."""
+        raise NodeRefused(self._node_id, _NO_ARCHIVES)
+
+    def write_volume(self, instance_id: str, archive: Iterable[bytes]) -> None:  # noqa: ARG002
+        """Refuse, likewise. See NodeDriver."""
+        raise NodeRefused(self._node_id, _NO_ARCHIVES)
 
     def power(
         self,
