@@ -169,10 +169,42 @@ class Claims:
         return noted.matched_count == 1
 
     @translated
-    def begin_undo(self, operation_id: str, token: str, reason: str) -> bool:
-        """Write that what was there before is made again. False when the lease is not ours."""
+    def begin_undo(
+        self, operation_id: str, token: str, reason: str, *, node_id: str | None = None
+    ) -> bool:
+        """Write that what was there before is made again, on `node_id` where that is another.
+
+        False when the lease is not ours.
+        """
+        changes = {"replacement.undo": reason, "attempts": 1}
+        if node_id is not None:
+            changes["node_id"] = node_id
+        noted = self._collection.update_one(_held(operation_id, token), {"$set": changes})
+        return noted.matched_count == 1
+
+    @translated
+    def go_on_at(self, operation_id: str, token: str, node_id: str) -> bool:
+        """Write that the rest is to be done on another node. False when the lease is not ours."""
         noted = self._collection.update_one(
-            _held(operation_id, token), {"$set": {"replacement.undo": reason, "attempts": 1}}
+            _held(operation_id, token), {"$set": {"node_id": node_id}}
+        )
+        return noted.matched_count == 1
+
+    @translated
+    def set_copied(
+        self, operation_id: str, token: str, *, copied: int, total: int | None, progress: str
+    ) -> bool:
+        """Write how many bytes are copied, of how many. False when the lease is not ours."""
+        noted = self._collection.update_one(
+            _held(operation_id, token),
+            {
+                "$set": {
+                    "transfer.bytes_copied": copied,
+                    "transfer.bytes_total": total,
+                    "steps.$[open].progress": progress,
+                }
+            },
+            array_filters=[{"open.ended_at": None}],
         )
         return noted.matched_count == 1
 

@@ -11,7 +11,7 @@ from service.drivers import DriverFactory, NodeDriver
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
 from service.model.lifecycle import (
     PULLING,
-    REPLACING,
+    REMAKING,
     InstanceState,
     NodeStatus,
     OperationKind,
@@ -29,6 +29,7 @@ from service.worker.interruptions import (
 from service.worker.job import UNEXPECTED, Job, backoff_s
 from service.worker.observation import explain
 from service.worker.steps import CARRY_OUT
+from service.worker.transfer import transfer
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,10 @@ def _end(job: Job, open_driver: DriverFactory) -> None:
 
 
 def _carry_out(job: Job, open_driver: DriverFactory) -> None:
+    if job.operation["kind"] == OperationKind.TRANSFER:
+        transfer(job, open_driver)
+        _reset_unanswered(job)
+        return
     node = job.store.nodes.find(job.operation["node_id"])
     if node is None:
         raise OperationSuperseded("The node was deleted.")
@@ -116,20 +121,22 @@ def _clean_up(job: Job, driver: NodeDriver) -> None:
 
 def _is_final(job: Job, failure: NodeFailure) -> bool:
     if isinstance(failure, NodeUnreachable):
-        return False
+        # A program that was stopped for its transfer does not wait for ever to run again.
+        undoes = job.operation["kind"] == OperationKind.TRANSFER and job.undoing is None
+        return undoes and job.operation["attempts"] >= MAX_ATTEMPTS
     return isinstance(failure, NodeRefused) or job.operation["attempts"] >= MAX_ATTEMPTS
 
 
 def _settle_failure(job: Job, failure: NodeFailure) -> None:
     job.check_lease()
     if isinstance(failure, NodeUnreachable):
-        job.store.nodes.count_unanswered(job.operation["node_id"])
+        job.store.nodes.count_unanswered(failure.node_id)
     else:
         _reset_unanswered(job)
     if _is_final(job, failure):
         _give_up(job, OperationStatus.FAILED, failure.reason)
         return
-    if job.operation["kind"] not in REPLACING:
+    if job.operation["kind"] not in REMAKING:
         _store_reason(job, failure.reason)
     job.reschedule(delay_s=backoff_s(job.operation["attempts"]), error=failure.reason, tried=True)
 
@@ -142,7 +149,7 @@ def _reset_unanswered(job: Job) -> None:
 
 def _give_up(job: Job, status: OperationStatus, reason: str) -> None:
     instance_id = job.operation["instance_id"]
-    replaces = job.operation["kind"] in REPLACING
+    replaces = job.operation["kind"] in REMAKING
     if replaces:
         replacement = job.store.operations.get(job.operation["_id"])["replacement"]
         if replacement["begun"] and job.undoing is None:

@@ -206,6 +206,27 @@ class Job:
             raise LeaseLost
         self._progress = progress
 
+    def set_copied(self, copied: int, total: int | None) -> None:
+        """Write down how many bytes the step under way has copied. Raises LeaseLost."""
+        self.check_lease()
+        # What a node calls the size of a volume is what that takes on its disk.
+        of = f" of about {total / 1e6:.1f}" if total is not None and total >= copied else ""
+        if not self.store.claims.set_copied(
+            self.operation["_id"],
+            self.token,
+            copied=copied,
+            total=total,
+            progress=f"{copied / 1e6:.1f}{of} MB",
+        ):
+            raise LeaseLost
+
+    def go_on_at(self, node_id: str) -> None:
+        """Have the rest of the operation wait for another node than before. Raises LeaseLost."""
+        self.check_lease()
+        if not self.store.claims.go_on_at(self.operation["_id"], self.token, node_id):
+            raise LeaseLost
+        self.operation["node_id"] = node_id
+
     def has_done(self, name: str) -> bool:
         """Return whether an earlier attempt ended this step well."""
         return any(
@@ -274,7 +295,13 @@ class Job:
     def begin_undo(self, reason: str) -> None:
         """Have what was there before made again, from the next claim on. Raises LeaseLost."""
         self.check_lease()
-        if not self.store.claims.begin_undo(self.operation["_id"], self.token, reason):
+        transfer = self.operation.get("transfer")
+        if not self.store.claims.begin_undo(
+            self.operation["_id"],
+            self.token,
+            reason,
+            node_id=transfer["source_id"] if transfer is not None else None,
+        ):
             raise LeaseLost
         self.reschedule(delay_s=0, error=reason)
 

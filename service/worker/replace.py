@@ -59,7 +59,7 @@ def _make(job: Job, driver: NodeDriver) -> None:
     instance = job.read_instance()
     instance_id = instance["_id"]
     status = driver.status(instance_id)
-    job.begin_replacement(found=status is not None, run=_should_run(status))
+    job.begin_replacement(found=status is not None, run=should_run(status))
     if status is not None and status.power == Power.RUNNING:
         set_power(job, driver, instance, PowerAction.STOP)
     replacement = _read(job)
@@ -127,12 +127,12 @@ def _align(
     runs = replacement["run"] and not instance["suspended"]
     status = set_power(job, driver, instance, PowerAction.START if runs else PowerAction.STOP)
     if runs and not job.undoing:  # what was there before is as it was, whatever that was
-        status = _await_steady(job, driver, status)
+        status = await_steady(job, driver, status)
     seen.update(observe(driver, instance, status))
 
 
-def _await_steady(job: Job, driver: NodeDriver, status: ContainerStatus) -> ContainerStatus:
-    """Wait until the new program has run for a while. Raises NodeRefused for one that ended."""
+def await_steady(job: Job, driver: NodeDriver, status: ContainerStatus) -> ContainerStatus:
+    """Wait until a program that was started has run for a while. Raises NodeRefused if it ended."""
     deadline = time.monotonic() + driver.steady_s
     seen: ContainerStatus | None = status
     while seen is not None and seen.power == Power.RUNNING:
@@ -155,16 +155,20 @@ def _read(job: Job) -> Replacement:
     return job.store.operations.get(job.operation["_id"])["replacement"]
 
 
-def _should_run(status: ContainerStatus | None) -> bool:
+def should_run(status: ContainerStatus | None) -> bool:
     """Return whether what is there was to run: it does, or ended without being asked to."""
     return status is None or status.power == Power.RUNNING or status.reason is not None
 
 
 def _make_spec(job: Job, instance: Instance) -> ContainerSpec:
     """Say what should run. Only a reinstallation fetches the image's files again."""
-    spec = make_spec(instance)
     installs = job.operation["kind"] == OperationKind.REINSTALL and not job.undoing
-    return spec if installs else replace_fields(spec, install=())
+    return make_spec(instance) if installs else make_copy_spec(instance)
+
+
+def make_copy_spec(instance: Instance) -> ContainerSpec:
+    """Say what should run of an instance that has its files already."""
+    return replace_fields(make_spec(instance), install=())
 
 
 def _empty(job: Job, driver: NodeDriver) -> None:

@@ -146,6 +146,8 @@ ASKED = {
     "command": lambda driver: driver.command("i1", "save-all"),
     "sample": lambda driver: driver.sample(["i1"]),
     "measure_volumes": lambda driver: driver.measure_volumes(["i1"]),
+    "read_volume": lambda driver: list(driver.read_volume("i1")),
+    "write_volume": lambda driver: driver.write_volume("i1", [bytes(1024)]),
     "power": press_all,
     "follow_power": read_feed,
 }
