@@ -21,6 +21,7 @@ from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
 from service.api.resources import nodes as node_resources
 from service.api.resources import placement as placement_resources
+from service.api.resources import transfers as transfer_resources
 from service.api.resources import usage as usage_resources
 from service.api.resources import users as user_resources
 from service.api.resources import webhooks as webhook_resources
@@ -49,6 +50,7 @@ RESOURCES = (
     instance_changes,
     instance_logs,
     instance_programs,
+    transfer_resources,
     key_resources,
     node_resources,
     placement_resources,

@@ -30,6 +30,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "restartInstance": ("POST", "/api/instances/{instance_id}/restart"),
         "startInstance": ("POST", "/api/instances/{instance_id}/start"),
         "stopInstance": ("POST", "/api/instances/{instance_id}/stop"),
+        "transferInstance": ("POST", "/api/instances/{instance_id}/transfer"),
         "listKeys": ("GET", "/api/keys"),
         "createKey": ("POST", "/api/keys"),
         "revokeKey": ("DELETE", "/api/keys/{key_id}"),

@@ -26,6 +26,7 @@ from service.contract.instance_changes import InstanceEdit, Reinstall
 from service.contract.instance_deletions import RemovalQuery
 from service.contract.list_queries import InstancesQuery
 from service.contract.logs import LogsQuery
+from service.contract.transfers import TransferInstance
 
 COLUMNS = (
     Column("ID", "Id"),
@@ -159,6 +160,27 @@ def reinstall(
         confirm(f"Delete all files of the instance {instance_id}?", yes=yes)
     answer = api.call("reinstallInstance", instance_id=instance_id, body=body, wait_s=0)
     _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready))
+
+
+@group.command("transfer")
+@speaks_with_api
+@_reference
+@body_options("transferInstance", TransferInstance, nodeId="--to")
+@no_wait_option
+@if_match_option("transferInstance")
+def transfer(
+    api: Connection, out: Output, instance_id: str, body: dict[str, Any], no_wait: bool
+) -> None:
+    """Transfer an instance to another node, with its files.
+
+    It is stopped meanwhile. What fails is undone, and ends with 6; the instance runs where it was.
+    """
+    operation_id = api.call("transferInstance", instance_id=instance_id, body=body).json["id"]
+    if no_wait:
+        click.echo(f"To watch it: skyquay operations watch {operation_id}", err=True)
+    else:
+        follow(api, operation_id)
+    _show_state(out, api.call("getInstance", instance_id=instance_id))
 
 
 @group.command("delete")

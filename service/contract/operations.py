@@ -6,7 +6,8 @@ from operator import methodcaller
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.bulk import BulkAnswer
-from service.model.documents import LeftBehind, Operation, Step
+from service.contract.transfers import TransferAnswer
+from service.model.documents import LeftBehind, Operation, Step, removed_id
 from service.model.lifecycle import OPEN, OperationKind, OperationStatus
 
 _SILENT = "The Docker Engine does not answer."
@@ -23,7 +24,7 @@ class StepAnswer(Answer[Step]):
         "2 of 5 layers, 34.1 of 120.0 MB",
         of=methodcaller("get", "progress"),
         null=True,
-        description="How far a pull is, or was: layers and megabytes.",
+        description="How far a pull or a copy is, or was: layers, megabytes.",
     )
 
 
@@ -54,7 +55,7 @@ class OperationAnswer(Answer[Operation]):
     kind = answers.choice(OperationKind, "deploy")
     instanceId = answers.text(
         fields.INSTANCE_ID,
-        of=lambda operation: None if "bulk" in operation else operation["instance_id"],
+        of=lambda operation: None if "bulk" in operation else removed_id(operation),
         null=True,
         description="null: it is a bulk operation.",
     )
@@ -89,6 +90,13 @@ class OperationAnswer(Answer[Operation]):
         null=True,
         audited=False,
         description="Of a bulk operation: its items, and what became of them.",
+    )
+    transfer = answers.nested(
+        TransferAnswer,
+        None,
+        of=methodcaller("get", "transfer"),
+        null=True,
+        description="Of a transfer to another node.",
     )
     requestedBy = answers.text(
         "3f6c2b1a09d8e7f5", of="requested_by", null=True, description="The key's id."
