@@ -17,8 +17,8 @@ from service.model.documents import (
     Instance,
     Node,
     Operation,
-    Transfer,
     new_operation,
+    new_transfer,
 )
 from service.model.driver_traits import traits_of
 from service.model.lifecycle import REMAKING, InstanceState, OperationKind
@@ -152,7 +152,5 @@ def _draft(instance: Instance, target: Node, *, origin: Origin) -> Operation:
         origin=origin,
     )
     operation["replacement"] = new_replacement()
-    operation["transfer"] = Transfer(
-        source_id=instance["node_id"], target_id=target["_id"], bytes_copied=0, bytes_total=None
-    )
+    operation["transfer"] = new_transfer(instance["node_id"], target["_id"])
     return operation

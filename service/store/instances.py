@@ -128,7 +128,11 @@ class Instances(Collection[Instance]):
         """
         wanted = list(ports)
         found = self._collection.find_one(
-            {"arrival.node_id": node_id, "arrival.ports": {"$in": wanted}},
+            {
+                "arrival.node_id": node_id,
+                "arrival.ports": {"$in": wanted},
+                "arrival.ports.0": {"$exists": True},
+            },
             ["arrival.ports"],
             session=session,
         )
@@ -148,16 +152,21 @@ class Instances(Collection[Instance]):
     ) -> dict[str, set[int]]:
         """List the host ports of instances that hold one of `ports`, by node, for these nodes.
 
-        Whoever may see these.
+        Whoever may see these, and those on their way to the node too.
         """
-        held = {
-            "node_id": {"$in": node_ids},
-            "ports": {"$in": list(ports)},
-            "ports.0": {"$exists": True},
-        }
+        wanted = list(ports)
         found: dict[str, set[int]] = {}
-        for instance in self._collection.find(held, ["node_id", "ports"], session=session):
-            found.setdefault(instance["node_id"], set()).update(instance["ports"])
+        for path in ("", "arrival."):
+            held = {
+                f"{path}node_id": {"$in": node_ids},
+                f"{path}ports": {"$in": wanted},
+                f"{path}ports.0": {"$exists": True},
+            }
+            fields = [f"{path}node_id", f"{path}ports"]
+            for instance in self._collection.find(held, fields, session=session):
+                holder = instance["arrival"] if path else instance
+                before = found.get(holder["node_id"], set())
+                found[holder["node_id"]] = before.union(holder["ports"])
         return found
 
     @translated

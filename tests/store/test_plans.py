@@ -182,6 +182,15 @@ READS = {
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
     "instances.list_taken_ports": lambda s, node, **_: s.instances.list_taken_ports(node),
+    "instances.refuse_held_ports": lambda s, node, **_: s.instances.refuse_held_ports(
+        node, [8080], session=None
+    ),
+    "instances.list_leaving": lambda s, node, **_: s.transaction(
+        lambda session: s.instances.list_leaving(node, session=session)
+    ),
+    "operations.find_removal": lambda s, instance, node, **_: s.transaction(
+        lambda session: s.operations.find_removal(instance, node, session=session)
+    ),
     "instances.list_holders": lambda s, node, **_: s.instances.list_holders([node], [8080]),
     "instances.count_by_node of a user": lambda s, user, **_: s.instances.count_by_node(
         {"user_id": user}

@@ -12,6 +12,7 @@ from service.model.documents import (
     new_bulk_item,
     new_bulk_operation,
     new_delivery,
+    new_transfer,
     new_user,
     new_webhook,
 )
@@ -94,6 +95,13 @@ def _claim_replacement(s):
     s.claim()
 
 
+def _begin_transfer(s):
+    s.in_transaction(
+        s.store.operations.change_open, s.operation, {"transfer": new_transfer(s.node, "another")}
+    )
+    _begin_step(s)
+
+
 def _claim_bulk(s):
     items = [new_bulk_item(s.instance, node_id=s.node)]
     operation = new_bulk_operation("stop", items, origin=AT_NOON)
@@ -146,6 +154,8 @@ BEFORE = {
     "claims.finish": Stored.claim,
     "claims.begin_replacement": _claim_replacement,
     "claims.begin_undo": _claim_replacement,
+    "claims.go_on_at": Stored.claim,
+    "claims.set_copied": _begin_transfer,
     "images.unmark": lambda s: s.store.images.mark_deleting(s.image["_id"], now=NOON),
     "deliveries.finish": Stored.claim_delivery,
     "deliveries.release": Stored.claim_delivery,
@@ -244,6 +254,10 @@ WRITES = {
     "claims.postpone": _postpone,
     "claims.begin_replacement": lambda s: s.store.claims.begin_replacement(
         s.operation, "t", found=True, run=True
+    ),
+    "claims.go_on_at": lambda s: s.store.claims.go_on_at(s.operation, "t", "another"),
+    "claims.set_copied": lambda s: s.store.claims.set_copied(
+        s.operation, "t", copied=5, total=9, progress="5 of 9"
     ),
     "claims.begin_undo": lambda s: s.store.claims.begin_undo(s.operation, "t", "broken"),
     "bulks.write_items": _write_items,

@@ -1,6 +1,7 @@
 """How instances are transferred, or stay where they were, on nodes in memory, with a database."""
 
 from contextlib import suppress
+from copy import copy
 from datetime import datetime
 
 import pytest
@@ -280,6 +281,8 @@ class Wrapped:
         """Make a call as the test wants it."""
         if node_id == self.fleet.target and name in self.special:
             return self.special[name](*args, **options)
+        if node_id is None:
+            return work(*args, **options)
         copied = self.fleet.store.operations.get(self.fleet.operation)["node_id"] != node_id
         if copied and "source goes down" in self.special and node_id == self.fleet.source:
             self.fleet.here.silence()
@@ -314,8 +317,21 @@ def expire_leases(database):
     )
 
 
-MOMENTS = range(1, 40)
-"""The calls of nodes that a transfer makes are fewer."""
+MOMENTS = range(1, 60)
+"""The calls of nodes and the writes of a transfer are fewer."""
+
+
+class _Claims:
+    """The store's claims, each write of which is a moment too."""
+
+    def __init__(self, claims, drivers):
+        self._claims, self._drivers = claims, drivers
+
+    def __getattr__(self, name):
+        found = getattr(self._claims, name)
+        if name in ("look", "take", "renew"):
+            return found
+        return lambda *args, **options: self._drivers.call(None, name, found, args, options)
 
 
 def each_moment(store, memory_nodes, strike, *, after, spoil=False):
@@ -327,8 +343,10 @@ def each_moment(store, memory_nodes, strike, *, after, spoil=False):
         fleet.begin()
         then = None if strike is None else (lambda fleet=fleet: strike(fleet))
         drivers = Wrapped(fleet, kill_at=moment, after=after, then=then)
+        watched = copy(store)
+        watched.claims = _Claims(store.claims, drivers)
         with suppress(Killed):
-            fleet.work(drivers)
+            run_due(watched, drivers)
         yield fleet
         if not drivers.did:
             return
@@ -353,6 +371,21 @@ def test_whoever_takes_over_ends_it(store, memory_nodes, database, after, spoil)
         fleet.settle()
 
         assert fleet.check_agreement() is not spoil
+
+
+@pytest.mark.slow
+def test_a_cancellation_after_a_crash(store, memory_nodes, database):
+    """What may run on the target is ended before the program runs where it was."""
+    for fleet in each_moment(store, memory_nodes, None, after=True):
+        if fleet.ended() in (OperationStatus.PENDING, OperationStatus.RUNNING):
+            operations.cancel(fleet.store, fleet.operation, now=NOON)
+        expire_leases(database)
+        fleet.work(Wrapped(fleet))
+        fleet.settle()
+
+        moved = fleet.check_agreement()
+        wanted = OperationStatus.SUCCEEDED if moved else OperationStatus.CANCELLED
+        assert wanted == fleet.ended()
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ from service.model.documents.operation import (
     new_bulk_operation,
     new_operation,
     new_removal,
+    new_transfer,
     removed_id,
 )
 from service.model.documents.sampling import Sampling, Usage, new_sampling
@@ -141,6 +142,7 @@ __all__ = [
     "new_quota",
     "new_removal",
     "new_sampling",
+    "new_transfer",
     "new_user",
     "new_webhook",
     "removed_id",

@@ -164,6 +164,11 @@ def new_removal(instance_id: str, node_id: str, *, origin: Origin) -> Operation:
     return operation
 
 
+def new_transfer(source_id: str, target_id: str) -> Transfer:
+    """Make the beginning of a transfer between two nodes."""
+    return Transfer(source_id=source_id, target_id=target_id, bytes_copied=0, bytes_total=None)
+
+
 def removed_id(removal: Operation) -> str:
     """Return the id of the instance of which a removal removes all that is on the node."""
     return removal.get("remains_of", removal["instance_id"])

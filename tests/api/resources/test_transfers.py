@@ -1,0 +1,114 @@
+"""Transfers of instances over the API."""
+
+import pytest
+
+from service.model.lifecycle import InstanceState, Power
+from tests.support import NOON, a_node, get, run_due
+
+
+@pytest.fixture
+def there(store, memory_nodes):
+    """Another node."""
+    return a_node(store, memory_nodes, name="there")
+
+
+def transfer(api, instance_id, node_id, **options):
+    """Ask for a transfer."""
+    return api.post(f"/api/instances/{instance_id}/transfer", {"nodeId": node_id}, **options)
+
+
+def test_an_instance_is_transferred(api, store, memory_nodes, ready, there):
+    """202 with the operation, which says how far it is; the instance is elsewhere at its end."""
+    answer = transfer(api, ready, "there")
+    run_due(store, memory_nodes)
+
+    operation = api.get(answer.headers["Location"]).json
+    instance = api.get(f"/api/instances/{ready}").json
+    assert (202, "transfer", "pending") == (
+        answer.status,
+        answer.json["kind"],
+        answer.json["status"],
+    )
+    assert ("succeeded", there["_id"]) == (operation["status"], operation["transfer"]["targetId"])
+    assert operation["transfer"]["bytesCopied"] > 0
+    assert (there["_id"], "running") == (instance["Node"]["id"], instance["power"])
+
+
+def test_the_audit_log_says_from_where_to_where(api, store, ready, there):
+    """And who asked for it."""
+    source = store.instances.get(ready)["node_id"]
+    transfer(api, ready, there["_id"])
+
+    [entry] = api.get("/api/audit?action=instances.transfer_instance").json["entries"]
+
+    assert {"from": source, "to": there["_id"]} == entry["after"]["transfer"]
+
+
+def test_a_repeat_is_answered_with_the_same_operation(api, ready, there):
+    """A client that lost its answer asks again."""
+    answers = [
+        transfer(api, ready, there["_id"], headers={"Idempotency-Key": "once"}) for _ in range(2)
+    ]
+
+    assert answers[0].json["id"] == answers[1].json["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "nodeId"),
+        ({"nodeId": 5}, "nodeId"),
+        ({"nodeId": "nowhere"}, "nodeId"),
+        ({"nodeId": "x" * 65}, "nodeId"),
+        ({"nodeId": "there", "node": 1}, "node"),
+    ],
+)
+def test_wrong_fields_are_named(api, ready, there, body, field):
+    """One 400 with all of them."""
+    answer = api.post(f"/api/instances/{ready}/transfer", body)
+
+    assert (400, [field]) == (answer.status, list(answer.json["details"]))
+
+
+def test_the_node_that_it_is_on_is_named(api, store, ready):
+    """The instance is there already."""
+    answer = transfer(api, ready, store.instances.get(ready)["node_id"])
+
+    assert (400, ["nodeId"]) == (answer.status, list(answer.json["details"]))
+
+
+def test_nodes_that_cannot_copy_are_not_supported(api, store, ready, there):
+    """The daemon of such a node knows no volumes as a whole."""
+    store.nodes.change(there["_id"], {"driver": "skyportd"})
+
+    answer = transfer(api, ready, there["_id"])
+
+    assert (400, "not_supported") == (answer.status, answer.json["code"])
+
+
+def test_an_unknown_instance_is_404(api, there):
+    """Its path is wrong."""
+    assert 404 == transfer(api, "inoneofours0", there["_id"]).status
+
+
+def test_an_instance_that_is_not_ready_is_409(api, store, ready, there):
+    """It is done when it is READY."""
+    store.instances.move(ready, InstanceState.INSTALLING, now=NOON)
+
+    answer = transfer(api, ready, there["_id"])
+
+    assert (409, "instance_not_ready") == (answer.status, answer.json["code"])
+
+
+def test_a_node_that_is_down_is_no_target(api, store, ready, there):
+    """It says so at once."""
+    store.nodes.update(there["_id"], {"status": "Offline"})
+
+    assert "node_offline" == transfer(api, ready, there["_id"]).json["code"]
+
+
+def test_what_is_meant_may_have_changed(api, ready, there):
+    """A precondition is applied."""
+    answer = transfer(api, ready, there["_id"], headers={"If-Match": '"other"'})
+
+    assert (412, Power.RUNNING) == (answer.status, get(api, ready)["power"])
