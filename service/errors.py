@@ -3,6 +3,7 @@
     ServiceError                500 internal_error
     ├── InvalidInput            400 invalid_input         the request is wrong; names the field
     │   ├── NotFound            400 <what>_not_found      what the request names does not exist
+    │   │   └── NoDrain         404 drain_not_found       the node was never drained
     │   ├── AmbiguousName       400 ambiguous_name        several things have this name
     │   ├── NodeNotEmpty        400 node_not_empty
     │   └── NotSupported        400 not_supported         the node's driver cannot do it
@@ -101,6 +102,15 @@ class NotFound(InvalidInput):
         super().__init__(f"There is no such {what}.", **{field: [self.reason]})
         self.what, self.identifier, self.field = what, identifier, field
         self.code = f"{what.replace(' ', '_')}_not_found"
+
+
+class NoDrain(NotFound):
+    """The node was never drained."""
+
+    status = 404
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__("drain", node_id, field="nodeId")
 
 
 class AmbiguousName(InvalidInput):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import cast
 
-from service import probing
+from service import drains, probing
 from service.drivers import DriverFactory
 from service.errors import Conflict, DifferentEngine, InvalidInput, NodeUnreachable
 from service.model.addresses import is_socket
@@ -69,6 +69,8 @@ def edit(
         only_if.check(fresh)
         if looks and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
             raise Conflict("Somebody else changed how the node is called. Please try again.")
+        if fields.get("schedulable"):
+            drains.refuse_schedulable(store, fresh, session=session)
         given, removed = relabel(fresh.get("labels", {}), changes)
         written = {
             **fields,

@@ -200,6 +200,7 @@ def delete(
             quotas.refund(store, forgotten, session=session)
         store.operations.supersede_on(node_id, now=now, session=session)
         store.leftovers.remove_on(node_id, session=session)
+        store.drains.remove(node_id, session=session)
         store.nodes.remove(node_id, only_if_empty=not force, session=session)
         return len(forgotten)
 

@@ -54,6 +54,10 @@ _OURS = {
         "There is no such delivery of the webhook, or it is forgotten.",
         "`GET /api/webhooks/{id}/deliveries` lists those that are kept.",
     ),
+    "drain_not_found": (
+        "The node was never [drained](draining.md).",
+        "`POST /api/nodes/{id}/drain` starts a drain.",
+    ),
     "operation_not_found": (
         "There is no such operation, or it ended long ago.",
         "Ask for the instance instead.",

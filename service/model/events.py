@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.model.drains import DrainStatus
 from service.model.lifecycle import InstanceState, NodeStatus, NotReady, OperationStatus
 from service.model.webhooks import TEST
 
@@ -40,6 +41,7 @@ TYPES: Mapping[str, str] = {
     "operation.updated": f"An operation {_UPDATED}",
     "node.created": f"A node {_CREATED}",
     **{f"node.{status.lower()}": f"A node's `status` is {status} now." for status in NodeStatus},
+    **{f"node.drain_{status}": f"The drain of a node is {status} now." for status in DrainStatus},
     "node.allocated": "A node promised its memory, cores and disk to more or fewer instances.",
     "node.updated": f"A node {_UPDATED}",
     "node.deleted": f"A node {_DELETED}",
@@ -128,7 +130,10 @@ _RULES: Mapping[str, _Rules] = {
         silent=frozenset({"lease", "claimed_at", "expires_at", "replacement", "container_id"}),
     ),
     "node": _Rules(
-        by_value={"status": {status.value: f"node.{status.lower()}" for status in NodeStatus}},
+        by_value={
+            "status": {status.value: f"node.{status.lower()}" for status in NodeStatus},
+            "drain": {status.value: f"node.drain_{status}" for status in DrainStatus},
+        },
         by_field={"allocated": "node.allocated"},
         beside=frozenset({"probe_error", "report", "unanswered"}),
         silent=frozenset({"probed_at", "probing", "last_seen_at", "deploying", "image_deletions"}),

@@ -18,6 +18,7 @@ from service.errors import StoreFailure
 from service.store import (
     audit,
     deliveries,
+    drains,
     events,
     failed_attempts,
     idempotency,
@@ -47,6 +48,7 @@ from service.store.claims import Claims
 from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
 from service.store.deliveries import Deliveries
+from service.store.drains import Drains
 from service.store.duties import Duty
 from service.store.event_log import KEEP_S, EventLog
 from service.store.events import Events
@@ -103,6 +105,7 @@ _INDEXES: dict[str, Indexes] = {
     "watches": watches.INDEXES,
     "webhooks": webhooks.INDEXES,
     "deliveries": deliveries.INDEXES,
+    "drains": drains.INDEXES,
 }
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
@@ -176,6 +179,8 @@ class Store:
         self.event_log = EventLog(self._client, self._database, keep_s=keep_events_s)
         self.webhooks = Webhooks(self._database["webhooks"])
         self.deliveries = Deliveries(self._database["deliveries"])
+        self.drains = Drains(self._database["drains"])
+        self.drain_duty = Duty(self._database, "drains")
         self.fan_out = FanOut(self._client, self._database)
         self._also: Callable[[Any, Session], None] = lambda *_: None
 

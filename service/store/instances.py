@@ -204,6 +204,11 @@ class Instances(Collection[Instance]):
         found = self._collection.find(self._within({"user_id": user_id}), ["node_id"]).limit(limit)
         return cast("list[Instance]", list(found))
 
+    def list_ids_on(self, node_id: str, *, session: Session | None = None) -> list[str]:
+        """List the ids of the instances of one node; an index tells it."""
+        found = self._collection.find({"node_id": node_id}, ["_id"], session=session)
+        return sorted(document["_id"] for document in found)
+
     @translated
     def list_on(self, node_id: str) -> list[Instance]:
         """Read the instances of one node, oldest first."""

@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from service.errors import Conflict, NodeExists, NodeNotEmpty, NotFound
 from service.model.documents import Node
+from service.model.drains import DrainStatus
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import TRIAL_AFTER, is_on_trial
 from service.store.capacity import amounts, exceeded, has_room, refusal, takes_one
@@ -165,6 +166,15 @@ class Nodes(Collection[Node]):
                 raise NotFound(self.what, node_id, field="nodeId")
             raise refusal(node, **size)
         return cast("Node", changed)
+
+    @translated
+    def show_drain(self, node_id: str, status: DrainStatus, *, session: Session) -> None:
+        """Write where the drain of a node is by now, if that is news."""
+        self._observing.update_one(
+            {"_id": node_id, "drain": {"$ne": status}},
+            {"$set": {"drain": status}},
+            session=session,
+        )
 
     @translated
     def touch_all(self, *, session: Session) -> None:

@@ -95,6 +95,12 @@ class Operations(Collection[Operation]):
         }
 
     @translated
+    def has_open_on(self, node_id: str, *, session: Session | None = None) -> bool:
+        """Return whether an operation of the node has not ended."""
+        query = {"status": _IS_OPEN, "node_id": node_id}
+        return self._collection.find_one(query, ["_id"], session=session) is not None
+
+    @translated
     def find_open(
         self, instance_id: str, kind: OperationKind, *, session: Session | None = None
     ) -> Operation | None:

@@ -4,6 +4,7 @@
     ├── OperationSuperseded     no longer wanted: the operation ends, and the rest is left undone
     ├── OperationCancelled      somebody asked to stop: the same, and a deployment is FAILED
     ├── LeaseLost               no longer ours: nothing more is touched or written
+    ├── DrainChanged            a drain is not as it was: nothing of it is begun
     └── NodeBusy                something else must end first: nothing was tried
 
 None of them leaves the worker: `carry_out` writes down what each means for the operation.
@@ -25,6 +26,10 @@ class LeaseLost(Interruption):
 
     def __init__(self) -> None:
         super().__init__("The lease was lost.")
+
+
+class DrainChanged(Interruption):
+    """The drain was paused or undone meanwhile, or another worker attends to it."""
 
 
 class NodeBusy(Interruption):

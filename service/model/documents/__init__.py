@@ -5,6 +5,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 """
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
+from service.model.documents.drain import Drain, Moving, Stuck, new_drain
 from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import (
@@ -93,6 +94,7 @@ __all__ = [
     "Delivery",
     "Deploying",
     "Disabled",
+    "Drain",
     "Event",
     "HeldPort",
     "IdempotencyRecord",
@@ -104,6 +106,7 @@ __all__ = [
     "Lease",
     "LeftBehind",
     "Leftover",
+    "Moving",
     "NewTicket",
     "Node",
     "Observed",
@@ -123,6 +126,7 @@ __all__ = [
     "Setting",
     "Settings",
     "Step",
+    "Stuck",
     "Ticket",
     "Transfer",
     "Usage",
@@ -134,6 +138,7 @@ __all__ = [
     "new_bulk_item",
     "new_bulk_operation",
     "new_delivery",
+    "new_drain",
     "new_image",
     "new_instance",
     "new_key",

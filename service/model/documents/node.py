@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NotRequired, TypedDict, cast
 
 from service.model.documents.operation import Lease
+from service.model.drains import DrainStatus
 from service.model.labelling import Labelling
 from service.model.lifecycle import NodeStatus
 
@@ -78,6 +79,7 @@ class Node(TypedDict):
     max_stop_grace_s: int | None
     schedulable: bool  # whether it gets more instances
     max_instances: int | None  # how many it may have; None: no bound
+    drain: NotRequired[DrainStatus | None]  # of the latest drain; absent: there never was one
     port_range: str | None  # where free host ports are found, like 20000-39999; None: there
     held_ports: NotRequired[list[HeldPort]]  # which are not found for instances for a while
     status: NodeStatus

@@ -16,6 +16,7 @@ from pymongo.errors import OperationFailure
 from service.model.documents import (
     AuditEntry,
     Delivery,
+    Drain,
     Event,
     IdempotencyRecord,
     Image,
@@ -51,6 +52,7 @@ DOCUMENTS: dict[str, type] = {
     "sampling": Sampling,
     "webhooks": Webhook,
     "deliveries": Delivery,
+    "drains": Drain,
 }
 """What each collection holds. Counts of `failures` and `tickets` are worth no check."""
 
