@@ -148,7 +148,7 @@ def _is_repeat(origin: Origin) -> bool:
 def _get(store: Store, node: Node, session: Session | None) -> Drain:
     drain = store.drains.find(node["_id"], session=session)
     if drain is None:
-        raise NoDrain(node["_id"])
+        raise NoDrain("The node was never drained.", nodeId=[f"{node['name']!r} never was."])
     return drain
 
 

@@ -3,9 +3,9 @@
     ServiceError                500 internal_error
     ├── InvalidInput            400 invalid_input         the request is wrong; names the field
     │   ├── NotFound            400 <what>_not_found      what the request names does not exist
-    │   │   └── NoDrain         404 drain_not_found       the node was never drained
     │   ├── AmbiguousName       400 ambiguous_name        several things have this name
     │   ├── NodeNotEmpty        400 node_not_empty
+    │   ├── NoDrain             404 drain_not_found       the node was never drained
     │   └── NotSupported        400 not_supported         the node's driver cannot do it
     ├── Unauthorized            401 unauthorized
     ├── Forbidden               403 forbidden             a valid key, which may not do this
@@ -104,15 +104,6 @@ class NotFound(InvalidInput):
         self.code = f"{what.replace(' ', '_')}_not_found"
 
 
-class NoDrain(NotFound):
-    """The node was never drained."""
-
-    status = 404
-
-    def __init__(self, node_id: str) -> None:
-        super().__init__("drain", node_id, field="nodeId")
-
-
 class AmbiguousName(InvalidInput):
     """Several things have the name that the request gives. `details` has their ids."""
 
@@ -132,6 +123,13 @@ class NodeNotEmpty(InvalidInput):
     code = "node_not_empty"
     web_status = 409
     what = "node"
+
+
+class NoDrain(InvalidInput):
+    """The node was never drained."""
+
+    status = 404
+    code = "drain_not_found"
 
 
 class NotSupported(InvalidInput):

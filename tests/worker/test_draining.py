@@ -1,0 +1,486 @@
+"""How the instances of a node that is drained are moved, a few at a time, on a real database.
+
+The transfers themselves are doubles: they hold what a transfer holds, and end when they are told.
+"""
+
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from service import drains, instances, nodes, operations
+from service.errors import CapacityExceeded, InstanceNotReady, Maintenance, NotSupported
+from service.model.drains import UNDO_ATTEMPTS, DrainStatus, WaitingFor
+from service.model.lifecycle import NodeStatus, OperationKind, OperationStatus
+from service.model.origin import Origin
+from service.model.ports import parse
+from service.worker.draining import Draining
+from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
+
+_PORTS = count(20_000)
+BY_KEY = Origin(NOON, "a-key", "a-request")
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Fleet:
+    """Nodes in memory, with instances on the first, and transfers that end when they are told."""
+
+    def __init__(self, store, memory_nodes):
+        self.store, self.now = store, NOON
+        self.nodes = [a_node(store, memory_nodes, name=f"n{i}")["_id"] for i in range(3)]
+        self.home = self.nodes[0]
+        self.user, self.image = a_user(store), an_image(store)
+        self.refusals = {}
+        self.crash_at = None
+        self.most_open = 0
+        self._memory_nodes = memory_nodes
+
+    def deploy(self, count, *, node_id=None, settle=True):
+        """Add instances, READY unless they are not to settle."""
+        place = {"_id": node_id or self.home}
+        made = [
+            instances.deploy(
+                self.store,
+                an_order(
+                    self.user, place, self.image, ports=parse(f"80:{next(_PORTS)}"), primary=None
+                ),
+                origin=AT_NOON,
+            )[0]["_id"]
+            for _ in range(count)
+        ]
+        if settle:
+            run_due(self.store, self._memory_nodes)
+        return sorted(made)
+
+    def worker(self, token="w"):
+        """Make a worker that drains."""
+        return Draining(self.store, token, begin=self.begin, rank=self.rank, now=lambda: self.now)
+
+    def rank(self, store, instance):
+        """List all other nodes that take instances."""
+        fits = [
+            node["_id"]
+            for node in store.nodes.all()
+            if node["_id"] != instance["node_id"] and node["schedulable"]
+        ]
+        if not fits:
+            raise CapacityExceeded("No other node fits.")
+        return fits
+
+    def begin(self, store, reference, *, node_id, origin):
+        """Take on a transfer, as far as this is about drains."""
+        refusal = self.refusals.get(reference) or self.refusals.get(node_id)
+        if refusal is not None:
+            raise refusal
+        instance = store.instances.get(reference)
+        operation = operations.draft(OperationKind.RESTART, instance, origin=origin)
+        operation["container_id"] = node_id
+
+        def write(session):
+            store.operations.add(operation, session=session)
+            store.nodes.reserve(node_id, memory_mib=128, cpu_milli=1000, session=session)
+            return instance, operation
+
+        if self.crash_at == "before":
+            raise Crash
+        begun = store.transaction(write)
+        if self.crash_at == "after":
+            raise Crash
+        self.most_open = max(self.most_open, len(self.list_open()))
+        return begun
+
+    def list_open(self):
+        """List the transfers that are under way."""
+        return [
+            operation
+            for operation in self.store.operations.all()
+            if operation["kind"] == OperationKind.RESTART and operation["status"] == "pending"
+        ]
+
+    def end(self, operation, *, error=None):
+        """Let a transfer arrive, or fail with an error."""
+        status = OperationStatus.FAILED if error else OperationStatus.SUCCEEDED
+        target = operation["container_id"]
+
+        def write(session):
+            ended = self.store.operations.ending(status, error=error, now=NOON)
+            query = {"_id": operation["_id"], "status": OperationStatus.PENDING}
+            self.store.operations.move(query, ended, session=session)
+            freed = target if error else operation["node_id"]
+            self.store.nodes.release(freed, memory_mib=128, cpu_milli=1000, session=session)
+            if not error:
+                changes = {"node_id": target}
+                self.store.instances.change(operation["instance_id"], changes, session=session)
+
+        self.store.transaction(write)
+
+    def end_all(self, **how):
+        """Let all transfers arrive that are under way; return how many there were."""
+        under_way = self.list_open()
+        for operation in under_way:
+            self.end(operation, **how)
+        return len(under_way)
+
+    def run(self, worker=None, *, turns=100):
+        """Take turns and let what is begun arrive until nothing happens."""
+        worker = worker or self.worker()
+        for _ in range(turns):
+            if not worker.turn() and not self.end_all():
+                return
+
+    def start(self, **options):
+        """Start a drain of the first node."""
+        return drains.start(self.store, self.home, **{"at_once": None, "origin": BY_KEY, **options})
+
+    def status(self):
+        """Return where the drain is, and that the node says the same."""
+        progress = drains.read(self.store, self.home)
+        assert progress.node["drain"] == progress.drain["status"]
+        return progress.drain["status"]
+
+    def drain(self):
+        """Read the drain."""
+        return self.store.drains.get(self.home)
+
+    def count_home(self):
+        """Count the instances that are on the node."""
+        return len(self.store.instances.list_ids_on(self.home))
+
+
+@pytest.fixture
+def fleet(store, memory_nodes):
+    """Three nodes, without instances."""
+    return Fleet(store, memory_nodes)
+
+
+def test_twenty_instances_are_moved_two_at_a_time(fleet):
+    """The node is empty then, and the drain is done."""
+    fleet.deploy(20)
+    fleet.start()
+
+    fleet.run()
+
+    assert (0, 2, DrainStatus.DONE) == (fleet.count_home(), fleet.most_open, fleet.status())
+    assert 20 == len(fleet.drain()["moved"])
+
+
+def test_as_many_are_on_their_way_as_was_said(fleet):
+    """`atOnce` is a bound, whoever begins."""
+    fleet.deploy(9)
+    fleet.start(at_once=5)
+
+    fleet.worker().turn()
+    fleet.worker("another").take_turn(fleet.drain())
+
+    assert 5 == len(fleet.list_open())
+
+
+def test_a_drain_begins_with_the_refusal_of_instances(fleet):
+    """A deploy is refused from the start on."""
+    fleet.start()
+
+    with pytest.raises(Maintenance):
+        fleet.deploy(1)
+
+
+def test_a_drain_of_an_empty_node_is_done_at_its_first_turn(fleet):
+    """There is nothing to wait for."""
+    fleet.start()
+
+    fleet.worker().turn()
+
+    assert DrainStatus.DONE == fleet.status()
+
+
+@pytest.mark.parametrize("crash_at", ["before", "after"])
+def test_a_crash_begins_none_twice(fleet, crash_at):
+    """Whatever the worker that died had begun is known to the next one."""
+    [instance_id] = fleet.deploy(1)
+    fleet.start()
+    fleet.crash_at = crash_at
+    with pytest.raises(Crash):
+        fleet.worker().take_turn(fleet.drain())
+    fleet.crash_at = None
+
+    fleet.worker("next").take_turn(fleet.drain())
+
+    [operation] = fleet.store.operations.list_newest({"kind": "restart"}, limit=9)
+    assert operation["_id"] == fleet.drain()["moving"][instance_id]["operation_id"]
+
+
+def test_a_crash_after_an_arrival_counts_it_once(fleet):
+    """What arrived is written down by the next worker; once more changes nothing."""
+    fleet.deploy(1)
+    fleet.start()
+    fleet.worker().turn()
+    before = fleet.drain()
+    fleet.end_all()
+
+    fleet.worker().take_turn(before)
+    fleet.worker("late").take_turn(before)
+
+    assert (1, DrainStatus.DONE) == (len(fleet.drain()["moved"]), fleet.status())
+
+
+def test_a_worker_without_the_duty_does_nothing(fleet):
+    """One of two workers attends to drains, until it is silent."""
+    fleet.deploy(1)
+    fleet.start()
+    fleet.store.drain_duty.take("first", lease_s=60)
+
+    fleet.worker("second").turn()
+
+    assert [] == fleet.list_open()
+
+
+def test_a_pause_that_comes_in_between_is_heeded(fleet):
+    """A worker that read the drain before begins nothing any more."""
+    fleet.deploy(3)
+    fleet.start()
+    before = fleet.drain()
+    drains.pause(fleet.store, fleet.home, origin=BY_KEY)
+
+    fleet.worker().take_turn(before)
+
+    assert ([], DrainStatus.PAUSED) == (fleet.list_open(), fleet.status())
+
+
+def test_what_is_on_its_way_arrives_while_paused(fleet):
+    """And nothing more is begun; resuming goes on."""
+    fleet.deploy(5)
+    fleet.start()
+    fleet.worker().turn()
+    drains.pause(fleet.store, fleet.home, origin=BY_KEY)
+    fleet.run()
+    assert (3, DrainStatus.PAUSED) == (fleet.count_home(), fleet.status())
+
+    drains.resume(fleet.store, fleet.home, origin=BY_KEY)
+    fleet.run()
+
+    assert (0, DrainStatus.DONE) == (fleet.count_home(), fleet.status())
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        InstanceNotReady("The instance is FAILED."),
+        NotSupported("Files cannot be copied."),
+        CapacityExceeded("Full."),
+    ],
+)
+def test_what_cannot_be_moved_is_stuck_with_the_reason(fleet, refusal):
+    """The others are moved all the same; then the drain is blocked."""
+    stays, *_ = fleet.deploy(4)
+    fleet.refusals[stays] = refusal
+    fleet.start()
+
+    fleet.run()
+
+    stuck = fleet.drain()["stuck"]
+    assert ([stays], DrainStatus.BLOCKED) == ([*stuck], fleet.status())
+    assert (refusal.code, refusal.message) == (stuck[stays]["code"], stuck[stays]["reason"])
+
+
+def test_a_node_that_refuses_is_passed_over(fleet):
+    """The next best one gets the instance."""
+    fleet.deploy(1)
+    fleet.refusals[fleet.nodes[1]] = Maintenance("No.")
+    fleet.start()
+
+    fleet.run()
+
+    assert [fleet.nodes[2]] == [*fleet.drain()["moved"].values()]
+
+
+def test_what_is_stuck_is_tried_again_later(fleet):
+    """Not at once, and then it moves on by itself."""
+    [stays] = fleet.deploy(1)
+    fleet.refusals[stays] = CapacityExceeded("Full.")
+    fleet.start()
+    fleet.run()
+    fleet.refusals.clear()
+    fleet.run()
+    assert DrainStatus.BLOCKED == fleet.status()
+
+    fleet.now += timedelta(seconds=5)
+    fleet.run()
+
+    assert DrainStatus.DONE == fleet.status()
+
+
+def test_resuming_tries_what_is_stuck_at_once(fleet):
+    """The operator knows that something changed."""
+    [stays] = fleet.deploy(1)
+    fleet.refusals[stays] = CapacityExceeded("Full.")
+    fleet.start()
+    fleet.run()
+    fleet.refusals.clear()
+
+    drains.resume(fleet.store, fleet.home, origin=BY_KEY)
+    fleet.run()
+
+    assert DrainStatus.DONE == fleet.status()
+
+
+def test_a_transfer_that_fails_makes_its_instance_stuck(fleet):
+    """With the reason of the operation, and it is tried again after a while."""
+    [stays] = fleet.deploy(1)
+    fleet.start()
+    fleet.worker().turn()
+    fleet.end_all(error="The node died.")
+
+    fleet.worker().turn()
+
+    stuck = fleet.drain()["stuck"][stays]
+    assert ("The node died.", 1) == (stuck["reason"], stuck["attempts"])
+    assert (DrainStatus.BLOCKED, []) == (fleet.status(), fleet.list_open())
+
+
+def test_a_stuck_instance_that_is_deleted_is_forgotten(fleet, memory_nodes):
+    """It keeps no drain from its end."""
+    [stays] = fleet.deploy(1)
+    fleet.refusals[stays] = CapacityExceeded("Full.")
+    fleet.start()
+    fleet.run()
+    instances.delete(fleet.store, stays, origin=AT_NOON)
+    run_due(fleet.store, memory_nodes)
+
+    fleet.run()
+
+    assert ({}, DrainStatus.DONE) == (fleet.drain()["stuck"], fleet.status())
+
+
+def test_what_is_being_installed_is_waited_for(fleet, memory_nodes):
+    """It is not stuck, and moves once it is READY."""
+    fleet.deploy(1, settle=False)
+    fleet.start()
+    fleet.worker().turn()
+    drain = fleet.drain()
+    assert (WaitingFor.OPERATIONS, {}) == (drain["waiting_for"], drain["stuck"])
+
+    run_due(fleet.store, memory_nodes)
+    fleet.run()
+
+    assert (DrainStatus.DONE, None) == (fleet.status(), fleet.drain()["waiting_for"])
+
+
+def test_a_node_that_is_down_is_waited_for(fleet):
+    """Nothing is begun, nothing is stuck, and it goes on when the node is back."""
+    fleet.deploy(2)
+    fleet.start()
+    fleet.store.nodes.update(fleet.home, {"status": NodeStatus.OFFLINE})
+    fleet.run()
+    drain = fleet.drain()
+    assert (WaitingFor.NODE, {}, 2) == (drain["waiting_for"], drain["stuck"], fleet.count_home())
+
+    fleet.store.nodes.update(fleet.home, {"status": NodeStatus.ONLINE})
+    fleet.run()
+
+    assert DrainStatus.DONE == fleet.status()
+
+
+def test_an_undo_lets_what_is_on_its_way_arrive(fleet):
+    """Nothing more is begun, and the node gets instances at once."""
+    fleet.deploy(5)
+    fleet.start()
+    fleet.worker().turn()
+
+    drains.undo(fleet.store, fleet.home, move_back=False, origin=BY_KEY)
+    assert DrainStatus.UNDOING == fleet.status()
+    fleet.deploy(1, settle=False)
+    fleet.end(fleet.list_open()[0])
+    fleet.run()
+
+    assert DrainStatus.UNDONE == fleet.status()
+
+
+@pytest.mark.parametrize("schedulable", [True, False])
+def test_an_undo_leaves_the_node_as_it_was(fleet, schedulable):
+    """One that got no instances before gets none after either."""
+    fleet.store.nodes.change(fleet.home, {"schedulable": schedulable})
+    fleet.start()
+    fleet.run()
+    fleet.start()
+
+    drains.undo(fleet.store, fleet.home, move_back=False, origin=BY_KEY)
+
+    assert schedulable == fleet.store.nodes.get(fleet.home)["schedulable"]
+
+
+def test_an_undo_moves_back_what_was_moved(fleet):
+    """Also what was on its way; what somebody moved elsewhere since stays there."""
+    first, *_ = made = fleet.deploy(5)
+    fleet.start()
+    fleet.run(turns=3)
+    fleet.worker().turn()
+    moved = [*fleet.drain()["moved"]][0]
+    elsewhere = {fleet.nodes[1]: fleet.nodes[2], fleet.nodes[2]: fleet.nodes[1]}
+    where = fleet.store.instances.get(moved)["node_id"]
+    fleet.store.instances.change(moved, {"node_id": elsewhere[where]})
+
+    drains.undo(fleet.store, fleet.home, move_back=True, origin=BY_KEY)
+    fleet.run()
+
+    assert DrainStatus.UNDONE == fleet.status()
+    assert {*made} - {moved} == {*fleet.store.instances.list_ids_on(fleet.home)}
+
+
+def test_what_cannot_be_moved_back_is_left(fleet):
+    """After a few attempts it is said, and the undo ends."""
+    [moved] = fleet.deploy(1)
+    fleet.start()
+    fleet.run()
+    fleet.refusals[fleet.home] = CapacityExceeded("Full.")
+    drains.undo(fleet.store, fleet.home, move_back=True, origin=BY_KEY)
+
+    for _ in range(UNDO_ATTEMPTS):
+        assert DrainStatus.UNDOING == fleet.status()
+        fleet.run()
+        fleet.now += timedelta(seconds=60)
+
+    assert (DrainStatus.UNDONE, [moved]) == (fleet.status(), [*fleet.drain()["stuck"]])
+
+
+def test_a_drain_that_is_being_undone_can_go_on(fleet):
+    """It keeps what it knows: how the node was before, and what is on its way."""
+    fleet.deploy(3)
+    fleet.start()
+    fleet.worker().turn()
+    drains.undo(fleet.store, fleet.home, move_back=True, origin=BY_KEY)
+
+    fleet.start()
+    fleet.run()
+
+    assert (0, DrainStatus.DONE) == (fleet.count_home(), fleet.status())
+    assert fleet.drain()["schedulable_before"]
+
+
+def test_a_node_that_goes_takes_its_drain_along(fleet):
+    """A worker that read the drain before does nothing more."""
+    fleet.deploy(2)
+    fleet.start()
+    fleet.worker().turn()
+    before = fleet.drain()
+
+    nodes.delete(fleet.store, fleet.home, force=True, now=NOON)
+    fleet.worker().take_turn(before)
+
+    assert None is fleet.store.drains.find(fleet.home)
+
+
+def test_each_move_is_in_the_audit_log(fleet):
+    """With the key that asked for the drain."""
+    [instance_id] = fleet.deploy(1)
+    fleet.start()
+
+    fleet.worker().turn()
+
+    [entry] = fleet.store.audit.list_newest({}, since=None, before=None, limit=9)
+    assert ("drain.move", instance_id, "a-key") == (
+        entry["action"],
+        entry["target_id"],
+        entry["key_id"],
+    )
