@@ -3,27 +3,17 @@
 These write what is wanted; a worker moves the instances (worker/draining.py).
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.errors import Conflict, NoDrain, WrongStatus
-from service.model.documents import Drain, Node, new_drain
+from service.model.documents import Drain, DrainProgress, Node, new_drain
 from service.model.drains import DEFAULT_AT_ONCE, HOLDS, DrainStatus
 from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A drain, with its node and the ids of the instances that this still has."""
-
-    drain: Drain
-    node: Node
-    there: list[str]
-
-
-def start(store: Store, reference: str, *, at_once: int | None, origin: Origin) -> Progress:
+def start(store: Store, reference: str, *, at_once: int | None, origin: Origin) -> DrainProgress:
     """Keep a node from getting instances, and have those that it has moved elsewhere.
 
     One that is on, even if paused, is answered, with `at_once` from now on if that is given; so is
@@ -32,7 +22,7 @@ def start(store: Store, reference: str, *, at_once: int | None, origin: Origin) 
     """
     node_id = store.nodes.get_by_reference(reference)["_id"]
 
-    def write(session: Session) -> Progress:
+    def write(session: Session) -> DrainProgress:
         now, node = origin.now, store.nodes.get(node_id, session=session)
         drain = store.drains.find(node_id, session=session)
         wish: dict[str, object] = {} if at_once is None else {"at_once": at_once}
@@ -63,7 +53,7 @@ def start(store: Store, reference: str, *, at_once: int | None, origin: Origin) 
     return store.transaction(write)
 
 
-def pause(store: Store, reference: str, *, origin: Origin) -> Progress:
+def pause(store: Store, reference: str, *, origin: Origin) -> DrainProgress:
     """Begin to move nothing more; what is on its way arrives.
 
     Raises like `read`, and WrongStatus for a drain that has ended or is being undone.
@@ -71,12 +61,12 @@ def pause(store: Store, reference: str, *, origin: Origin) -> Progress:
     return _move(store, reference, DrainStatus.PAUSED, {}, origin=origin)
 
 
-def resume(store: Store, reference: str, *, origin: Origin) -> Progress:
+def resume(store: Store, reference: str, *, origin: Origin) -> DrainProgress:
     """Go on with a drain that is paused, and try what is stuck at once. Raises like `pause`."""
     return _move(store, reference, DrainStatus.RUNNING, {"stuck": {}}, origin=origin)
 
 
-def undo(store: Store, reference: str, *, move_back: bool, origin: Origin) -> Progress:
+def undo(store: Store, reference: str, *, move_back: bool, origin: Origin) -> DrainProgress:
     """Let the node get instances as before; begin to move nothing more away.
 
     What is on its way arrives. With `move_back` what was moved returns, where it still is where it
@@ -84,7 +74,7 @@ def undo(store: Store, reference: str, *, move_back: bool, origin: Origin) -> Pr
     """
     node_id = store.nodes.get_by_reference(reference)["_id"]
 
-    def write(session: Session) -> Progress:
+    def write(session: Session) -> DrainProgress:
         now, node = origin.now, store.nodes.get(node_id, session=session)
         drain = _get(store, node, session)
         returns = move_back and bool(drain["moved"] or drain["moving"])
@@ -101,13 +91,14 @@ def undo(store: Store, reference: str, *, move_back: bool, origin: Origin) -> Pr
     return store.transaction(write)
 
 
-def read(store: Store, reference: str, *, session: Session | None = None) -> Progress:
+def read(store: Store, reference: str, *, session: Session | None = None) -> DrainProgress:
     """Read how far the drain of a node is. Raises NotFound, and NoDrain if there never was one."""
     if session is None:
         reference = store.nodes.get_by_reference(reference)["_id"]
     node = store.nodes.get(reference, session=session)
     drain = _get(store, node, session)
-    return Progress(drain, node, store.instances.list_ids_on(node["_id"], session=session))
+    left = len(store.instances.list_ids_on(node["_id"], session=session))
+    return {**drain, "node": node, "left": left}
 
 
 def refuse_schedulable(store: Store, node: Node, *, session: Session) -> None:
@@ -124,10 +115,10 @@ def _move(
     changes: dict[str, object],
     *,
     origin: Origin,
-) -> Progress:
+) -> DrainProgress:
     node_id = store.nodes.get_by_reference(reference)["_id"]
 
-    def write(session: Session) -> Progress:
+    def write(session: Session) -> DrainProgress:
         node = store.nodes.get(node_id, session=session)
         drain = _get(store, node, session)
         if not _is_repeat(origin):

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets", "instances",
-             "meters", "dry_run", "deploy_drafts", "node_ranks",
+             "meters", "dry_run", "deploy_drafts", "node_ranks", "drains",
              "keys", "operations", "permits", "drift", "adoption", "audit", "bulk", "events",
              "installation", "idempotency", "instance_changes", "key_edits", "delegation",
              "instance_logs", "image_ports", "leftovers", "listings", "log_followers", "node_edits",

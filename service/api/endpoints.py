@@ -15,7 +15,14 @@ from service.api import (
     users,
 )
 from service.api.policy import EndpointPolicy
-from service.api.resources import bulk, instance_changes, instance_logs, instance_programs, me
+from service.api.resources import (
+    bulk,
+    drains,
+    instance_changes,
+    instance_logs,
+    instance_programs,
+    me,
+)
 from service.api.resources import images as image_resources
 from service.api.resources import instances as instance_resources
 from service.api.resources import keys as key_resources
@@ -54,6 +61,7 @@ RESOURCES = (
     key_resources,
     node_resources,
     placement_resources,
+    drains,
     bulk,
     me,
 )

@@ -1,12 +1,14 @@
 """Nodes on the wire, as they are answered."""
 
 from collections.abc import Callable
+from operator import methodcaller
 
 from service.contract import answers, fields
 from service.contract.answers import Answer, Json
 from service.contract.enrolment import CONFIGURE_KEY, EXAMPLE_COMMAND, print_command
 from service.contract.node_orders import CreateNode
 from service.model.documents import HeldPort, Node
+from service.model.drains import DrainStatus
 from service.model.lifecycle import NodeStatus
 from service.model.node_warnings import list_warnings
 from service.model.ports import DEFAULT_RANGE
@@ -145,6 +147,13 @@ class NodeAnswer(Answer[Node]):
         None, of="max_stop_grace_s", null=True, description="The longest of an instance, in s."
     )
     schedulable = answers.flag(True, description="Whether it gets more instances.")
+    drain = answers.choice(
+        DrainStatus,
+        None,
+        of=methodcaller("get", "drain"),
+        null=True,
+        description="The status of its latest drain; null: it was never drained.",
+    )
     maxInstances = answers.integer(
         None, of="max_instances", null=True, description="How many it may have; null: not limited."
     )

@@ -138,8 +138,8 @@ class Fleet:
     def status(self):
         """Return where the drain is, and that the node says the same."""
         progress = drains.read(self.store, self.home)
-        assert progress.node["drain"] == progress.drain["status"]
-        return progress.drain["status"]
+        assert progress["node"]["drain"] == progress["status"]
+        return progress["status"]
 
     def drain(self):
         """Read the drain."""
@@ -412,11 +412,11 @@ def test_an_undo_leaves_the_node_as_it_was(fleet, schedulable):
 
 def test_an_undo_moves_back_what_was_moved(fleet):
     """Also what was on its way; what somebody moved elsewhere since stays there."""
-    first, *_ = made = fleet.deploy(5)
+    made = fleet.deploy(5)
     fleet.start()
     fleet.run(turns=3)
     fleet.worker().turn()
-    moved = [*fleet.drain()["moved"]][0]
+    moved = next(iter(fleet.drain()["moved"]))
     elsewhere = {fleet.nodes[1]: fleet.nodes[2], fleet.nodes[2]: fleet.nodes[1]}
     where = fleet.store.instances.get(moved)["node_id"]
     fleet.store.instances.change(moved, {"node_id": elsewhere[where]})

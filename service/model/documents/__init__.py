@@ -5,7 +5,7 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 """
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
-from service.model.documents.drain import Drain, Moving, Stuck, new_drain
+from service.model.documents.drain import Drain, DrainProgress, Moving, Stuck, new_drain
 from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
 from service.model.documents.image import (
@@ -95,6 +95,7 @@ __all__ = [
     "Deploying",
     "Disabled",
     "Drain",
+    "DrainProgress",
     "Event",
     "HeldPort",
     "IdempotencyRecord",

@@ -4,6 +4,7 @@ import secrets
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
+from service.model.documents.node import Node
 from service.model.drains import DrainStatus, WaitingFor
 from service.model.origin import Origin
 
@@ -46,6 +47,13 @@ class Drain(TypedDict):
     started_at: datetime
     updated_at: datetime
     ended_at: datetime | None
+
+
+class DrainProgress(Drain):
+    """A drain, with its node and how many instances this still has."""
+
+    node: Node
+    left: int
 
 
 def new_drain(node_id: str, *, at_once: int, schedulable_before: bool, origin: Origin) -> Drain:
