@@ -4,6 +4,7 @@ from typing import IO, Any
 
 import click
 
+from service.cli import drains
 from service.cli.api_commands import confirm, speaks_with_api, yes_option
 from service.cli.connection import REFERENCE, Connection
 from service.cli.output import Column, Output, Shape, print_time
@@ -41,6 +42,7 @@ COLUMNS = (
     Column("TAGS", "tags", is_wide=True),
     Column("SEEN", print_time("lastSeenAt"), is_wide=True),
     Column("EXTERNAL ID", "externalId", is_wide=True),
+    Column("DRAIN", "drain", is_wide=True),
     Column("ERROR", "error", is_wide=True),
 )
 
@@ -58,6 +60,10 @@ _reference = click.argument("node_id", metavar="NODE", type=REFERENCE)
 @click.group("nodes")
 def group() -> None:
     """Add nodes, and manage them. NODE is an id or a name."""
+
+
+for command in drains.COMMANDS:
+    group.add_command(command)
 
 
 def tls_options(operation: str) -> Decorator:

@@ -13,7 +13,7 @@ LEAST_AT_ONCE, DEFAULT_AT_ONCE, MOST_AT_ONCE = 1, 2, 10
 MOST_STUCK = 5000
 """How many instances may be stuck before nothing more is tried: what is known of each is kept."""
 
-UNDO_ATTEMPTS = 3
+UNDO_ATTEMPTS = 5
 """How often it is tried to move an instance back, before it is left where it is."""
 
 _FIRST_DELAY_S, _MOST_DELAY_S = 5.0, 60.0

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from service import transfer_targets, transfers
 from service.drivers import DriverFactory
 from service.store import Store
 from service.worker.deliveries import Sender
 from service.worker.deliveries import Settings as DeliverySettings
+from service.worker.draining import PAUSE_S as DRAIN_PAUSE_S
+from service.worker.draining import Draining
 from service.worker.event_writer import write_events
 from service.worker.fan_out import fan_out
 from service.worker.loops import attempt, make_loop
@@ -30,7 +33,7 @@ STOP_SENDING_S = 2.0
 
 
 class Attendance:
-    """The threads that follow nodes and phases, take samples, write events and send them."""
+    """The threads that follow nodes and phases, drain nodes, take samples, and write events."""
 
     def __init__(
         self,
@@ -59,8 +62,12 @@ class Attendance:
             read_again_s=read_again_s,
             now=now,
         )
+        self._draining = Draining(
+            store, token, begin=transfers.begin, rank=transfer_targets.choose, now=now
+        )
         self._followers = [
             self._make_follower("watching", self._watching.turn, WATCH_PAUSE_S),
+            self._make_follower("draining", self._draining.turn, DRAIN_PAUSE_S),
             self._make_follower(
                 "phases", partial(self._phases.keep, self._stopping), PHASES_LEASE_S / 3
             ),
@@ -106,6 +113,7 @@ class Attendance:
             if follower.is_alive():
                 follower.join()  # it is at most in the middle of one call of the database
         attempt(self._watching.stop)
+        attempt(self._draining.release)
 
     def stop(self) -> None:
         """Write and send no more events."""

@@ -37,6 +37,7 @@ from service.model.drains import (
 from service.model.lifecycle import ENDED, InstanceState, NodeStatus
 from service.model.origin import Origin
 from service.store import Store
+from service.store.cause import caused_by
 from service.store.collection import Session
 from service.worker.interruptions import DrainChanged
 from service.worker.loops import attempt
@@ -116,12 +117,13 @@ class Draining:
 
         Raises StoreUnavailable.
         """
-        settled = self._settle(drain)
-        fresh = self._find(drain)
-        if fresh is None:
-            return settled
-        begun = self._begin_some(fresh) if fresh["status"] != DrainStatus.PAUSED else False
-        return self._judge(drain) or begun or settled
+        with caused_by(drain["requested_by"], drain["request_id"]):
+            settled = self._settle(drain)
+            fresh = self._find(drain)
+            if fresh is None:
+                return settled
+            begun = fresh["status"] != DrainStatus.PAUSED and self._begin_some(fresh)
+            return self._judge(drain) or begun or settled
 
     def _find(self, drain: Drain, *, session: Session | None = None) -> Drain | None:
         """Read the drain as it is now; None when it, or its node, is gone."""

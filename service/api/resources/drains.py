@@ -79,7 +79,7 @@ def undo_node_drain(move_back: bool, node_id: str) -> DrainProgress:
     """Let a node get instances as before its drain, and move nothing more away.
 
     What is on its way arrives. With `moveBack` what was moved returns, where it still is where it
-    was moved to, and as far as it fits; what does not after three attempts stays, and is `stuck`.
+    was moved to, and as far as it fits; what does not after a few attempts stays, and is `stuck`.
     """
     return _report(drains.undo(store(), node_id, move_back=move_back, origin=origin()))
 
