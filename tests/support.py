@@ -23,7 +23,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pymongo.database import Database
 
-from service import images, keys, nodes, users
+from service import drains, images, keys, nodes, users
 from service.api.context import EXTENSION
 from service.app import create_app, utc_now
 from service.config import Config
@@ -182,6 +182,16 @@ def a_node(store: Store, open_driver: DriverFactory, **over: Any) -> Node:
     order = {"name": "node", "driver": "memory", **over}
     policy = NodePolicy(allow_process=True, allow_loopback=True)
     return nodes.create(store, open_driver, order, policy=policy, vault=vault, now=NOON)
+
+
+def a_drain(store: Store, node_id: str) -> None:
+    """Add a drain with something of all that it can know."""
+    drains.start(store, node_id, at_once=None, origin=AT_NOON)
+    moving = {"operation_id": "o", "node_id": "n", "since": NOON}
+    stuck = {"code": "c", "reason": "r", "attempts": 1, "next_attempt_at": NOON}
+    store.drains.change(
+        node_id, {"moving": {"i1": moving}, "moved": {"i2": "n"}, "stuck": {"i3": stuck}}
+    )
 
 
 def a_key(store: Store) -> str:

@@ -21,7 +21,17 @@ from service.store import Store
 from service.store.admin import backup, migrations, validators
 from service.store.admin.backup import BackupError
 from tests.receivers import a_webhook
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import (
+    AT_NOON,
+    NOON,
+    a_drain,
+    a_node,
+    a_user,
+    an_image,
+    an_order,
+    eventually,
+    run_due,
+)
 
 pytestmark = pytest.mark.fresh_database
 
@@ -49,6 +59,7 @@ def full(store, memory_nodes):
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
     keys.create(store, name="bot", now=NOON)
     a_webhook(store, "http://192.0.2.1/")
+    a_drain(store, node["_id"])
     audit.begin(
         store, action="a.b", target_kind=None, target_id=None, keep_s=1e9, now=store.server_time()
     )

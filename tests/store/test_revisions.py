@@ -16,6 +16,7 @@ from service.model.documents import (
     new_user,
     new_webhook,
 )
+from service.model.drains import DrainStatus
 from service.model.lifecycle import InstanceState, OperationStatus, Power
 from service.model.precondition import name_state
 from service.model.replacements import new_replacement
@@ -197,6 +198,9 @@ WRITES = {
         s.store.nodes.resize, s.node, memory_mib=1, cpu_milli=1
     ),
     "nodes.touch_all": lambda s: s.in_transaction(s.store.nodes.touch_all),
+    "nodes.show_drain": lambda s: s.in_transaction(
+        s.store.nodes.show_drain, s.node, DrainStatus.RUNNING
+    ),
     "nodes.count_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.reset_unanswered": lambda s: s.store.nodes.reset_unanswered(s.node),
     "nodes.lock_deploy": _lock_deploy,
@@ -313,6 +317,7 @@ OBSERVING = {
     "suspensions.mark", "suspensions.unmark",
     "images.mark_deleting", "images.unmark",
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
+    "nodes.show_drain",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
     "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "held_ports.record",
     "held_ports.forget_old",

@@ -21,7 +21,17 @@ from service.store.admin import migrations, validators
 from service.store.admin.migrations import begin_events
 from service.store.admin.validators import make_schema
 from tests.event_writing import writing
-from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
+from tests.support import (
+    AT_NOON,
+    NOON,
+    a_drain,
+    a_node,
+    a_user,
+    an_image,
+    an_order,
+    eventually,
+    run_due,
+)
 
 SHAPES = {
     2: "d6573418",
@@ -46,6 +56,7 @@ SHAPES = {
     26: "350bafd2",
     27: "b6b57761",
     28: "32c098fe",
+    29: "0",
 }
 """How the validators of each migration's version begin, as a digest."""
 
@@ -72,6 +83,7 @@ def full(store, database, memory_nodes):
     answer = {"status": 201, "body": "{}", "location": "/api/users/u"}
     store.idempotency.keep(claim, answer)
     store.sampling.sync(now=NOON)
+    a_drain(store, node["_id"])
     begin_events(database)
     order = WebhookOrder(url="http://192.0.2.1/", types=None, wanted={"node_id": "n"}, secret=None)
     hook, _ = webhooks.create(
