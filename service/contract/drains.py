@@ -62,6 +62,12 @@ def _list_each(by_id: dict[str, Any]) -> list[Json]:
     return [{"instance_id": instance_id, **by_id[instance_id]} for instance_id in sorted(by_id)]
 
 
+def _list_stuck(drain: DrainProgress) -> list[Json]:
+    """List what is stuck, without what is tried again just now."""
+    stuck, moving = drain["stuck"], drain["moving"]
+    return _list_each({name: stuck[name] for name in stuck if name not in moving})
+
+
 class DrainAnswer(Answer[DrainProgress]):
     """How far the instances of a node are moved elsewhere."""
 
@@ -91,11 +97,11 @@ class DrainAnswer(Answer[DrainProgress]):
     )
     stuck = answers.many(
         StuckAnswer,
-        of=lambda drain: _list_each(drain["stuck"])[:MOST_SHOWN],
+        of=lambda drain: _list_stuck(drain)[:MOST_SHOWN],
         description=f"Those that could not be moved, {MOST_SHOWN} at the most. They are tried "
         "again.",
     )
-    stuckCount = answers.integer(1, of=lambda drain: len(drain["stuck"]))
+    stuckCount = answers.integer(1, of=lambda drain: len(_list_stuck(drain)))
     moveBack = answers.flag(False, of="move_back", description="Whether an undo moves back.")
     schedulableBefore = answers.flag(
         True,

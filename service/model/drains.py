@@ -67,7 +67,8 @@ ENDS = frozenset({DrainStatus.DONE, DrainStatus.UNDONE})
 def judge(drain: "Drain", there: Collection[str], *, is_clean: bool) -> DrainStatus:
     """Return the status of a drain whose node has the instances of these ids now.
 
-    `is_clean`: no operation on the node is open, such as removes what instances left there.
+    `is_clean`: nothing is on its way to the node, and none of its operations is open, such as
+    removes what instances left there.
     """
     if drain["status"] == DrainStatus.UNDOING:
         over = not drain["moving"] and not list_to_return(drain)

@@ -5,77 +5,26 @@ transaction (store/drains.py). So a worker that dies at any moment, or works on 
 duty, leaves nothing behind: the next one finds what is on its way, and goes on.
 """
 
-import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Protocol
 
-from service import audit
-from service.errors import (
-    CapacityExceeded,
-    Maintenance,
-    NodeFailure,
-    NoFreePorts,
-    NotFound,
-    NotSupported,
-    PortTaken,
-    ServiceError,
-    StoreUnavailable,
-    list_details,
-)
-from service.model.documents import Drain, Instance, Moving, Operation, Stuck
-from service.model.drains import (
-    ENDS,
-    MOST_STUCK,
-    DrainStatus,
-    WaitingFor,
-    judge,
-    list_to_return,
-    retry_delay_s,
-)
-from service.model.lifecycle import ENDED, InstanceState, NodeStatus
-from service.model.origin import Origin
+from service.errors import NodeFailure
+from service.model.documents import Drain
+from service.model.drains import ENDS, DrainStatus, WaitingFor, judge
+from service.model.lifecycle import ENDED, NodeStatus
 from service.store import Store
 from service.store.cause import caused_by
 from service.store.collection import Session
+from service.worker.drain_moves import Begin, Mover, Rank
 from service.worker.interruptions import DrainChanged
 from service.worker.loops import attempt
-
-log = logging.getLogger(__name__)
 
 LEASE_S = 10.0
 """How long the worker that drains may be silent before another one does."""
 
 PAUSE_S = 1.0
 """How long it waits before it looks again what has arrived."""
-
-TURN_TRIES = 10
-"""How many instances of one drain are tried in one turn."""
-
-TARGETS = 5
-"""How many nodes are tried for one instance, the best first, where the first ones refuse."""
-
-_ELSEWHERE = (CapacityExceeded, Maintenance, NoFreePorts, NodeFailure, NotSupported, PortTaken)
-"""What one node refuses, and another may not."""
-
-_SETTLED = frozenset({InstanceState.READY, InstanceState.FAILED})
-
-
-class Begin(Protocol):
-    """Has an instance moved to a node, by an operation, in one transaction. Raises ServiceError."""
-
-    def __call__(
-        self, store: Store, reference: str, *, node_id: str, origin: Origin
-    ) -> tuple[Instance, Operation]:
-        """Take on the transfer."""
-
-
-class Rank(Protocol):
-    """Lists the nodes where an instance fits, best first. Raises ServiceError where it does not."""
-
-    def __call__(self, store: Store, instance: Instance, /) -> list[str]:
-        """List the ids of the nodes, one at least."""
 
 
 class Draining:
@@ -94,8 +43,7 @@ class Draining:
         """Do nothing yet. `token` is the worker's own."""
         self._store = store
         self._token = token
-        self._begin = begin
-        self._rank = rank
+        self._mover = Mover(store, begin=begin, rank=rank, now=now)
         self._lease_s = lease_s
         self._now = now
 
@@ -150,7 +98,7 @@ class Draining:
             stuck = None
             if not arrived and node_id is not None and operation is not None:
                 reason = operation["error"] or f"The operation ended {operation['status']}."
-                stuck = self._make_stuck(drain, instance_id, NodeFailure.code, reason)
+                stuck = self._mover.make_stuck(drain, instance_id, NodeFailure.code, reason)
             self._store.drains.end_move(
                 drain,
                 instance_id,
@@ -169,114 +117,16 @@ class Draining:
         if node["status"] != NodeStatus.ONLINE:
             self._wait(drain, WaitingFor.NODE)
             return False
-        choose = self._return_some if drain["status"] == DrainStatus.UNDOING else self._move_some
+        undoes = drain["status"] == DrainStatus.UNDOING
+        begin = self._mover.return_some if undoes else self._mover.move_some
         try:
-            return choose(drain, room)
+            begun = begin(drain, room)
         except DrainChanged:
             return True  # by a pause or the like: the next turn reads it anew
-
-    def _move_some(self, drain: Drain, room: int) -> bool:
-        """Move instances away, those that were never tried first."""
-        there = self._store.instances.list_observed(drain["_id"])
-        stuck, now = drain["stuck"], self._now()
-        if gone := stuck.keys() - {each["_id"] for each in there}:
-            self._store.drains.forget(drain, "stuck", gone, now=now)
-        settled = [each["_id"] for each in there if each["state"] in _SETTLED]
-        fresh = [name for name in settled if name not in stuck and name not in drain["moving"]]
-        again = [name for name in settled if _is_due(stuck.get(name), now)]
-        again.sort(key=lambda name: stuck[name]["next_attempt_at"])
-        ready = [*fresh[: max(0, MOST_STUCK - len(stuck))], *again]
-        begun = 0
-        for instance_id in ready[:TURN_TRIES]:
-            instance = self._store.instances.find(instance_id) if begun < room else None
-            if instance is not None:
-                begun += self._try(drain, instance, self._rank)
-        if not ready and not drain["moving"]:
-            waits = len(settled) < len(there) or self._store.operations.has_open_on(drain["_id"])
-            self._wait(drain, WaitingFor.OPERATIONS if waits else None)
+        idle = not begun and not drain["moving"] and drain["status"] == DrainStatus.RUNNING
+        is_busy = idle and self._store.operations.has_open_on(drain["_id"])
+        self._wait(drain, WaitingFor.OPERATIONS if is_busy else None)
         return begun > 0
-
-    def _return_some(self, drain: Drain, room: int) -> bool:
-        """Move instances back that still are where they were moved to."""
-        now = self._now()
-        ready = [
-            name
-            for name in list_to_return(drain)
-            if name not in drain["moving"]
-            and (name not in drain["stuck"] or _is_due(drain["stuck"][name], now))
-        ]
-        begun = 0
-        for instance_id in ready[:TURN_TRIES]:
-            if begun >= room:
-                break
-            instance = self._store.instances.find(instance_id)
-            if instance is None or instance["node_id"] != drain["moved"][instance_id]:
-                self._store.drains.forget(drain, "moved", [instance_id], now=now)
-            else:
-                begun += self._try(drain, instance, lambda *_: [drain["_id"]])
-        self._wait(drain, None)
-        return begun > 0
-
-    def _try(self, drain: Drain, instance: Instance, rank: Rank) -> bool:
-        """Begin to move an instance to the best node that takes it, or write down why none does.
-
-        Raises DrainChanged, StoreUnavailable.
-        """
-        try:
-            self._begin_best(drain, instance, rank(self._store, instance))
-        except StoreUnavailable:
-            raise
-        except NotFound:
-            return False  # it, or the node, was deleted a moment ago
-        except ServiceError as exc:
-            reason = "; ".join([exc.message, *list_details(exc.details)])
-            stuck = self._make_stuck(drain, instance["_id"], exc.code, reason)
-            self._store.drains.add_stuck(drain, instance["_id"], stuck, now=self._now())
-            return False
-        return True
-
-    def _begin_best(self, drain: Drain, instance: Instance, node_ids: list[str]) -> None:
-        """Begin to move it to the first node that takes it. Raises what the last one says."""
-        *others, last = node_ids[:TARGETS]
-        for node_id in others:
-            try:
-                return self._begin_one(drain, instance, node_id)
-            except _ELSEWHERE:
-                continue
-        return self._begin_one(drain, instance, last)
-
-    def _begin_one(self, drain: Drain, instance: Instance, node_id: str) -> None:
-        now, store = self._now(), self._store
-        origin = Origin(now, drain["requested_by"], drain["request_id"], acts_for=drain["acts_for"])
-
-        def mark(result: tuple[Instance, Operation], session: Session) -> None:
-            moving = Moving(operation_id=result[1]["_id"], node_id=node_id, since=now)
-            if not store.drains.begin_move(
-                drain, instance["_id"], moving, now=now, session=session
-            ):
-                raise DrainChanged
-            if drain["status"] != DrainStatus.UNDOING:
-                store.nodes.show_drain(drain["_id"], DrainStatus.RUNNING, session=session)
-            audit.record(
-                store,
-                action="drain.move",
-                target_kind="instance",
-                target_id=instance["_id"],
-                origin=origin,
-                status=202,
-                code=None,
-                after={"from": instance["node_id"], "to": node_id, "operationId": result[1]["_id"]},
-                session=session,
-            )
-
-        marked = store.with_each_transaction(mark)
-        self._begin(marked, instance["_id"], node_id=node_id, origin=origin)
-
-    def _make_stuck(self, drain: Drain, instance_id: str, code: str, reason: str) -> Stuck:
-        before = drain["stuck"].get(instance_id)
-        attempts = 1 + (before["attempts"] if before else 0)
-        due_at = self._now() + timedelta(seconds=retry_delay_s(attempts))
-        return Stuck(code=code, reason=reason, attempts=attempts, next_attempt_at=due_at)
 
     def _wait(self, drain: Drain, what: WaitingFor | None) -> None:
         """Write down what is waited for, if that is news."""
@@ -294,7 +144,13 @@ class Draining:
         def look(session: Session | None) -> tuple[Drain | None, DrainStatus]:
             found = self._find(drain, session=session)
             there = self._store.instances.list_ids_on(drain["_id"], session=session)
-            is_clean = not self._store.operations.has_open_on(drain["_id"], session=session)
+            node = self._store.nodes.find(drain["_id"], session=session)
+            is_clean = (
+                node is not None
+                # Also those count that are on their way to it.
+                and node["allocated"]["instances"] == 0
+                and not self._store.operations.has_open_on(drain["_id"], session=session)
+            )
             return found, judge(found or drain, there, is_clean=is_clean)
 
         def write(session: Session) -> bool:
@@ -308,7 +164,3 @@ class Draining:
 
         found, status = look(None)
         return found is not None and found["status"] != status and self._store.transaction(write)
-
-
-def _is_due(stuck: Stuck | None, now: datetime) -> bool:
-    return stuck is not None and stuck["next_attempt_at"] <= now

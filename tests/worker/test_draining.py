@@ -151,8 +151,9 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(store, memory_nodes):
-    """Three nodes, without instances."""
+def fleet(store, database, memory_nodes):
+    """Three nodes, without instances. No worker of an earlier test has the duty any more."""
+    database["meta"].delete_one({"_id": "drains"})
     return Fleet(store, memory_nodes)
 
 
@@ -226,14 +227,17 @@ def test_a_crash_after_an_arrival_counts_it_once(fleet):
 
 
 def test_a_worker_without_the_duty_does_nothing(fleet):
-    """One of two workers attends to drains, until it is silent."""
+    """One of two workers attends to drains, until it leaves that to the other."""
     fleet.deploy(1)
     fleet.start()
     fleet.store.drain_duty.take("first", lease_s=60)
 
     fleet.worker("second").turn()
-
     assert [] == fleet.list_open()
+    fleet.store.drain_duty.release("first")
+    fleet.worker("second").turn()
+
+    assert 1 == len(fleet.list_open())
 
 
 def test_a_pause_that_comes_in_between_is_heeded(fleet):

@@ -19,7 +19,8 @@ def look_once(store):
     def refuse(*_, **__):
         raise AssertionError("nothing is to be moved")
 
-    return Draining(store, "t", begin=refuse, rank=refuse, now=lambda: NOON).turn
+    draining = Draining(store, "t", begin=refuse, rank=refuse, now=lambda: NOON)
+    return lambda: [draining.take_turn(drain) for drain in store.drains.list_active()]
 
 
 def test_a_drain_is_taken_on(api, node, ready):
@@ -200,7 +201,9 @@ def test_a_drain_is_in_the_audit_log(api, node):
     """With what the node was before, and is."""
     api.post(path(node))
 
-    [entry] = [e for e in api.get("/api/audit").json["items"] if e["action"] == "nodes.start_node_drain"]
+    [entry] = [
+        e for e in api.get("/api/audit").json["entries"] if e["action"] == "nodes.start_node_drain"
+    ]
     assert ({"schedulable": True, "drain": None}, {"schedulable": False, "drain": "running"}) == (
         {name: entry["before"][name] for name in ("schedulable", "drain")},
         {name: entry["after"][name] for name in ("schedulable", "drain")},
