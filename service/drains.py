@@ -5,7 +5,7 @@ These write what is wanted; a worker moves the instances (worker/draining.py).
 
 from datetime import datetime, timedelta
 
-from service.errors import Conflict, NoDrain, WrongStatus
+from service.errors import Maintenance, NoDrain, WrongStatus
 from service.model.documents import Drain, DrainProgress, Node, new_drain
 from service.model.drains import DEFAULT_AT_ONCE, HOLDS, DrainStatus
 from service.model.origin import Origin
@@ -102,10 +102,10 @@ def read(store: Store, reference: str, *, session: Session | None = None) -> Dra
 
 
 def refuse_schedulable(store: Store, node: Node, *, session: Session) -> None:
-    """Raise Conflict while a drain keeps the node from getting instances."""
+    """Raise Maintenance while a drain keeps the node from getting instances."""
     drain = store.drains.find(node["_id"], session=session)
     if drain is not None and drain["status"] in HOLDS:
-        raise Conflict("The node is being drained: undo that first.", drain=[drain["status"]])
+        raise Maintenance("The node is being drained: undo that first.", drain=[drain["status"]])
 
 
 def _move(

@@ -105,7 +105,7 @@ def test_what_fits_nowhere_stays_and_says_why(fleet):
     assert (DrainStatus.BLOCKED, [large], 2) == (
         drain["status"], [*drain["stuck"]], len(drain["moved"])
     )  # fmt: skip
-    assert "2 capacity_exceeded" in drain["stuck"][large]["reason"]
+    assert "n1: The node has not enough memory left." in drain["stuck"][large]["reason"]
 
 
 def test_a_target_that_dies_is_replaced_by_another(fleet):
@@ -145,12 +145,24 @@ def test_an_instance_on_its_way_to_the_node_is_waited_for(fleet):
 
 
 def test_nowhere_to_go_is_said(fleet):
-    """Of what kind each node's refusal is."""
+    """With the reason of each node."""
     [stays] = fleet.deploy(1)
     fleet.store.nodes.update(fleet.others[0], {"status": NodeStatus.OFFLINE})
     fleet.store.nodes.change(fleet.others[1], {"schedulable": False})
 
-    with pytest.raises(CapacityExceeded, match="No other node takes it: 1 maintenance, 1 offline"):
+    with pytest.raises(CapacityExceeded, match="n2: The node gets no more instances"):
+        transfer_targets.choose(fleet.store, fleet.store.instances.get(stays))
+
+
+def test_nothing_is_moved_to_a_node_of_the_same_engine(fleet, memory_nodes):
+    """What it leaves on its node would be what it has on the other."""
+    [stays] = fleet.deploy(1)
+    for node in (fleet.home, *fleet.others):
+        report = fleet.store.nodes.get(node)["report"]
+        same = {"report": {**report, "engine_id": "one"}, "same_engine_as": "another"}
+        fleet.store.nodes.change(node, same)
+
+    with pytest.raises(CapacityExceeded, match="n1: It is the same engine"):
         transfer_targets.choose(fleet.store, fleet.store.instances.get(stays))
 
 

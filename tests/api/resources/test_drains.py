@@ -166,7 +166,7 @@ def test_schedulable_is_not_set_while_a_drain_is_on(api, node, look_once):
     api.post(path(node))
     change = {"json": {"schedulable": True}}
 
-    assert (409, "conflict", ["drain"]) == told(
+    assert (409, "maintenance", ["drain"]) == told(
         api.send("PATCH", f"/api/nodes/{node['_id']}", **change)
     )
     look_once()
