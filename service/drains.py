@@ -58,7 +58,7 @@ def pause(store: Store, reference: str, *, origin: Origin) -> DrainProgress:
 
     Raises like `read`, and WrongStatus for a drain that has ended or is being undone.
     """
-    return _move(store, reference, DrainStatus.PAUSED, {}, origin=origin)
+    return _move(store, reference, DrainStatus.PAUSED, {"waiting_for": None}, origin=origin)
 
 
 def resume(store: Store, reference: str, *, origin: Origin) -> DrainProgress:

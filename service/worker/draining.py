@@ -112,10 +112,11 @@ class Draining:
         """Begin to move instances, as many as may be on their way. False when none was begun."""
         node = self._store.nodes.find(drain["_id"])
         room = drain["at_once"] - len(drain["moving"])
-        if node is None or room <= 0:
+        if node is None:
             return False
-        if node["status"] != NodeStatus.ONLINE:
-            self._wait(drain, WaitingFor.NODE)
+        is_down = node["status"] != NodeStatus.ONLINE
+        if is_down or room <= 0:
+            self._wait(drain, WaitingFor.NODE if is_down else None)
             return False
         undoes = drain["status"] == DrainStatus.UNDOING
         begin = self._mover.return_some if undoes else self._mover.move_some

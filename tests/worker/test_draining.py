@@ -251,6 +251,23 @@ def test_a_node_that_is_down_is_waited_for(fleet):
     assert DrainStatus.DONE == fleet.status()
 
 
+def test_a_node_that_dies_meanwhile_is_said(fleet):
+    """Also while as many are on their way as may be; and no longer once it is back, or paused."""
+    fleet.deploy(3)
+    fleet.start()
+    fleet.worker().turn()
+    said = []
+    for status in (NodeStatus.OFFLINE, NodeStatus.ONLINE, NodeStatus.OFFLINE):
+        fleet.store.nodes.update(fleet.home, {"status": status})
+        fleet.worker().turn()
+        said.append(fleet.drain()["waiting_for"])
+
+    drains.pause(fleet.store, fleet.home, origin=BY_KEY)
+
+    assert [WaitingFor.NODE, None, WaitingFor.NODE] == said
+    assert None is fleet.drain()["waiting_for"]
+
+
 def test_an_undo_lets_what_is_on_its_way_arrive(fleet):
     """Nothing more is begun, and the node gets instances at once."""
     fleet.deploy(5)
