@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from datetime import timedelta
 
 import pytest
@@ -13,8 +14,9 @@ from service.drivers.memory import MemoryNodes
 from service.errors import CapacityExceeded, NoDrain, NotFound, WrongStatus
 from service.model.drains import DrainStatus
 from service.model.lifecycle import NodeStatus
+from service.worker.draining import Draining
 from tests.draining import BY_KEY, Crash, Fleet
-from tests.support import AT_NOON
+from tests.support import AT_NOON, NOON
 
 ACTS = st.lists(
     st.sampled_from(
@@ -136,3 +138,58 @@ def test_nothing_is_begun_once_a_pause_is_answered(store, database, memory_nodes
             turn.result()
 
     assert paused == len(fleet.list_open())
+
+
+class Dying:
+    """The drains of a store, for a worker that dies at one of its calls: before it, or after."""
+
+    def __init__(self, drains_, *, at, after):
+        self._drains, self._left, self._after = drains_, at, after
+
+    def __getattr__(self, name):
+        method = getattr(self._drains, name)
+
+        def call(*args, **kwargs):
+            self._left -= 1
+            if self._left == 0 and not self._after:
+                raise Crash
+            result = method(*args, **kwargs)
+            if self._left == 0:
+                raise Crash
+            return result
+
+        return call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True])
+def test_a_worker_may_die_at_any_moment(store, database, memory_nodes, after):
+    """The next one moves each instance once, and counts each; one is stuck and then is not."""
+    died, moment = True, 0
+    while died:
+        died, moment = False, moment + 1
+        fleet = Fleet(store, memory_nodes)
+        stuck, *_ = made = fleet.deploy(3)
+        fleet.refusals[stuck] = CapacityExceeded("Full.")
+        fleet.start()
+        dying = copy(store)
+        dying.drains = Dying(store.drains, at=moment, after=after)
+        worker = Draining(dying, "w", begin=fleet.begin, rank=fleet.rank, now=lambda: NOON)
+        try:
+            while fleet.status() != DrainStatus.BLOCKED:
+                worker.take_turn(fleet.drain())
+                fleet.end_all()
+        except Crash:
+            died = True
+
+        while fleet.status() != DrainStatus.BLOCKED:
+            fleet.worker().take_turn(fleet.drain())
+            fleet.end_all()
+        assert ([stuck], {*made} - {stuck}) == (
+            [*fleet.drain()["stuck"]],
+            {*fleet.drain()["moved"]},
+        )
+        owned = [each["instance_id"] for each in store.operations.all()
+                 if each["instance_id"] in made and each["kind"] == "restart"]  # fmt: skip
+        assert sorted({*made} - {stuck}) == sorted(owned)
+    assert moment > 10
