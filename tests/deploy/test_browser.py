@@ -30,8 +30,9 @@ LIFE_CYCLE = [
     ("restartInstance", 200),
     ("createKey", 201),
 ]
-NOT_THERE = ("getWebhook", "listDeliveries", "getDelivery")
-"""No webhook is made by the life cycle: its receiver would be somewhere on the internet."""
+NOT_THERE = ("getWebhook", "listDeliveries", "getDelivery", "getNodeDrain")
+"""No webhook is made by the life cycle: its receiver would be somewhere on the internet. Nor is a
+node drained, which would get no instances then."""
 
 READS = [
     (operation["tags"][0], operation["operationId"])
