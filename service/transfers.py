@@ -42,11 +42,11 @@ def begin(
     Both nodes hold what the instance needs from now on. Its host ports are the same there where
     they are free; else others are found. What waits to be done to the instance is done by this:
     wishes for its power are. Raises NotFound for no instance or node, PreconditionFailed,
-    InvalidInput for the node that it is on or whose bounds do not allow its settings, NotSupported
-    where files cannot be copied between the two, NodeOffline when one of them is down,
-    InstanceNotReady for one that is not READY or is being changed, Maintenance, CapacityExceeded,
-    NoFreePorts, and PortTaken. After an error nothing is changed. A repeat of what an earlier
-    request did answers that.
+    InvalidInput for the node that it is on, one of the same engine, or one whose bounds do not
+    allow its settings, NotSupported where files cannot be copied between the two, NodeOffline when
+    one of them is down, InstanceNotReady for one that is not READY or is being changed,
+    Maintenance, CapacityExceeded, NoFreePorts, and PortTaken. After an error nothing is changed. A
+    repeat of what an earlier request did answers that.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
@@ -104,10 +104,12 @@ def complete(
     store.nodes.release(instance["node_id"], **held_by(instance), session=session)
 
 
-def _check_nodes(source: Node, target: Node) -> None:
-    if source["_id"] == target["_id"]:
+def check_pair(source: Node, target: Node) -> None:
+    """Raise InvalidInput for two nodes between which nothing can be transferred."""
+    if _find_engine(source) is not None and _find_engine(source) == _find_engine(target):
+        # What the instance leaves on its node would be what it has on the other.
         raise InvalidInput(
-            "The instance is on this node already.", nodeId=[f"It is on {target['name']!r}."]
+            "It is the same engine.", nodeId=[f"It is the engine of {source['name']!r} as well."]
         )
     format_, there = (traits_of(node["driver"]).volume_format for node in (source, target))
     if format_ is None or format_ != there:
@@ -118,6 +120,19 @@ def _check_nodes(source: Node, target: Node) -> None:
                 f"driver {target['driver']!r}."
             ],
         )
+
+
+def _find_engine(node: Node) -> str | None:
+    report = node["report"]
+    return None if report is None else report.get("engine_id")
+
+
+def _check_nodes(source: Node, target: Node) -> None:
+    if source["_id"] == target["_id"]:
+        raise InvalidInput(
+            "The instance is on this node already.", nodeId=[f"It is on {target['name']!r}."]
+        )
+    check_pair(source, target)
     for node in (source, target):
         check_online(node)
 

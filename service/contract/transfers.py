@@ -12,7 +12,8 @@ class TransferInstance(StrictRequest[str], SingleField[str]):
     node_id = fields.text(
         data_key="nodeId",
         longest=64,
-        description="The node to transfer it to, by its id or name.",
+        description="The node to transfer it to, by its id or name; `auto` for the best that takes "
+        "it.",
         sample=fields.NODE,
     )
 

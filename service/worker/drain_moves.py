@@ -6,13 +6,7 @@ from typing import Protocol
 
 from service import audit
 from service.errors import (
-    CapacityExceeded,
-    Maintenance,
-    NodeFailure,
-    NoFreePorts,
     NotFound,
-    NotSupported,
-    PortTaken,
     ServiceError,
     StoreUnavailable,
     list_details,
@@ -23,6 +17,7 @@ from service.model.lifecycle import InstanceState
 from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
+from service.transfer_targets import ELSEWHERE
 from service.worker.interruptions import DrainChanged
 
 TURN_TRIES = 10
@@ -30,9 +25,6 @@ TURN_TRIES = 10
 
 TARGETS = 5
 """How many nodes are tried for one instance, the best first, where the first ones refuse."""
-
-_ELSEWHERE = (CapacityExceeded, Maintenance, NoFreePorts, NodeFailure, NotSupported, PortTaken)
-"""What one node refuses, and another may not."""
 
 _SETTLED = frozenset({InstanceState.READY, InstanceState.FAILED})
 
@@ -146,7 +138,7 @@ class Mover:
         for node_id in others:
             try:
                 return self._begin_one(drain, instance, node_id)
-            except _ELSEWHERE:
+            except ELSEWHERE:
                 continue
         return self._begin_one(drain, instance, last)
 

@@ -1,6 +1,6 @@
 """Transfers of instances to other nodes."""
 
-from service import transfers
+from service import transfer_targets
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
 from service.api.call import origin, store
@@ -32,7 +32,7 @@ from service.model.documents import Operation
     description="The operation that transfers it.",
 )
 def transfer_instance(node_id: str, instance_id: str) -> Operation:
-    """Transfer an instance to another node, with its files.
+    """Transfer an instance to another node, with its files; `auto` is the best that takes it.
 
     It is stopped, its files are copied and compared, and it is started there as it ran; only then
     it goes from its node. Host ports are kept where they are free, and else found: the instance has
@@ -41,7 +41,7 @@ def transfer_instance(node_id: str, instance_id: str) -> Operation:
     or another change is open, and for a node without room or in maintenance; 400 `not_supported`
     where files cannot be copied between the two nodes.
     """
-    instance, operation = transfers.begin(
+    instance, operation = transfer_targets.begin(
         store(), instance_id, node_id=node_id, only_if=read_precondition(), origin=origin()
     )
     record_change(instance)

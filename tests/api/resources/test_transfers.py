@@ -77,6 +77,39 @@ def test_the_node_that_it_is_on_is_named(api, store, ready):
     assert (400, ["nodeId"]) == (answer.status, list(answer.json["details"]))
 
 
+def test_a_node_of_the_same_engine_is_named(api, store, ready, there):
+    """What the instance would leave behind there is what it has."""
+    engine = store.nodes.get(store.instances.get(ready)["node_id"])["report"]["engine_id"]
+    store.nodes.update(
+        there["_id"], {"report.engine_id": engine, "same_engine_as": "another", "updated_at": NOON}
+    )
+
+    answer = transfer(api, ready, "there")
+
+    assert (400, ["nodeId"]) == (answer.status, list(answer.json["details"]))
+    assert "arrival" not in str(api.get(f"/api/instances/{ready}").json)
+
+
+def test_a_node_is_found(api, store, memory_nodes, ready, there):
+    """`auto` passes over the node that it is on, and those that get no more."""
+    full = a_node(store, memory_nodes, name="full")
+    store.nodes.update(full["_id"], {"schedulable": False, "updated_at": NOON})
+
+    answer = transfer(api, ready, "auto")
+
+    assert (202, there["_id"]) == (answer.status, answer.json["transfer"]["targetId"])
+
+
+def test_no_other_node_takes_it(api, store, ready, there):
+    """409, which says why of each."""
+    store.nodes.update(there["_id"], {"schedulable": False, "updated_at": NOON})
+
+    answer = transfer(api, ready, "auto")
+
+    assert (409, "capacity_exceeded") == (answer.status, answer.json["code"])
+    assert "there: " in answer.json["error"]
+
+
 def test_nodes_that_cannot_copy_are_not_supported(api, store, ready, there):
     """The daemon of such a node knows no volumes as a whole."""
     store.nodes.change(there["_id"], {"driver": "skyportd"})
