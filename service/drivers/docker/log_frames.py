@@ -32,11 +32,18 @@ class Pieces:
         self._split = _split_terminal if is_terminal else _split_frames
         self._makers: dict[int, Splitter] = {}
 
-    def read_lines(self, received: Iterable[bytes | None]) -> Iterator[LogLine | None]:
-        """Read the lines, with their positions. What is None is passed on."""
-        return number(self._read(received))
+    def read_lines(
+        self, received: Iterable[bytes | None], *, with_rest: bool = True
+    ) -> Iterator[LogLine | None]:
+        """Read the lines, with their positions. What is None is passed on.
 
-    def _read(self, received: Iterable[bytes | None]) -> Iterator[LogLine | None]:
+        A line of which the end has not come is left out unless `with_rest`.
+        """
+        return number(self._read(received, with_rest=with_rest))
+
+    def _read(
+        self, received: Iterable[bytes | None], *, with_rest: bool
+    ) -> Iterator[LogLine | None]:
         for piece in self._split(received):
             if piece is None:
                 yield None
@@ -49,7 +56,7 @@ class Pieces:
             is_short = len(printed) < ENGINE_LINE_BYTES and not printed.endswith(b"\n")
             if is_short and self._ends_runs:
                 yield from maker.flush()
-        for maker in self._makers.values():
+        for maker in self._makers.values() if with_rest else ():
             yield from maker.flush()
 
 

@@ -47,8 +47,9 @@ def read_last(
     tail: int,
     since_ns: int | None = None,
     until_ns: int | None = None,
+    with_rest: bool = True,
 ) -> list[LogLine]:
-    """Read the last lines of a time, MAX_LOG_BYTES at the most."""
+    """Read the last lines of a time, MAX_LOG_BYTES at the most. See `Pieces` for `with_rest`."""
     # The first of the engine's pieces may be the rest of a line. See `logs`.
     asked = tail + MAX_LOG_BYTES // ENGINE_LINE_BYTES + 1
     path = _make_path(
@@ -62,7 +63,8 @@ def read_last(
     pieces = _make_pieces(engine, container)
     with closing(engine.dial(READ_LOG_S, MAX_LOG_ANSWER_BYTES)) as connection:
         received = _receive_bounded(connection)
-        lines = pieces.read_lines(_exchange(engine.node_id, connection, path, received, received))
+        answer = _exchange(engine.node_id, connection, path, received, received)
+        lines = pieces.read_lines(answer, with_rest=with_rest)
         if engine.is_podman:
             lines = podman.take_time(lines, since_ns, until_ns)
         kept = keep_last((line for line in lines if line), tail + 1, MAX_LOG_BYTES)
@@ -106,7 +108,7 @@ def _follow(
 
     position = after and after.find_in(container["Id"])
     if position is None:
-        last = read_last(engine, container, tail=max(tail, 1), since_ns=since_ns)
+        last = read_last(engine, container, tail=max(tail, 1), since_ns=since_ns, with_rest=False)
         yield from last[-tail:] if tail else ()
         position = last[-1].position if last else None
     is_again = False

@@ -93,6 +93,15 @@ def test_short_pieces_are_parts_of_a_line():
     assert NOON_NS + 1 == lines[0].position.time_ns
 
 
+def test_a_line_that_has_not_all_come_can_be_left_out():
+    """By whoever reads it later."""
+    sent = [frame(b"one\n"), frame(PIECES[0], time=1)]
+
+    lines = Pieces(is_terminal=False).read_lines(sent, with_rest=False)
+
+    assert ["one"] == [line.text for line in lines]
+
+
 @pytest.mark.parametrize(
     ("time", "expected_ns"),
     [

@@ -153,9 +153,12 @@ def test_lines_of_one_second_are_told_apart(engine, run):
 
 def test_a_line_that_is_printed_bit_by_bit_is_one(engine, run):
     """Podman writes each bit down at once."""
-    instance_id = run("for n in 1 2 3; do printf $n; sleep 0.1; done; echo; exec sleep 600")
+    instance_id = run("printf 1; read -r _; printf 2; echo 3; exec sleep 600")
+    assert eventually(lambda: read(engine, instance_id) == "1")
 
     with closing(engine.follow_logs(instance_id, tail=9)) as stream:
+        assert next(stream) is None
+        engine.command(instance_id, "go")
         assert ["123"] == take(stream, 1)
 
 
