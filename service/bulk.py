@@ -57,7 +57,7 @@ def begin(store: Store, vault: Vault, order: BulkOrder, *, by: Key, origin: Orig
     if order["kind"] == BulkKind.CREATE_USERS:
         items = _take_users(store, vault, order["users"])
     else:
-        items = _take_instances(store, order["instances"])
+        items = _take_instances(store, order["instances"], keep_s=order.get("keep_s"))
     operation = new_bulk_operation(order["kind"], items, origin=origin)
 
     def write(session: Session) -> None:
@@ -68,7 +68,7 @@ def begin(store: Store, vault: Vault, order: BulkOrder, *, by: Key, origin: Orig
     return operation
 
 
-def _take_instances(store: Store, references: list[str]) -> list[BulkItem]:
+def _take_instances(store: Store, references: list[str], *, keep_s: float | None) -> list[BulkItem]:
     known = {}
     for instance in store.instances.list_references(references):
         known[instance["_id"]] = instance
@@ -85,7 +85,7 @@ def _take_instances(store: Store, references: list[str]) -> list[BulkItem]:
             seen.add(known[reference]["_id"])
     _refuse(problems)
     return [
-        new_bulk_item(known[reference]["_id"], node_id=known[reference]["node_id"])
+        new_bulk_item(known[reference]["_id"], node_id=known[reference]["node_id"], keep_s=keep_s)
         for reference in references
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 MIN_API_KEY_LENGTH = 16
 MIN_SECRET_KEY_LENGTH = 16
+MAX_KEEP_HOURS = 720
 
 REMOVED = {
     "connect_timeout_s": "3 s",
@@ -45,6 +46,7 @@ _MAY_BE_ZERO = {
     "processes",
     "trusted_proxies",
     "metrics_instances",
+    "keep_deleted_hours",
 }
 
 _PREFIX = "SKYQUAY_"
@@ -142,6 +144,11 @@ class Config:
     )
     audit_days: float = _setting(365.0, "Days for which the audit log is kept.")
     events_days: float = _setting(7.0, "Days for which events are kept.")
+    keep_deleted_hours: float = _setting(
+        0.0,
+        "Hours for which deleted instances can be restored, where a request does not say it; at "
+        f"most {MAX_KEEP_HOURS}; 0: they are removed at once.",
+    )
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
     log_format: str = _setting(
         "auto", "json, text, or auto: text on a terminal, else a JSON object a line."
@@ -172,6 +179,10 @@ class Config:
                 raise ConfigError(f"{variable(setting.name)} must be a number, and not negative.")
             if value == 0 and not isinstance(value, bool) and setting.name not in _MAY_BE_ZERO:
                 raise ConfigError(f"{variable(setting.name)} must be more than 0.")
+        if self.keep_deleted_hours > MAX_KEEP_HOURS:
+            raise ConfigError(
+                f"SKYQUAY_KEEP_DELETED_HOURS must be {MAX_KEEP_HOURS} or less: 30 days."
+            )
         self.listen_address()
         self.metrics_address()
 

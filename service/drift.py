@@ -112,7 +112,10 @@ def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
     touched = store.operations.list_touched(node_id, since)
     orphans = there.keys() - observed.keys() - touched
     # One machine may be two nodes; what the other's documents know is no orphan.
+    orphans -= store.instances.list_known(orphans) | store.deleted.list_known(orphans)
+    # Once more: one that was restored between the two.
     orphans -= store.instances.list_known(orphans)
+    kept = store.deleted.list_observed(node_id)
 
     def differs(each: Observed) -> bool:
         if each["_id"] in touched:
@@ -130,6 +133,17 @@ def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
     documents = store.instances.list_by_ids(
         each["_id"] for each in observed.values() if is_deleting(each) or differs(each)
     )
+
+    def is_unstopped(each: Observed) -> bool:
+        status = found.get(each["_id"])
+        seen = each["power"] if status is None else status.power
+        return each["state"] == InstanceState.DELETED and Power.STOPPED != seen
+
+    going = [
+        each["_id"]
+        for each in kept
+        if each["_id"] not in touched and (is_deleting(each) or is_unstopped(each))
+    ]
     return Drift(
         orphans=[Orphan(name, found[name]) for name in sorted(orphans & found.keys())],
         unclaimed=[Orphan(name, there[name]) for name in sorted(orphans - found.keys())],
@@ -139,7 +153,10 @@ def compare(store: Store, driver: NodeDriver, node_id: str) -> Drift:
             for each in documents
             if each["_id"] in found and differs(each)
         ],
-        deleting=[each for each in documents if is_deleting(each)],
+        deleting=[
+            *(each for each in documents if is_deleting(each)),
+            *store.deleted.list_by_ids(going),
+        ],
     )
 
 

@@ -25,6 +25,7 @@
     │   ├── TooManyWebhooks     409 too_many_webhooks
     │   ├── WebhookDisabled     409 webhook_disabled      nothing is sent there
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
+    │   ├── NotRestorable       409 not_restorable        nothing to undo
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   ├── WrongStatus         409 wrong_status          the operation is past that, or never so
     │   ├── IdempotencyInProgress 409 idempotency_in_progress  the same request is carried out now
@@ -164,9 +165,13 @@ class PortTaken(Conflict):
 
     code = "port_taken"
 
-    def __init__(self, node_id: str, port: int) -> None:
+    def __init__(self, node_id: str, port: int, *others: int, advice: str = "") -> None:
+        ports = (port, *others)
+        named = ", ".join(map(str, ports))
+        what = f"ports {named} are" if others else f"port {named} is"
         super().__init__(
-            f"The host port {port} is taken on this node.", ports=[f"{port} is taken."]
+            f"The host {what} taken on this node.{advice}",
+            ports=[f"{each} is taken." for each in ports],
         )
         self.node_id, self.port = node_id, port
 
@@ -263,6 +268,12 @@ class InstanceNotReady(Conflict):
     """The instance is being installed, failed or does not run, so this cannot be done to it."""
 
     code = "instance_not_ready"
+
+
+class NotRestorable(Conflict):
+    """The instance is not deleted, or is being purged. `details` has its state."""
+
+    code = "not_restorable"
 
 
 class InstanceSuspended(Conflict):

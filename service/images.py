@@ -232,6 +232,7 @@ def _check_ready(check: ReadyCheck | None) -> None:
 
 def _check_unused(store: Store, image_id: str, *, session: Session) -> None:
     count = store.instances.count_of_image(image_id, session=session)
+    count += store.deleted.count_of_image(image_id, session=session)
     count += store.operations.count_to_image(image_id, session=session)
     if count:
         raise ImageInUse(f"Instances use the image: {count}.", instances=count)

@@ -12,7 +12,10 @@ def make_owner(store: Store) -> Owner:
     def find_claims(instance_ids: Collection[str]) -> Mapping[str, str | None]:
         # What is forgotten already, and still to be removed, is known to its removal alone.
         removed = store.operations.list_removed_containers(instance_ids)
-        return {**removed, **store.instances.list_containers(instance_ids)}
+        # One that goes from one collection to the other meanwhile is in one of the two reads.
+        before = store.instances.list_containers(instance_ids)
+        deleted = store.deleted.list_containers(instance_ids)
+        return {**removed, **before, **deleted, **store.instances.list_containers(instance_ids)}
 
     def find_id() -> str:
         return store.settings.read_installation_id()

@@ -9,6 +9,7 @@ from itertools import count
 
 from service import (
     arrivals,
+    deletions,
     idempotency,
     operations,
     placement,
@@ -95,23 +96,32 @@ def deploy(
 
 
 def delete(
-    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+    store: Store,
+    reference: str,
+    *,
+    keep_s: float = 0,
+    purges: bool = False,
+    only_if: Precondition = ANY_STATE,
+    origin: Origin,
 ) -> Operation:
-    """Let the instance go, whatever its state; answer the operation that removes it.
+    """Let the instance go, whatever its state; answer the operation that removes or stops it.
 
-    Afterwards it is DELETING until its container and volume are gone, and then unknown. Deleting
-    what is being deleted answers the same operation. Raises NotFound and PreconditionFailed.
+    With `keep_s` it is kept for so many seconds: see deletions.py. Else it is DELETING until its
+    container and volume are gone, and then unknown. Deleting what is being deleted answers the same
+    operation. What is deleted and kept is unknown, unless this `purges`. Raises NotFound and
+    PreconditionFailed.
     """
-    instance = store.instances.get_by_reference(reference)
+    purges = purges and not keep_s
+    instance = deletions.resolve(store, reference, deleted=purges)
     operation = operations.draft(OperationKind.DELETE, instance, origin=origin)
 
     def write(session: Session) -> Operation:
-        current = store.instances.get(instance["_id"], session=session)
+        home, current = deletions.find_home(store, instance["_id"], deleted=purges, session=session)
         only_if.check(current)
         operation["node_id"] = current["node_id"]  # it may have been transferred meanwhile
-        moved = store.instances.move(
-            instance["_id"], InstanceState.DELETING, now=origin.now, session=session
-        )
+        if keep_s and current["state"] != InstanceState.DELETING:
+            return deletions.keep(store, current, keep_s=keep_s, origin=origin, session=session)
+        moved = home.move(instance["_id"], InstanceState.DELETING, now=origin.now, session=session)
         if not moved:
             underway = store.operations.find_open(
                 instance["_id"], OperationKind.DELETE, session=session
@@ -126,25 +136,33 @@ def delete(
 
 
 def delete_by_force(
-    store: Store, reference: str, *, only_if: Precondition = ANY_STATE, origin: Origin
+    store: Store,
+    reference: str,
+    *,
+    purges: bool = False,
+    only_if: Precondition = ANY_STATE,
+    origin: Origin,
 ) -> Operation:
     """Forget the instance at once, for a node that may never return.
 
     Its ports and memory are free at once. The operation that is answered removes what is left on
-    the node, if that ever answers again. Raises NotFound and PreconditionFailed.
+    the node, if that ever answers again. What is deleted and kept is unknown, unless this `purges`.
+    Raises NotFound and PreconditionFailed.
     """
-    instance = store.instances.get_by_reference(reference)
+    instance = deletions.resolve(store, reference, deleted=purges)
+    instance_id = instance["_id"]
     operation = operations.draft(OperationKind.REMOVE, instance, origin=origin)
-    operation["container_id"] = store.instances.list_containers([instance["_id"]]).get(
-        instance["_id"]
-    )
+    operation["container_id"] = {
+        **store.deleted.list_containers([instance_id]),
+        **store.instances.list_containers([instance_id]),
+    }.get(instance_id)
 
     def write(session: Session) -> Operation:
-        current = store.instances.get(instance["_id"], session=session)
+        _, current = deletions.find_home(store, instance_id, deleted=purges, session=session)
         only_if.check(current)
         operation["node_id"] = current["node_id"]
         forget(store, current, now=origin.now, session=session)
-        store.operations.supersede_waiting(instance["_id"], now=origin.now, session=session)
+        store.operations.supersede_waiting(instance_id, now=origin.now, session=session)
         store.operations.add(operation, session=session)
         return operation
 
@@ -241,7 +259,10 @@ def forget(store: Store, instance: Instance, *, now: datetime, session: Session)
 
     What a transfer that did not end made of it on another node is to go as well.
     """
-    if store.instances.remove(instance["_id"], session=session):
+    instance_id = instance["_id"]
+    if store.instances.remove(instance_id, session=session) or store.deleted.remove(
+        instance_id, session=session
+    ):
         quotas.refund(store, [instance], session=session)
         arrivals.release(store, instance, may_be_there=True, now=now, session=session)
         store.nodes.release(instance["node_id"], **held_by(instance), session=session)

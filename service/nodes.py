@@ -185,9 +185,9 @@ def delete(
 ) -> int:
     """Forget a node; return how many instances were forgotten with it.
 
-    Raises NodeNotEmpty while instances live on it, unless `force` forgets them as well: their
-    containers, where there still are any, run on. Raises NotFound for no node, and
-    PreconditionFailed.
+    Raises NodeNotEmpty while instances live on it, also deleted ones that are kept, unless `force`
+    forgets them as well: their containers, where there still are any, run on. Raises NotFound for
+    no node, and PreconditionFailed.
     """
     node_id = store.nodes.get_by_reference(reference, field="nodeId")["_id"]
 
@@ -197,6 +197,7 @@ def delete(
         if force:
             arrivals.release_of_node(store, node_id, now=now, session=session)
             forgotten = store.instances.remove_on(node_id, session=session)
+            forgotten += store.deleted.remove_on(node_id, session=session)
             quotas.refund(store, forgotten, session=session)
         store.operations.supersede_on(node_id, now=now, session=session)
         store.leftovers.remove_on(node_id, session=session)

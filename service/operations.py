@@ -9,6 +9,7 @@ from service.errors import NodeFailure, StoreUnavailable, WrongStatus
 from service.model.documents import Instance, Operation, new_operation, new_removal, removed_id
 from service.model.lifecycle import (
     ENDED,
+    GOES_WITH,
     REMAKING,
     REPLACING,
     InstanceState,
@@ -24,7 +25,7 @@ from service.store.collection import Session
 CANCELLED = "It was cancelled."
 """Why what somebody cancelled was not done, and why the instance is FAILED if it was a deploy."""
 
-_PURSUED = frozenset({OperationKind.DELETE, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
+_PURSUED = frozenset({*GOES_WITH, OperationKind.SUSPEND, OperationKind.UNSUSPEND})
 """What documents say is wanted, so that only the opposite wish ends it."""
 
 _REPEATED = {
@@ -35,6 +36,7 @@ _REPEATED = {
 
 _WHY_PURSUED = {
     OperationKind.DELETE: "A deletion cannot be cancelled.",
+    OperationKind.KEEP: "The instance is deleted. Restore it instead.",
     OperationKind.SUSPEND: "The instance is to be suspended. Unsuspend it instead.",
     OperationKind.UNSUSPEND: "The instance may run. Suspend or stop it instead.",
 }
@@ -178,7 +180,7 @@ def retry(store: Store, operation_id: str, *, origin: Origin) -> Operation:
                 origin=origin,
                 session=session,
             )
-        if before["kind"] != OperationKind.DELETE and replacements.is_open(
+        if before["kind"] not in GOES_WITH and replacements.is_open(
             store, instance_id, session=session
         ):
             raise WrongStatus("A change of the instance is under way.", kind=before["kind"])
@@ -212,14 +214,30 @@ def fail_deploy(
         )
 
 
-def is_gone_from(store: Store, removal: Operation, *, session: Session | None = None) -> bool:
+def is_gone_from(store: Store, removal: Operation, *, session: Session) -> bool:
     """Return whether the instance of a removal is known neither on its node nor to come there."""
-    instance = store.instances.find(removed_id(removal), session=session)
+    instance_id = removed_id(removal)
+    instance = store.instances.find(instance_id, session=session)
+    instance = instance or store.deleted.find(instance_id, session=session)
     if instance is None:
         return True
     arrival = instance.get("arrival")
     here = {instance["node_id"], arrival["node_id"] if arrival else None}
     return "remains_of" in removal and removal["node_id"] not in here
+
+
+def touch_going(
+    store: Store, instance_id: str, kind: OperationKind, *, now: datetime, session: Session
+) -> bool:
+    """Touch an instance that is deleted, so that nobody changes it meanwhile.
+
+    False when this kind of operation is not wanted of it.
+    """
+    wanted = {"state": GOES_WITH[kind]}
+    return any(
+        home.update(instance_id, {"updated_at": now}, only_if=wanted, session=session)
+        for home in (store.instances, store.deleted)
+    )
 
 
 def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Session) -> bool:
@@ -237,8 +255,8 @@ def _still_wanted(store: Store, before: Operation, *, now: datetime, session: Se
             )
         case OperationKind.REMOVE:
             return is_gone_from(store, before, session=session)
-        case OperationKind.DELETE:
-            wanted = {"state": InstanceState.DELETING}
+        case OperationKind.DELETE | OperationKind.KEEP:
+            return touch_going(store, instance_id, before["kind"], now=now, session=session)
         case OperationKind.SUSPEND:
             instance = store.instances.find(instance_id, session=session)
             failed = instance is not None and instance["state"] == InstanceState.FAILED

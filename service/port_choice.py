@@ -71,6 +71,7 @@ def move_to(
     """
     before = _list_mappings(instance)
     taken = store.instances.list_taken_ports(node["_id"], session=session)
+    taken |= store.deleted.list_bound_ports(node["_id"], session=session)
     wanted = release_taken(before, taken | list_held(node, now=now))
     at = [mapping.host for mapping in before].index(instance["primary_port"])
     settled = settle(store, node, wanted, now=now, session=session)
@@ -129,6 +130,7 @@ def _choose(
         taken -= {pair["host"] for pair in before["port_map"]}
         start = max(0, before["primary_port"] - among.first)
     taken |= list_held(node, now=now)
+    taken |= store.deleted.list_bound_ports(node["_id"], session=session)
     if start is None:
         # Those who choose at the same time would all begin at the same port.
         start = random.randrange(among.last - among.first + 1)  # noqa: S311 - no secret

@@ -14,11 +14,13 @@ from service.errors import InstanceNotReady
 from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Operation, Settings, new_operation
 from service.model.lifecycle import (
+    GOES_WITH,
     REMAKING,
     REPLACING,
     InstanceState,
     OperationKind,
     OperationStatus,
+    Power,
 )
 from service.model.origin import Origin
 from service.model.quotas import amounts_of, subtract
@@ -57,12 +59,14 @@ def take_on(
     *,
     kind: OperationKind = OperationKind.UPDATE,
     keep_volume: bool = True,
+    run: bool | None = None,
     origin: Origin,
     session: Session,
 ) -> Operation:
     """Add the operation that replaces the container, and hold what it needs.
 
-    In a transaction that has touched the instance. What waits is superseded, and done by this one.
+    `run` is whether its program is to run afterwards; None: if it does before. In a transaction
+    that has touched the instance. What waits is superseded, and done by this one.
     Raises InstanceNotReady while it is being installed, NotFound for another image that goes,
     PortTaken, QuotaExceeded and CapacityExceeded, and InvalidInput for what the node does not allow
     by now.
@@ -79,7 +83,7 @@ def take_on(
         kind, instance["_id"], instance["node_id"], user_id=instance["user_id"], origin=origin
     )
     operation["changes"] = changes
-    operation["replacement"] = new_replacement(keep_volume=keep_volume)
+    operation["replacement"] = new_replacement(keep_volume=keep_volume, run=run)
     take_over_waiting(store, operation, now=origin.now, session=session)
     store.operations.add(operation, session=session)
     idempotency.mark_operation(store, origin.claim, operation, session=session)
@@ -117,6 +121,16 @@ def wish(
                 each["_id"], {"replacement.run": _RUN[kind]}, session=session
             )
     return underway[-1]
+
+
+def is_to_run(store: Store, instance: Instance, *, session: Session) -> bool:
+    """Return whether its program is to run, but for a suspension, after all that is under way."""
+    runs = instance["power"] != Power.STOPPED
+    for each in store.operations.list_open(instance["_id"], OperationKind, session=session):
+        remakes = each["kind"] in REMAKING
+        wish = each["replacement"]["run"] if remakes else _RUN.get(each["kind"])
+        runs = runs if wish is None else wish
+    return runs
 
 
 def is_open(store: Store, instance_id: str, *, session: Session) -> bool:
@@ -189,7 +203,7 @@ def hand_over(
     waiting = store.operations.find_waiting(instance_id, session=session)
     if waiting is None:
         return False
-    if waiting["kind"] not in (*REPLACING, OperationKind.DELETE):
+    if waiting["kind"] not in (*REPLACING, *GOES_WITH):
         store.operations.supersede_waiting(instance_id, now=now, session=session)
         return False
     ended = store.claims.finish(

@@ -223,10 +223,11 @@ def delete(store: Store, user_id: str, *, only_if: Precondition = ANY_STATE) -> 
         only_if.check(store.users.get(user_id, field="userId", session=session))
         store.users.remove(user_id, session=session)
         owned = store.instances.list_owned(user_id, session=session)
-        if owned:
-            raise UserNotEmpty(
-                "The user still owns instances.", userId=[f"Owns {len(owned)} instances."]
-            )
+        deleted = store.deleted.list_owned(user_id, session=session)
+        if owned or deleted:
+            count = f"Owns {len(owned)} instances"
+            kept = f", and {len(deleted)} that are deleted and not purged" if deleted else ""
+            raise UserNotEmpty("The user still owns instances.", userId=[f"{count}{kept}."])
         return store.keys.remove_of_user(user_id, session=session)
 
     revoked = store.transaction(write)

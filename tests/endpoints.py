@@ -34,6 +34,7 @@ ENDPOINTS = {
     ("POST", "/api/instances/{instance_id}/kill"): "instances:write",
     ("PATCH", "/api/instances/{instance_id}"): "instances:deploy",
     ("POST", "/api/instances/{instance_id}/reinstall"): "instances:write",
+    ("POST", "/api/instances/{instance_id}/restore"): "instances:write",
     ("POST", "/api/instances/{instance_id}/transfer"): "nodes:write",
     ("GET", "/api/instances/{instance_id}/logs"): "instances:read",
     ("POST", "/api/instances/{instance_id}/command"): "instances:write",

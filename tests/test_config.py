@@ -25,6 +25,7 @@ from service.worker import loop
 NUMBERS = [setting.name for setting in fields(Config) if type(setting.default) in (int, float)]
 MAY_BE_ZERO = {
     "key_rate", "address_rate", "processes", "trusted_proxies", "metrics_instances",
+    "keep_deleted_hours",
 }  # fmt: skip
 SECRETS = [setting.name for setting in fields(Config) if setting.metadata["secret"]]
 POSITIVE = [name for name in NUMBERS if name not in MAY_BE_ZERO]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from service import keys, operations, quotas
+from service import deletions, keys, operations, quotas
 from service.admin import skyport_documents, skyport_records
 from service.admin.skyport_documents import Fields
 from service.admin.skyport_panel import Panel, Record
@@ -207,7 +207,7 @@ class SkyportImport:
 
     def _move_instance(self, record: Record) -> bool:
         fields = load(skyport_records.INSTANCE, record)
-        if self._store.instances.find(fields["instance_id"]) is not None:
+        if deletions.is_known(self._store, fields["instance_id"]):
             return False
         self._require("users", fields["user_id"], "owner")
         self._require("nodes", fields["node_id"], "node")

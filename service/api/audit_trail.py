@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
-from service import audit
+from service import audit, deletions
 from service.api.call import Call, current_call
 from service.api.context import Context, app_context, now
 from service.contract.answers import Json
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _FIND: dict[str, Callable[[Context, str], Any]] = {
     "user": lambda ctx, target_id: ctx.store.users.find(target_id),
-    "instance": lambda ctx, target_id: ctx.store.instances.find_by_reference(target_id),
+    "instance": lambda ctx, target_id: deletions.find(ctx.store, target_id),
     "image": lambda ctx, target_id: ctx.store.images.find_by_reference(target_id),
     "node": lambda ctx, target_id: ctx.store.nodes.find_by_reference(target_id),
     "operation": lambda ctx, target_id: ctx.store.operations.find(target_id),

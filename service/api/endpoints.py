@@ -21,6 +21,7 @@ from service.api.resources import (
     instance_changes,
     instance_logs,
     instance_programs,
+    instance_restores,
     me,
 )
 from service.api.resources import images as image_resources
@@ -57,6 +58,7 @@ RESOURCES = (
     instance_changes,
     instance_logs,
     instance_programs,
+    instance_restores,
     transfer_resources,
     key_resources,
     node_resources,

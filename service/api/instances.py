@@ -6,7 +6,7 @@ from functools import partial
 
 from flask import Response
 
-from service import instances, keys, listings, operations, order_checks
+from service import deletions, instances, keys, listings, operations, order_checks
 from service.api import lists
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, WITH_BODY, Blueprint
@@ -14,12 +14,13 @@ from service.api.call import caller, current_call, is_owner, origin, store
 from service.api.context import app_context
 from service.api.encoding import json_answer
 from service.api.etags import read_precondition
+from service.api.keeping import find_keep_s
 from service.api.waiting import wait_for, wait_for_phase
-from service.contract.base import ReadyQuery, WaitQuery
+from service.contract.base import ReadyQuery
 from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
 from service.contract.dry_run import PLANNED, DeployPlanAnswer, DryRunQuery
 from service.contract.fields import OPERATION_ID
-from service.contract.instance_deletions import Delete, DeletedAnswer
+from service.contract.instance_deletions import Delete, DeletedAnswer, DeletionQuery
 from service.contract.instances import (
     InstanceAnswer,
     InstanceOnNode,
@@ -43,7 +44,7 @@ from service.errors import (
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import OperationKind
 from service.model.listing import Listing
-from service.model.orders import Deletion, Order, ReadyWish
+from service.model.orders import Deletion, DeletionWish, Order, ReadyWish
 
 blueprint = Blueprint(
     "instances", __name__, url_prefix="/api", description="Containers that run on nodes."
@@ -84,10 +85,10 @@ def plan_deploy(order: Order) -> Response:
     200, InstanceAnswer, 400, *ALWAYS, many=True, etag=True, description="All instances."
 )
 def list_instances(listing: Listing) -> Response:
-    """List all instances."""
+    """List all instances, but for those that are deleted and kept, or only these."""
     return lists.answer_instances(
         InstanceAnswer,
-        store().instances,
+        listings.choose_instances(store(), listing),
         listings.find_references(store(), listing),
         store().nodes,
         for_owner=is_owner(),
@@ -160,7 +161,7 @@ def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn | Response:
 @blueprint.delete("/instance/delete")
 @blueprint.needs("instances:write", changes="instance", named_by="id")
 @blueprint.arguments(Delete)
-@blueprint.arguments(WaitQuery, location="query")
+@blueprint.arguments(DeletionQuery, location="query")
 @blueprint.answers(
     201,
     DeletedAnswer,
@@ -170,19 +171,19 @@ def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn | Response:
     description="Deleted with its container, volume and ports, or being deleted (`state` "
     "DELETING).",
 )
-def delete_instance(ref: Deletion, wait: float | None) -> Operation:
+def delete_instance(ref: Deletion, wish: DeletionWish) -> Operation:
     """Delete an instance, whatever its state, and wait some seconds for its node to do it.
 
-    While the node is down the deletion waits for it; `force` forgets the instance at once.
+    While the node is down the deletion waits for it; `force` forgets the instance at once. With
+    `keep` it is stopped and hidden, and can be restored for so long.
     """
+    keep_s = find_keep_s(wish["keep_s"], force=ref["force"])
     if ref["force"]:
         operation = instances.delete_by_force(store(), ref["id"], origin=origin())
         record_change(None)
         return operation
-    operation = instances.delete(store(), ref["id"], origin=origin())
-    ended = wait_for(operation, wait)
-    record_change(store().instances.find(operation["instance_id"]))
-    return operations.require_success(ended)
+    operation = instances.delete(store(), ref["id"], keep_s=keep_s, origin=origin())
+    return finish_deletion(operation, wish["wait"])
 
 
 @blueprint.post("/instances/suspend/<instance_id>")
@@ -275,6 +276,17 @@ def record_latest(instance: Instance, wish: ReadyWish) -> Instance:
         latest = wait_for_phase(latest, wish)
     record_change(latest)
     return latest
+
+
+def finish_deletion(operation: Operation, wait: float | None) -> Operation:
+    """Wait for a deletion, and report what became of the instance. Raises NodeFailure.
+
+    One that is kept is deleted, also where its container could not be stopped as yet.
+    """
+    operation = wait_for(operation, wait)
+    record_change(deletions.find(store(), operation["instance_id"]))
+    is_kept = operation["kind"] == OperationKind.KEEP
+    return operation if is_kept else operations.require_success(operation)
 
 
 def _add_nodes(documents: list[Instance]) -> list[InstanceOnNode]:

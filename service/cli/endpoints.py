@@ -27,6 +27,7 @@ ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "getInstanceStats": ("GET", "/api/instances/{instance_id}/stats"),
         "getInstanceLogs": ("GET", "/api/instances/{instance_id}/logs"),
         "reinstallInstance": ("POST", "/api/instances/{instance_id}/reinstall"),
+        "restoreInstance": ("POST", "/api/instances/{instance_id}/restore"),
         "restartInstance": ("POST", "/api/instances/{instance_id}/restart"),
         "startInstance": ("POST", "/api/instances/{instance_id}/start"),
         "stopInstance": ("POST", "/api/instances/{instance_id}/stop"),

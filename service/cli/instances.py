@@ -23,7 +23,7 @@ from service.cli.text import printable
 from service.contract.base import StateQuery
 from service.contract.deploys import AddInstance
 from service.contract.instance_changes import InstanceEdit, Reinstall
-from service.contract.instance_deletions import RemovalQuery
+from service.contract.instance_deletions import RemovalQuery, Restore
 from service.contract.list_queries import InstancesQuery
 from service.contract.logs import LogsQuery
 from service.contract.transfers import TransferInstance
@@ -183,6 +183,26 @@ def transfer(
     _show_state(out, api.call("getInstance", instance_id=instance_id))
 
 
+@group.command("restore")
+@speaks_with_api
+@_reference
+@body_options("restoreInstance", Restore)
+@no_wait_option
+@wait_ready_option
+@if_match_option("restoreInstance")
+def restore(
+    api: Connection,
+    out: Output,
+    instance_id: str,
+    body: dict[str, Any],
+    no_wait: bool,
+    wait_ready: bool,
+) -> None:
+    """Undo the deletion of an instance that is kept: see `delete --keep`, `list --deleted`."""
+    answer = api.call("restoreInstance", instance_id=instance_id, body=body, wait_s=0)
+    _show_state(out, _finish(api, answer, instance_id, no_wait=no_wait, wait_ready=wait_ready))
+
+
 @group.command("delete")
 @speaks_with_api
 @_reference
@@ -193,8 +213,13 @@ def transfer(
 def delete(
     api: Connection, out: Output, instance_id: str, query: dict[str, Any], no_wait: bool, yes: bool
 ) -> None:
-    """Delete an instance, with its container, its files and its ports."""
-    confirm(f"Delete the instance {instance_id} with all its files?", yes=yes)
+    """Delete an instance, with its container, its files and its ports.
+
+    With --keep 24h it is stopped and hidden, and `restore` undoes that for so long.
+    """
+    is_kept = query.get("keep") not in (None, "0")
+    files = "" if is_kept else " with all its files"
+    confirm(f"Delete the instance {instance_id}{files}?", yes=yes)
     answer = api.call("removeInstance", instance_id=instance_id, query=query, wait_s=0)
     operation_id = answer.operation_id
     if operation_id is not None and not no_wait:

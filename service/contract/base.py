@@ -166,3 +166,7 @@ class StateQuery(Request[StateWish]):
         metadata={"description": "Wait no longer than until this is its `InternalState`."},
     )
     until_phase = until_phase()
+    deleted = ma.fields.Boolean(
+        load_default=False,
+        metadata={"description": "One that is deleted and kept, which is not found without."},
+    )

@@ -9,6 +9,7 @@ import marshmallow as ma
 from service.contract import answers, fields
 from service.contract.answers import Answer
 from service.contract.base import StrictRequest
+from service.contract.instance_deletions import keeping
 from service.contract.users import AddUser
 from service.model.documents import Bulk, BulkItem
 from service.model.lifecycle import BulkKind, OperationStatus
@@ -60,13 +61,26 @@ class StartBulk(StrictRequest[BulkOrder]):
         ),
     )
 
+    keep_s = keeping()
+
+    @ma.validates_schema
+    def check_keep(self, loaded: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse a time where nothing is deleted."""
+        if loaded["keep_s"] is not None and loaded["kind"] != BulkKind.DELETE:
+            raise ma.ValidationError("Goes with the kind `delete` only.", "keep")
+
     @ma.post_load
     def part(self, loaded: dict[str, Any], **kwargs: Any) -> BulkOrder:
         """Say what the items are."""
         kind, items = loaded["kind"], loaded["items"]
         if kind == BulkKind.CREATE_USERS:
             return BulkOrder(kind=kind, instances=[], users=items)
-        return BulkOrder(kind=kind, instances=[item["id"] for item in items], users=[])
+        return BulkOrder(
+            kind=kind,
+            instances=[item["id"] for item in items],
+            users=[],
+            keep_s=loaded["keep_s"],
+        )
 
 
 class BulkItemAnswer(Answer[BulkItem]):

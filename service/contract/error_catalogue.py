@@ -67,7 +67,7 @@ _OURS = {
         "Give one of the ids.",
     ),
     "node_not_empty": (
-        "The node still has instances, so it stays.",
+        "The node still has instances, so it stays; also deleted ones that are kept.",
         "Delete the instances first; `?force=true` forgets a node that is [gone for "
         "good](nodes.md#a-node-that-is-gone-for-good).",
     ),
@@ -97,12 +97,18 @@ _OURS = {
         "Correct the address, or add that engine as a node of its own.",
     ),
     "user_not_empty": (
-        "The user still owns instances; `details` has their number.",
-        "Delete the instances first.",
+        "The user still owns instances, if only deleted ones that are kept; `details` has their "
+        "number.",
+        "Delete the instances first, those that are kept with `keep=0`.",
+    ),
+    "not_restorable": (
+        "The instance is not deleted, or is being purged: `details` has its `state`.",
+        "Read the instance. What is `DELETING` is gone soon.",
     ),
     "image_in_use": (
-        "Instances were made of the image; `details` has their number.",
-        "Delete the instances first.",
+        "Instances were made of the image, if only deleted ones that are kept; `details` has their "
+        "number.",
+        "Delete the instances first, those that are kept with `keep=0`.",
     ),
     "too_many_keys": (
         "A limited key, with those that it made, has made as many keys as it may (100).",

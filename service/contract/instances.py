@@ -309,6 +309,16 @@ class InstanceAnswer(Answer[InstanceOnNode]):
     labels = answers.labels()
     createdAt = answers.time(fields.WHEN, of="created_at")
     updatedAt = answers.time(fields.WHEN, of="updated_at", audited=False)
+    deletedAt = answers.time(
+        of=methodcaller("get", "deleted_at"),
+        optional=True,
+        description="Of one that is deleted and kept: since when.",
+    )
+    purgeAt = answers.time(
+        of=methodcaller("get", "purge_at"),
+        optional=True,
+        description="Until when it can be restored. Then its container and its files are removed.",
+    )
     operationId = answers.text(
         of="operation_id",
         optional=True,

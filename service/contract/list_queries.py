@@ -62,6 +62,12 @@ class InstancesQuery(LabelledQuery):
     suspended = filter_by(
         ma.fields.Boolean, of="suspended", description="Suspended ones, or all others."
     )
+    deleted = filter_by(
+        ma.fields.Boolean,
+        of="deleted",
+        description="Those that are deleted and kept, or all others; these if absent, unless "
+        "`state` is DELETED.",
+    )
     createdSince = _CREATED
     updatedSince = _UPDATED
 

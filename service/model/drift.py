@@ -31,7 +31,7 @@ class Drift:
     unclaimed: Sequence[Orphan]  # which may be another installation's
     missing: Sequence[Instance]
     changed: Sequence[Changed]
-    deleting: Sequence[Instance]  # on their way out, whatever the node runs
+    deleting: Sequence[Instance]  # on their way out, or deleted and to be stopped
     leftovers: Sequence[Leftover] = ()  # as far as they were read
 
     @property

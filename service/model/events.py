@@ -18,11 +18,15 @@ _CREATED = "was made."
 _UPDATED = "has other values than before."
 _DELETED = "is gone; `resource` is what it was."
 
+_STATES = [state for state in InstanceState if state != InstanceState.DELETED]
+"""Those that a document becomes. One that is DELETED is gone, for all who follow."""
+
 TYPES: Mapping[str, str] = {
     "instance.created": f"An instance {_CREATED}",
+    "instance.restored": "The deletion of an instance was undone.",
     **{
         f"instance.{state.lower()}": f"An instance's `InternalState` is {state} now."
-        for state in InstanceState
+        for state in _STATES
     },
     "instance.power": "An instance's container was seen to run, to have stopped, not at all, or "
     "to run again: `restarts` and `startedAt` say so, `exitCode` and `oomKilled` why.",
@@ -31,7 +35,7 @@ TYPES: Mapping[str, str] = {
     "instance.suspended": "An instance was suspended: its container is to be stopped.",
     "instance.unsuspended": "An instance was unsuspended.",
     "instance.updated": f"An instance {_UPDATED}",
-    "instance.deleted": f"An instance {_DELETED}",
+    "instance.deleted": f"An instance {_DELETED} It may be kept, and restored later.",
     "operation.created": "An operation was taken on.",
     **{
         f"operation.{status}": f"An operation's `status` is `{status}` now."
@@ -102,7 +106,7 @@ class _Rules:
 _RULES: Mapping[str, _Rules] = {
     "instance": _Rules(
         by_value={
-            "state": {state.value: f"instance.{state.lower()}" for state in InstanceState},
+            "state": {state.value: f"instance.{state.lower()}" for state in _STATES},
             "suspended": {True: "instance.suspended", False: "instance.unsuspended"},
             "not_ready": dict.fromkeys((NotReady.TIMEOUT, NotReady.EXITED), "instance.not_ready"),
         },

@@ -5,11 +5,15 @@ from enum import StrEnum
 
 
 class InstanceState(StrEnum):
-    """Where an instance is in its life. DELETING is left only by removal."""
+    """Where an instance is in its life. DELETING is left only by removal.
+
+    DELETED ones are apart from all others, in a collection of their own: store/deleted.py.
+    """
 
     INSTALLING = "INSTALLING"
     READY = "READY"
     FAILED = "FAILED"
+    DELETED = "DELETED"  # and kept, so that it can be restored
     DELETING = "DELETING"
 
 
@@ -57,6 +61,7 @@ class OperationKind(StrEnum):
 
     DEPLOY = "deploy"
     DELETE = "delete"
+    KEEP = "keep"  # the container of what is DELETED is stopped, and stays
     SUSPEND = "suspend"
     UNSUSPEND = "unsuspend"
     START = "start"
@@ -86,6 +91,13 @@ class BulkKind(StrEnum):
 
 REPLACING = frozenset({OperationKind.UPDATE, OperationKind.REINSTALL})
 """The kinds that replace a container. One that fails makes again what was there before."""
+
+
+GOES_WITH: Mapping[OperationKind, InstanceState] = {
+    OperationKind.DELETE: InstanceState.DELETING,
+    OperationKind.KEEP: InstanceState.DELETED,
+}
+"""The kinds for instances that are deleted, with the only state in which each is wanted."""
 
 
 class Lane(StrEnum):
@@ -130,13 +142,17 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+_GOING = frozenset({InstanceState.DELETED, InstanceState.DELETING})
+
 INSTANCE_MOVES: Mapping[InstanceState, frozenset[InstanceState]] = {
-    InstanceState.INSTALLING: frozenset(
+    InstanceState.INSTALLING: frozenset({InstanceState.READY, InstanceState.FAILED, *_GOING}),
+    # Back to INSTALLING: its container is made anew.
+    InstanceState.READY: frozenset({InstanceState.INSTALLING, *_GOING}),
+    InstanceState.FAILED: frozenset({InstanceState.INSTALLING, *_GOING}),
+    # Restored: FAILED if it was not installed to its end.
+    InstanceState.DELETED: frozenset(
         {InstanceState.READY, InstanceState.FAILED, InstanceState.DELETING}
     ),
-    # Back to INSTALLING: its container is made anew.
-    InstanceState.READY: frozenset({InstanceState.INSTALLING, InstanceState.DELETING}),
-    InstanceState.FAILED: frozenset({InstanceState.INSTALLING, InstanceState.DELETING}),
     InstanceState.DELETING: frozenset(),
 }
 
@@ -165,6 +181,13 @@ OPEN = frozenset(status for status, moves in OPERATION_MOVES.items() if moves)
 
 ENDED = frozenset(OPERATION_MOVES) - OPEN
 """The statuses that an operation never leaves."""
+
+
+def is_done_in(kind: OperationKind, state: InstanceState) -> bool:
+    """Return whether this kind of operation is done to an instance in this state."""
+    if state in GOES_WITH.values():
+        return GOES_WITH.get(kind) == state
+    return kind not in GOES_WITH
 
 
 def instance_states_before(after: InstanceState) -> list[InstanceState]:

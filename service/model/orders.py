@@ -56,6 +56,7 @@ class BulkOrder(TypedDict):
     kind: BulkKind
     instances: list[str]  # ids, or those of their containers
     users: list[NewUser]
+    keep_s: NotRequired[float | None]  # of a deletion, as in a DeletionWish
 
 
 class ContainerOrder(TypedDict, total=False):
@@ -135,6 +136,13 @@ class Reinstallation(TypedDict):
     keep_volume: bool
 
 
+class Restoration(TypedDict, total=False):
+    """Which ports a restored instance gets; those that it had if none are named."""
+
+    ports: tuple[PortMapping, ...]
+    primary: str | int
+
+
 class Deletion(TypedDict):
     """Which instance goes, and whether it is forgotten without waiting for its node."""
 
@@ -142,11 +150,17 @@ class Deletion(TypedDict):
     force: bool
 
 
-class Removal(TypedDict):
-    """How an instance goes, and how long that is waited for."""
+class DeletionWish(TypedDict):
+    """For how long a deletion can be undone, and how long its node is waited for."""
+
+    keep_s: float | None  # 0: it cannot; None: as the installation has it
+    wait: float | None  # seconds; None: the app's own
+
+
+class Removal(DeletionWish):
+    """How an instance goes."""
 
     force: bool
-    wait: float | None  # seconds; None: the app's own
 
 
 class NodeOrder(TypedDict):
@@ -256,6 +270,7 @@ class StateWish(TypedDict):
     wait: float
     until: InstanceState | None  # None: until nothing is under way
     until_phase: Phase | None
+    deleted: bool  # whether it is one that is deleted
 
 
 class ReadyWish(TypedDict):

@@ -8,9 +8,9 @@ from service.model.lifecycle import OperationKind
 from service.model.quantities import disk_mib
 
 
-def new_replacement(*, keep_volume: bool = True) -> Replacement:
+def new_replacement(*, keep_volume: bool = True, run: bool | None = None) -> Replacement:
     """Make the beginning of a replacement."""
-    return Replacement(begun=False, found=False, run=None, undo=None, keep_volume=keep_volume)
+    return Replacement(begun=False, found=False, run=run, undo=None, keep_volume=keep_volume)
 
 
 def changes_of(operation: Operation) -> Settings:

@@ -17,6 +17,7 @@ from pymongo.write_concern import WriteConcern
 from service.errors import StoreFailure
 from service.store import (
     audit,
+    deleted,
     deliveries,
     drains,
     events,
@@ -47,6 +48,7 @@ from service.store.changes import Changes
 from service.store.claims import Claims
 from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
+from service.store.deleted import DeletedInstances
 from service.store.deliveries import Deliveries
 from service.store.drains import Drains
 from service.store.duties import Duty
@@ -93,6 +95,7 @@ _INDEXES: dict[str, Indexes] = {
     "keys": keys.INDEXES,
     "nodes": nodes.INDEXES,
     "instances": [*instances.INDEXES, *phases.INDEXES],
+    deleted.COLLECTION: deleted.INDEXES,
     "operations": operations.INDEXES,
     "leftovers": leftovers.INDEXES,
     "audit": audit.INDEXES,
@@ -156,6 +159,7 @@ class Store:
         self.held_ports = HeldPorts(self._database["nodes"])
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
+        self.deleted = DeletedInstances(self._database[deleted.COLLECTION], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])
         self.idempotency = Idempotency(self._database["idempotency"])
         self.watches = Watches(self._database["watches"], nodes=self._database["nodes"])
@@ -212,6 +216,9 @@ class Store:
                 self._database["nodes"], cache=ReadCache(0), only={"_id": limits["node_id"]}
             )
         store.instances = Instances(self._database["instances"], moves=self._moves, only=only)
+        store.deleted = DeletedInstances(
+            self._database[deleted.COLLECTION], moves=self._moves, only=only
+        )
         store.operations = Operations(
             self._database["operations"],
             keep_ended_s=KEEP_OPERATIONS_S,

@@ -29,7 +29,11 @@ def make_events(
         kind, document_id = KINDS[collection], change["documentKey"]["_id"]
         document = documents[collection].get(document_id, {"_id": document_id})
         if change["operationType"] == "insert":
-            names, text = [f"{kind}.created"], change["fullDocument"].get("changed_by")
+            inserted = change["fullDocument"]
+            # What was there before is at a later revision than its first.
+            is_restored = kind == "instance" and inserted.get("revision", 1) > 1
+            names = [f"{kind}.restored" if is_restored else f"{kind}.created"]
+            text = inserted.get("changed_by")
         else:
             update = change["updateDescription"]
             values = update["updatedFields"]

@@ -368,6 +368,30 @@ class Instances(Collection[Instance]):
         return cast("Instance", {**instance, "revision": instance.get("revision", 0) + 1})
 
     @translated
+    def take(self, instance_id: str, state: InstanceState, *, session: Session) -> Instance | None:
+        """Take an instance out of this collection, to be `state` in another.
+
+        None, with nothing changed, when it is in a state from which that is not allowed, or is not
+        here.
+        """
+        taken = self._collection.find_one_and_delete(
+            {"_id": instance_id, "state": {"$in": instance_states_before(state)}}, session=session
+        )
+        if taken is None:
+            return None
+        self._moves.add_instance(instance_id, taken["state"], state, session=session)
+        return cast("Instance", taken)
+
+    @translated
+    def bring(self, instance: Instance, *, session: Session) -> None:
+        """Write an instance that was taken out of another collection. Raises like `add`."""
+        self.refuse_held_ports(instance["node_id"], instance["ports"], session=session)
+        try:
+            self._collection.bring_one(cast("dict[str, Any]", instance), session=session)
+        except DuplicateKeyError as exc:
+            raise self._conflict(exc) from exc
+
+    @translated
     def remove(self, instance_id: str, *, session: Session) -> bool:
         """Forget the instance. False when it was gone already."""
         gone = self._collection.find_one_and_delete({"_id": instance_id}, session=session)

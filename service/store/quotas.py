@@ -8,6 +8,7 @@ from service.errors import QuotaExceeded, UserSuspended
 from service.model.documents import Amounts, User, new_amounts
 from service.model.quotas import MEASURES, find_exceeded, used_of
 from service.store.collection import Session, translated
+from service.store.deleted import COLLECTION as DELETED
 from service.store.revised import RevisedCollection
 
 _SUMS: dict[str, Any] = {
@@ -57,12 +58,21 @@ def sum_up(
     *,
     session: Session | None = None,
 ) -> dict[str, Amounts]:
-    """Add up what instances were promised, by their users: of all, or of one of them."""
+    """Add up what instances were promised, by their users: of all, or of one of them.
+
+    Those that are deleted and kept hold all but their ports.
+    """
     of_one: list[dict[str, Any]] = [{"$match": {"user_id": user_id}}] if user_id else []
-    found = database["instances"].aggregate(
-        [*of_one, {"$group": {"_id": "$user_id", **_SUMS}}], session=session
-    )
-    return {sums.pop("_id"): cast("Amounts", sums) for sums in found}
+    sums: dict[str, Amounts] = {}
+    for collection in ("instances", DELETED):
+        found = database[collection].aggregate(
+            [*of_one, {"$group": {"_id": "$user_id", **_SUMS}}], session=session
+        )
+        for more in found:
+            owner = more.pop("_id")
+            so_far = _list(sums.get(owner, new_amounts()))
+            sums[owner] = cast("Amounts", {name: amount + more[name] for name, amount in so_far})
+    return sums
 
 
 class Quotas:

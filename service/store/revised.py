@@ -97,6 +97,13 @@ class RevisedCollection:
             session=session,
         )
 
+    def bring_one(self, document: Json, *, session: ClientSession) -> InsertOneResult:
+        """Write a document that was in another collection, at its next revision."""
+        return self._collection.insert_one(
+            {**document, "revision": document.get("revision", 0) + 1, **self._say_cause()},
+            session=session,
+        )
+
     def update_one(
         self, query: Mapping[str, Any], changes: Changes, **options: Any
     ) -> UpdateResult:

@@ -148,9 +148,11 @@ class _Stored(Collector):
     def _ask(self) -> Iterable[Metric]:
         nodes, instances = self._store.nodes, self._store.instances
         yield _count("skyquay_nodes", "Nodes.", "status", NodeStatus, nodes.count_by("status"))
-        yield _count(
-            "skyquay_instances", "Instances.", "state", InstanceState, instances.count_by("state")
-        )
+        by_state = {
+            **instances.count_by("state"),
+            InstanceState.DELETED: self._store.deleted.count(),
+        }
+        yield _count("skyquay_instances", "Instances.", "state", InstanceState, by_state)
         yield _gauge(
             "skyquay_probe_oldest_seconds",
             "Time since the oldest probe, of the nodes that are probed.",

@@ -17,6 +17,8 @@ from service.worker.fan_out import fan_out
 from service.worker.loops import attempt, make_loop
 from service.worker.phases import LEASE_S as PHASES_LEASE_S
 from service.worker.phases import PhaseWatch
+from service.worker.purges import PAUSE_S as PURGES_PAUSE_S
+from service.worker.purges import purge_due
 from service.worker.sampler import Sampler
 from service.worker.suspensions import PAUSE_S as SUSPENSIONS_PAUSE_S
 from service.worker.suspensions import align_users
@@ -33,7 +35,7 @@ STOP_SENDING_S = 2.0
 
 
 class Attendance:
-    """The threads that follow nodes and phases, drain nodes, take samples, and write events."""
+    """The threads that follow nodes and phases, drain, purge, take samples, and write events."""
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Attendance:
             self._make_follower(
                 "suspensions", partial(align_users, store, token, now=now), SUSPENSIONS_PAUSE_S
             ),
+            self._make_follower("purges", partial(purge_due, store, now), PURGES_PAUSE_S),
         ]
         tell = partial(write_events, store, token, lease_s=EVENTS_LEASE_S, stopping=self._stopped)
         self._tellers = [self._make_teller("events", tell)]

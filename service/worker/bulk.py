@@ -288,7 +288,7 @@ _DO: Mapping[BulkKind, _Do] = {
         store, item["id"], keep_volume=True, origin=origin
     ),
     BulkKind.DELETE: lambda store, item, origin, _: instances.delete(
-        store, item["id"], origin=origin
+        store, item["id"], keep_s=item.get("keep_s", 0), origin=origin
     ),
     BulkKind.CREATE_USERS: _create_user,
 }

@@ -6,7 +6,7 @@ An operation that fails is tried again, later and later; one that nobody wants a
 import logging
 from contextlib import closing
 
-from service import instances, operations, replacements
+from service import deletions, instances, operations, replacements
 from service.drivers import DriverFactory, NodeDriver
 from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
 from service.model.lifecycle import (
@@ -114,7 +114,7 @@ def _clean_up(job: Job, driver: NodeDriver) -> None:
     No document knows it, and no other will bear its id, so that nobody else ever would.
     """
     instance_id = job.operation["instance_id"]
-    if job.operation["kind"] in PULLING and not job.store.instances.find(instance_id):
+    if job.operation["kind"] in PULLING and not deletions.is_known(job.store, instance_id):
         log.info("instance.cleaned_up", extra={"instance_id": instance_id})
         driver.remove(instance_id)
 

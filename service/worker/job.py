@@ -10,7 +10,7 @@ from service import operations, replacements
 from service.drivers.boundary import Interruption
 from service.errors import ServiceError
 from service.model.documents import NO_NODE, Instance, Operation
-from service.model.lifecycle import REPLACING, InstanceState, OperationKind, OperationStatus
+from service.model.lifecycle import GOES_WITH, REPLACING, OperationStatus, is_done_in
 from service.store import Store
 from service.store.collection import Session
 from service.store.due import ANY_ROOM, Look, Room
@@ -169,11 +169,16 @@ class Job:
             raise OperationCancelled(operations.CANCELLED)
 
     def read_instance(self) -> Instance:
-        """Read the instance. Raises OperationSuperseded when only a deletion is wanted of it."""
-        instance = self.store.instances.find(self.operation["instance_id"])
+        """Read the instance. Raises OperationSuperseded when only a deletion is wanted of it.
+
+        So it does for a deletion, of one that is restored or purged.
+        """
+        instance_id, kind = self.operation["instance_id"], self.operation["kind"]
+        instance = self.store.instances.find(instance_id)
+        if instance is None and kind in GOES_WITH:
+            instance = self.store.deleted.find(instance_id)
         self._checked_at = time.monotonic()
-        deleting = self.operation["kind"] == OperationKind.DELETE
-        if instance is None or (instance["state"] == InstanceState.DELETING) != deleting:
+        if instance is None or not is_done_in(kind, instance["state"]):
             raise OperationSuperseded("The instance is being deleted or gone.")
         return instance
 

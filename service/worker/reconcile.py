@@ -15,7 +15,7 @@ from service.drivers import DriverFactory, NodeDriver
 from service.errors import Conflict, NodeFailure, NodeUnreachable
 from service.model.documents import Instance, Node
 from service.model.drift import Changed, Drift
-from service.model.lifecycle import OPEN, OperationKind, OperationStatus, Power
+from service.model.lifecycle import GOES_WITH, OPEN, OperationKind, OperationStatus, Power
 from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
@@ -61,7 +61,8 @@ def reconcile(
     for instance in drift.missing:
         _store_missing(store, instance)
     for instance in drift.deleting:
-        _pursue(store, instance, OperationKind.DELETE, now=now)
+        going = [kind for kind, state in GOES_WITH.items() if state == instance["state"]]
+        _pursue(store, instance, going[0], now=now)
 
 
 def _store_change(store: Store, driver: NodeDriver, changed: Changed, *, now: datetime) -> None:
@@ -104,15 +105,18 @@ def _pursue(store: Store, instance: Instance, kind: OperationKind, *, now: datet
             return
     wanted = {name: instance[name] for name in ("state", "suspended", "node_id")}
 
-    def write(session: Session) -> None:
+    def is_wanted(session: Session) -> bool:
         # The write keeps anybody from changing what is wanted before this is done.
+        if kind in GOES_WITH:
+            return operations.touch_going(store, instance["_id"], kind, now=now, session=session)
         noted = {"updated_at": now}
-        noted_it = store.instances.update(instance["_id"], noted, only_if=wanted, session=session)
         # What replaces the container brings the power in line itself.
-        if noted_it and (
-            kind == OperationKind.DELETE
-            or not replacements.is_open(store, instance["_id"], session=session)
-        ):
+        return store.instances.update(
+            instance["_id"], noted, only_if=wanted, session=session
+        ) and not replacements.is_open(store, instance["_id"], session=session)
+
+    def write(session: Session) -> None:
+        if is_wanted(session):
             store.operations.add(
                 operations.draft(kind, instance, origin=Origin(now)), session=session
             )

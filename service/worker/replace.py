@@ -26,6 +26,7 @@ from service.model.replacements import changes_of, with_changes
 from service.store.collection import Session
 from service.worker.exclusive import one_at_a_time
 from service.worker.job import Job
+from service.worker.keep import await_ports
 from service.worker.observation import observe
 from service.worker.power import set_power
 
@@ -57,6 +58,7 @@ def _pull(job: Job, driver: NodeDriver) -> None:
 
 def _make(job: Job, driver: NodeDriver) -> None:
     instance = job.read_instance()
+    await_ports(job, _wanted(job))
     instance_id = instance["_id"]
     status = driver.status(instance_id)
     job.begin_replacement(found=status is not None, run=should_run(status))

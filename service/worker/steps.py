@@ -23,6 +23,7 @@ from service.store.collection import Session
 from service.worker.exclusive import find_lock, one_at_a_time
 from service.worker.interruptions import NodeBusy, OperationSuperseded
 from service.worker.job import Job
+from service.worker.keep import await_ports, keep
 from service.worker.observation import observe
 from service.worker.other_ports import start_on_others
 from service.worker.power import set_power, store_status
@@ -42,7 +43,9 @@ def deploy(job: Job, driver: NodeDriver) -> None:
     def create() -> None:
         # A creation that may not be left half-way goes on when it is no longer wanted.
         checkpoint = job.check_lease if driver.exclusive else job.checkpoint
-        status = driver.create(make_spec(job.read_instance()), checkpoint=checkpoint)
+        instance = job.read_instance()
+        await_ports(job, instance)
+        status = driver.create(make_spec(instance), checkpoint=checkpoint)
         store_status(job, driver, status)
 
     def settle() -> None:
@@ -127,7 +130,10 @@ def restart(job: Job, driver: NodeDriver) -> None:
 def remove(job: Job, driver: NodeDriver) -> None:
     """Remove what is left on the node of an instance that no document knows there."""
 
-    if not operations.is_gone_from(job.store, job.operation):
+    def is_gone(session: Session) -> bool:
+        return operations.is_gone_from(job.store, job.operation, session=session)
+
+    if not job.store.transaction(is_gone):
         raise OperationSuperseded("There is an instance of this id again.")
     _remove(job, driver, lambda _: None)
 
@@ -160,12 +166,15 @@ def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
     instance = job.read_instance()
     if instance["suspended"] and action == PowerAction.START:
         raise OperationSuperseded("The instance was suspended.")
+    if action == PowerAction.START:
+        await_ports(job, instance)
     store_status(job, driver, set_power(job, driver, instance, action))
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {
     OperationKind.DEPLOY: deploy,
     OperationKind.DELETE: delete,
+    OperationKind.KEEP: keep,
     OperationKind.SUSPEND: align_power,
     OperationKind.UNSUSPEND: align_power,
     OperationKind.START: change_power,

@@ -44,6 +44,7 @@ TABLE = {
     "instances.get_instance_stats": ("instances:read", None, None),
     "instances.edit_instance": ("instances:deploy", "instance", None),
     "instances.reinstall_instance": ("instances:write", "instance", None),
+    "instances.restore_instance": ("instances:write", "instance", None),
     "instances.transfer_instance": ("nodes:write", "instance", None),
     "images.list_images": ("images:read", None, None),
     "images.create_image": ("images:write", "image", None),

@@ -38,7 +38,8 @@ OTHERWISE = {
 IN_A_FILE = {"importImage", "replaceImage", "startBulkOperation"}
 """Whose body is a whole document."""
 
-FOLLOWED = {"addInstance", "editInstance", "reinstallInstance", "removeInstance"}
+FOLLOWED = {"addInstance", "editInstance", "reinstallInstance", "removeInstance",
+            "restoreInstance"}  # fmt: skip
 """Which wait for their operation by looking at it."""
 
 ACTIONS = {"startInstance", "stopInstance", "restartInstance", "killInstance", "suspendInstance",

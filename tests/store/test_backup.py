@@ -54,6 +54,10 @@ def full(store, memory_nodes):
         instances.deploy(store, order, origin=AT_NOON)
         if port == 8080:
             run_due(store, memory_nodes)
+    kept, _ = instances.deploy(
+        store, {**order, "ports": parse("80:9090"), "primary": 9090}, origin=AT_NOON
+    )
+    instances.delete(store, kept["_id"], keep_s=60, origin=AT_NOON)
     left = LeftBehind(path="/volumes/ix", names=["a"], reason="EPERM")
     gone = Leftover(_id="ix", node_id=node["_id"], created_at=NOON, **left)
     store.transaction(lambda session: store.leftovers.put(gone, session=session))
@@ -446,9 +450,8 @@ def test_the_commands_carry_everything_over(full, skyquay, file, there, database
     backed_up = skyquay("backup", file)
     restored = skyquay("restore", file, database=there.name)
 
-    assert f"{file} has 1 users, 1 images, 2 keys, 2 nodes, 2 instances, 2 operations" in (
-        backed_up.output
-    )
+    counts = "1 users, 1 images, 2 keys, 2 nodes, 2 instances, 1 deleted_instances, 4 operations"
+    assert f"{file} has {counts}" in backed_up.output
     assert "Restored 1 users, " in restored.output
     assert read_all(database)["instances"] == read_all(there)["instances"]
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pymongo.errors import OperationFailure
 
-from service import instances, keys
+from service import deletions, instances, keys
 from service.model.events import TYPES
 from service.model.lifecycle import NodeStatus, Power
 from service.store.admin.migrations import begin_events
@@ -48,6 +48,26 @@ def test_changes_are_told_in_their_order(store, place):
              "operation.created", "node.allocated"].index,
     )  # fmt: skip
     assert sorted(event["_id"] for event in found) == [event["_id"] for event in found]
+
+
+def test_a_deletion_that_is_undone(store, place):
+    """To who follows, it is gone and comes back; its purge is told by its operation alone."""
+    with writing(store):
+        instance_id = instances.deploy(store, an_order(*place), origin=AT_NOON)[0]["_id"]
+        instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+        with caused_by("k1", "r1"):
+            deletions.restore(store, instance_id, {}, origin=AT_NOON)
+        await_events(store, "instance.restored")
+        instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+        operation = instances.delete(store, instance_id, purges=True, origin=AT_NOON)
+        eventually(lambda: operation["_id"] in {e["resource_id"] for e in list_events(store)})
+        found = [event for event in list_events(store) if event["kind"] == "instance"]
+
+    assert [
+        "instance.created", "instance.deleted", "instance.restored", "instance.updated",
+        "instance.deleted",
+    ] == [event["type"] for event in found]  # fmt: skip
+    assert "k1" == found[2]["cause"]["key_id"]
 
 
 def test_an_event_names_what_it_is_of(store, place):

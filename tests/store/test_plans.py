@@ -40,6 +40,7 @@ NAMED = {
     ("sampling.list_usage", "COLLSCAN"): "a look at all nodes, by the metrics",
     ("deliveries.claim", "SORT"): "as few as a webhook is sent at a time",
     ("webhooks.count_for", "COLLSCAN"): "a thousand at the most, when one is made",
+    ("deleted.list_deleting", "SORT"): "those of one node that are being purged",
     ("instances.list_deleting", "SORT"): "those of one node that are on their way out",
 }
 
@@ -107,6 +108,15 @@ def seed(store, database):
             for n in range(COUNT)
         ]
     )
+    kept = {"state": "READY", "runs": True, "intact": True}
+    times = {"deleted_at": NOON, "purge_at": FAR, "kept": kept}
+    database["deleted_instances"].insert_many(
+        [
+            {**new_instance(f"y{n}", **fields, now=NOON), **times, "state": "DELETED",
+             "container_id": f"d{n}", "ports": [n + 1], "power": ("stopped", "running")[n % 2]}
+            for n in range(COUNT)
+        ]
+    )  # fmt: skip
     database["operations"].insert_many(
         [{**template, "_id": f"o{n}", "instance_id": f"x{n}", "node_id": f"n{n % 9}",
           "status": "succeeded"} for n in range(COUNT)]
@@ -175,6 +185,15 @@ READS = {
     "instances.versions on nodes": lambda s, node, **_: list(
         s.within(node_ids=[node, "n"]).instances.versions()
     ),
+    "deleted.find_by_reference": lambda s, **_: s.deleted.find_by_reference("d7"),
+    "deleted.list_owned": lambda s, user, **_: s.deleted.list_owned(user),
+    "deleted.list_on": lambda s, node, **_: s.deleted.list_on(node),
+    "deleted.list_observed": lambda s, node, **_: s.deleted.list_observed(node),
+    "deleted.list_deleting": lambda s, node, **_: s.deleted.list_deleting(node),
+    "deleted.list_known": lambda s, instance, **_: s.deleted.list_known([instance]),
+    "deleted.list_containers": lambda s, instance, **_: s.deleted.list_containers([instance]),
+    "deleted.list_bound_ports": lambda s, node, **_: s.deleted.list_bound_ports(node),
+    "deleted.list_due": lambda s, **_: s.deleted.list_due(NOON),
     "instances.find_by_reference": lambda s, **_: s.instances.find_by_reference("c7"),
     "instances.list_references": lambda s, instance, **_: s.instances.list_references(
         [instance, "c7"]

@@ -15,6 +15,7 @@ from service.model.addresses import trust
 from service.model.documents import Instance, LeftBehind, Leftover
 from service.model.lifecycle import BulkKind, Power
 from service.model.orders import BulkOrder, NewUser, SecretOrder, WebhookOrder
+from service.model.ports import parse
 from service.security.vault import Vault
 from service.store import Store
 from service.store.admin import migrations, validators
@@ -57,8 +58,15 @@ SHAPES = {
     27: "b6b57761",
     28: "32c098fe",
     29: "70e5e64b",
+    30: "61926eff",
 }
 """How the validators of each migration's version begin, as a digest."""
+
+
+def keep_one(store, order):
+    """Deploy another instance, and delete it so that it can be restored."""
+    instance, _ = instances.deploy(store, order, origin=AT_NOON)
+    instances.delete(store, instance["_id"], keep_s=60, origin=AT_NOON)
 
 
 @pytest.fixture
@@ -67,6 +75,7 @@ def full(store, database, memory_nodes):
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)
     instances.deploy(store, an_order(user, node, image, disk_gb=1.5), origin=AT_NOON)
     run_due(store, memory_nodes)
+    keep_one(store, an_order(user, node, image, ports=parse("80:9090"), primary=9090))
     user = NewUser(username="b", email="b@example.org", password="sesame" * 2, user_id=None,
                    admin=False)  # fmt: skip
     order = BulkOrder(kind=BulkKind.CREATE_USERS, instances=[], users=[user])
@@ -314,5 +323,6 @@ def test_every_field_of_a_document_is_required_or_may_lack():
         "node_env", "reserved", "container", "revision", "observations", "external_id", "labels",
         "changed_by", "exit_code", "oom_killed", "restarts", "started_at",
         "ready", "phase", "ready_at", "ready_by", "not_ready", "before_suspension", "arrival",
+        "restored_at",
     }  # fmt: skip
     assert optional == schema["properties"].keys() - set(schema["required"])

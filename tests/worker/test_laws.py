@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import instance_changes, instances, operations, suspensions
+from service import deletions, instance_changes, instances, operations, suspensions
 from service.drivers.memory import MemoryNodes
 from service.errors import Conflict, NodeFailure, NotFound
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, Power
@@ -15,7 +15,8 @@ from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run
 
 ACTS = st.lists(
     st.sampled_from(
-        ["deploy", "delete", "forget", "suspend", "unsuspend", "start", "stop", "restart", "kill",
+        ["deploy", "delete", "forget", "keep", "restore", "purge",
+         "suspend", "unsuspend", "start", "stop", "restart", "kill",
          "update", "spoil", "reinstall", "cancel update", "retry update",
          "cancel", "retry", "work", "die", "fail", "refuse", "silence", "return",
          "suspend user", "unsuspend user", "align"]
@@ -40,8 +41,9 @@ def test_documents_and_containers_agree(store, acts):
 CHANGES = st.lists(
     st.sampled_from(
         ["update", "update", "spoil", "reinstall", "cancel update", "retry update", "suspend",
-         "unsuspend", "stop", "start", "delete", "work", "work", "die", "die", "fail",
-         "silence", "refuse", "return", "suspend user", "unsuspend user", "align"]
+         "unsuspend", "stop", "start", "delete", "keep", "restore", "restore", "purge",
+         "work", "work", "die", "die", "fail", "silence", "refuse", "return",
+         "suspend user", "unsuspend user", "align"]
     ),
     max_size=16,
 )  # fmt: skip
@@ -79,8 +81,12 @@ def agree_after(store, acts, *, pulls=False):
     documents = {i["_id"]: i for i in store.instances.list_on(node["_id"])}
     made = {name: i for name, i in documents.items() if i["state"] == InstanceState.READY}
     failed = {name: i for name, i in documents.items() if i["state"] == InstanceState.FAILED}
+    kept = {i["_id"]: i for i in store.deleted.list_on(node["_id"])}
     powers = {name: container.power for name, container in here.containers.items()}
-    assert powers.keys() <= documents.keys()
+    assert powers.keys() <= documents.keys() | kept.keys()
+    assert {InstanceState.DELETED} >= {i["state"] for i in kept.values()}
+    assert not {n for n in kept if runs(powers, n)}
+    assert {Power.STOPPED} >= {i["power"] for i in kept.values()}
     assert {name: i["power"] for name, i in made.items()} == {n: powers[n] for n in made}
     assert not {n for n, i in documents.items() if i["suspended"] and runs(powers, n)}
     assert {n for n in failed if runs(powers, n)} == {
@@ -90,14 +96,15 @@ def agree_after(store, acts, *, pulls=False):
     assert {n: i["memory_mib"] for n, i in made.items()} == {
         n: here.containers[n].spec.memory_mib for n in made
     }
+    everything = [*documents.values(), *kept.values()]
     assert {
-        "instances": len(documents),
-        "memory_mib": sum(i["memory_mib"] for i in documents.values()),
-        "cpu_milli": sum(i["cpu_milli"] for i in documents.values()),
+        "instances": len(everything),
+        "memory_mib": sum(i["memory_mib"] for i in everything),
+        "cpu_milli": sum(i["cpu_milli"] for i in everything),
     } == store.nodes.get(node["_id"])["allocated"]
     assert all(
         i["ports"] == [pair["host"] for pair in i["port_map"]] and not i.get("reserved")
-        for i in documents.values()
+        for i in everything
     )
     assert here.volumes.keys() == here.containers.keys()
     assert [] == store.transaction(lambda session: store.quotas.list_miscounted(session=session))
@@ -150,6 +157,12 @@ def do_to(store, instance_id, operation_id, act):
             instances.delete(store, instance_id, origin=AT_NOON)
         case "forget":
             instances.delete_by_force(store, instance_id, origin=AT_NOON)
+        case "keep":
+            instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+        case "restore":
+            deletions.restore(store, instance_id, {}, origin=AT_NOON)
+        case "purge":
+            instances.delete(store, instance_id, purges=True, origin=AT_NOON)
         case "suspend":
             instances.suspend(store, instance_id, origin=AT_NOON)
         case "unsuspend":

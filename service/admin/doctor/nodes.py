@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 
 from service import enrolment, leftovers, node_secrets, probing
 from service.admin.doctor.findings import Finding, Level, end
@@ -94,7 +95,8 @@ def examine_leftovers(store: Store, known: list[Node]) -> Iterator[Finding]:
 def examine_deletions(store: Store, known: list[Node]) -> Iterator[Finding]:
     """List the instances that their nodes do not remove."""
     for node in known:
-        for instance in store.instances.list_deleting(node["_id"]):
+        deleting = (each.list_deleting(node["_id"]) for each in (store.instances, store.deleted))
+        for instance in chain.from_iterable(deleting):
             latest = store.operations.find_latest(instance["_id"])
             if latest is None or latest["kind"] != OperationKind.DELETE:
                 continue

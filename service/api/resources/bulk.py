@@ -5,11 +5,13 @@ from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
 from service.api.call import caller, origin, store
 from service.api.context import app_context
+from service.api.keeping import find_keep_s
 from service.api.operations import blueprint
 from service.contract.bulk import BulkAnswer, StartBulk
 from service.contract.fields import make_example
 from service.contract.operations import OperationAnswer
 from service.model.documents import Operation
+from service.model.lifecycle import BulkKind
 from service.model.orders import BulkOrder
 
 
@@ -38,6 +40,8 @@ def start_bulk_operation(order: BulkOrder) -> Operation:
     other. Watch the operation with `GET /api/operations/{operation_id}?wait=`; cancelling it ends
     what has not begun.
     """
+    if order["kind"] == BulkKind.DELETE:
+        order = {**order, "keep_s": find_keep_s(order.get("keep_s"), force=False)}
     operation = bulk.begin(store(), app_context().vault, order, by=caller(), origin=origin())
     record_change(operation)
     add_facts(bulk={"kind": order["kind"], "total": operation["bulk"]["total"]})

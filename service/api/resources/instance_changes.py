@@ -71,7 +71,7 @@ def edit_instance(edit: Edit, wish: ReadyWish, instance_id: str) -> InstanceOnNo
     )
     if current_call().is_dry:
         return add_node(foresee(*try_out(store(), change)), None)
-    return _outcome(*change(store()), wish)
+    return answer_change(*change(store()), wish)
 
 
 @blueprint.post("/instances/<instance_id>/reinstall")
@@ -97,7 +97,7 @@ def reinstall_instance(
 
     The files stay unless `keepVolume` is false: then they are all deleted before, for good.
     """
-    return _outcome(
+    return answer_change(
         *instance_changes.reinstall(
             store(),
             instance_id,
@@ -109,7 +109,7 @@ def reinstall_instance(
     )
 
 
-def _outcome(
+def answer_change(
     instance: Instance, operation: Operation | None, wish: ReadyWish
 ) -> InstanceOnNode | Accepted:
     """Answer the instance when all is done, else with 202. What failed is an error."""

@@ -2,13 +2,21 @@
 
 from flask import Response
 
-from service import instances, operations
+from service import instances
 from service.api.accepted import Accepted
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import current_call, is_owner, origin, store
 from service.api.etags import read_precondition
-from service.api.instances import blueprint, check_order, plan_deploy, prepare_deploy, record_latest
+from service.api.instances import (
+    blueprint,
+    check_order,
+    finish_deletion,
+    plan_deploy,
+    prepare_deploy,
+    record_latest,
+)
+from service.api.keeping import find_keep_s
 from service.api.waiting import wait_for, wait_for_phase, wait_for_state
 from service.contract.base import NoContent, StateQuery
 from service.contract.deploys import AddInstance
@@ -17,7 +25,7 @@ from service.contract.instance_deletions import RemovalQuery
 from service.contract.instances import InstanceAnswer, InstanceOnNode
 from service.contract.operations import OperationAnswer
 from service.model.documents import Instance
-from service.model.lifecycle import ENDED, OperationKind
+from service.model.lifecycle import ENDED
 from service.model.orders import Order, ReadyWish, Removal, StateWish
 
 
@@ -63,6 +71,8 @@ def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
     `?wait=30&until=READY` answers when it is READY, when it FAILED, or after 30 s;
     `?wait=30&untilPhase=ready` when its program is ready, or it is known that it will not be.
     """
+    if wish["deleted"]:
+        return add_node(store().deleted.get_by_reference(instance_id), None)
     instance = store().instances.get_by_reference(instance_id)
     return add_node(wait_for_phase(wait_for_state(instance, wish), wish), None)
 
@@ -78,22 +88,27 @@ def get_instance(wish: StateWish, instance_id: str) -> InstanceOnNode:
     404,
     412,
     accepted=OperationAnswer,
-    description="It is gone, with its container, volume and ports.",
+    description="It is gone, with its container, volume and ports; or it is stopped, and kept.",
 )
 def remove_instance(removal: Removal, instance_id: str) -> Accepted | None:
     """Delete an instance, whatever its state, and wait some seconds for its node to do it.
 
     202 while its operation runs: the deletion waits for a node that is down. `force` forgets the
     instance at once, for a node that may never return; what is left there goes when it answers.
+    With `keep` it is stopped and hidden, and can be restored for so long; one that is kept already
+    is removed with `keep=0`.
     """
-    delete = instances.delete_by_force if removal["force"] else instances.delete
-    operation = delete(store(), instance_id, only_if=read_precondition(), origin=origin())
-    if operation["kind"] == OperationKind.DELETE:
-        operation = wait_for(operation, removal["wait"])
-    record_change(store().instances.find(operation["instance_id"]))
-    operations.require_success(operation)
-    is_gone = operation["kind"] == OperationKind.REMOVE or operation["status"] in ENDED
-    return None if is_gone else Accepted(operation["_id"], operation)
+    keep_s = find_keep_s(removal["keep_s"], force=removal["force"])
+    only_if, by = read_precondition(), origin()
+    if removal["force"]:
+        instances.delete_by_force(store(), instance_id, purges=True, only_if=only_if, origin=by)
+        record_change(None)
+        return None
+    operation = instances.delete(
+        store(), instance_id, keep_s=keep_s, purges=True, only_if=only_if, origin=by
+    )
+    operation = finish_deletion(operation, removal["wait"])
+    return None if operation["status"] in ENDED else Accepted(operation["_id"], operation)
 
 
 def add_node(instance: Instance, operation_id: str | None) -> InstanceOnNode:

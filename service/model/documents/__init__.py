@@ -5,6 +5,12 @@ class and one in its factory. Whoever changes a shape adds a migration too: stor
 """
 
 from service.model.documents.audit import AuditEntry, new_audit_entry
+from service.model.documents.deleted_instance import (
+    DeletedInstance,
+    Kept,
+    new_deleted,
+    new_restored,
+)
 from service.model.documents.drain import Drain, DrainProgress, Moving, Stuck, new_drain
 from service.model.documents.event import Cause, Event, Removal
 from service.model.documents.idempotency import IdempotencyRecord, KeptAnswer
@@ -91,6 +97,7 @@ __all__ = [
     "Cause",
     "ConfigureKey",
     "ContainerSettings",
+    "DeletedInstance",
     "Delivery",
     "Deploying",
     "Disabled",
@@ -102,6 +109,7 @@ __all__ = [
     "Image",
     "ImagePort",
     "Instance",
+    "Kept",
     "KeptAnswer",
     "Key",
     "Lease",
@@ -138,6 +146,7 @@ __all__ = [
     "new_audit_entry",
     "new_bulk_item",
     "new_bulk_operation",
+    "new_deleted",
     "new_delivery",
     "new_drain",
     "new_image",
@@ -147,6 +156,7 @@ __all__ = [
     "new_operation",
     "new_quota",
     "new_removal",
+    "new_restored",
     "new_sampling",
     "new_transfer",
     "new_user",

@@ -124,6 +124,7 @@ class Instance(TypedDict):
     changed_by: NotRequired[str | None]  # who wrote it last: store/cause.py
     external_id: NotRequired[str]  # the dashboard's id of it; unique
     labels: NotRequired[dict[str, str]]
+    restored_at: NotRequired[datetime]  # when its last deletion was undone
     created_at: datetime
     updated_at: datetime
 

@@ -68,6 +68,7 @@ class BulkItem(TypedDict):
     id: str  # the instance's, or the one that the user gets
     node_id: NotRequired[str]  # the instance's
     user: NotRequired[SealedUser]  # until it is added, or is not to be
+    keep_s: NotRequired[float]  # of a deletion; absent: 0
     status: OperationStatus  # pending: not begun; running: the operation of its own is open
     operation_id: str | None
     code: str | None  # of the error
@@ -175,7 +176,11 @@ def removed_id(removal: Operation) -> str:
 
 
 def new_bulk_item(
-    item_id: str, *, node_id: str | None = None, user: SealedUser | None = None
+    item_id: str,
+    *,
+    node_id: str | None = None,
+    user: SealedUser | None = None,
+    keep_s: float | None = None,
 ) -> BulkItem:
     """Make an item of a bulk operation: an instance on its node, or a user."""
     item = BulkItem(
@@ -185,6 +190,8 @@ def new_bulk_item(
         item["node_id"] = node_id
     if user is not None:
         item["user"] = user
+    if keep_s is not None:
+        item["keep_s"] = keep_s
     return item
 
 

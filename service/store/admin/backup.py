@@ -54,7 +54,10 @@ _BATCH = 50
 _MAX_RECORD_BYTES = 32 * 1024 * 1024
 """MongoDB's documents have 16 MiB at the most, so a longer one is no document."""
 
-_ANSWERED = ("users", "images", "keys", "nodes", "instances", "operations", "webhooks")
+_ANSWERED = (
+    *("users", "images", "keys", "nodes"),
+    *("instances", "deleted_instances", "operations", "webhooks"),
+)
 """Of whose documents clients keep answers, by revision."""
 
 _SNAPSHOT_TOO_OLD = 239

@@ -228,6 +228,7 @@ MIGRATIONS = [
     Migration(27, "Count the disk that nodes promise.", _count_disk),
     Migration(28, "Transfer instances to other nodes.", _change_shapes),
     Migration(29, "Know the drains of nodes.", _change_shapes),
+    Migration(30, "Keep instances that are deleted.", _change_shapes),
 ]
 """Numbered without gaps, from 2. What was released is never changed, only followed by another."""
 

@@ -15,6 +15,7 @@ from pymongo.errors import OperationFailure
 
 from service.model.documents import (
     AuditEntry,
+    DeletedInstance,
     Delivery,
     Drain,
     Event,
@@ -42,6 +43,7 @@ DOCUMENTS: dict[str, type] = {
     "keys": Key,
     "nodes": Node,
     "instances": Instance,
+    "deleted_instances": DeletedInstance,
     "operations": Operation,
     "leftovers": Leftover,
     "audit": AuditEntry,

@@ -5,14 +5,17 @@ from contextlib import closing, suppress
 import pytest
 from docker.errors import NotFound
 
+from service import instances, nodes
+from service.app import make_drivers
 from service.drivers import ContainerSpec
 from service.drivers.docker.engine import DockerEngine
 from service.drivers.docker.labels import LABEL
 from service.instances import make_id
 from service.model.lifecycle import PowerAction
+from service.model.node_policy import NodePolicy
 from service.model.ports import parse
-from tests.docker_images import SOCKET, ensure_image, require_engine
-from tests.support import free_port
+from tests.docker_images import SOCKET, ensure_image, require_engine, run_inside
+from tests.support import AT_NOON, NOON, a_user, an_image, an_order, free_port, run_due
 
 
 @pytest.fixture
@@ -59,3 +62,30 @@ def running(client, engine, spec):
     engine.create(spec, checkpoint=lambda: None)
     engine.power(spec.instance_id, PowerAction.START)
     return client.containers.get(spec.instance_id)
+
+
+@pytest.fixture
+def open_driver(config, store):
+    """The drivers of the nodes of this store."""
+    return make_drivers(config, store)
+
+
+@pytest.fixture
+def deployed(store, client, spec, open_driver):
+    """An instance that runs, with a file in its volume; its id."""
+    node = nodes.create(
+        store,
+        open_driver,
+        {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
+        policy=NodePolicy(),
+        trusted_address=True,
+        now=NOON,
+    )
+    image = an_image(store, image=spec.image, cmd=["sleep", "300"])
+    order = an_order(
+        a_user(store), node, image, ports=spec.ports, primary=str(spec.primary.host), memory_mib=32
+    )
+    instances.deploy(store, order, new_id=lambda: spec.instance_id, origin=AT_NOON)
+    run_due(store, open_driver)
+    run_inside(client.containers.get(spec.instance_id), "echo world > level.dat")
+    return spec.instance_id

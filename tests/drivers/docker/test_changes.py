@@ -2,41 +2,12 @@
 
 import pytest
 
-from service import instance_changes, instances, nodes
-from service.app import make_drivers
+from service import instance_changes
 from service.model.lifecycle import OperationStatus
-from service.model.node_policy import NodePolicy
-from tests.docker_images import SOCKET, run_inside
-from tests.support import AT_NOON, NOON, a_user, an_image, an_order, eventually, run_due
+from tests.docker_images import run_inside
+from tests.support import AT_NOON, an_image, eventually, run_due
 
 pytestmark = [pytest.mark.docker, pytest.mark.fresh_database]
-
-
-@pytest.fixture
-def open_driver(config, store):
-    """The drivers of the nodes of this store."""
-    return make_drivers(config, store)
-
-
-@pytest.fixture
-def deployed(store, client, spec, open_driver):
-    """An instance that runs, with a file in its volume; its id."""
-    node = nodes.create(
-        store,
-        open_driver,
-        {"name": "engine", "driver": "docker", "address": f"unix://{SOCKET}"},
-        policy=NodePolicy(),
-        trusted_address=True,
-        now=NOON,
-    )
-    image = an_image(store, image=spec.image, cmd=["sleep", "300"])
-    order = an_order(
-        a_user(store), node, image, ports=spec.ports, primary=str(spec.primary.host), memory_mib=32
-    )
-    instances.deploy(store, order, new_id=lambda: spec.instance_id, origin=AT_NOON)
-    run_due(store, open_driver)
-    run_inside(client.containers.get(spec.instance_id), "echo world > level.dat")
-    return spec.instance_id
 
 
 def edit(store, open_driver, instance_id, **order):
