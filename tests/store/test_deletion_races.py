@@ -2,7 +2,7 @@
 
 import pytest
 
-from service import deletions, instances, nodes
+from service import deletions, instances, nodes, transfers
 from service.errors import NotFound, NotRestorable, PortTaken
 from service.model.lifecycle import InstanceState
 from service.model.ports import parse
@@ -134,6 +134,30 @@ def test_deploys_and_restorations_never_share_a_port(store, memory_nodes, order,
     assert [] == [each for each in refused if not isinstance(each, (PortTaken, NotRestorable))]
     run_due(store, memory_nodes)
     assert [[8080]] == [each["ports"] for each in store.instances.all()]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_transfer_and_a_restoration_never_share_a_port(
+    store, memory_nodes, node, order, running, turn
+):
+    """The one that comes first has it; no index knows of both."""
+    elsewhere = a_node(store, memory_nodes, ram="64")
+    keep(store, running)
+    run_due(store, memory_nodes)
+    other, _ = instances.deploy(store, {**order, "node": elsewhere["_id"]}, origin=AT_NOON)
+    run_due(store, memory_nodes)
+
+    def act(number):
+        if number % 2:
+            return restore(store, running)
+        return transfers.begin(store, other["_id"], node_id=node["_id"], origin=AT_NOON)
+
+    race(act, racers=2)
+    run_due(store, memory_nodes)
+
+    held = [port for each in store.instances.list_on(node["_id"]) for port in each["ports"]]
+    assert len(held) == len({*held})
+    assert 8080 in held
 
 
 def test_auto_ports_are_found_at_once(store, memory_nodes, node, order):

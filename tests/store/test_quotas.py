@@ -2,7 +2,7 @@
 
 import pytest
 
-from service import adoption, instance_changes, instances, nodes, users
+from service import adoption, deletions, instance_changes, instances, nodes, users
 from service.errors import NotFound, QuotaExceeded
 from service.model.documents import new_amounts
 from service.model.ports import parse
@@ -67,6 +67,87 @@ def test_a_deploy_and_a_deletion_are_counted(store, memory_nodes, deploy, used):
 
     assert (an_amount(disk_mb=1100), promised) == (promised, going)
     assert new_amounts() == used()
+
+
+def test_what_is_kept_is_counted_but_for_its_ports(store, memory_nodes, deploy, used):
+    """
+    And with them again once it is restored; nothing is left of it when it is purged.
+    """
+    instance_id = deploy(disk_gb=1.1)["_id"]
+    run_due(store, memory_nodes)
+
+    instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+    kept = used()
+    deletions.restore(store, instance_id, {}, origin=AT_NOON)
+    restored = used()
+    instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+    instances.delete(store, instance_id, purges=True, origin=AT_NOON)
+    purging = used()
+    run_due(store, memory_nodes)
+
+    whole = an_amount(disk_mb=1100)
+    assert ({**whole, "ports": 0}, whole, {**whole, "ports": 0}) == (kept, restored, purging)
+    assert new_amounts() == used()
+
+
+def test_what_is_kept_during_a_change_is_counted_as_it_was(store, memory_nodes, deploy, used):
+    """
+    The change is given up with what it held.
+    """
+    instance_id = deploy()["_id"]
+    run_due(store, memory_nodes)
+    instance_changes.edit(store, instance_id, {"memory_mib": 512}, origin=AT_NOON)
+
+    instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+
+    assert an_amount(ports=0) == used()
+
+
+@pytest.mark.parametrize("goes_with", ["itself", "its node"])
+def test_what_is_kept_is_given_back_once_by_force(store, place, deploy, used, goes_with):
+    """
+    Its ports were given back before.
+    """
+    instance_id = deploy()["_id"]
+    instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+
+    if goes_with == "itself":
+        instances.delete_by_force(store, instance_id, purges=True, origin=AT_NOON)
+    else:
+        nodes.delete(store, place[1]["_id"], force=True, now=NOON)
+
+    assert new_amounts() == used()
+
+
+def test_what_is_kept_is_counted_anew(store, place, deploy, used):
+    """
+    By the same rule: without its ports.
+    """
+    user_id = place[0]["_id"]
+    instances.delete(store, deploy()["_id"], keep_s=60, origin=AT_NOON)
+    amounts = an_amount()
+    store.transaction(lambda session: store.users.adjust(user_id, amounts, session=session))
+
+    store.transaction(lambda session: store.quotas.recount(user_id, session=session))
+
+    assert an_amount(ports=0) == used()
+
+
+def test_a_restoration_passes_no_quota(store, memory_nodes, deploy, limit, used):
+    """
+    Of ports, which others of the user's may have by then. It stays as it was.
+    """
+    limit(ports=1)
+    instance_id = deploy()["_id"]
+    run_due(store, memory_nodes)
+    instances.delete(store, instance_id, keep_s=60, origin=AT_NOON)
+    deploy()
+
+    with pytest.raises(QuotaExceeded):
+        deletions.restore(store, instance_id, {}, origin=AT_NOON)
+
+    assert store.deleted.find(instance_id) is not None
+    assert an_amount(instances=2, memory_mib=256, cpu_milli=2000) == used()
 
 
 def test_what_is_deleted_by_force_is_given_back(store, deploy, used):

@@ -4,10 +4,21 @@ from datetime import timedelta
 
 import pytest
 
-from service import deletions, drift, instance_changes, instances, nodes, operations, users
+from service import (
+    deletions,
+    drift,
+    instance_changes,
+    instances,
+    nodes,
+    operations,
+    suspensions,
+    transfers,
+    users,
+)
 from service.errors import (
     Conflict,
     ImageInUse,
+    InstanceNotReady,
     InvalidInput,
     NodeNotEmpty,
     NoFreePorts,
@@ -16,6 +27,7 @@ from service.errors import (
     PortTaken,
     PreconditionFailed,
     UserNotEmpty,
+    UserSuspended,
     WrongStatus,
 )
 from service.images import delete as delete_image
@@ -507,6 +519,137 @@ def test_a_restored_instance_goes_on_from_its_revision(store, running):
 
     assert before < deleted < restored["revision"]
     assert not {"deleted_at", "purge_at", "kept"} & restored.keys()
+
+
+@pytest.fixture
+def elsewhere(store, memory_nodes):
+    """Another node."""
+    return a_node(store, memory_nodes, ram="1024M")["_id"]
+
+
+def move(store, instance_id, node_id):
+    """Take on its transfer to a node; answer the operation."""
+    return transfers.begin(store, instance_id, node_id=node_id, origin=AT_NOON)[1]
+
+
+def test_a_deletion_gives_up_a_transfer(store, memory_nodes, running, elsewhere, node):
+    """What is held on the other node is free at once, and a restoration finds all as it was."""
+    before = promised(store, node)
+    transfer = move(store, running, elsewhere)
+
+    keep(store, running)
+    run_due(store, memory_nodes)
+
+    assert (OperationStatus.SUPERSEDED, None) == end_of(store, transfer)
+    assert {0} == {*store.nodes.get(elsewhere)["allocated"].values()}
+    assert set() == store.instances.list_taken_ports(elsewhere)
+    assert None is store.deleted.get(running)["arrival"]
+    restore(store, running)
+    run_due(store, memory_nodes)
+    assert ["world"] == memory_nodes[node["_id"]].volumes[running]
+    assert Power.RUNNING == memory_nodes[node["_id"]].containers[running].power
+    assert before == promised(store, node)
+
+
+@pytest.mark.slow
+def test_what_a_transfer_made_is_removed_wherever_its_worker_died(
+    store, memory_nodes, make, elsewhere, here
+):
+    """From the other node alone, where a deletion is kept; what is restored is as it was."""
+    dies_at, seen, there = 0, 0, memory_nodes[elsewhere]
+    while True:
+        instance_id = make()
+        move(store, instance_id, elsewhere)
+        if not Dying(memory_nodes, dies_at).carry_out(store):
+            break
+        if store.instances.get(instance_id)["node_id"] != elsewhere:
+            seen += len(there.containers)
+            keep(store, instance_id)
+            forget_leases(store)
+            run_due(store, memory_nodes)
+            assert ({}, {}) == (there.containers, there.volumes), dies_at
+            assert {instance_id: ["world"]} == here.volumes, dies_at
+            restore(store, instance_id)
+            run_due(store, memory_nodes)
+            assert Power.RUNNING == here.containers[instance_id].power, dies_at
+        forget_leases(store)
+        clear(store, memory_nodes, instance_id)
+        dies_at += 1
+    assert seen > 3
+
+
+def test_a_transfer_under_way_ends_before_a_restoration(store, memory_nodes, running, elsewhere):
+    """It would go on, with nothing held for it on the other node."""
+    move(store, running, elsewhere)
+    Dying(memory_nodes, 12).carry_out(store)
+    keep(store, running)
+
+    with pytest.raises(InstanceNotReady):
+        restore(store, running)
+
+    forget_leases(store)
+    run_due(store, memory_nodes)
+    restore(store, running)
+    run_due(store, memory_nodes)
+    assert Power.RUNNING == store.instances.get(running)["power"]
+
+
+def test_a_port_that_a_transfer_holds_is_taken(store, memory_nodes, running, elsewhere, node):
+    """An instance on its way to the node gets it."""
+    keep(store, running)
+    run_due(store, memory_nodes)
+    order = an_order(a_user(store), store.nodes.get(elsewhere), an_image(store))
+    other = instances.deploy(store, order, origin=AT_NOON)[0]["_id"]
+    run_due(store, memory_nodes)
+    move(store, other, node["_id"])
+
+    with pytest.raises(PortTaken):
+        restore(store, running)
+
+    assert store.deleted.find(running) is not None
+
+
+def test_nothing_is_restored_of_a_suspended_user(store, memory_nodes, running):
+    """It is once the user may run it again."""
+    user_id = store.instances.get(running)["user_id"]
+    keep(store, running)
+    run_due(store, memory_nodes)
+    suspensions.change_user(store, user_id, suspended=True, origin=AT_NOON)
+
+    with pytest.raises(UserSuspended):
+        restore(store, running)
+
+    suspensions.change_user(store, user_id, suspended=False, origin=AT_NOON)
+    restore(store, running)
+    run_due(store, memory_nodes)
+    assert Power.RUNNING == store.instances.get(running)["power"]
+
+
+def test_what_was_kept_while_its_user_was_suspended_runs_again(store, memory_nodes, running):
+    """A worker lets it run as it ran before, like all others of the user's."""
+    user_id = store.instances.get(running)["user_id"]
+    suspensions.change_user(store, user_id, suspended=True, origin=AT_NOON)
+    align(store, user_id)
+    run_due(store, memory_nodes)
+    keep(store, running)
+    run_due(store, memory_nodes)
+    suspensions.change_user(store, user_id, suspended=False, origin=AT_NOON)
+    align(store, user_id)
+
+    restore(store, running)
+    align(store, user_id)
+    run_due(store, memory_nodes)
+
+    restored = store.instances.get(running)
+    assert (False, Power.RUNNING) == (restored["suspended"], restored["power"])
+
+
+def align(store, user_id):
+    """Bring all instances of the user in line."""
+    assert user_id in store.suspensions.list_users()
+    while found := suspensions.list_unaligned(store, user_id):
+        for each in found:
+            suspensions.align(store, each, now=NOON)
 
 
 @pytest.mark.slow

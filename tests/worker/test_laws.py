@@ -101,11 +101,11 @@ def agree_after(store, acts, *, pulls=False):
         "instances": len(everything),
         "memory_mib": sum(i["memory_mib"] for i in everything),
         "cpu_milli": sum(i["cpu_milli"] for i in everything),
+        "disk_mib": 0,
     } == store.nodes.get(node["_id"])["allocated"]
-    assert all(
-        i["ports"] == [pair["host"] for pair in i["port_map"]] and not i.get("reserved")
-        for i in everything
-    )
+    assert all(i["ports"] == [pair["host"] for pair in i["port_map"]] for i in documents.values())
+    assert not any(i["ports"] for i in kept.values())
+    assert not any(i.get("reserved") or i.get("arrival") for i in everything)
     assert here.volumes.keys() == here.containers.keys()
     assert [] == store.transaction(lambda session: store.quotas.list_miscounted(session=session))
     user = store.users.get(order["user_id"])
