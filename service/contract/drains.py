@@ -78,8 +78,8 @@ class DrainAnswer(Answer[DrainProgress]):
         None,
         of="waiting_for",
         null=True,
-        description="What it waits for before it goes on: that the node answers, or that its "
-        "operations end.",
+        description="What it waits for before it goes on: that the node answers, that its "
+        "operations end, or that what is deleted and kept there is restored or purged.",
     )
     atOnce = answers.integer(DEFAULT_AT_ONCE, of="at_once")
     total = answers.integer(

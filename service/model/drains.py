@@ -35,6 +35,7 @@ class WaitingFor(StrEnum):
 
     NODE = "node_offline"
     OPERATIONS = "operations"  # on the node: instances that are being installed or deleted
+    KEPT = "kept_instances"  # deleted ones, with their files: until they are restored or purged
 
 
 DRAINS = frozenset({DrainStatus.RUNNING, DrainStatus.BLOCKED})
@@ -67,8 +68,8 @@ ENDS = frozenset({DrainStatus.DONE, DrainStatus.UNDONE})
 def judge(drain: "Drain", there: Collection[str], *, is_clean: bool) -> DrainStatus:
     """Return the status of a drain whose node has the instances of these ids now.
 
-    `is_clean`: nothing is on its way to the node, and none of its operations is open, such as
-    removes what instances left there.
+    `is_clean`: nothing is on its way to the node, no deleted instance is kept there, and none of
+    its operations is open, such as removes what instances left there.
     """
     if drain["status"] == DrainStatus.UNDOING:
         over = not drain["moving"] and not list_to_return(drain)

@@ -125,9 +125,13 @@ class Draining:
         except DrainChanged:
             return True  # by a pause or the like: the next turn reads it anew
         idle = not begun and not drain["moving"] and drain["status"] == DrainStatus.RUNNING
-        is_busy = idle and self._store.operations.has_open_on(drain["_id"])
-        self._wait(drain, WaitingFor.OPERATIONS if is_busy else None)
+        self._wait(drain, self._find_awaited(drain["_id"]) if idle else None)
         return begun > 0
+
+    def _find_awaited(self, node_id: str) -> WaitingFor | None:
+        if self._store.operations.has_open_on(node_id):
+            return WaitingFor.OPERATIONS
+        return WaitingFor.KEPT if self._store.deleted.list_ids_on(node_id) else None
 
     def _wait(self, drain: Drain, what: WaitingFor | None) -> None:
         """Write down what is waited for, if that is news."""
@@ -148,7 +152,7 @@ class Draining:
             node = self._store.nodes.find(drain["_id"], session=session)
             is_clean = (
                 node is not None
-                # Also those count that are on their way to it.
+                # Also those count that are on their way to it, or deleted and kept.
                 and node["allocated"]["instances"] == 0
                 and not self._store.operations.has_open_on(drain["_id"], session=session)
             )

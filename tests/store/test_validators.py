@@ -58,7 +58,7 @@ SHAPES = {
     27: "b6b57761",
     28: "32c098fe",
     29: "70e5e64b",
-    30: "61926eff",
+    30: "364b46dd",
 }
 """How the validators of each migration's version begin, as a digest."""
 

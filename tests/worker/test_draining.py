@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import drains, instances, nodes
+from service import deletions, drains, instances, nodes
 from service.errors import CapacityExceeded, InstanceNotReady, Maintenance, NotSupported
 from service.model.drains import UNDO_ATTEMPTS, DrainStatus, WaitingFor
 from service.model.lifecycle import NodeStatus
@@ -249,6 +249,27 @@ def test_a_node_that_is_down_is_waited_for(fleet):
     fleet.run()
 
     assert DrainStatus.DONE == fleet.status()
+
+
+def test_what_is_kept_on_the_node_is_waited_for(fleet, memory_nodes):
+    """Its files are there, until it is purged. What is restored is moved like all others."""
+    restored, purged = fleet.deploy(2)
+    for each in (restored, purged):
+        instances.delete(fleet.store, each, keep_s=60, origin=AT_NOON)
+    run_due(fleet.store, memory_nodes)
+    fleet.start()
+    fleet.run()
+    assert (DrainStatus.RUNNING, WaitingFor.KEPT) == (fleet.status(), fleet.drain()["waiting_for"])
+
+    deletions.restore(fleet.store, restored, {}, origin=AT_NOON)
+    run_due(fleet.store, memory_nodes)
+    fleet.run()
+    assert (DrainStatus.RUNNING, [restored]) == (fleet.status(), [*fleet.drain()["moved"]])
+    instances.delete(fleet.store, purged, purges=True, origin=AT_NOON)
+    run_due(fleet.store, memory_nodes)
+    fleet.run()
+
+    assert (DrainStatus.DONE, None) == (fleet.status(), fleet.drain()["waiting_for"])
 
 
 def test_a_node_that_dies_meanwhile_is_said(fleet):
