@@ -15,8 +15,8 @@ from service.worker.reconcile import PURSUE_AGAIN_AFTER, reconcile
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
 
 FILES = ["world", "späße", "logs/latest"]
-NOTHING = {"instances": 0, "memory_mib": 0, "cpu_milli": 0}
-ONE = {"instances": 1, "memory_mib": 128, "cpu_milli": 1000}
+NOTHING = {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0}
+ONE = {"instances": 1, "memory_mib": 128, "cpu_milli": 1000, "disk_mib": 0}
 
 
 class Fleet:
