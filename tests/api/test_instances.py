@@ -204,7 +204,7 @@ def test_what_is_deleted_is_gone(api, store, memory_nodes, ready):
     again = api.delete("/api/instance/delete", {"id": ready})
     assert ([], 400, 400) == (listed, found.status, again.status)
     assert {} == memory_nodes[node_id].containers
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == (
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0} == (
         store.nodes.get(node_id)["allocated"]
     )
 

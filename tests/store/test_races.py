@@ -403,7 +403,7 @@ def test_a_change_and_a_deletion(store, memory_nodes, order, first):
     assert set(kinds(outcomes)) <= {"done", "NotFound"}
     assert store.instances.find(made) is None
     node = store.nodes.get(order["node_id"])
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == node["allocated"]
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0} == node["allocated"]
     assert {} == memory_nodes[order["node_id"]].containers
 
 

@@ -96,7 +96,8 @@ def test_what_fits_nowhere_stays_and_says_why(fleet):
     [large] = fleet.deploy(1, memory_mib=3000)
     fleet.deploy(2, memory_mib=500)
     for node in fleet.others:
-        fleet.store.nodes.change(node, {"capacity": {"memory_mib": 1200, "cpu_milli": None}})
+        capacity = {"memory_mib": 1200, "cpu_milli": None, "disk_mib": None}
+        fleet.store.nodes.change(node, {"capacity": capacity})
     drains.start(fleet.store, fleet.home, at_once=2, origin=AT_NOON)
 
     fleet.run()

@@ -86,7 +86,7 @@ def test_both_sizes_and_all_ports_are_held_meanwhile(store, memory_nodes, runnin
 
     run_due(store, memory_nodes)
 
-    assert ([8080, 9090], {"memory_mib": 256, "cpu_milli": 1000}, 256) == meanwhile
+    assert ([8080, 9090], {"memory_mib": 256, "cpu_milli": 1000, "disk_mib": 0}, 256) == meanwhile
     assert ([9090], None, 256) == held(store, running)
 
 
@@ -315,7 +315,7 @@ def test_a_later_change_waits_for_one_that_runs(store, memory_nodes, here, runni
     run_due(store, memory_nodes)  # the first one's worker is gone by now
 
     assert first["_id"] == taken["_id"]
-    assert ([8080, 9090], {"memory_mib": 256, "cpu_milli": 1000}, 256) == meanwhile
+    assert ([8080, 9090], {"memory_mib": 256, "cpu_milli": 1000, "disk_mib": 0}, 256) == meanwhile
     assert [OperationStatus.SUCCEEDED] * 2 == [end_of(store, each)[0] for each in (first, second)]
     assert 64 == here.containers[running].spec.memory_mib
     assert ([9090], None, 64) == held(store, running)
@@ -380,7 +380,7 @@ def test_a_deletion_ends_a_change(store, memory_nodes, here, running, claimed):
     allocated = store.nodes.get(here.node_id)["allocated"]
     assert OperationStatus.SUPERSEDED == end_of(store, operation)[0]
     assert ({}, {}) == (here.containers, here.volumes)
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == allocated
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0} == allocated
 
 
 def test_what_is_forgotten_in_the_middle_is_cleaned_up(store, memory_nodes, here, running):

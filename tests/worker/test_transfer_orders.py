@@ -62,7 +62,7 @@ def test_both_nodes_hold_what_it_needs(store, here, there, running):
     """Whichever it ends on has the room for it."""
     operation = begin(store, running, there)
 
-    one = {"instances": 1, "memory_mib": 128, "cpu_milli": 1000}
+    one = {"instances": 1, "memory_mib": 128, "cpu_milli": 1000, "disk_mib": 0}
     assert (one, one) == (allocated(store, here), allocated(store, there))
     assert {8080} == store.instances.list_taken_ports(there["_id"])
     assert (OperationKind.TRANSFER, OperationStatus.PENDING, here["_id"]) == (
@@ -234,7 +234,9 @@ def test_one_that_never_began_gives_everything_back(store, there, running):
 
     operations.cancel(store, operation["_id"], now=NOON)
 
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == allocated(store, there)
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0} == allocated(
+        store, there
+    )
     assert store.instances.get(running)["arrival"] is None
     assert OperationStatus.CANCELLED == store.operations.get(operation["_id"])["status"]
 
@@ -247,7 +249,7 @@ def test_a_deletion_gives_everything_back(store, memory_nodes, here, there, runn
     delete(store, running, origin=AT_NOON)
     run_due(store, memory_nodes)
 
-    nothing = {"instances": 0, "memory_mib": 0, "cpu_milli": 0}
+    nothing = {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0}
     assert (nothing, nothing) == (allocated(store, here), allocated(store, there))
     assert not memory_nodes[here["_id"]].containers
 
@@ -266,4 +268,6 @@ def test_a_node_that_is_forgotten_leaves_nothing_held(store, here, there, runnin
 
     nodes.delete(store, here["_id"], force=True, now=NOON)
 
-    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0} == allocated(store, there)
+    assert {"instances": 0, "memory_mib": 0, "cpu_milli": 0, "disk_mib": 0} == allocated(
+        store, there
+    )
