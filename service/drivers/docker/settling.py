@@ -34,7 +34,7 @@ def remove_volume(engine: Client, labels: Labels, instance_id: str) -> None:
     except NotFound:
         return
     _require_our_volume(engine, labels, instance_id, volume)
-    _until_gone(lambda: engine.remove_volume(instance_id, force=True))
+    _until_gone(engine, lambda: engine.remove_volume(instance_id, force=True))
 
 
 def make_container(
@@ -73,11 +73,17 @@ def make_container(
 def remove_container(engine: Client, reference: str) -> None:
     """Kill and remove a container, if it is there."""
     # `v` takes the nameless volumes of the image's VOLUMEs, which nobody would find.
-    _until_gone(lambda: engine.remove_container(reference, v=True, force=True))
+    _until_gone(engine, lambda: engine.remove_container(reference, v=True, force=True))
 
 
-def _until_gone(remove: Callable[[], None]) -> None:
-    """Ask for a removal until there is nothing to remove. 409: one is under way already."""
+def _until_gone(engine: Client, remove: Callable[[], None]) -> None:
+    """Ask for a removal until there is nothing to remove. 409: one is under way already.
+
+    500: so Podman answers for a container that ends at that moment.
+    """
+    passing = {requests.codes.conflict}
+    if engine.is_podman:
+        passing.add(requests.codes.server_error)
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while True:
         try:
@@ -85,7 +91,7 @@ def _until_gone(remove: Callable[[], None]) -> None:
         except NotFound:
             return
         except APIError as exc:
-            if exc.status_code != requests.codes.conflict or time.monotonic() > deadline:
+            if exc.status_code not in passing or time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)
         else:

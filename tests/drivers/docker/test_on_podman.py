@@ -83,6 +83,16 @@ def test_what_ends_by_itself_is_started_again(engine, run):
     assert eventually(lambda: read(engine, instance_id).count("up") > 2)
 
 
+def test_what_keeps_ending_is_removed(engine, run):
+    """Podman refuses to remove what ends at that moment."""
+    instance_id = run("exit 3")
+    assert eventually(lambda: engine.status(instance_id).restarts > 1)
+
+    engine.remove(instance_id)
+
+    assert engine.status(instance_id) is None
+
+
 def test_what_ends_at_its_command_is_stopped_in_the_end(engine, run):
     """Podman may start it again meanwhile, because a restart policy cannot be changed."""
     instance_id = run("read -r word; exit 1")
