@@ -20,7 +20,7 @@ from service.model.documents import (
     new_operation,
     new_transfer,
 )
-from service.model.driver_traits import traits_of
+from service.model.engines import find_volume_format, is_podman
 from service.model.lifecycle import REMAKING, InstanceState, OperationKind
 from service.model.origin import Origin
 from service.model.precondition import ANY_STATE, Precondition
@@ -111,15 +111,18 @@ def check_pair(source: Node, target: Node) -> None:
         raise InvalidInput(
             "It is the same engine.", nodeId=[f"It is the engine of {source['name']!r} as well."]
         )
-    format_, there = (traits_of(node["driver"]).volume_format for node in (source, target))
+    format_, there = (find_volume_format(node) for node in (source, target))
     if format_ is None or format_ != there:
         raise NotSupported(
             "Files cannot be copied between these nodes.",
-            nodeId=[
-                f"From nodes of the driver {source['driver']!r} none can be copied to nodes of the "
-                f"driver {target['driver']!r}."
-            ],
+            nodeId=[f"From {_describe(source)} none can be copied to {_describe(target)}."],
         )
+
+
+def _describe(node: Node) -> str:
+    if is_podman(node):
+        return "nodes of Podman, which does not say who files belong to,"
+    return f"nodes of the driver {node['driver']!r}"
 
 
 def _find_engine(node: Node) -> str | None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.drivers import Authorize, NodeDriver, Owner, always
-from service.drivers.docker import DockerEngine, podman
+from service.drivers.docker import DockerEngine
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd
 from service.errors import NodeUnreachable
 from service.model.addresses import is_socket
 from service.model.documents import Node
 from service.model.driver_traits import DOCKER, PROCESS, SKYPORTD, traits_of
+from service.model.engines import is_podman
 from service.model.node_policy import NodePolicy
 
 
@@ -48,7 +49,6 @@ class Drivers:
 
 
 def _make_docker(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDriver:
-    report = node["report"]
     return DockerEngine(
         node["_id"],
         base_url=node["address"] if is_socket(node["address"]) else f"tcp://{_host_port(node)}",
@@ -56,7 +56,7 @@ def _make_docker(drivers: Drivers, node: Node, authorize: Authorize) -> NodeDriv
         tls=drivers.open_tls(node),
         owner=drivers.owner,
         authorize=authorize,
-        was_podman=report is not None and report["engine"].startswith(podman.NAME),
+        was_podman=is_podman(node),
     )
 
 

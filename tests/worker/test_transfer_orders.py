@@ -201,6 +201,17 @@ def test_files_are_copied_between_nodes_of_one_kind(store, there, running):
     refuse(NotSupported, store, running, there["_id"], nodeId=1)
 
 
+@pytest.mark.parametrize("which", ["source", "target"])
+def test_podman_copies_no_files(store, there, running, which):
+    """It does not say who they belong to."""
+    instance = store.instances.get(running)
+    node_id = there["_id"] if which == "target" else instance["node_id"]
+    report = {**store.nodes.get(node_id)["report"], "engine": "podman 4.3.1"}
+    store.nodes.change(node_id, {"report": report})
+
+    refuse(NotSupported, store, running, there["_id"], nodeId=1)
+
+
 def test_what_failed_stays(store, there, running):
     """It may have no container, and no files that are whole."""
     store.instances.move(running, InstanceState.INSTALLING, now=NOON)

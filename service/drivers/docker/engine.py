@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from service.drivers import (
     ENGINE_LINE_BYTES,
-    MAX_ENGINE_ID,
     MAX_LOG_BYTES,
     STOP_GRACE_S,
     UNNAMED,
@@ -41,7 +40,7 @@ from service.drivers.bounds import (
     Bounds,
 )
 from service.drivers.dialing import Dialer
-from service.drivers.docker import first_lines, podman, volumes
+from service.drivers.docker import first_lines, volumes
 from service.drivers.docker.client import Client, translate
 from service.drivers.docker.console import write_line
 from service.drivers.docker.events import EngineEvents
@@ -50,6 +49,7 @@ from service.drivers.docker.inspection import find, list_labelled, to_status
 from service.drivers.docker.labels import LABEL, SPEC_LABEL, Labels
 from service.drivers.docker.log_reading import follow, read_last
 from service.drivers.docker.power import start, stop
+from service.drivers.docker.reports import read_report
 from service.drivers.docker.samples import measure_volumes, read_samples, read_two
 from service.drivers.docker.settling import (
     make_container,
@@ -118,18 +118,7 @@ class DockerEngine:
     def probe(self) -> NodeReport:
         """Ask the engine how it is. See NodeDriver."""
         with self._within(0.5) as client:
-            info = client.info()
-            if client.is_podman:
-                podman.require_limits(self._node_id, info)
-            return NodeReport(
-                version=str(info["ServerVersion"]),
-                engine=f"{podman.NAME if client.is_podman else 'docker'} {info['ServerVersion']}",
-                memory_mib=int(info["MemTotal"]) // 2**20,
-                cpu_milli=int(info["NCPU"]) * 1000,
-                engine_id=None
-                if client.is_podman  # which makes up another for each answer
-                else str(info.get("ID") or "")[:MAX_ENGINE_ID] or None,
-            )
+            return read_report(client)
 
     def recover(self) -> None:
         """Do nothing. The engine restarts containers itself. See NodeDriver."""

@@ -19,9 +19,6 @@ from service.model.printed_lines import LogLine
 if TYPE_CHECKING:
     from service.drivers.docker.client import Client
 
-NAME = "podman"
-"""What it is called in the reports of nodes."""
-
 ALL_LINES = "all"
 """How many lines are asked for: with a number, Podman leaves out parts of long lines."""
 

@@ -39,7 +39,7 @@ _MAX_REASON_BYTES = 16 * 1024
 
 def read(engine: Client, container: Mapping[str, Any]) -> Iterator[bytes]:
     """Read the files of a container that does not run."""
-    require_stopped(engine, container)
+    _require_copyable(engine, container)
     with _exchange(engine) as (connection, _):
         connection.request("GET", _make_path(engine, container, DATA_FOLDER))
         with _answer(engine, connection) as answer:
@@ -54,7 +54,7 @@ def write(
     authorize: Callable[[], None],
 ) -> None:
     """Write files into the volume of a container that does not run."""
-    require_stopped(engine, container)
+    _require_copyable(engine, container)
 
     def authorized() -> Iterator[bytes]:
         for chunk in _place(archive):
@@ -76,8 +76,13 @@ def write(
             answer.read()
 
 
-def require_stopped(engine: Client, container: Mapping[str, Any]) -> None:
-    """Raise NodeRefused for a container that runs: its files may change while they are copied."""
+def _require_copyable(engine: Client, container: Mapping[str, Any]) -> None:
+    """Raise NodeRefused for a container that runs: its files may change while they are copied.
+
+    And for all of Podman's: its archives do not say who files belong to.
+    """
+    if engine.is_podman:
+        raise NodeRefused(engine.node_id, "Podman cannot copy files with their owners.")
     if to_status(container).power == Power.RUNNING:
         raise NodeRefused(engine.node_id, "The container runs, so its files cannot be copied.")
 

@@ -9,6 +9,7 @@ import pytest
 
 from service.drivers import ContainerSpec, Delivery
 from service.drivers.docker.engine import DockerEngine
+from service.errors import NodeRefused
 from service.instances import make_id
 from service.model.container import MAX_LINE_BYTES
 from service.model.lifecycle import Power, PowerAction
@@ -101,6 +102,17 @@ def test_what_ends_at_its_command_is_stopped_in_the_end(engine, run):
 
     assert Power.STOPPED == stopped.power
     assert not eventually(lambda: engine.status(instance_id).power == Power.RUNNING, timeout_s=1)
+
+
+def test_files_are_not_copied(engine, run):
+    """Podman's archives say of all files that they belong to root."""
+    instance_id = run("exec sleep 600")
+    engine.power(instance_id, PowerAction.KILL)
+
+    with pytest.raises(NodeRefused, match="owners"):
+        list(engine.read_volume(instance_id))
+    with pytest.raises(NodeRefused, match="owners"):
+        engine.write_volume(instance_id, [])
 
 
 def test_a_line_that_nobody_reads_is_left_out(engine, run):
