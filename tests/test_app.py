@@ -24,6 +24,7 @@ def a_node_document(**over):
         "address": "10.0.0.1",
         "port": None,
         "tls": None,
+        "report": None,
         "trusted_address": True,
         **over,
     }

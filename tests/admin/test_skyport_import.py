@@ -229,7 +229,7 @@ def test_memory_is_counted(move_in, panel_file, store):
     """What is brought takes its share of the node."""
     move_in(panel_file(), "--apply")
 
-    assert {"memory_mib": 1024, "cpu_milli": 1000, "instances": 1} == (
+    assert {"memory_mib": 1024, "cpu_milli": 1000, "disk_mib": 0, "instances": 1} == (
         store.nodes.get("node-1")["allocated"]
     )
 

@@ -34,6 +34,7 @@ from service.drivers import NodeDriver
 from service.model.documents import Image, Node, User
 from service.model.lifecycle import OPEN
 from service.model.node_policy import NodePolicy
+from service.model.quantities import disk_mib
 from service.serving import embedded_mongod
 from service.store import Store
 from tests.docker_images import SOCKET, ensure_image, require_engine
@@ -237,6 +238,7 @@ def find_lost(arena: Arena, told: Told) -> list[str]:
     sums = {
         "memory_mib": sum(document["memory_mib"] for document in documents.values()),
         "cpu_milli": sum(document["cpu_milli"] for document in documents.values()),
+        "disk_mib": sum(disk_mib(document["disk_gb"]) for document in documents.values()),
         "instances": len(documents),
     }
     if node["allocated"] != sums:
