@@ -28,7 +28,7 @@ COVERAGE_OPTIONS := $(if $(COVERAGE),--cov)
 test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVERAGE=1 counts lines.
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) $(PARALLEL) -m "not matrix and not alone and not podman" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
+	$(PYTEST) $(PARALLEL) -m "not matrix and not alone and not podman and not fleet" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
 	$(PYTEST) -m alone $(if $(COVERAGE),--cov --cov-append --cov-fail-under=90) || status=1; \
 	exit $$status
 
@@ -42,8 +42,8 @@ test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
 test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kill parts of it.
 	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
 
-test-fleet: $(DEV_INSTALLED) ## Run the tests of what else may be a node: Podman.
-	@$(PYTEST) -m podman tests/drivers
+test-fleet: $(DEV_INSTALLED) ## Run the tests with Podman, and with two engines between which instances move.
+	@$(PYTEST) -m "podman or fleet" tests/drivers tests/fleet
 
 # What makes and checks clients: kept apart from what Skyquay needs itself.
 CLIENTS := .clients
