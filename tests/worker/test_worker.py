@@ -213,9 +213,8 @@ def test_delete_gives_everything_back(store, memory_nodes, node, deployed):
 
     run_due(store, memory_nodes)
 
-    assert {"memory_mib": 0, "cpu_milli": 0, "instances": 0} == store.nodes.get(node["_id"])[
-        "allocated"
-    ]
+    nothing = {"memory_mib": 0, "cpu_milli": 0, "disk_mib": 0, "instances": 0}
+    assert nothing == store.nodes.get(node["_id"])["allocated"]
 
 
 def test_a_failed_instance_can_be_deleted(store, memory_nodes, node, deployed):
