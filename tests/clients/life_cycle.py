@@ -19,6 +19,7 @@ from skyquay_client.models import (
     CreateUser,
     Delete,
     Deploy,
+    DeployedAnswer,
     DeployVariablesType0,
     ErrorAnswer,
     ErrorCode,
@@ -71,6 +72,8 @@ def main(url: str, key: str, port: int) -> None:
         variables=DeployVariablesType0(),
     )
     deployed = good(deploy_instance.sync(client=client, body=order, wait=60))
+    if not isinstance(deployed, DeployedAnswer):  # as with `dry_run`
+        raise SystemExit("It was only tried.")
     if deployed.state != InstanceState.READY:
         raise SystemExit(f"It is not READY: {deployed.error}")
     again = deploy_instance.sync(client=client, body=order)

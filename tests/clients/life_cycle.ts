@@ -43,6 +43,7 @@ const order: components["schemas"]["Deploy"] = {
 };
 const query = { wait: 60 };
 const deployed = good(await client.POST("/api/instances/deploy", { params: { query }, body: order }));
+if ("dryRun" in deployed) throw new Error("It was only tried."); // as with the query `dryRun`
 if (deployed.state !== "READY") throw new Error(`It is not READY: ${deployed.error}`);
 const again = await client.POST("/api/instances/deploy", { body: order });
 if (again.error?.code !== "port_taken") throw new Error("The port is taken, but not for this.");
