@@ -82,13 +82,14 @@ def deploy(
         )
         instance = draft(order, checked, node, ports, instance_id=instance_id, origin=origin)
         operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
-        store.instances.add(instance, session=session)
-        store.operations.add(operation, session=session)
+        # What others write too comes first: whoever meets them there has done little in vain.
         quotas.charge(store, instance, now=origin.now, session=session)
-        idempotency.mark_operation(store, origin.claim, operation, session=session)
         reserved = store.nodes.reserve(node["_id"], **held_by(instance), session=session)
         # A change of its bounds writes to the node, as this does: they cannot pass each other.
         check_bounds(settings_of(instance), reserved)
+        store.instances.add(instance, session=session)
+        store.operations.add(operation, session=session)
+        idempotency.mark_operation(store, origin.claim, operation, session=session)
         return instance, operation
 
     with placement.take_turn() if checked.node is None else nullcontext():

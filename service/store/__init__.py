@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import IndexModel, MongoClient
 from pymongo.errors import InvalidURI, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from service.errors import StoreFailure
 from service.store import (
@@ -34,6 +32,7 @@ from service.store import (
     samples,
     sampling,
     tickets,
+    transactions,
     users,
     watches,
     webhooks,
@@ -79,9 +78,6 @@ from service.store.watches import Watches
 from service.store.webhooks import Webhooks
 
 Result = TypeVar("Result")
-
-TRANSACTION_TIMEOUT_S = 10
-"""How long a transaction is tried again. pymongo itself would go on for two minutes."""
 
 CALL_TIMEOUT_S = 10
 """How long any one call may take, retries included."""
@@ -360,13 +356,8 @@ class Store:
             with (
                 self._client.start_session() as session,
                 self._moves.flush_on_commit(session),
-                pymongo.timeout(TRANSACTION_TIMEOUT_S),
             ):
-                return session.with_transaction(
-                    attempt,
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=WriteConcern("majority"),
-                )
+                return transactions.run(session, attempt)
         except PyMongoError as exc:
             raise translate(exc) from exc
 

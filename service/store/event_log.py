@@ -16,15 +16,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pymongo
 from bson import Int64, Timestamp
 from pymongo import MongoClient, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
+from service.store import transactions
 from service.store.collection import translate, translated
 from service.store.event_making import make_events, make_forgotten, make_gap
 from service.store.event_stream import AWAIT_S, Change, Found, read
@@ -44,8 +42,6 @@ KEEP_S = 7 * 86400.0
 
 BATCH = 200
 """How many changes become events in one transaction, at the most."""
-
-TRANSACTION_TIMEOUT_S = 10.0
 
 _CANNOT_RESUME = (260, 280, 286)
 """MongoDB's InvalidResumeToken, ChangeStreamFatalError and ChangeStreamHistoryLost."""
@@ -181,9 +177,5 @@ class EventLog:
                 self._database["removals"].delete_many(gone, session=session)
             return True
 
-        with self._client.start_session() as session, pymongo.timeout(TRANSACTION_TIMEOUT_S):
-            return session.with_transaction(
-                attempt,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority"),
-            )
+        with self._client.start_session() as session:
+            return transactions.run(session, attempt)

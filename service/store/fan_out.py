@@ -7,18 +7,16 @@ Events are read as most of the database's members have them: what is read is nev
 
 from typing import Any, cast
 
-import pymongo
 from bson import Int64
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from service.model.documents import Delivery, Event
+from service.store import transactions
 from service.store.collection import translated
 from service.store.event_log import STATE as EVENTS
-from service.store.event_log import TRANSACTION_TIMEOUT_S
 from service.store.lease import LeaseField
 
 Json = dict[str, Any]
@@ -81,12 +79,8 @@ class FanOut:
 
         if not deliveries:
             return attempt(None)
-        with self._client.start_session() as session, pymongo.timeout(TRANSACTION_TIMEOUT_S):
-            return session.with_transaction(
-                attempt,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority"),
-            )
+        with self._client.start_session() as session:
+            return transactions.run(session, attempt)
 
 
 def begin_webhooks(database: Database[Json]) -> None:

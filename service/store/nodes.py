@@ -149,8 +149,8 @@ class Nodes(Collection[Node]):
         """Promise one more instance of this size; return the node as it is then.
 
         Raises CapacityExceeded when what the node may give does not suffice, Maintenance when it
-        gets no more, NotFound when it is gone. It is the last write of its transaction: first,
-        fifty deploys that race for a node would need three times the attempts.
+        gets no more, NotFound when it is gone. It comes early in its transaction: then those that
+        race for a node, of which all but one begin anew, have done little in vain.
         """
         size = {"memory_mib": memory_mib, "cpu_milli": cpu_milli, "disk_mib": disk_mib}
         bound = {} if even_if_full else takes_one(**size)

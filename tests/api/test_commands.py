@@ -61,7 +61,7 @@ def test_a_look_up_is_one_command(
 def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api, place, commands):
     """
     The user, the node and the image are one query before the transaction, which rereads the image,
-    and looks for ports that transfers hold.
+    takes what it needs of the user and of the node, and looks for ports that transfers hold.
     """
     client = ApiClient(an_app(config, watched, memory_nodes).test_client(), api.key)
     client.post(DEPLOY, {})
@@ -70,6 +70,6 @@ def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api
     deployed = client.post(DEPLOY, a_body(place))
 
     assert 201 == deployed.status
-    written = ["find", "find", "insert", "insert", "findAndModify", "findAndModify"]
+    written = ["find", "findAndModify", "findAndModify", "find", "insert", "insert"]
     # The first is for the audit log.
     assert ["insert", "aggregate", *written, "commitTransaction"] == commands[:9]

@@ -11,13 +11,13 @@ from service.errors import (
     CapacityExceeded,
     Conflict,
     ImageInUse,
-    InvalidInput,
     NodeNotEmpty,
     NotFound,
     PortTaken,
 )
 from service.model.lifecycle import OperationKind, Power
 from service.model.ports import parse
+from service.store import transactions
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
 RACERS = 50
@@ -26,7 +26,10 @@ SUSPENSIONS = (instances.unsuspend, instances.suspend)
 
 
 def race(work, *, racers=RACERS):
-    """Do `work(number)` in as many threads at once; list what came out, exceptions included."""
+    """Do `work(number)` in as many threads at once; list what came out, exceptions included.
+
+    No transaction is given up, on a machine that does more: how long one takes is no fact of these.
+    """
     start = Barrier(racers)
 
     def run(number):
@@ -36,7 +39,11 @@ def race(work, *, racers=RACERS):
         except Exception as exc:  # noqa: BLE001 - what came out is the result
             return exc
 
-    with ThreadPoolExecutor(racers) as threads:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(racers) as threads,
+    ):
+        patch.setattr(transactions, "TIMEOUT_S", 120.0)
         return list(threads.map(run, range(racers)))
 
 
@@ -176,10 +183,7 @@ def test_a_user_is_not_deleted_under_a_deploy(store, order):
 
     outcomes = race(deploy_or_delete, racers=10)
 
-    unexpected = [
-        o for o in outcomes if isinstance(o, Exception) and not isinstance(o, InvalidInput)
-    ]
-    assert [] == unexpected
+    assert set(kinds(outcomes)) <= {"done", "InvalidInput", "NotFound", "UserNotEmpty"}
     assert (store.users.find(order["user_id"]) is None) == (store.instances.all() == [])
 
 
@@ -265,17 +269,17 @@ def test_an_image_is_deleted_or_deployed(store, memory_nodes, attempt):
 
 
 def test_a_deploy_that_began_before_an_images_deletion_notices(store, memory_nodes, monkeypatch):
-    """It read the image; when it writes the instance, the image is gone."""
+    """It read the image; when it writes, the image is gone."""
     image = an_image(store)
     order = an_order(a_user(store), a_node(store, memory_nodes), image)
-    add, deletions = store.instances.add, iter([image["_id"]])
+    charge, deletions = store.users.charge, iter([image["_id"]])
 
-    def delete_first(instance, *, session):
+    def delete_first(*args, **kwargs):
         for image_id in deletions:
             images.delete(store, image_id, now=NOON)
-        add(instance, session=session)
+        return charge(*args, **kwargs)
 
-    monkeypatch.setattr(store.instances, "add", delete_first)
+    monkeypatch.setattr(store.users, "charge", delete_first)
     with pytest.raises(NotFound):
         instances.deploy(store, order, origin=AT_NOON)
 

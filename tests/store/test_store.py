@@ -24,7 +24,7 @@ from service.model.ports import parse
 from service.operations import draft
 from service.serving.embedded_mongod.program import find_mongod
 from service.serving.embedded_mongod.replica_set import REPLICA_SET
-from service.store import CALL_TIMEOUT_S, Store
+from service.store import CALL_TIMEOUT_S, Store, transactions
 from service.store.collection import translate
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, free_port
 
@@ -316,6 +316,17 @@ def waiting(store, memory_nodes):
     return [instances.deploy(store, order, origin=AT_NOON)[1]["_id"] for order in orders]
 
 
+def list_transactions(mongo_client):
+    """List the transactions that are open on the server."""
+    sessions = mongo_client.admin.aggregate(
+        [
+            {"$currentOp": {"idleSessions": True, "allUsers": True}},
+            {"$match": {"transaction": {"$exists": True}}},
+        ]
+    )
+    return list(sessions)
+
+
 def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, config, waiting):
     """What a process that died left in an open transaction is passed over until it is free."""
     collection = mongo_client[config.database].operations
@@ -328,6 +339,22 @@ def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, con
         dead.abort_transaction()
     assert waiting[1] == claimed["_id"]
     assert waiting[0] == store.claims.take("a-token", lease_s=30)["_id"]
+
+
+def test_a_transaction_that_took_too_long_holds_nothing(store, mongo_client, monkeypatch):
+    """Whoever comes after it need not wait until the server gives it up."""
+    user_id = a_user(store)
+    monkeypatch.setattr(transactions, "TIMEOUT_S", 0.2)
+
+    def work(session):
+        store.suspensions.mark(user_id, session=session)
+        while True:
+            store.users.find(user_id, session=session)
+
+    with pytest.raises(StoreUnavailable):
+        store.transaction(work)
+
+    assert [] == list_transactions(mongo_client)
 
 
 def test_a_step_of_a_dead_worker_has_an_end(store, waiting):
