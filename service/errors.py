@@ -52,7 +52,7 @@ place, ``service/api/rendering.py``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 def list_details(details: object, path: str = "") -> Iterator[str]:
@@ -65,6 +65,18 @@ def list_details(details: object, path: str = "") -> Iterator[str]:
             yield from list_details(inner, path)
     else:
         yield f"{path}: {details}" if path else str(details)
+
+
+def list_facts(code: str, details: Mapping[str, Any], *, most_nodes: int = 20) -> list[str]:
+    """Write the details of an error as lines; of NoNodeFits one for each node, as far as they go.
+
+    The last line is how many more nodes there are.
+    """
+    if code != NoNodeFits.code:
+        return list(list_details(details))
+    named = [f"{node['name']}: {node['message']}" for node in details["nodes"][:most_nodes]]
+    more = sum(details["reasons"].values()) - len(named)
+    return [*named, f"{more} more."] if more else named
 
 
 class ServiceError(Exception):

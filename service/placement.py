@@ -191,15 +191,19 @@ def wish_for(order: Order | PlacementWish, ports: tuple[PortMapping, ...]) -> Wi
     )
 
 
-def explain(unfit: list[Unfit]) -> NoNodeFits:
+def explain(unfit: list[Unfit], *, untried: int = 0) -> NoNodeFits:
     """Make the error that says of each reason how many nodes have it, and of some nodes why.
 
-    Of those that nearly fit, first: what an order excludes itself needs no explanation.
+    Of those that nearly fit, first: what an order excludes itself needs no explanation. `untried`
+    is how many seemed to fit, less well than those that did not in the end.
     """
     severity = list(UnfitReason)
     nearest = sorted(unfit, key=lambda each: -severity.index(each.reason))
+    message = "None of the nodes fits." if unfit else "There is no node to choose."
+    if untried:
+        message = f"None of the best nodes fits; {untried} more may."
     return NoNodeFits(
-        "None of the nodes fits." if unfit else "There is no node.",
+        message,
         reasons=dict(Counter(each.reason.value for each in nearest)),
         nodes=[
             {

@@ -1,6 +1,7 @@
 """To which nodes an instance can be transferred."""
 
-from contextlib import suppress
+from collections.abc import Callable
+from typing import TypeVar
 
 from service import idempotency, placement, transfers
 from service.errors import (
@@ -10,19 +11,26 @@ from service.errors import (
     NoFreePorts,
     NotSupported,
     PortTaken,
+    ServiceError,
 )
 from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Node, Operation
 from service.model.origin import Origin
-from service.model.placement import UnfitReason, is_auto
+from service.model.placement import Ranking, Unfit, UnfitReason, is_auto
 from service.model.precondition import ANY_STATE, Precondition
 from service.store import Store
 from service.transfers import check_pair
 
-MOST_NAMED = 5
-"""How many nodes are named that do not take an instance."""
+Begun = TypeVar("Begun")
 
-ELSEWHERE = (CapacityExceeded, Maintenance, NoFreePorts, NodeFailure, NotSupported, PortTaken)
+REASONS: dict[type[ServiceError], UnfitReason] = {
+    CapacityExceeded: UnfitReason.CAPACITY_EXCEEDED,
+    Maintenance: UnfitReason.MAINTENANCE,
+    NoFreePorts: UnfitReason.NO_PORTS,
+    NodeFailure: UnfitReason.OFFLINE,
+    NotSupported: UnfitReason.NOT_SUPPORTED,
+    PortTaken: UnfitReason.PORT_TAKEN,
+}
 """What one node refuses, and another may not."""
 
 
@@ -36,24 +44,22 @@ def begin(
 ) -> tuple[Instance, Operation]:
     """Take on a transfer like `transfers.begin`; with `auto` to the best node that takes it.
 
-    Raises like that, and like `choose`.
+    Raises like that, and NoNodeFits where none does.
     """
     if not is_auto(node_id):
         return transfers.begin(store, reference, node_id=node_id, only_if=only_if, origin=origin)
     if done := idempotency.find_done(store, origin.claim):
         return done
-    *others, last = choose(store, store.instances.get_by_reference(reference))
-    for other in others:
-        with suppress(*ELSEWHERE):
-            return transfers.begin(store, reference, node_id=other, only_if=only_if, origin=origin)
-    return transfers.begin(store, reference, node_id=last, only_if=only_if, origin=origin)
+    return begin_on_best(
+        rank(store, store.instances.get_by_reference(reference)),
+        lambda best: transfers.begin(
+            store, reference, node_id=best, only_if=only_if, origin=origin
+        ),
+    )
 
 
-def choose(store: Store, instance: Instance) -> list[str]:
-    """List the ids of the nodes to which an instance can be transferred, the best first.
-
-    Raises NotFound when its own is gone, and CapacityExceeded, which says why none fits.
-    """
+def rank(store: Store, instance: Instance) -> Ranking:
+    """Rank the nodes that an instance is not on. Raises NotFound when its own is gone."""
     source = store.nodes.get(instance["node_id"])
 
     def check(node: Node) -> None:
@@ -61,10 +67,26 @@ def choose(store: Store, instance: Instance) -> list[str]:
         check_bounds(settings_of(instance), node)
 
     found = placement.rank(store, placement.wish_of(instance), exclude=[source["_id"]], check=check)
-    if not found.fits:
-        unfit = [each for each in found.unfit if each.reason != UnfitReason.EXCLUDED]  # its own
-        named = [f"{each.node['name']}: {each.message}" for each in unfit[:MOST_NAMED]]
-        more = [f"{len(unfit) - MOST_NAMED} more."] if len(unfit) > MOST_NAMED else []
-        why = " ".join([*named, *more]) or "There is none."
-        raise CapacityExceeded(f"No other node takes it. {why}")
-    return [fit.node["_id"] for fit in found.fits]
+    others = [each for each in found.unfit if each.reason != UnfitReason.EXCLUDED]
+    return Ranking(found.fits, others)
+
+
+def begin_on_best(
+    ranking: Ranking, begin_on: Callable[[str], Begun], *, most: int | None = None
+) -> Begun:
+    """Begin on the best node that takes it, of the `most` best; return what `begin_on` does.
+
+    Raises NoNodeFits, which says why of each, and what `begin_on` raises that is not about the
+    node.
+    """
+    refused: list[Unfit] = []
+    for fit in ranking.fits[:most]:
+        try:
+            return begin_on(fit.node["_id"])
+        except tuple(REASONS) as exc:
+            if isinstance(exc, NodeFailure) and exc.node_id != fit.node["_id"]:
+                raise
+            reason = next(reason for kind, reason in REASONS.items() if isinstance(exc, kind))
+            refused.append(Unfit(fit.node, reason, exc.message, exc.details))
+    untried = len(ranking.fits) - len(refused)
+    raise placement.explain([*ranking.unfit, *refused], untried=untried)

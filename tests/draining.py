@@ -3,9 +3,9 @@
 from itertools import count
 
 from service import drains, instances, operations
-from service.errors import CapacityExceeded
 from service.model.lifecycle import OperationKind, OperationStatus
 from service.model.origin import Origin
+from service.model.placement import Fit, Ranking
 from service.model.ports import parse
 from service.worker.draining import Draining
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, run_due
@@ -53,15 +53,13 @@ class Fleet:
         return Draining(self.store, token, begin=self.begin, rank=self.rank, now=lambda: self.now)
 
     def rank(self, store, instance):
-        """List all other nodes that take instances."""
+        """Rank all other nodes that take instances."""
         fits = [
-            node["_id"]
+            Fit(node, 0, 0, 0)
             for node in store.nodes.list_by_ids(self.nodes)
             if node["_id"] != instance["node_id"] and node["schedulable"]
         ]
-        if not fits:
-            raise CapacityExceeded("No other node fits.")
-        return fits
+        return Ranking(fits, [])
 
     def begin(self, store, reference, *, node_id, origin):
         """Take on a transfer, as far as this is about drains."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from service.cli.text import printable
-from service.errors import list_details
+from service.errors import list_facts
 
 
 class Exit(IntEnum):
@@ -64,13 +64,6 @@ class Unreachable(Failure):
         super().__init__(message, Exit.UNREACHABLE)
 
 
-def _list_details(code: str, details: Mapping[str, Any]) -> list[str]:
-    """Write the facts of an error as lines."""
-    if code == "no_node_fits":
-        return [f"{node['name']}: {node['message']}" for node in details["nodes"]]
-    return list(list_details(details))
-
-
 class Rejected(Failure):
     """The API answered with an error.
 
@@ -87,7 +80,7 @@ class Rejected(Failure):
     ) -> None:
         self.status = status
         self.code = str(problem.get("code"))
-        details = _list_details(self.code, problem.get("details", {}))
+        details = list_facts(self.code, problem.get("details", {}))
         is_plain = is_local and details and self.code == "invalid_input"
         said = ["That is not valid." if is_plain else str(problem["error"]), *details]
         lines = [printable(line) for line in said]

@@ -138,7 +138,8 @@ _OURS = {
     "no_node_fits": (
         "No node was named, and none can get the instance: `details` has the `reasons` with the "
         "number of nodes, and `nodes` with theirs, at most 20.",
-        "Ask for less, widen the `placement`, or add a node: see [Placement](placement.md).",
+        "Ask for less, widen the `placement`, or add a node: see "
+        "[Placement](placement.md#where-none-fits).",
     ),
     "capacity_exceeded": (
         "The node has not enough memory, cores or disk left, or as many instances as it may; "

@@ -65,7 +65,7 @@ class Attendance:
             now=now,
         )
         self._draining = Draining(
-            store, token, begin=transfers.begin, rank=transfer_targets.choose, now=now
+            store, token, begin=transfers.begin, rank=transfer_targets.rank, now=now
         )
         self._followers = [
             self._make_follower("watching", self._watching.turn, WATCH_PAUSE_S),

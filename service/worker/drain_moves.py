@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from service import audit
@@ -9,15 +10,16 @@ from service.errors import (
     NotFound,
     ServiceError,
     StoreUnavailable,
-    list_details,
+    list_facts,
 )
 from service.model.documents import Drain, Instance, Moving, Operation, Stuck
 from service.model.drains import MOST_STUCK, DrainStatus, list_to_return, retry_delay_s
 from service.model.lifecycle import InstanceState
 from service.model.origin import Origin
+from service.model.placement import Ranking
 from service.store import Store
 from service.store.collection import Session
-from service.transfer_targets import ELSEWHERE
+from service.transfer_targets import begin_on_best
 from service.worker.interruptions import DrainChanged
 
 TURN_TRIES = 10
@@ -25,6 +27,9 @@ TURN_TRIES = 10
 
 TARGETS = 5
 """How many nodes are tried for one instance, the best first, where the first ones refuse."""
+
+MOST_NAMED = 5
+"""Of how many nodes it is written down why they do not take an instance."""
 
 _SETTLED = frozenset({InstanceState.READY, InstanceState.FAILED})
 
@@ -39,10 +44,10 @@ class Begin(Protocol):
 
 
 class Rank(Protocol):
-    """Lists the nodes where an instance fits, best first. Raises ServiceError where it does not."""
+    """Ranks the other nodes for an instance. Raises NotFound when its own is gone."""
 
-    def __call__(self, store: Store, instance: Instance, /) -> list[str]:
-        """List the ids of the nodes, one at least."""
+    def __call__(self, store: Store, instance: Instance, /) -> Ranking:
+        """Return which nodes fit, best first, and why others do not."""
 
 
 class Mover:
@@ -71,9 +76,7 @@ class Mover:
         again = [name for name in settled if _is_due(stuck.get(name), now)]
         again.sort(key=lambda name: stuck[name]["next_attempt_at"])
         ready = [*fresh[: max(0, MOST_STUCK - len(stuck))], *again]
-        return self._try_some(
-            drain, ready, room, lambda instance: self._rank(self._store, instance)
-        )
+        return self._try_some(drain, ready, room, self._begin_best)
 
     def return_some(self, drain: Drain, room: int) -> int:
         """Begin to move instances back that still are where they were moved to; return how many.
@@ -91,7 +94,8 @@ class Mover:
         if elsewhere := [name for name in ready if found.get(name) != moved[name]]:
             self._store.drains.forget(drain, "moved", elsewhere, now=now)
         still = [name for name in ready if name not in elsewhere]
-        return self._try_some(drain, still, room, lambda _: [drain["_id"]])
+        begin = partial(self._begin_one, node_id=drain["_id"])
+        return self._try_some(drain, still, room, begin)
 
     def make_stuck(self, drain: Drain, instance_id: str, code: str, reason: str) -> Stuck:
         """Make what is known of an instance that could not be moved, once more."""
@@ -105,42 +109,40 @@ class Mover:
         drain: Drain,
         instance_ids: Collection[str],
         room: int,
-        rank: Callable[[Instance], list[str]],
+        begin: Callable[[Drain, Instance], None],
     ) -> int:
         begun = 0
         for instance_id in list(instance_ids)[:TURN_TRIES]:
             if begun < room:
-                begun += self._try(drain, instance_id, rank)
+                begun += self._try(drain, instance_id, begin)
         return begun
 
-    def _try(self, drain: Drain, instance_id: str, rank: Callable[[Instance], list[str]]) -> bool:
-        """Begin to move an instance to the best node that takes it, or write down why none does.
+    def _try(
+        self, drain: Drain, instance_id: str, begin: Callable[[Drain, Instance], None]
+    ) -> bool:
+        """Begin to move an instance, or write down why that cannot be.
 
         Raises DrainChanged, StoreUnavailable.
         """
         try:
-            instance = self._store.instances.get(instance_id)
-            self._begin_best(drain, instance, rank(instance))
+            begin(drain, self._store.instances.get(instance_id))
         except StoreUnavailable:
             raise
         except NotFound:
             return False  # it, or the node, was deleted a moment ago
         except ServiceError as exc:
-            reason = "; ".join([exc.message, *list_details(exc.details)])
+            facts = list_facts(exc.code, exc.details, most_nodes=MOST_NAMED)
+            reason = " ".join([exc.message, "; ".join(facts)]).rstrip()
             stuck = self.make_stuck(drain, instance_id, exc.code, reason)
             self._store.drains.add_stuck(drain, instance_id, stuck, now=self._now())
             return False
         return True
 
-    def _begin_best(self, drain: Drain, instance: Instance, node_ids: list[str]) -> None:
-        """Begin to move it to the first node that takes it. Raises what the last one says."""
-        *others, last = node_ids[:TARGETS]
-        for node_id in others:
-            try:
-                return self._begin_one(drain, instance, node_id)
-            except ELSEWHERE:
-                continue
-        return self._begin_one(drain, instance, last)
+    def _begin_best(self, drain: Drain, instance: Instance) -> None:
+        """Begin to move it to the best node that takes it. Raises NoNodeFits."""
+        ranking = self._rank(self._store, instance)
+        begin_on = partial(self._begin_one, drain, instance)
+        begin_on_best(ranking, begin_on, most=TARGETS)
 
     def _begin_one(self, drain: Drain, instance: Instance, node_id: str) -> None:
         now, store = self._now(), self._store

@@ -151,6 +151,6 @@ def test_without_any_node_that_is_said(api, store, node, body):
 
     answer = api.post(DEPLOY, body)
 
-    assert (409, "There is no node.", {"reasons": {}, "nodes": []}) == (
+    assert (409, "There is no node to choose.", {"reasons": {}, "nodes": []}) == (
         answer.status, answer.json["error"], answer.json["details"]
     )  # fmt: skip

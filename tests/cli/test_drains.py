@@ -39,7 +39,7 @@ def test_a_drain_that_is_blocked_is_a_failure(skyquay, ready, node, worker):
     outcome = skyquay("drain", node["_id"], "--wait")
 
     assert 0 != outcome.exit_code
-    assert f"{ready}: No other node takes it. There is none." in outcome.stderr
+    assert f"{ready}: There is no node to choose." in outcome.stderr
 
 
 def test_the_other_commands(skyquay, ready, node, store):

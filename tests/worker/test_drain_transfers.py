@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from service import drains, instances, transfer_targets, transfers
-from service.errors import CapacityExceeded
+from service.errors import NoNodeFits
 from service.model.drains import DrainStatus
 from service.model.lifecycle import NodeStatus, Power
 from service.model.ports import parse
@@ -24,7 +24,7 @@ class Fleet:
         )
         self.user, self.image, self._ports = a_user(store), an_image(store), count(8000)
         self.draining = Draining(
-            store, "w", begin=transfers.begin, rank=transfer_targets.choose, now=lambda: self.now
+            store, "w", begin=transfers.begin, rank=transfer_targets.rank, now=lambda: self.now
         )
 
     def deploy(self, number, **over):
@@ -106,7 +106,12 @@ def test_what_fits_nowhere_stays_and_says_why(fleet):
     assert (DrainStatus.BLOCKED, [large], 2) == (
         drain["status"], [*drain["stuck"]], len(drain["moved"])
     )  # fmt: skip
-    assert "n1: The node has not enough memory left." in drain["stuck"][large]["reason"]
+    stuck = drain["stuck"][large]
+    assert "no_node_fits" == stuck["code"]
+    assert (
+        "None of the nodes fits. n1: The node has not enough memory left.; n2: "
+        in (stuck["reason"])
+    )
 
 
 def test_a_target_that_dies_is_replaced_by_another(fleet):
@@ -151,8 +156,11 @@ def test_nowhere_to_go_is_said(fleet):
     fleet.store.nodes.update(fleet.others[0], {"status": NodeStatus.OFFLINE})
     fleet.store.nodes.change(fleet.others[1], {"schedulable": False})
 
-    with pytest.raises(CapacityExceeded, match="n2: The node gets no more instances"):
-        transfer_targets.choose(fleet.store, fleet.store.instances.get(stays))
+    with pytest.raises(NoNodeFits) as refused:
+        transfer_targets.begin(fleet.store, stays, node_id="auto", origin=AT_NOON)
+
+    assert {"offline": 1, "maintenance": 1} == refused.value.details["reasons"]
+    assert {"n1", "n2"} == {node["name"] for node in refused.value.details["nodes"]}
 
 
 def test_nothing_is_moved_to_a_node_of_the_same_engine(fleet, memory_nodes):
@@ -163,8 +171,12 @@ def test_nothing_is_moved_to_a_node_of_the_same_engine(fleet, memory_nodes):
         same = {"report": {**report, "engine_id": "one"}, "same_engine_as": "another"}
         fleet.store.nodes.change(node, same)
 
-    with pytest.raises(CapacityExceeded, match="n1: It is the same engine"):
-        transfer_targets.choose(fleet.store, fleet.store.instances.get(stays))
+    with pytest.raises(NoNodeFits) as refused:
+        transfer_targets.begin(fleet.store, stays, node_id="auto", origin=AT_NOON)
+
+    assert {"It is the same engine."} == {
+        node["message"] for node in refused.value.details["nodes"]
+    }
 
 
 def test_a_worker_drains_nodes(fleet, worker):

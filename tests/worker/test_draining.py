@@ -8,11 +8,17 @@ from datetime import timedelta
 import pytest
 
 from service import deletions, drains, instances, nodes
-from service.errors import CapacityExceeded, InstanceNotReady, Maintenance, NotSupported
+from service.errors import (
+    CapacityExceeded,
+    InstanceNotReady,
+    Maintenance,
+    NodeOffline,
+    NotSupported,
+)
 from service.model.drains import UNDO_ATTEMPTS, DrainStatus, WaitingFor
 from service.model.lifecycle import NodeStatus
 from tests.draining import BY_KEY, Crash, Fleet
-from tests.support import AT_NOON, NOON, run_due
+from tests.support import AT_NOON, NOON, a_node, run_due
 
 
 @pytest.fixture
@@ -133,14 +139,19 @@ def test_what_is_on_its_way_arrives_while_paused(fleet):
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "code", "reason"),
     [
-        InstanceNotReady("The instance is FAILED."),
-        NotSupported("Files cannot be copied."),
-        CapacityExceeded("Full."),
+        (InstanceNotReady("It is FAILED."), "instance_not_ready", "It is FAILED."),
+        (NotSupported("No."), "no_node_fits", "None of the nodes fits. n1: No.; n2: No."),
+        (
+            CapacityExceeded("Full."),
+            "no_node_fits",
+            "None of the nodes fits. n1: Full.; n2: Full.",
+        ),
+        (NodeOffline("its own", "Gone."), "node_offline", "Gone. nodeId: its own"),
     ],
 )
-def test_what_cannot_be_moved_is_stuck_with_the_reason(fleet, refusal):
+def test_what_cannot_be_moved_is_stuck_with_the_reason(fleet, refusal, code, reason):
     """The others are moved all the same; then the drain is blocked."""
     stays, *_ = fleet.deploy(4)
     fleet.refusals[stays] = refusal
@@ -150,7 +161,7 @@ def test_what_cannot_be_moved_is_stuck_with_the_reason(fleet, refusal):
 
     stuck = fleet.drain()["stuck"]
     assert ([stays], DrainStatus.BLOCKED) == ([*stuck], fleet.status())
-    assert (refusal.code, refusal.message) == (stuck[stays]["code"], stuck[stays]["reason"])
+    assert (code, reason) == (stuck[stays]["code"], stuck[stays]["reason"])
 
 
 def test_a_node_that_refuses_is_passed_over(fleet):
@@ -162,6 +173,34 @@ def test_a_node_that_refuses_is_passed_over(fleet):
     fleet.run()
 
     assert [fleet.nodes[2]] == [*fleet.drain()["moved"].values()]
+
+
+def test_of_many_nodes_some_are_named(fleet, memory_nodes):
+    """A few are tried, and the others may still take it; what is kept of each instance is short."""
+    fleet.nodes += [a_node(fleet.store, memory_nodes, name=f"m{n}")["_id"] for n in range(6)]
+    [stays] = fleet.deploy(1)
+    fleet.refusals[stays] = CapacityExceeded("Full.")
+    fleet.start()
+
+    fleet.run()
+
+    reason = fleet.drain()["stuck"][stays]["reason"]
+    assert reason.startswith("None of the best nodes fits; 3 more may. ")
+    assert 5 == reason.count(": Full.")
+
+
+def test_what_does_not_fit_back_says_why(fleet):
+    """Of the one node that it is to return to."""
+    [moved] = fleet.deploy(1)
+    fleet.start()
+    fleet.run()
+    fleet.refusals[fleet.home] = CapacityExceeded("Full.")
+    drains.undo(fleet.store, fleet.home, move_back=True, origin=BY_KEY)
+
+    fleet.worker().turn()
+
+    stuck = fleet.drain()["stuck"][moved]
+    assert ("capacity_exceeded", "Full.") == (stuck["code"], stuck["reason"])
 
 
 def test_what_is_stuck_is_tried_again_later(fleet):

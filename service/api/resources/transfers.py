@@ -9,7 +9,7 @@ from service.api.instances import blueprint
 from service.contract.fields import make_example
 from service.contract.operations import OperationAnswer
 from service.contract.transfers import TransferAnswer, TransferInstance
-from service.errors import InstanceNotReady, NodeOffline, NotSupported
+from service.errors import InstanceNotReady, NodeOffline, NoNodeFits, NotSupported
 from service.model.documents import Operation
 
 
@@ -25,6 +25,7 @@ from service.model.documents import Operation
     409,
     412,
     InstanceNotReady,
+    NoNodeFits,
     NotSupported,
     NodeOffline,
     location="/api/operations/{_id}",
@@ -38,8 +39,9 @@ def transfer_instance(node_id: str, instance_id: str) -> Operation:
     it goes from its node. Host ports are kept where they are free, and else found: the instance has
     them at the end. What fails before is undone: it runs where it was, and the operation is
     `failed`. Watch it with `GET /api/operations/{operation_id}?wait=`. 409 while it is not READY
-    or another change is open, and for a node without room or in maintenance; 400 `not_supported`
-    where files cannot be copied between the two nodes.
+    or another change is open, and for a node without room or in maintenance; with `auto`
+    `no_node_fits` where no other node takes it. 400 `not_supported` where files cannot be copied
+    between the two nodes.
     """
     instance, operation = transfer_targets.begin(
         store(), instance_id, node_id=node_id, only_if=read_precondition(), origin=origin()

@@ -2,8 +2,9 @@
 
 import pytest
 
-from service.model.lifecycle import InstanceState, Power
-from tests.support import NOON, a_node, get, run_due
+from service.app import utc_now
+from service.model.lifecycle import InstanceState, NodeStatus, Power
+from tests.support import NOON, a_node, get, run_due, told
 
 
 @pytest.fixture
@@ -100,14 +101,47 @@ def test_a_node_is_found(api, store, memory_nodes, ready, there):
     assert (202, there["_id"]) == (answer.status, answer.json["transfer"]["targetId"])
 
 
-def test_no_other_node_takes_it(api, store, ready, there):
-    """409, which says why of each."""
+def test_no_other_node_takes_it(api, store, memory_nodes, ready, there):
+    """409 as for a deploy, which says why of each but the node that it is on."""
     store.nodes.update(there["_id"], {"schedulable": False, "updated_at": NOON})
+    full = a_node(store, memory_nodes, name="full", ram="64M")
 
     answer = transfer(api, ready, "auto")
 
-    assert (409, "capacity_exceeded") == (answer.status, answer.json["code"])
-    assert "there: " in answer.json["error"]
+    assert (409, "no_node_fits") == (answer.status, answer.json["code"])
+    assert {"maintenance": 1, "capacity_exceeded": 1} == answer.json["details"]["reasons"]
+    assert [
+        {
+            "id": full["_id"], "name": "full", "reason": "capacity_exceeded",
+            "message": "The node has not enough memory left.",
+            "details": {"requestedMib": 128, "allocatedMib": 0, "capacityMib": 64},
+        },
+        {
+            "id": there["_id"], "name": "there", "reason": "maintenance",
+            "message": "The node gets no more instances for now.", "details": {},
+        },
+    ] == answer.json["details"]["nodes"]  # fmt: skip
+
+
+def test_nodes_without_free_ports_do_not_fit(api, store, memory_nodes, ready, there):
+    """That is seen when they are to be found, and said like all else."""
+    taken = store.instances.get(ready)["ports"]
+    for node in (there["_id"], a_node(store, memory_nodes, name="third")["_id"]):
+        store.nodes.change(node, {"port_range": f"{taken[0]}-{taken[0]}"})
+        store.held_ports.record(node, taken[0], now=utc_now())
+    before = store.instances.get(ready)
+
+    answer = transfer(api, ready, "auto")
+
+    assert (409, {"no_ports": 2}) == (answer.status, answer.json["details"]["reasons"])
+    assert before == store.instances.get(ready)
+
+
+def test_a_node_that_is_down_is_not_blamed_on_the_others(api, store, ready, there):
+    """Nothing can be copied from it, whatever the others have."""
+    store.nodes.update(store.instances.get(ready)["node_id"], {"status": NodeStatus.OFFLINE})
+
+    assert (500, "node_offline") == told(transfer(api, ready, "auto"))[:2]
 
 
 def test_nodes_that_cannot_copy_are_not_supported(api, store, ready, there):
