@@ -17,14 +17,15 @@ from service.api.etags import read_precondition
 from service.api.keeping import find_keep_s
 from service.api.waiting import wait_for, wait_for_phase
 from service.contract.base import ReadyQuery
-from service.contract.deploys import Deploy, DeployedAnswer, TakenOn
-from service.contract.dry_run import PLANNED, DeployPlanAnswer, DryRunQuery
+from service.contract.deploys import Deploy, DeployedAnswer, DeployPlan, TakenOn
+from service.contract.dry_run import PLANNED_DEPLOY, DryRunQuery
 from service.contract.fields import OPERATION_ID
 from service.contract.instance_deletions import Delete, DeletedAnswer, DeletionQuery
 from service.contract.instances import (
     InstanceAnswer,
     InstanceOnNode,
     InstancePathRef,
+    InstancePlan,
     InstanceRef,
     UserRef,
 )
@@ -72,10 +73,15 @@ def prepare_deploy(order: Order) -> partial[tuple[Instance, Operation]]:
     )
 
 
-def plan_deploy(order: Order) -> Response:
-    """Answer what a deploy would make now."""
+def plan_deploy(order: Order) -> Instance:
+    """Return what a deploy would make now, without an id: there is none."""
     instance, _ = try_out(store(), prepare_deploy(order))
-    return json_answer(DeployPlanAnswer.shape(_add_nodes([instance])[0]), 200)
+    return {**instance, "_id": ""}
+
+
+def show_plan(instance: Instance) -> InstancePlan:
+    """Complete the answer of an instance that is only as it would be."""
+    return {**_add_nodes([instance])[0], "dry_run": True}
 
 
 @blueprint.get("/instances")
@@ -130,7 +136,7 @@ def list_user_instances(user_id: str) -> list[InstanceOnNode]:
 @blueprint.needs("instances:deploy", changes="instance", can_be_dry=True)
 @blueprint.arguments(Deploy, check=check_order)
 @blueprint.arguments(DryRunQuery, location="query")
-@blueprint.alt_response(200, **PLANNED)
+@blueprint.alt_response(200, **PLANNED_DEPLOY)
 @blueprint.answers(
     201,
     DeployedAnswer,
@@ -151,7 +157,9 @@ def deploy_instance(order: Order, wish: ReadyWish) -> TakenOn | Response:
     until it is READY or FAILED, or use `wait`: a deployment that failed is a 201 with its `error`.
     """
     if current_call().is_dry:
-        return plan_deploy(order)
+        plan = plan_deploy(order)
+        tried: DeployPlan = {**plan, "operation_id": "", "dry_run": True, "plan": show_plan(plan)}
+        return json_answer(DeployedAnswer.shape(tried), 200)
     instance, operation = prepare_deploy(order)(store())
     record_change(instance)
     ended = wait_for(operation, wish["wait"] or 0)

@@ -1,5 +1,7 @@
 """Deployments on the wire."""
 
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import marshmallow as ma
@@ -8,6 +10,7 @@ from service.contract import answers, fields, placement, program_fields
 from service.contract.answers import Answer
 from service.contract.base import Request, StrictRequest
 from service.contract.container_settings import ContainerFields
+from service.contract.instances import InstanceAnswer, InstancePlan, dry_run
 from service.model.documents import Instance
 from service.model.lifecycle import InstanceState
 from service.model.orders import Order
@@ -164,10 +167,21 @@ class TakenOn(Instance):
     operation_id: str
 
 
+class DeployPlan(TakenOn):
+    """What would be taken on."""
+
+    dry_run: bool
+    plan: InstancePlan
+
+
 _DEPLOYING = "The instance is being deployed."
+
+PLANNED = "The instance would be deployed."
 
 
 def _explain_deployment(instance: TakenOn) -> str:
+    if instance.get("dry_run"):
+        return PLANNED
     match instance["state"]:
         case InstanceState.READY:
             return "The instance is deployed."
@@ -181,10 +195,19 @@ class DeployedAnswer(Answer[TakenOn]):
 
     message = answers.text(_DEPLOYING, of=_explain_deployment)
     Message = answers.text(_DEPLOYING, of=_explain_deployment)
-    Id = answers.text(fields.INSTANCE_ID, of="_id")
+    Id = answers.text(
+        fields.INSTANCE_ID, of="_id", description="Empty, like all ids here, with `dryRun`."
+    )
     volumeId = answers.text(fields.INSTANCE_ID, of="_id")
     VolumeId = answers.text(fields.INSTANCE_ID, of="_id")
     ContainerId = answers.text(None, of="container_id", null=True)
     state = answers.choice(InstanceState, "INSTALLING")
     error = answers.text(None, null=True, description="Why it failed or waits.")
     operationId = answers.text(fields.OPERATION_ID, of="operation_id")
+    dryRun = dry_run()
+    plan = answers.field(
+        partial(ma.fields.Nested, InstanceAnswer),
+        of=methodcaller("get", "plan"),
+        optional=True,
+        description="With `dryRun`: the instance as it would be.",
+    )

@@ -4,12 +4,12 @@ from typing import Any
 
 import marshmallow as ma
 
-from service.contract import answers, fields, images
 from service.contract.answers import Answer
 from service.contract.base import ReadyQuery
-from service.contract.instances import InstanceOnNode, NodeSummary, find_endpoint, find_node
-from service.model.ports import print_map
-from service.model.quantities import print_cores
+from service.contract.deploys import PLANNED, DeployedAnswer
+from service.contract.fields import make_example
+from service.contract.instances import InstanceAnswer
+from service.model.lifecycle import InstanceState, Power
 
 NAME = "dryRun"
 
@@ -31,30 +31,42 @@ def is_dry(value: str | None) -> bool:
     return value in ma.fields.Boolean.truthy
 
 
-class DeployPlanAnswer(Answer[InstanceOnNode]):
-    """What a deploy would make now. Its node and its ports are held for nobody."""
+def _document(schema: type[Answer[Any]], **example: object) -> dict[str, Any]:
+    """Document an answer of status 200 that has the schema of what is done.
 
-    dryRun = answers.flag(True, of=lambda _: True)
-    Node = answers.nested(NodeSummary, of=find_node)
-    connect = answers.text(
-        "play.example.org:25565",
-        of=find_endpoint,
-        null=True,
-        description="What a player would type.",
-    )
-    Image = answers.text(images.CONTAINER_IMAGE, of="image")
-    ImageName = answers.text(fields.IMAGE, of="image_name")
-    Memory = answers.integer(128, of="memory_mib", description="MiB.")
-    Cpu = answers.number(
-        0.5, of=lambda instance: print_cores(instance["cpu_milli"]), description="Cores."
-    )
-    Ports = answers.text("8080:25565", of=lambda instance: print_map(instance["port_map"]))
-    Primary = answers.anything("25565", of="primary", metadata={"type": ["string", "integer"]})
+    So clients that are made of the document have one type for both.
+    """
+    return {
+        "schema": schema,
+        "example": make_example(schema, dryRun=True, **example),
+        "description": "With `dryRun`: what would be made now, with empty ids.",
+    }
 
 
-PLANNED: dict[str, Any] = {
-    "schema": DeployPlanAnswer,
-    "example": fields.make_example(DeployPlanAnswer),
-    "description": "With `dryRun`: what would be made now.",
-}
-"""The answer of status 200 to a deploy that is only tried, for the OpenAPI document."""
+PLANNED_INSTANCE = _document(
+    InstanceAnswer,
+    Id="",
+    VolumeId="",
+    ContainerId=None,
+    InternalState=InstanceState.INSTALLING,
+    power=Power.UNKNOWN,
+    exitCode=None,
+    oomKilled=None,
+    restarts=None,
+    startedAt=None,
+    phase=None,
+    readyAt=None,
+)
+"""The answer to a deploy that is only tried, for the OpenAPI document."""
+
+PLANNED_DEPLOY = _document(
+    DeployedAnswer,
+    message=PLANNED,
+    Message=PLANNED,
+    Id="",
+    volumeId="",
+    VolumeId="",
+    operationId="",
+    plan=PLANNED_INSTANCE["example"],
+)
+"""The same of the reference's endpoint."""

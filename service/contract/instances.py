@@ -1,7 +1,7 @@
 """Instances on the wire."""
 
 from operator import methodcaller
-from typing import NotRequired, cast
+from typing import Any, NotRequired, cast
 
 import marshmallow as ma
 
@@ -63,6 +63,12 @@ class InstanceOnNode(Instance):
     for_owner: NotRequired[bool]  # whether the key is for somebody who has instances
 
 
+class InstancePlan(InstanceOnNode):
+    """An instance as it would be."""
+
+    dry_run: bool
+
+
 class NodeSummary(Answer[Node]):
     """The node of an instance."""
 
@@ -93,6 +99,16 @@ def _find_summary(node: Node | None, node_id: str, *, for_owner: bool | None) ->
     if for_owner:
         return cast("Node", {**node, "address": find_host(node), "port": None})
     return node
+
+
+def dry_run() -> ma.fields.Field[Any]:
+    """Make the field that says of an answer that the request was only tried."""
+    return answers.flag(
+        of=methodcaller("get", "dry_run"),
+        optional=True,
+        audited=False,
+        description="With the parameter `dryRun`: true, nothing of this is stored.",
+    )
 
 
 def find_node(instance: InstanceOnNode) -> Node:
@@ -136,7 +152,9 @@ def _list_variables(instance: Instance) -> dict[str, str]:
 class InstanceAnswer(Answer[InstanceOnNode]):
     """An instance: what is wanted, and what was seen."""
 
-    Id = answers.text(fields.INSTANCE_ID, of="_id")
+    Id = answers.text(
+        fields.INSTANCE_ID, of="_id", description="Empty of one that would be deployed (`dryRun`)."
+    )
     VolumeId = answers.text(fields.INSTANCE_ID, of="_id", description="The same as `Id`.")
     ContainerId = answers.text(
         fields.CONTAINER_ID, of="container_id", null=True, description="Once there is a container."
@@ -325,3 +343,4 @@ class InstanceAnswer(Answer[InstanceOnNode]):
         audited=False,
         description="In answers to changes: the operation that carries them out.",
     )
+    dryRun = dry_run()

@@ -1,5 +1,7 @@
 """Requests that are only tried: all is checked, and nothing is stored."""
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +12,7 @@ from tests.event_writing import writing
 from tests.support import (
     DEPLOY,
     NOON,
+    OPENAPI,
     ApiClient,
     a_body,
     a_node,
@@ -34,6 +37,11 @@ def everything(api, database):
     return look
 
 
+def plan_of(answer):
+    """Take the instance as it would be, of an answer of either endpoint."""
+    return answer.json.get("plan", answer.json)
+
+
 def try_edit(api, instance_id, body, **headers):
     """Try a change of an instance."""
     path = f"/api/instances/{instance_id}?dryRun=true"
@@ -51,11 +59,54 @@ def test_a_deploy_is_only_tried(api, place, everything, path, value):
 
     assert before == everything()
     _, node, image = place
+    plan = plan_of(answer)
     assert (200, True, node["_id"], "80:8080", "8080", 128, 1, image["name"]) == (
-        answer.status, answer.json["dryRun"], answer.json["Node"]["id"],
-        *(answer.json[name] for name in ("Ports", "Primary", "Memory", "Cpu", "ImageName")),
+        answer.status, plan["dryRun"], plan["Node"]["id"],
+        *(plan[name] for name in ("Ports", "Primary", "Memory", "Cpu", "ImageName")),
     )  # fmt: skip
-    assert "Id" not in answer.json
+
+
+@BOTH
+def test_no_id_is_answered_of_what_there_is_not(api, place, path):
+    """Each is empty, and none is hidden somewhere else."""
+    answer = api.post(f"{path}?dryRun=true", a_body(place))
+
+    ids = [answer.json[name] for name in ("Id", "VolumeId", "volumeId", "operationId")
+           if name in answer.json]  # fmt: skip
+    assert {""} == {*ids, plan_of(answer)["Id"], plan_of(answer)["VolumeId"]}
+    assert [] == re.findall(r"\bi[a-z2-7]{11}\b", str(answer.json))
+    assert "Location" not in answer.headers
+
+
+@BOTH
+def test_a_deploy_has_all_that_it_has_when_it_is_only_tried(api, place, path):
+    """So it is one type for clients; what is only of one that is tried says so."""
+    tried = api.post(f"{path}?dryRun=true", a_body(place)).json
+    done = api.post(path, a_body(place)).json
+
+    assert {*done} - {"operationId"} <= {*tried}
+    assert {"dryRun", "plan"} >= {*tried} - {*done}
+    assert {type(done[name]) for name in done if name in tried} == {
+        type(tried[name]) for name in done if name in tried
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [(DEPLOY, "DeployedAnswer"), (ADD, "InstanceAnswer"), ("/api/instances/{instance_id}", "")],
+)
+def test_a_deploy_that_is_only_tried_is_documented_with_the_same_type(path, schema):
+    """Generated clients have one type for all successes, and need not tell them apart."""
+    paths = json.loads(OPENAPI.read_bytes())["paths"]
+    operation = paths[path]["post" if schema else "patch"]
+
+    types = {
+        answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for status, answer in operation["responses"].items()
+        if status in {"200", "201", "202"}
+    }
+
+    assert {schema or "InstanceAnswer"} == types
 
 
 @BOTH
@@ -84,8 +135,9 @@ def test_the_node_and_the_ports_are_those_of_now(api, memory_nodes, store, place
     tried = [api.post(f"{path}?dryRun=true", a_body(place, **CHOOSE)) for _ in range(2)]
 
     assert [(200, best["_id"], "80:5000", "5000")] * 2 == [
-        (each.status, each.json["Node"]["id"], each.json["Ports"], each.json["Primary"])
+        (each.status, plan["Node"]["id"], plan["Ports"], plan["Primary"])
         for each in tried
+        for plan in [plan_of(each)]
     ]
 
 
@@ -130,9 +182,9 @@ def test_a_change_is_only_tried(api, ready, everything):
     answer = try_edit(api, ready, change)
 
     assert before == everything()
-    assert (200, 256, "b", "80:9090") == (
+    assert (200, True, ready, 256, "b", "80:9090") == (
         answer.status,
-        *(answer.json[name] for name in ("Memory", "Name", "Ports")),
+        *(answer.json[name] for name in ("dryRun", "Id", "Memory", "Name", "Ports")),
     )
 
 

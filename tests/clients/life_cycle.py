@@ -19,7 +19,6 @@ from skyquay_client.models import (
     CreateUser,
     Delete,
     Deploy,
-    DeployedAnswer,
     DeployVariablesType0,
     ErrorAnswer,
     ErrorCode,
@@ -71,9 +70,10 @@ def main(url: str, key: str, port: int) -> None:
         user=user.user_id,
         variables=DeployVariablesType0(),
     )
+    plan = good(deploy_instance.sync(client=client, body=order, dry_run=True)).plan
+    if not plan or plan.node.id != order.node_id:
+        raise SystemExit(f"It would be elsewhere: {plan}")
     deployed = good(deploy_instance.sync(client=client, body=order, wait=60))
-    if not isinstance(deployed, DeployedAnswer):  # as with `dry_run`
-        raise SystemExit("It was only tried.")
     if deployed.state != InstanceState.READY:
         raise SystemExit(f"It is not READY: {deployed.error}")
     again = deploy_instance.sync(client=client, body=order)

@@ -42,8 +42,10 @@ const order: components["schemas"]["Deploy"] = {
   variables: {},
 };
 const query = { wait: 60 };
+const dry = { params: { query: { dryRun: true } }, body: order };
+const plan = good(await client.POST("/api/instances/deploy", dry)).plan;
+if (plan?.Node.id !== node.id) throw new Error(`It would be elsewhere: ${plan?.Node.id}`);
 const deployed = good(await client.POST("/api/instances/deploy", { params: { query }, body: order }));
-if ("dryRun" in deployed) throw new Error("It was only tried."); // as with the query `dryRun`
 if (deployed.state !== "READY") throw new Error(`It is not READY: ${deployed.error}`);
 const again = await client.POST("/api/instances/deploy", { body: order });
 if (again.error?.code !== "port_taken") throw new Error("The port is taken, but not for this.");

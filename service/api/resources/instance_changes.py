@@ -9,7 +9,7 @@ from service.api.blueprint import ALWAYS, WITH_BODY
 from service.api.call import current_call, is_owner, origin, store
 from service.api.context import app_context
 from service.api.etags import read_precondition
-from service.api.instances import blueprint, record_latest
+from service.api.instances import blueprint, record_latest, show_plan
 from service.api.resources.instances import add_node
 from service.api.waiting import wait_for
 from service.contract.base import ReadyQuery
@@ -70,7 +70,7 @@ def edit_instance(edit: Edit, wish: ReadyWish, instance_id: str) -> InstanceOnNo
         origin=origin(),
     )
     if current_call().is_dry:
-        return add_node(foresee(*try_out(store(), change)), None)
+        return show_plan(foresee(*try_out(store(), change)))
     return answer_change(*change(store()), wish)
 
 

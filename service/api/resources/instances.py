@@ -7,6 +7,7 @@ from service.api.accepted import Accepted
 from service.api.audit_trail import record_change
 from service.api.blueprint import ALWAYS, NO_CONTENT, WITH_BODY
 from service.api.call import current_call, is_owner, origin, store
+from service.api.encoding import json_answer
 from service.api.etags import read_precondition
 from service.api.instances import (
     blueprint,
@@ -15,12 +16,13 @@ from service.api.instances import (
     plan_deploy,
     prepare_deploy,
     record_latest,
+    show_plan,
 )
 from service.api.keeping import find_keep_s
 from service.api.waiting import wait_for, wait_for_phase, wait_for_state
 from service.contract.base import NoContent, StateQuery
 from service.contract.deploys import AddInstance
-from service.contract.dry_run import PLANNED, DryRunQuery
+from service.contract.dry_run import PLANNED_INSTANCE, DryRunQuery
 from service.contract.instance_deletions import RemovalQuery
 from service.contract.instances import InstanceAnswer, InstanceOnNode
 from service.contract.operations import OperationAnswer
@@ -33,7 +35,7 @@ from service.model.orders import Order, ReadyWish, Removal, StateWish
 @blueprint.needs("instances:deploy", changes="instance", can_be_dry=True)
 @blueprint.arguments(AddInstance, check=check_order)
 @blueprint.arguments(DryRunQuery, location="query")
-@blueprint.alt_response(200, **PLANNED)
+@blueprint.alt_response(200, **PLANNED_INSTANCE)
 @blueprint.answers(
     201,
     InstanceAnswer,
@@ -53,7 +55,7 @@ def add_instance(order: Order, wish: ReadyWish) -> InstanceOnNode | Accepted | R
     chosen that has room, or else it is 409 with the code `no_node_fits`.
     """
     if current_call().is_dry:
-        return plan_deploy(order)
+        return json_answer(InstanceAnswer.shape(show_plan(plan_deploy(order))), 200)
     instance, operation = prepare_deploy(order)(store())
     record_change(instance)
     ended = wait_for(operation, wish["wait"] or 0)
