@@ -196,7 +196,7 @@ def _settle_ports(
 ) -> Settings:
     """Find the ports that it gets. Raises InvalidInput, PortTaken and NoFreePorts."""
     node = store.nodes.get(deleted["node_id"], session=session)
-    taken = store.instances.list_taken_ports(node["_id"], session=session)
+    taken = store.occupancy.list_taken_ports(node["_id"], session=session)
     avoided = taken | list_held(node, now=now)
     before = tuple(PortMapping(**pair) for pair in deleted["port_map"])
     ports = keep_hosts(order["ports"], before, except_for=avoided) if "ports" in order else before

@@ -91,13 +91,13 @@ def rank(
     many instances apart nodes may be that are chosen alike.
     """
     counts = (
-        store.instances.count_by_node({apart_from.field: apart_from.value}, session=session)
+        store.occupancy.count_by_node({apart_from.field: apart_from.value}, session=session)
         if apart_from is not None
         else {}
     )
     nodes = store.nodes.list_for_placement(session=session)
     taken = (
-        store.instances.list_holders(
+        store.occupancy.list_holders(
             [node["_id"] for node in nodes], wish.host_ports, session=session
         )
         if wish.host_ports

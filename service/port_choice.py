@@ -70,7 +70,7 @@ def move_to(
     To be called like `settle`. Raises NoFreePorts.
     """
     before = _list_mappings(instance)
-    taken = store.instances.list_taken_ports(node["_id"], session=session)
+    taken = store.occupancy.list_taken_ports(node["_id"], session=session)
     taken |= store.deleted.list_bound_ports(node["_id"], session=session)
     wanted = release_taken(before, taken | list_held(node, now=now))
     at = [mapping.host for mapping in before].index(instance["primary_port"])
@@ -125,7 +125,7 @@ def _choose(
     session: Session | None = None,
 ) -> tuple[PortMapping, ...]:
     among = parse_range(node["port_range"]) if node["port_range"] else DEFAULT_RANGE
-    taken = store.instances.list_taken_ports(node["_id"], session=session)
+    taken = store.occupancy.list_taken_ports(node["_id"], session=session)
     if before is not None:
         taken -= {pair["host"] for pair in before["port_map"]}
         start = max(0, before["primary_port"] - among.first)

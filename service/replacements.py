@@ -232,7 +232,7 @@ def _hold(store: Store, instance: Instance, *, session: Session) -> None:
     underway = store.operations.list_open(instance["_id"], REPLACING, session=session)
     ports, needed = hold(instance, map(changes_of, underway))
     held = held_by(instance)
-    store.instances.refuse_held_ports(instance["node_id"], ports, session=session)
+    store.occupancy.refuse_held_ports(instance["node_id"], ports, session=session)
     after = store.instances.change(
         instance["_id"], {"ports": ports, "reserved": needed if underway else None}, session=session
     )

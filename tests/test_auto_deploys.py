@@ -83,7 +83,7 @@ def test_no_host_port_is_given_twice(store, memory_nodes):
 
     assert ([], RACERS) == (errors, len(deployed))
     for node in store.nodes.all():
-        assert set(range(5000, 5010)) == store.instances.list_taken_ports(node["_id"])
+        assert set(range(5000, 5010)) == store.occupancy.list_taken_ports(node["_id"])
 
 
 def test_a_host_port_that_is_wanted_by_all_is_had_once_on_each_node(store, memory_nodes):

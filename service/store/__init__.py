@@ -26,6 +26,7 @@ from service.store import (
     keys,
     leftovers,
     nodes,
+    occupancy,
     operations,
     phases,
     places,
@@ -62,6 +63,7 @@ from service.store.instances import Instances
 from service.store.keys import Keys
 from service.store.leftovers import Leftovers
 from service.store.nodes import Nodes
+from service.store.occupancy import Occupancy
 from service.store.operations import Operations
 from service.store.phases import Phases
 from service.store.places import Place
@@ -90,7 +92,7 @@ _INDEXES: dict[str, Indexes] = {
     "images": images.INDEXES,
     "keys": keys.INDEXES,
     "nodes": nodes.INDEXES,
-    "instances": [*instances.INDEXES, *phases.INDEXES],
+    "instances": [*instances.INDEXES, *occupancy.INDEXES, *phases.INDEXES],
     deleted.COLLECTION: deleted.INDEXES,
     "operations": operations.INDEXES,
     "leftovers": leftovers.INDEXES,
@@ -155,6 +157,7 @@ class Store:
         self.held_ports = HeldPorts(self._database["nodes"])
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)
+        self.occupancy = Occupancy(self._database["instances"])
         self.deleted = DeletedInstances(self._database[deleted.COLLECTION], moves=self._moves)
         self.failures = FailedAttempts(self._database["failures"])
         self.idempotency = Idempotency(self._database["idempotency"])

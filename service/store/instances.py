@@ -21,25 +21,13 @@ from service.store.collection import (
     duplicate_key,
     translated,
 )
+from service.store.occupancy import Occupancy
 from service.store.phases import follow_power
 from service.store.revised import Changes
 from service.store.transitions import GONE, TransitionLog
 from service.store.versions import LISTED, Versions
 
 INDEXES: Indexes = [
-    # One document holds several ports, and no two documents of a node hold the same. Partial,
-    # because two documents of a node with no port at all would collide.
-    {
-        "keys": [("node_id", 1), ("ports", 1)],
-        "unique": True,
-        "partialFilterExpression": {"ports.0": {"$exists": True}},
-    },
-    # The same among those that are being transferred to a node. See `refuse_held_ports`.
-    {
-        "keys": [("arrival.node_id", 1), ("arrival.ports", 1)],
-        "unique": True,
-        "partialFilterExpression": {"arrival.ports.0": {"$exists": True}},
-    },
     {"keys": [*LISTED, ("node_id", 1)]},
     {"keys": [("user_id", 1), *LISTED, ("node_id", 1)]},
     {"keys": [("node_id", 1), *LISTED]},
@@ -71,6 +59,7 @@ class Instances(Collection[Instance]):
     ) -> None:
         super().__init__(collection, only=only)
         self._moves = moves
+        self._occupancy = Occupancy(collection)
 
     @staticmethod
     def list_version_nodes(short: Versions) -> set[str]:
@@ -94,50 +83,10 @@ class Instances(Collection[Instance]):
         """Read the instance that holds a host port of a node, if it may be seen."""
         return self._read({"node_id": node_id, "ports": port})
 
-    @translated
-    def list_taken_ports(self, node_id: str, *, session: Session | None = None) -> set[int]:
-        """List the host ports of a node that instances hold, whoever may see these.
-
-        Those that are being transferred to it hold some as well.
-        """
-        found = self._collection.find(
-            {"node_id": node_id, "ports.0": {"$exists": True}}, ["ports"], session=session
-        )
-        arriving = self._collection.find(
-            {"arrival.node_id": node_id, "arrival.ports.0": {"$exists": True}},
-            ["arrival.ports"],
-            session=session,
-        )
-        return {port for instance in found for port in instance["ports"]} | {
-            port for instance in arriving for port in instance["arrival"]["ports"]
-        }
-
     def add(self, document: Instance, *, session: Session | None = None) -> None:
         """Write a new instance. Raises Conflict, and PortTaken for a host port that is held."""
-        self.refuse_held_ports(document["node_id"], document["ports"], session=session)
+        self._occupancy.refuse_held_ports(document["node_id"], document["ports"], session=session)
         super().add(document, session=session)
-
-    @translated
-    def refuse_held_ports(
-        self, node_id: str, ports: Iterable[int], *, session: Session | None
-    ) -> None:
-        """Raise PortTaken for a host port that is held for an instance on its way to the node.
-
-        No index knows both kinds. But whoever takes a port on a node, of either kind, writes to the
-        node in the same transaction: of two at the same time one is tried again, and sees this.
-        """
-        wanted = list(ports)
-        found = self._collection.find_one(
-            {
-                "arrival.node_id": node_id,
-                "arrival.ports": {"$in": wanted},
-                "arrival.ports.0": {"$exists": True},
-            },
-            ["arrival.ports"],
-            session=session,
-        )
-        if found is not None:
-            raise PortTaken(node_id, min({*wanted} & {*found["arrival"]["ports"]}))
 
     @translated
     def list_leaving(self, node_id: str, *, session: Session) -> list[Instance]:
@@ -145,43 +94,6 @@ class Instances(Collection[Instance]):
         return self._read_all(
             {"node_id": node_id, "arrival.node_id": {"$exists": True}}, session=session
         )
-
-    @translated
-    def list_holders(
-        self, node_ids: list[str], ports: Iterable[int], *, session: Session | None = None
-    ) -> dict[str, set[int]]:
-        """List the host ports of instances that hold one of `ports`, by node, for these nodes.
-
-        Whoever may see these, and those on their way to the node too.
-        """
-        wanted = list(ports)
-        found: dict[str, set[int]] = {}
-        for path in ("", "arrival."):
-            held = {
-                f"{path}node_id": {"$in": node_ids},
-                f"{path}ports": {"$in": wanted},
-                f"{path}ports.0": {"$exists": True},
-            }
-            fields = [f"{path}node_id", f"{path}ports"]
-            for instance in self._collection.find(held, fields, session=session):
-                holder = instance["arrival"] if path else instance
-                before = found.get(holder["node_id"], set())
-                found[holder["node_id"]] = before.union(holder["ports"])
-        return found
-
-    @translated
-    def count_by_node(
-        self, query: Mapping[str, str], *, session: Session | None = None
-    ) -> dict[str, int]:
-        """Count the instances that have a `user_id` or an `image_id`, by the ids of their nodes.
-
-        Whoever may see these. An index tells it.
-        """
-        groups = self._collection.aggregate(
-            [{"$match": dict(query)}, {"$group": {"_id": "$node_id", "count": {"$sum": 1}}}],
-            session=session,
-        )
-        return {group["_id"]: group["count"] for group in groups}
 
     @translated
     def list_references(self, references: Iterable[str]) -> list[Instance]:
@@ -385,7 +297,7 @@ class Instances(Collection[Instance]):
     @translated
     def bring(self, instance: Instance, *, session: Session) -> None:
         """Write an instance that was taken out of another collection. Raises like `add`."""
-        self.refuse_held_ports(instance["node_id"], instance["ports"], session=session)
+        self._occupancy.refuse_held_ports(instance["node_id"], instance["ports"], session=session)
         try:
             self._collection.bring_one(cast("dict[str, Any]", instance), session=session)
         except DuplicateKeyError as exc:

@@ -203,8 +203,8 @@ READS = {
     ),
     "instances.list_owned": lambda s, user, **_: s.instances.list_owned(user),
     "instances.list_on": lambda s, node, **_: s.instances.list_on(node),
-    "instances.list_taken_ports": lambda s, node, **_: s.instances.list_taken_ports(node),
-    "instances.refuse_held_ports": lambda s, node, **_: s.instances.refuse_held_ports(
+    "occupancy.list_taken_ports": lambda s, node, **_: s.occupancy.list_taken_ports(node),
+    "occupancy.refuse_held_ports": lambda s, node, **_: s.occupancy.refuse_held_ports(
         node, [8080], session=None
     ),
     "instances.list_leaving": lambda s, node, **_: s.transaction(
@@ -213,11 +213,11 @@ READS = {
     "operations.find_removal": lambda s, instance, node, **_: s.transaction(
         lambda session: s.operations.find_removal(instance, node, session=session)
     ),
-    "instances.list_holders": lambda s, node, **_: s.instances.list_holders([node], [8080]),
-    "instances.count_by_node of a user": lambda s, user, **_: s.instances.count_by_node(
+    "occupancy.list_holders": lambda s, node, **_: s.occupancy.list_holders([node], [8080]),
+    "occupancy.count_by_node of a user": lambda s, user, **_: s.occupancy.count_by_node(
         {"user_id": user}
     ),
-    "instances.count_by_node of an image": lambda s, image, **_: s.instances.count_by_node(
+    "occupancy.count_by_node of an image": lambda s, image, **_: s.occupancy.count_by_node(
         {"image_id": image["_id"]}
     ),
     "instances.list_deleting": lambda s, node, **_: s.instances.list_deleting(node),

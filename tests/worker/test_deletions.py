@@ -542,7 +542,7 @@ def test_a_deletion_gives_up_a_transfer(store, memory_nodes, running, elsewhere,
 
     assert (OperationStatus.SUPERSEDED, None) == end_of(store, transfer)
     assert {0} == {*store.nodes.get(elsewhere)["allocated"].values()}
-    assert set() == store.instances.list_taken_ports(elsewhere)
+    assert set() == store.occupancy.list_taken_ports(elsewhere)
     assert None is store.deleted.get(running)["arrival"]
     restore(store, running)
     run_due(store, memory_nodes)

@@ -64,7 +64,7 @@ def test_both_nodes_hold_what_it_needs(store, here, there, running):
 
     one = {"instances": 1, "memory_mib": 128, "cpu_milli": 1000, "disk_mib": 0}
     assert (one, one) == (allocated(store, here), allocated(store, there))
-    assert {8080} == store.instances.list_taken_ports(there["_id"])
+    assert {8080} == store.occupancy.list_taken_ports(there["_id"])
     assert (OperationKind.TRANSFER, OperationStatus.PENDING, here["_id"]) == (
         operation["kind"],
         operation["status"],
