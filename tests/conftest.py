@@ -22,6 +22,7 @@ from waitress.server import create_server
 from service import app
 from service.config import Config
 from service.drivers.memory import MemoryNodes
+from service.model.lifecycle import InstanceState
 from service.store import read_cache
 from service.store.changes import Changes
 from service.store.event_log import EventLog
@@ -39,6 +40,7 @@ from tests.support import (
     an_app,
     an_image,
     empty,
+    eventually,
     list_collections,
     run_due,
 )
@@ -286,6 +288,8 @@ def ready(api, store, memory_nodes, place):
     """The id of an instance that runs."""
     deployed = api.post(DEPLOY, a_body(place)).json
     run_due(store, memory_nodes)
+    # A worker of the test may have claimed it first.
+    assert eventually(lambda: store.instances.get(deployed["Id"])["state"] == InstanceState.READY)
     return deployed["Id"]
 
 
