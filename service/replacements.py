@@ -232,7 +232,9 @@ def _hold(store: Store, instance: Instance, *, session: Session) -> None:
     underway = store.operations.list_open(instance["_id"], REPLACING, session=session)
     ports, needed = hold(instance, map(changes_of, underway))
     held = held_by(instance)
-    store.occupancy.refuse_held_ports(instance["node_id"], ports, session=session)
+    # What it has already no transfer can hold.
+    more_ports = {*ports} - {*instance["ports"]}
+    store.occupancy.refuse_held_ports(instance["node_id"], more_ports, session=session)
     after = store.instances.change(
         instance["_id"], {"ports": ports, "reserved": needed if underway else None}, session=session
     )

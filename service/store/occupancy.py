@@ -56,6 +56,8 @@ class Occupancy(Collection[Instance]):
         node in the same transaction: of two at the same time one is tried again, and sees this.
         """
         wanted = list(ports)
+        if not wanted:
+            return
         found = self._collection.find_one(
             {
                 "arrival.node_id": node_id,

@@ -58,6 +58,15 @@ def test_a_look_up_is_one_command(
     assert (200, sent) == (ask().status, commands)
 
 
+def test_a_change_that_takes_no_port_looks_for_none(watched, commands):
+    """
+    What an instance has no transfer can hold.
+    """
+    watched.occupancy.refuse_held_ports("a-node", [], session=None)
+
+    assert [] == commands
+
+
 def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api, place, commands):
     """
     The user, the node and the image are one query before the transaction, which rereads the image,
