@@ -8,7 +8,7 @@ from typing import Any
 
 from service import images, nodes
 from service.admin.skyport_records import Unusable
-from service.errors import InvalidInput, list_details
+from service.errors import InvalidInput
 from service.model.container import ContainerStatus
 from service.model.documents import (
     Image,
@@ -19,6 +19,7 @@ from service.model.documents import (
     new_user,
 )
 from service.model.driver_traits import SKYPORTD
+from service.model.error_lines import list_details
 from service.model.lifecycle import InstanceState, NodeStatus, Power
 from service.model.orders import NodeOrder
 from service.model.ports import PortMapping, parse_primary

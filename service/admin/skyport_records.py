@@ -12,7 +12,7 @@ import marshmallow as ma
 from service.contract import fields
 from service.contract.base import Request
 from service.contract.image_files import ImageFile
-from service.errors import list_details
+from service.model.error_lines import list_details
 from service.model.ports import PortMapping, parse
 from service.model.quantities import parse_cpu_milli, parse_memory_mib
 from service.model.storable import list_unstorable

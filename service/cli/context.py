@@ -15,7 +15,8 @@ import marshmallow as ma
 from service import audit, node_secrets
 from service.app import make_store, prepare, utc_now
 from service.config import Config, ConfigError, no_color
-from service.errors import ServiceError, StoreFailure, StoreUnavailable, list_details
+from service.errors import ServiceError, StoreFailure, StoreUnavailable
+from service.model.error_lines import list_details
 from service.security.vault import Vault
 from service.serving import embedded_mongod, first_start
 from service.serving.embedded_mongod.program import EmbeddedError

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from service.cli.text import printable
-from service.errors import list_facts
+from service.model.error_lines import list_facts
 
 
 class Exit(IntEnum):

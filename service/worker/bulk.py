@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from service import audit, bulk, instance_changes, instances, rights, users
-from service.errors import NoSecretKey, ServiceError, StoreUnavailable, list_details
+from service.errors import NoSecretKey, ServiceError, StoreUnavailable
 from service.model.documents import BulkItem, Operation
+from service.model.error_lines import list_details
 from service.model.lifecycle import ENDED, BulkKind, OperationKind, OperationStatus
 from service.model.origin import Origin
 from service.store import Store

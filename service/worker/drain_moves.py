@@ -10,10 +10,10 @@ from service.errors import (
     NotFound,
     ServiceError,
     StoreUnavailable,
-    list_facts,
 )
 from service.model.documents import Drain, Instance, Moving, Operation, Stuck
 from service.model.drains import MOST_STUCK, DrainStatus, list_to_return, retry_delay_s
+from service.model.error_lines import list_facts
 from service.model.lifecycle import InstanceState
 from service.model.origin import Origin
 from service.model.placement import Ranking
