@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.api.blueprint import MAX_DEPTH, MAX_VALUES
+from service.api.body_parser import MAX_DEPTH, MAX_VALUES
 from service.app import create_app
 from tests.support import ApiClient, a_key, told
 
