@@ -12,11 +12,10 @@ lease in the middle of a call. What `authorize` and checkpoints raise goes throu
 """
 
 import codecs
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from service.drivers.log_lines import LogEnd as LogEnd
 from service.drivers.log_lines import LogStream as LogStream
@@ -28,7 +27,6 @@ from service.model.container import ContainerStatus as ContainerStatus
 from service.model.container import ContainerUsage as ContainerUsage
 from service.model.documents import Node
 from service.model.lifecycle import PowerAction
-from service.model.ports import PortMapping
 from service.model.printed_lines import LogLine, Mark
 from service.model.storable import is_text, is_whole, require
 
@@ -67,42 +65,6 @@ def split_grace(grace_s: float, stop_command: str | None) -> tuple[float, float]
     """Share out the time that a program has to end: for its stop command, and for SIGTERM."""
     command_s = grace_s * COMMAND_SHARE if stop_command else 0
     return command_s, grace_s - command_s
-
-
-def print_spec(spec: ContainerSpec) -> str:
-    """Write a specification as JSON text, for a node to keep."""
-    return json.dumps(asdict(spec), sort_keys=True)
-
-
-def parse_spec(text: str) -> ContainerSpec:
-    """Read what `print_spec` wrote. Raises ValueError, KeyError or TypeError for anything else."""
-    kept = json.loads(text)
-    cmd = kept["cmd"]
-    return ContainerSpec(
-        **{
-            **kept,
-            "cmd": tuple(cmd) if isinstance(cmd, list) else cmd,
-            "ports": tuple(map(_parse_port, kept["ports"])),
-            "primary": _parse_port(kept["primary"]),
-            "install": tuple(tuple(script) for script in kept.get("install", ())),
-        }
-    )
-
-
-def _parse_port(kept: Mapping[str, Any]) -> PortMapping:
-    # Other versions keep more, or less, of a port than this one does.
-    return PortMapping(kept["container"], kept["host"], env=kept.get("env", ""))
-
-
-def starts_again(text: str | None) -> bool:
-    """Return whether what `print_spec` wrote is of a program that is to be started again by itself.
-
-    What an earlier version wrote, or nobody can read, is.
-    """
-    try:
-        return bool(json.loads(text or "{}")["auto_start"])
-    except (ValueError, KeyError, TypeError):
-        return True
 
 
 @dataclass(frozen=True, slots=True)

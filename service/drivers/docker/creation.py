@@ -5,10 +5,11 @@ from typing import Any
 
 from docker.types import LogConfig
 
-from service.drivers import ContainerSpec, print_spec
+from service.drivers import ContainerSpec
 from service.drivers.docker.client import Client
 from service.drivers.docker.labels import DATA_FOLDER, SPEC_LABEL
 from service.drivers.docker.power import NO_RESTART, RESTART_UNLESS_STOPPED
+from service.drivers.kept_specs import print_spec
 from service.model.container import tell_ports
 
 PIDS_LIMIT = 512

@@ -22,9 +22,7 @@ from service.drivers import (
     NodeReport,
     Owner,
     always,
-    parse_spec,
     read_last_lines,
-    starts_again,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
@@ -58,6 +56,7 @@ from service.drivers.docker.settling import (
     remove_volume,
 )
 from service.drivers.engine_usage import to_usage
+from service.drivers.kept_specs import parse_spec, starts_again
 from service.drivers.log_lines import LogStream
 from service.drivers.power_feed import PowerFeed
 from service.drivers.reach import THIS_MACHINE, Network, Reach

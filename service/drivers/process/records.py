@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from service.drivers import parse_spec
+from service.drivers.kept_specs import parse_spec
 from service.drivers.process import logs
 from service.errors import NodeFailure, NodeRefused
 
