@@ -11,7 +11,6 @@ changes its node, and that calls `authorize` first: so nothing is changed by a w
 lease in the middle of a call. What `authorize` and checkpoints raise goes through as it is.
 """
 
-import codecs
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,9 +34,6 @@ MAX_LOG_BYTES = 256 * 1024
 
 MAX_ENGINE_ID = 128
 """How many characters of an engine's id are kept. Docker's have 59 at the most."""
-
-LONG_LINE = f"[The last line is longer than {MAX_LOG_BYTES // 1024} KiB.]\n"
-"""Stands for the output of which nothing is left without the line that the bound cuts."""
 
 ENGINE_LINE_BYTES = 16 * 1024
 """Docker cuts longer lines into pieces of so many bytes, and counts each as a line."""
@@ -83,24 +79,6 @@ class Owner:
 
 UNNAMED = Owner(lambda: "", lambda _: {})
 """An installation without an id; its own is what bears no installation's id."""
-
-
-def begin_with_line(printed: bytes) -> bytes:
-    """Leave out the rest of a line at the beginning of the last MAX_LOG_BYTES of an output."""
-    if len(printed) < MAX_LOG_BYTES:
-        return printed
-    return printed[-MAX_LOG_BYTES:].partition(b"\n")[2] or LONG_LINE.encode()
-
-
-def read_last_lines(printed: bytes, tail: int) -> str:
-    """Decode the last `tail` lines of an output, as `NodeDriver.logs` promises them.
-
-    `printed` begins with a line, or is the last MAX_LOG_BYTES or more of what was printed.
-    """
-    printed = begin_with_line(printed)
-    # A character of which some bytes are still to come is left out.
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(printed)
-    return "".join(text.splitlines(keepends=True)[-tail:])
 
 
 @dataclass(frozen=True, slots=True)

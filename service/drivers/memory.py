@@ -20,8 +20,8 @@ from service.drivers import (
     always,
     memory_logs,
     memory_volumes,
-    read_last_lines,
 )
+from service.drivers.last_output import read_last_lines
 from service.drivers.log_lines import LogStream
 from service.drivers.memory_container import (
     Container,

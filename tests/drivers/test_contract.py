@@ -17,8 +17,9 @@ from functools import partial
 import pytest
 import requests
 
-from service.drivers import LONG_LINE, ContainerSpec, Delivery, always
+from service.drivers import ContainerSpec, Delivery, always
 from service.drivers.docker import DockerEngine
+from service.drivers.last_output import LONG_LINE
 from service.drivers.memory import MemoryNode, OpenedNode
 from service.drivers.process import ProcessRunner
 from service.drivers.skyportd import Skyportd

@@ -22,7 +22,6 @@ from service.drivers import (
     NodeReport,
     Owner,
     always,
-    read_last_lines,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import (
@@ -57,6 +56,7 @@ from service.drivers.docker.settling import (
 )
 from service.drivers.engine_usage import to_usage
 from service.drivers.kept_specs import parse_spec, starts_again
+from service.drivers.last_output import read_last_lines
 from service.drivers.log_lines import LogStream
 from service.drivers.power_feed import PowerFeed
 from service.drivers.reach import THIS_MACHINE, Network, Reach

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.drivers import read_last_lines
 from service.drivers.docker.client import Client
+from service.drivers.last_output import read_last_lines
 
 MAX_LINES = 2000
 """Of how many lines, from the end, is looked. Docker reads them from its file's end."""

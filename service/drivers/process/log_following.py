@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from service.drivers import begin_with_line
+from service.drivers.last_output import begin_with_line
 from service.drivers.log_lines import (
     IDLE_S,
     FindRun,

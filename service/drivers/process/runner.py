@@ -36,13 +36,13 @@ from service.drivers import (
     Delivery,
     NodeReport,
     always,
-    read_last_lines,
     split_grace,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
 from service.drivers.dialing import Dialer
 from service.drivers.kept_specs import parse_spec, print_spec, starts_again
+from service.drivers.last_output import read_last_lines
 from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records, volume_copy

@@ -25,7 +25,6 @@ from service.drivers import (
     Leftovers,
     NodeReport,
     always,
-    read_last_lines,
     split_grace,
 )
 from service.drivers.boundary import raises_only_ours
@@ -38,6 +37,7 @@ from service.drivers.bounds import (
 )
 from service.drivers.dialing import Dialer
 from service.drivers.engine_usage import to_sample, to_usage
+from service.drivers.last_output import read_last_lines
 from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.reach import Network, Reach
