@@ -95,7 +95,7 @@ def main(count: int, each: int, interval: float, seconds: float) -> None:
         probes = (sum(fleet[f"node-{n}"].calls for n in range(count)) - calls) / 2
         ours = (time.process_time() - before[1]) / took_s
         theirs = (sum(mongod.cpu_times()[:2]) - before[2]) / took_s
-        oldest_s = store.nodes.oldest_probe_age_s()
+        oldest_s = store.probes.oldest_age_s()
         click.echo(f"{probes / took_s:.1f} probes a second; the oldest was {oldest_s:.0f} s ago")
         click.echo(f"worker: {ours:.3f} of a core, mongod: {theirs:.3f} of a core")
 

@@ -67,6 +67,7 @@ from service.store.occupancy import Occupancy
 from service.store.operations import Operations
 from service.store.phases import Phases
 from service.store.places import Place
+from service.store.probes import Probes
 from service.store.quotas import Quotas
 from service.store.read_cache import ReadCache
 from service.store.samples import Samples
@@ -154,6 +155,7 @@ class Store:
         self.images = Images(self._database["images"])
         self.keys = Keys(self._database["keys"], cache=ReadCache())
         self.nodes = Nodes(self._database["nodes"], cache=ReadCache())
+        self.probes = Probes(self._database["nodes"])
         self.held_ports = HeldPorts(self._database["nodes"])
         self._moves = TransitionLog(record_operation)
         self.instances = Instances(self._database["instances"], moves=self._moves)

@@ -51,9 +51,6 @@ INDEXES: Indexes = [
     LABELS_INDEX,
 ]
 
-PROBING = LeaseField("probing")
-"""Held by the worker that probes the node."""
-
 DEPLOYING = LeaseField("deploying", token="operation_id")  # noqa: S106
 """Held by the one deployment of a node that bears no two at once."""
 
@@ -279,49 +276,6 @@ class Nodes(Collection[Node]):
             return_document=ReturnDocument.AFTER,
         )
         return cast("Node | None", node)
-
-    @translated
-    def claim_probe(self, token: str, *, interval_s: float, lease_s: float) -> Node | None:
-        """Take one node that was not probed for `interval_s`. Nobody else gets it until then.
-
-        Nor while it is being probed: until `end_probe`, or `lease_s` after the last `renew_probes`.
-        """
-        # Of an index. Who is to be probed at once has no time, and nothing sorts before all times.
-        due = {"$lte": ["$probed_at", {"$subtract": ["$$NOW", int(interval_s * 1000)]}]}
-        claimed = self._observing.find_one_and_update(
-            {"status": {"$ne": NodeStatus.UNCONFIGURED}, "$expr": {"$and": [due, PROBING.is_free]}},
-            [{"$set": {"probed_at": "$$NOW", **PROBING.grant(token, lease_s)}}],
-            sort=[("probed_at", 1)],
-            return_document=ReturnDocument.AFTER,
-        )
-        return cast("Node | None", claimed)
-
-    @translated
-    def renew_probes(self, node_ids: list[str], token: str, *, lease_s: float) -> None:
-        """Keep others from probing the nodes that are still being probed under this token."""
-        self._observing.update_many(
-            {"_id": {"$in": node_ids}, **PROBING.held_by(token)},
-            [{"$set": PROBING.grant(token, lease_s)}],
-        )
-
-    @translated
-    def end_probe(self, node_id: str, token: str, *, seen_at: datetime | None) -> None:
-        """Let the node be probed when it is due again; note when it answered, if it did."""
-        seen = {} if seen_at is None else {"last_seen_at": seen_at}
-        PROBING.release(self._observing, {"_id": node_id}, token, **seen)
-
-    @translated
-    def oldest_probe_age_s(self) -> float:
-        """Return the seconds since the oldest probe of the nodes that are probed; 0 without any."""
-        # Who is to be probed at once has no time, but was seen or made at one.
-        since = {"$ifNull": ["$probed_at", "$last_seen_at", "$created_at"]}
-        ages = self._collection.aggregate(
-            [
-                {"$match": {"status": {"$ne": NodeStatus.UNCONFIGURED}}},
-                {"$group": {"_id": None, "age": {"$max": {"$subtract": ["$$NOW", since]}}}},
-            ]
-        )
-        return next((max(0.0, found["age"] / 1000) for found in ages), 0.0)
 
     @translated
     def update(

@@ -156,7 +156,7 @@ class _Stored(Collector):
         yield _gauge(
             "skyquay_probe_oldest_seconds",
             "Time since the oldest probe, of the nodes that are probed.",
-            nodes.oldest_probe_age_s(),
+            self._store.probes.oldest_age_s(),
         )
         enabled = [webhook["_id"] for webhook in self._store.webhooks.list_enabled()]
         yield _gauge(

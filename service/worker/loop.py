@@ -170,7 +170,7 @@ class Worker:
             return False
         node = None
         try:
-            node = self._store.nodes.claim_probe(
+            node = self._store.probes.claim(
                 self._token, interval_s=self._probe_interval_s, lease_s=self._lease_s
             )
         finally:
@@ -252,7 +252,7 @@ class Worker:
             with self._changed:
                 self._probing.remove(node["_id"])
             self._free_probers.release()
-            self._store.nodes.end_probe(node["_id"], self._token, seen_at=seen_at)
+            self._store.probes.end(node["_id"], self._token, seen_at=seen_at)
 
     def _under_way(self) -> list[Job]:
         with self._changed:
@@ -268,4 +268,4 @@ class Worker:
         return False
 
     def _renew_probes(self, node_ids: list[str]) -> None:
-        self._store.nodes.renew_probes(node_ids, self._token, lease_s=self._lease_s)
+        self._store.probes.renew(node_ids, self._token, lease_s=self._lease_s)

@@ -94,7 +94,7 @@ def test_a_claim_and_a_probe_wake_nobody(store, place, node, operation, changes,
     wakes = []
     changes.subscribe(lambda: wakes.append("woken"))
     store.nodes.update(node["_id"], {"probed_at": None})
-    assert store.nodes.claim_probe("token", interval_s=30, lease_s=30)
+    assert store.probes.claim("token", interval_s=30, lease_s=30)
     store.claims.take("token", lease_s=30)
 
     store.operations.retry_now(operation["_id"])  # does nothing to what runs

@@ -146,8 +146,8 @@ def test_what_workers_keep_for_themselves_is_no_event(store, memory_nodes):
     """A probe that finds nothing new tells nobody anything."""
     with writing(store):
         node = a_node(store, memory_nodes)
-        store.nodes.claim_probe("p", interval_s=-1, lease_s=30)
-        store.nodes.end_probe(node["_id"], "p", seen_at=NOON)
+        store.probes.claim("p", interval_s=-1, lease_s=30)
+        store.probes.end(node["_id"], "p", seen_at=NOON)
         store.nodes.update(node["_id"], {"status": NodeStatus.OFFLINE})
         found = await_events(store, "node.offline")
 

@@ -68,7 +68,7 @@ class Stored:
 
     def claim_probe(self):
         """Have a worker take the node."""
-        self.store.nodes.claim_probe("t", interval_s=0, lease_s=30)
+        self.store.probes.claim("t", interval_s=0, lease_s=30)
 
 
 def _begin_step(s):
@@ -142,8 +142,8 @@ BEFORE = {
     "nodes.reset_unanswered": lambda s: s.store.nodes.count_unanswered(s.node),
     "nodes.unlock_deploy": _lock_deploy,
     "nodes.take_configure_key": _issue_configure_key,
-    "nodes.renew_probes": Stored.claim_probe,
-    "nodes.end_probe": Stored.claim_probe,
+    "probes.renew": Stored.claim_probe,
+    "probes.end": Stored.claim_probe,
     "operations.request_cancel": Stored.claim,
     "operations.retry_now": _postpone,
     "operations.retry_now_on_node": _postpone,
@@ -208,9 +208,9 @@ WRITES = {
     "nodes.take_configure_key": lambda s: s.store.nodes.take_configure_key(
         keys.digest(s.configure_key), changes={}, now=NOON
     ),
-    "nodes.claim_probe": Stored.claim_probe,
-    "nodes.renew_probes": lambda s: s.store.nodes.renew_probes([s.node], "t", lease_s=60),
-    "nodes.end_probe": lambda s: s.store.nodes.end_probe(s.node, "t", seen_at=NOON),
+    "probes.claim": Stored.claim_probe,
+    "probes.renew": lambda s: s.store.probes.renew([s.node], "t", lease_s=60),
+    "probes.end": lambda s: s.store.probes.end(s.node, "t", seen_at=NOON),
     "nodes.update": lambda s: s.store.nodes.update(s.node, {"probe_error": "away"}),
     "held_ports.record": lambda s: s.store.held_ports.record(s.node, 25565, now=NOON),
     "held_ports.forget_old": lambda s: s.store.held_ports.forget_old(s.node, now=FAR),
@@ -319,9 +319,9 @@ OBSERVING = {
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",
     "nodes.show_drain",
     "nodes.touch_all", "nodes.count_unanswered", "nodes.reset_unanswered", "nodes.lock_deploy",
-    "nodes.unlock_deploy", "nodes.claim_probe", "nodes.renew_probes", "held_ports.record",
+    "nodes.unlock_deploy", "probes.claim", "probes.renew", "held_ports.record",
     "held_ports.forget_old",
-    "nodes.end_probe",
+    "probes.end",
     "nodes.update", "nodes.replace_secret", "instances.update", "phases.mark_ready",
     "phases.give_up", "webhooks.replace_secret",
 }  # fmt: skip
@@ -384,7 +384,7 @@ def test_every_writing_method_is_tried():
     """The table above has each, also those that write through others."""
     methods = [
         (name, *each)
-        for name in (*ANSWERED, "claims", "bulks", "phases", "held_ports", "lease")
+        for name in (*ANSWERED, "claims", "bulks", "phases", "probes", "held_ports", "lease")
         for each in list_methods(name)
     ]
     writing = set(PYMONGO_WRITES)

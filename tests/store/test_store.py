@@ -245,7 +245,7 @@ def test_a_probe_is_claimed_once_for_each_interval(store, memory_nodes):
     node = a_node(store, memory_nodes)
     store.nodes.update(node["_id"], {"probed_at": None})
 
-    claims = [store.nodes.claim_probe("t", interval_s=30, lease_s=30) for _ in range(3)]
+    claims = [store.probes.claim("t", interval_s=30, lease_s=30) for _ in range(3)]
 
     assert [node["_id"], None, None] == [claim and claim["_id"] for claim in claims]
 
@@ -255,36 +255,36 @@ def probed(store, memory_nodes):
     """The id of a node that a worker began to probe, and that is due again by now."""
     node_id = a_node(store, memory_nodes)["_id"]
     store.nodes.update(node_id, {"probed_at": None})
-    store.nodes.claim_probe("a worker", interval_s=30, lease_s=30)
+    store.probes.claim("a worker", interval_s=30, lease_s=30)
     store.nodes.update(node_id, {"probed_at": None})
     return node_id
 
 
 def test_a_node_that_is_being_probed_is_not_probed(store, probed):
     """However long a probe takes, nobody begins another one."""
-    assert store.nodes.claim_probe("another", interval_s=30, lease_s=30) is None
+    assert store.probes.claim("another", interval_s=30, lease_s=30) is None
 
 
 def test_a_probe_that_ended_makes_room(store, probed):
     """What is due is done afterwards."""
-    store.nodes.end_probe(probed, "a worker", seen_at=NOON)
+    store.probes.end(probed, "a worker", seen_at=NOON)
 
-    assert probed == store.nodes.claim_probe("another", interval_s=30, lease_s=30)["_id"]
+    assert probed == store.probes.claim("another", interval_s=30, lease_s=30)["_id"]
 
 
 def test_who_lost_a_probe_does_not_end_it(store, probed):
     """A worker that comes late ends and renews only what is its own."""
-    store.nodes.end_probe(probed, "another", seen_at=NOON)
-    store.nodes.renew_probes([probed], "another", lease_s=0.001)
+    store.probes.end(probed, "another", seen_at=NOON)
+    store.probes.renew([probed], "another", lease_s=0.001)
 
-    assert store.nodes.claim_probe("another", interval_s=30, lease_s=30) is None
+    assert store.probes.claim("another", interval_s=30, lease_s=30) is None
 
 
 def test_a_worker_that_died_blocks_no_node(store, probed):
     """Its probe counts until its lease runs out."""
-    store.nodes.renew_probes([probed], "a worker", lease_s=0.001)
+    store.probes.renew([probed], "a worker", lease_s=0.001)
 
-    taken = eventually(lambda: store.nodes.claim_probe("another", interval_s=30, lease_s=30))
+    taken = eventually(lambda: store.probes.claim("another", interval_s=30, lease_s=30))
     assert probed == taken["_id"]
 
 

@@ -72,7 +72,7 @@ def examine(
 
 
 def _examine_probes(store: Store, interval_s: float) -> Finding:
-    age_s = store.nodes.oldest_probe_age_s()
+    age_s = store.probes.oldest_age_s()
     if age_s > MAX_DUE_S + MAX_PROBES_MISSED * interval_s:
         return Finding(
             Level.WARN, "probes", f"A node was not probed for {age_s:.0f} s.", RUN_WORKER

@@ -128,8 +128,8 @@ def test_what_is_only_observed_refuses_no_edit(api, store, paths):
     """Probes, deploys and the use of a key change nothing that an editor would overwrite."""
     etags = {noun: read(api, path) for noun, path in paths.items()}
     ids = {noun: path.rpartition("/")[2] for noun, path in paths.items()}
-    store.nodes.claim_probe("t", interval_s=0, lease_s=30)
-    store.nodes.end_probe(ids["nodes"], "t", seen_at=NOON)
+    store.probes.claim("t", interval_s=0, lease_s=30)
+    store.probes.end(ids["nodes"], "t", seen_at=NOON)
     store.nodes.update(ids["nodes"], {"status": "Offline", "probe_error": "away"})
     store.instances.update(ids["instances"], {"power": Power.STOPPED})
     store.keys.touch(ids["keys"], now=NOON, unless_since=NOON)
