@@ -56,7 +56,7 @@ class Fleet:
         """Rank all other nodes that take instances."""
         fits = [
             Fit(node, 0, 0, 0)
-            for node in store.nodes.list_by_ids(self.nodes)
+            for node in sorted(store.nodes.list_by_ids(self.nodes), key=lambda node: node["name"])
             if node["_id"] != instance["node_id"] and node["schedulable"]
         ]
         return Ranking(fits, [])
