@@ -9,12 +9,11 @@ from service import (
     images,
     port_choice,
     port_edits,
+    program_edits,
     quotas,
     replacements,
-    variables,
 )
 from service.errors import InstanceNotReady
-from service.model.container import parse_env
 from service.model.container_settings import choose_settings, settings_of
 from service.model.documents import Image, Instance, Node, Operation, Settings, User
 from service.model.driver_traits import CONTAINER_SETTINGS
@@ -24,9 +23,7 @@ from service.model.lifecycle import OperationKind
 from service.model.orders import Edit
 from service.model.origin import Origin
 from service.model.precondition import ANY_STATE, Precondition
-from service.model.readiness import check_on
 from service.model.wrong_fields import WrongFields
-from service.order_checks import check_declared, check_image
 from service.store import Store
 from service.store.collection import Session
 
@@ -191,10 +188,10 @@ def _check(
     with wrong.noting():
         image = _choose_image(store, order, allow_any_image=allow_any_image)
         if image is not None or "variables" in order:
-            _change_program(store, node, expected, order, image, may_edit_all=may_edit_all)
+            program_edits.find(store, node, expected, order, image, may_edit_all=may_edit_all)
     with wrong.noting():
         if port_edits.concerns_ports(order, image):
-            after = image or _find_image(store, expected)
+            after = image or program_edits.find_image(store, expected)
             port_edits.find(expected, order, after, is_new_image=image is not None)
     wrong.raise_any()
     return user, image
@@ -242,7 +239,7 @@ def _make_settings(
         wanted, at, sent = port_edits.find(
             expected,
             order,
-            image or _find_image(store, expected, session=session),
+            image or program_edits.find_image(store, expected, session=session),
             is_new_image=image is not None,
             held=list_held(node, now=now),
         )
@@ -250,114 +247,8 @@ def _make_settings(
         settings.update(port_choice.describe(ports, wanted, at, sent=sent))
     if image is not None or "variables" in order:
         settings.update(
-            _change_program(
+            program_edits.find(
                 store, node, expected, order, image, may_edit_all=may_edit_all, session=session
             )
         )
     return settings
-
-
-def _change_program(
-    store: Store,
-    node: Node,
-    expected: Instance,
-    order: Edit,
-    image: Image | None,
-    *,
-    may_edit_all: bool,
-    session: Session | None = None,
-) -> Settings:
-    before = _find_image(store, expected, session=session)
-    after, merged = image or before, _merge_variables(expected, order)
-    wrong = WrongFields()
-    with wrong.noting():
-        chosen = _check_variables(expected, merged, after, before, may_edit_all=may_edit_all)
-    with wrong.noting():
-        check_image(node, after)
-    with wrong.noting():
-        check_declared(node, after, merged)
-    wrong.raise_any()
-    return _make_program(node, expected, order, after, chosen)
-
-
-def _find_image(store: Store, expected: Instance, *, session: Session | None = None) -> Image:
-    image_id = expected["image_id"]
-    found = store.images.find(image_id, session=session) if image_id is not None else None
-    return found or images.outside_catalogue(expected["image"])
-
-
-def _merge_variables(expected: Instance, order: Edit) -> dict[str, str]:
-    """Merge the variables that were sent into those of before."""
-    sent = order.get("variables", {})
-    merged = {**expected["variables"], **sent} if sent is not None else {}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _check_variables(
-    expected: Instance,
-    merged: Mapping[str, str],
-    image: Image,
-    before: Image,
-    *,
-    may_edit_all: bool,
-) -> dict[str, str]:
-    """Check and complete variables.
-
-    What only administrators may set of another image is not what an owner once set of this one.
-    """
-    return variables.check(
-        image["variables"],
-        merged,
-        may_edit_all=may_edit_all,
-        current={
-            name: value
-            for name, value in expected["variables"].items()
-            if image["_id"] == before["_id"] or variables.is_of_admin(before, name)
-        },
-    )
-
-
-def _make_program(
-    node: Node, expected: Instance, order: Edit, image: Image, chosen: Mapping[str, str]
-) -> Settings:
-    """Make all that the container runs, with these variables."""
-    program = _make_image(node, expected, order, image)
-    env = [*program["env"], *(f"{name}={value}" for name, value in chosen.items())]
-    # What was secret stays so: another image may not know it, and the program has it all the same.
-    secret = {*images.list_secret(image, chosen), *expected["secret_variables"]}
-    return Settings(
-        **{
-            **program,
-            "variables": dict(chosen),
-            "secret_variables": sorted(secret & parse_env(env).keys()),
-            "env": env,
-        }
-    )
-
-
-def _make_image(node: Node, expected: Instance, order: Edit, image: Image) -> Settings:
-    """Make what the image says, with its own environment; what it said before if it stays."""
-    if "image" in order:
-        return Settings(
-            image=images.choose_reference(image, order["image"]),
-            image_id=image["_id"] or None,
-            image_name=image["name"],
-            env=image["env"],
-            cmd=image["cmd"],
-            alt_images=image["alt_images"],
-            stop_command=image["stop_command"],
-            scripts=image["scripts"],
-            ready=check_on(image, node["driver"]),
-        )
-    return Settings(
-        image=expected["image"],
-        image_id=expected["image_id"],
-        image_name=expected["image_name"],
-        # An environment ends with the variables; what comes before is the image's.
-        env=expected["env"][: len(expected["env"]) - len(expected["variables"])],
-        cmd=expected["cmd"],
-        alt_images=expected["alt_images"],
-        stop_command=expected["stop_command"],
-        scripts=expected["scripts"],
-        ready=expected.get("ready"),
-    )

@@ -22,9 +22,9 @@ USE_CASES = {"users", "images", "nodes", "probing", "enrolment", "node_secrets",
              "deletions", "instance_logs", "image_ports", "leftovers", "listings", "log_followers",
              "node_edits",
              "order_checks", "patterns", "phases", "placement", "port_choice", "port_edits",
-             "programs", "quotas", "replacements", "rights", "stats", "suspensions", "variables",
-             "event_hub", "tickets", "webhooks", "arrivals", "transfers",
-             "transfer_targets",
+             "program_edits", "programs", "quotas", "replacements", "rights", "stats",
+             "suspensions", "variables", "event_hub", "tickets", "webhooks", "arrivals",
+             "transfers", "transfer_targets",
              "webhook_matching", "webhook_owners", "webhook_secrets",
              "webhook_sending"}  # fmt: skip
 
