@@ -79,6 +79,8 @@ class NodesById(Protocol):
 
     def list_by_ids(self, document_ids: Iterable[str]) -> list[Node]: ...
 
+    def find_known(self, node_ids: set[str]) -> Mapping[str, Node]: ...
+
 
 def answer(
     schema: type[Answer[Any]],
@@ -123,12 +125,11 @@ def answer_page(
 
 
 def _add_nodes(nodes: NodesById, for_owner: bool, documents: list[Any]) -> list[dict[str, Any]]:
-    wanted = {document["node_id"] for document in documents}
-    by_id = {node["_id"]: node for node in nodes.list_by_ids(wanted)}
+    known = nodes.find_known({document["node_id"] for document in documents})
     return [
         {
             **document,
-            "node": by_id.get(document["node_id"]),
+            "node": known.get(document["node_id"]),
             "operation_id": None,
             "for_owner": for_owner,
         }
