@@ -73,7 +73,7 @@ class Watch:
         self._thread.start()
 
     def leave(self) -> None:
-        """Have it end soon."""
+        """Have it end soon, without another look at an instance."""
         self._left.set()
 
     def _run(self) -> None:
@@ -106,7 +106,8 @@ class Watch:
                 while not self._left.is_set():
                     self._turn(driver, feed)
             except NodeFailure:
-                self._probe_soon()
+                if not self._left.is_set():
+                    self._probe_soon()
                 raise
             finally:
                 self._lived_s = time.monotonic() - began
@@ -114,6 +115,8 @@ class Watch:
     def _turn(self, driver: NodeDriver, feed: PowerFeed) -> None:
         for hint in feed.read(self._pending.wait_s(READ_S)):
             self._pending.add(hint)
+        if self._left.is_set():
+            return
         self._cursor = feed.cursor
         heard = self._pending.take(AT_ONCE)
         if heard:

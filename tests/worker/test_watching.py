@@ -9,6 +9,7 @@ import pytest
 
 from service import instances
 from service.drivers.memory import MemoryNodes
+from service.drivers.memory_container import MemoryFeed
 from service.model.lifecycle import (
     InstanceState,
     OperationKind,
@@ -16,7 +17,7 @@ from service.model.lifecycle import (
     Power,
     PowerAction,
 )
-from service.worker import heard, watching
+from service.worker import heard, watch, watching
 from service.worker.watching import Watching
 from tests.support import AT_NOON, FAR, NOON, a_node, an_order, eventually, run_due
 
@@ -227,6 +228,27 @@ def test_a_node_that_is_followed_has_no_other_revision(store, memory_nodes, depl
         watches.turn()
 
         assert before == store.nodes.get(node["_id"])["revision"]
+
+
+def test_a_node_that_is_left_is_looked_at_no_more(store, memory_nodes, deployed, node, monkeypatch):
+    """What happens after that is seen by whoever follows it then."""
+    monkeypatch.setattr(heard, "SETTLE_S", 0.0)
+    monkeypatch.setattr(watch, "READ_S", 20.0)
+    read, waiting = MemoryFeed.read, threading.Event()
+
+    def read_and_tell(self, wait_s):
+        if wait_s:
+            waiting.set()
+        return read(self, wait_s)
+
+    monkeypatch.setattr(MemoryFeed, "read", read_and_tell)
+    with following(store, memory_nodes) as watches:
+        assert waiting.wait(20)
+        left = watches._watches[node["_id"]]
+    memory_nodes[node["_id"]].end_program(deployed["_id"], 3)
+
+    assert eventually(lambda: not left.is_alive)
+    assert Power.RUNNING == store.instances.get(deployed["_id"])["power"]
 
 
 def test_what_is_being_installed_is_left_alone(store, memory_nodes, place, node):
