@@ -9,6 +9,7 @@ from werkzeug.routing import Rule
 
 from service import app, users
 from service.drivers.skyportd import console, timing
+from service.worker import watch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,6 +44,15 @@ def cheap_apps():
     Rule.compile, app.version = look_up, cache(version)
     yield
     Rule.compile, app.version = compile_rule, version
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_reads():
+    """Have whoever follows a node look often whether it is to leave: its test waits for that."""
+    before = watch.READ_S
+    watch.READ_S = 0.05
+    yield
+    watch.READ_S = before
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from service.store.changes import Changes
 from service.store.event_log import EventLog
 from service.telemetry import logs
 from tests import spawning
-from tests.cheap import cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
+from tests.cheap import brief_reads, cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
 from tests.shared_mongod import run_mongod
 from tests.support import (
     DEPLOY,
@@ -75,18 +75,23 @@ def pytest_runtest_protocol(item):
     return (yield)
 
 
+_ASK_NOTHING = ("pymongo", "execnet", "lane", "live", "event-hub")
+"""Threads that may be left: PyMongo's own, and what waits, or soon notices that it is alone."""
+
+
 @pytest.fixture(autouse=True)
-def no_stream_is_left():
+def no_thread_is_left():
     """Let no test leave a thread that asks the database: the next one would have it beside it.
 
-    With its commands counted PyMongo draws their numbers from `random`, and Hypothesis refuses
-    strategies during which that changes.
+    It draws from `random` before it tries something again, and Hypothesis refuses strategies during
+    which that changes.
     """
+    before = set(threading.enumerate())
     yield
-    for thread in threading.enumerate():
-        if thread.name == "changes":
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith(_ASK_NOTHING) and "process_request" not in thread.name:
             thread.join(10)
-            assert not thread.is_alive(), "a store was not closed"
+            assert not thread.is_alive(), f"{thread.name} is left: what started it was not closed"
 
 
 @pytest.fixture(scope="session")

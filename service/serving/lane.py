@@ -98,7 +98,7 @@ class Lane:
         self._is_settling = False
         for number in range(threads):
             target = self._run if number < FEW else self._help
-            Thread(target=target, daemon=True).start()
+            Thread(target=target, name="lane", daemon=True).start()
 
     def answer(self, scope: Scope, body: bytes, size: int) -> "asyncio.Future[Answer]":
         """Have the app answer a request, when a thread is free."""

@@ -5,11 +5,12 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import requests
 
+from service.api.context import EXTENSION
 from service.config import Config
 from tests.following import read_frames
 from tests.nginx import run_nginx
 from tests.serving.test_server import served
-from tests.support import an_app
+from tests.support import an_app, eventually
 
 TIMEOUT_S = 60
 
@@ -36,10 +37,18 @@ def following(url, key, instance_id, **headers):
         yield read_frames(answer.iter_content(None))
 
 
+@contextmanager
+def serving(config, store, memory_nodes):
+    """Serve the app with one thread until nobody follows a log any more; yield its port."""
+    app = an_app(config, store, memory_nodes)
+    with served(app, Config(threads=1)) as port:
+        yield port
+        assert eventually(lambda: not app.extensions[EXTENSION].live)
+
+
 def test_a_log_that_is_followed_holds_no_thread(config, store, memory_nodes, api, ready, container):
     """With one thread, many are followed, and others are answered; each line comes at once."""
-    app = an_app(config, store, memory_nodes)
-    with served(app, Config(threads=1)) as port, ExitStack() as stack:
+    with serving(config, store, memory_nodes) as port, ExitStack() as stack:
         url = f"http://127.0.0.1:{port}"
         followed = [
             stack.enter_context(following(url, api.key, ready, **{"Last-Event-ID": "another:0"}))
@@ -58,9 +67,8 @@ def test_a_line_passes_nginx_before_the_next_is_printed(
     tmp_path, config, store, memory_nodes, api, ready, container
 ):
     """Nothing is kept back on the way."""
-    app = an_app(config, store, memory_nodes)
     with (
-        served(app, Config(threads=1)) as port,
+        serving(config, store, memory_nodes) as port,
         run_nginx(tmp_path, f"127.0.0.1:{port}") as nginx,
         following(nginx.url, api.key, ready) as frames,
     ):
