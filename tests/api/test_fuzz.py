@@ -36,6 +36,9 @@ SEED = os.environ.get("SKYQUAY_FUZZ_SEED", "1")
 OF_NODES = {"node_offline", "node_failure", "node_refused", "node_unreachable", "no_secret_key"}
 """The 500s that say the truth: the API's reference has no other status for them."""
 
+PHASES = ("examples,coverage", "fuzzing", "examples,stateful")
+"""What schemathesis does side by side. What follows from other requests begins with examples."""
+
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 # Ids and ports are checked against what exists, which no schema can tell; so is whether an
@@ -66,8 +69,9 @@ def put_back(collection, document: Key) -> None:
 
 
 @pytest.mark.spawns
-@pytest.mark.timeout(900)  # a minute where nothing else runs
-def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path):
+@pytest.mark.timeout(900)  # half a minute where nothing else runs
+@pytest.mark.parametrize("phases", PHASES)
+def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path, phases):
     """
     Whatever schemathesis makes of the document, with all its checks, is answered as documented.
     """
@@ -79,7 +83,8 @@ def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path):
         [
             *(Path(sys.executable).with_name("st"), "--config-file", configuration, "run"),
             *(f"{url}/openapi.json", "--header", f"x-api-key: {key}", "--no-color"),
-            *("--max-examples", EXAMPLES, "--seed", SEED, "--continue-on-failure"),
+            *("--phases", phases, "--max-examples", EXAMPLES),
+            *("--seed", SEED, "--continue-on-failure"),
         ],
         cwd=tmp_path,
         capture_output=True,
