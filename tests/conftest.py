@@ -29,6 +29,7 @@ from service.store.event_log import EventLog
 from service.telemetry import logs
 from tests import spawning
 from tests.cheap import brief_reads, cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
+from tests.own_databases import OwnDatabases
 from tests.shared_mongod import run_mongod
 from tests.support import (
     DEPLOY,
@@ -174,17 +175,30 @@ def emptied(shared_store, mongo_client):
     assert names == set(database.list_collection_names())
 
 
+@pytest.fixture(scope="session")
+def own_databases(mongo_client):
+    """What tests that are marked `fresh_database` have in turn, with its indexes and validators."""
+    databases = OwnDatabases(mongo_client)
+    yield databases
+    databases.drop()
+
+
 @pytest.fixture
 def database_name(request, mongo_client):
     """The name of an empty database that is this test's own while it runs.
 
     Its indexes and validators are there, but for a test that is marked `fresh_database`: that has a
-    database of its own, which does not exist yet, and is dropped afterwards.
+    database of its own, which has nothing until its store is made.
     """
     if request.node.get_closest_marker("fresh_database") is None:
         name = request.getfixturevalue("shared_store")._database.name
         empty(mongo_client[name], request.getfixturevalue("emptied"))
         yield name
+    elif "store" in request.fixturenames and not request.node.get_closest_marker("docker"):
+        # Containers know a database by its id, which stays.
+        databases = request.getfixturevalue("own_databases")
+        yield databases.name
+        databases.put_back()
     else:
         name = f"test_{uuid4().hex}"
         yield name
@@ -221,7 +235,11 @@ def store(request, config):
             yield store
     else:
         with closing(app.make_store(config)) as store:
-            store.prepare()
+            own_databases = request.getfixturevalue("own_databases")
+            if config.database == own_databases.name:
+                own_databases.prepare(store)
+            else:
+                store.prepare()
             yield store
 
 

@@ -1,0 +1,44 @@
+"""Databases that one test after the other has: each is as new."""
+
+from contextlib import closing
+
+import pytest
+
+from service.app import make_store
+from service.config import Config
+from tests.own_databases import OwnDatabases
+from tests.support import a_user
+
+
+@pytest.fixture
+def databases(mongo_client):
+    """A database that is prepared."""
+    databases = OwnDatabases(mongo_client)
+    yield databases
+    databases.drop()
+
+
+def test_another_test_finds_no_documents(databases, mongo_client, mongod_uri):
+    """But those that a store makes there at first."""
+    with closing(make_store(Config(mongodb_uri=mongod_uri, database=databases.name))) as store:
+        databases.prepare(store)
+        name, installation = databases.name, store.settings.read_installation_id()
+        a_user(store)
+        mongo_client[name]["settings"].delete_many({})
+        databases.put_back()
+
+        assert (name, []) == (databases.name, store.users.all())
+        assert installation == store.settings.read_installation_id()
+
+
+def test_a_database_with_another_index_is_no_other_test_s(databases, mongo_client, mongod_uri):
+    """Nor one with another validator, or another collection."""
+    with closing(make_store(Config(mongodb_uri=mongod_uri, database=databases.name))) as store:
+        databases.prepare(store)
+    name = databases.name
+    mongo_client[name]["users"].create_index("nothing")
+
+    databases.put_back()
+
+    assert name != databases.name
+    assert name not in mongo_client.list_database_names()
