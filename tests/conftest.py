@@ -29,6 +29,7 @@ from service.store.event_log import EventLog
 from service.telemetry import logs
 from tests import spawning
 from tests.cheap import brief_reads, cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
+from tests.left_threads import no_thread_is_left  # noqa: F401 - a fixture
 from tests.own_databases import OwnDatabases
 from tests.shared_mongod import run_mongod
 from tests.support import (
@@ -74,25 +75,6 @@ def pytest_runtest_protocol(item):
     """Let no test start processes that is not marked so: `make quick` leaves those out."""
     spawning.watch(None if item.get_closest_marker("spawns") else item.nodeid)
     return (yield)
-
-
-_ASK_NOTHING = ("pymongo", "execnet", "lane", "live", "event-hub")
-"""Threads that may be left: PyMongo's own, and what waits, or soon notices that it is alone."""
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left():
-    """Let no test leave a thread that asks the database: the next one would have it beside it.
-
-    It draws from `random` before it tries something again, and Hypothesis refuses strategies during
-    which that changes.
-    """
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        if not thread.name.startswith(_ASK_NOTHING) and "process_request" not in thread.name:
-            thread.join(10)
-            assert not thread.is_alive(), f"{thread.name} is left: what started it was not closed"
 
 
 @pytest.fixture(scope="session")
