@@ -47,6 +47,9 @@ from tests.support import (
     run_due,
 )
 
+SLOW_S = 900
+"""How long a test may take that is marked slow."""
+
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ else "fixed")
@@ -55,6 +58,12 @@ hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ e
 def pytest_xdist_auto_num_workers():
     """Run three times as many workers as there are cores: many tests wait for processes."""
     return 3 * len(os.sched_getaffinity(0))
+
+
+def pytest_itemcollected(item):
+    """Let what computes for long have its time on a busy machine, unless it says another."""
+    if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(SLOW_S))
 
 
 def pytest_collection_finish():
