@@ -117,7 +117,9 @@ def _align(store: Store, instance_id: str, now: datetime, session: Session) -> N
 
 
 def _suspend(store: Store, instance: Instance, *, now: datetime, session: Session) -> None:
-    stopped = instance["state"] == InstanceState.READY and instance["power"] == Power.STOPPED
+    # What waits, such as the start after an earlier suspension, is superseded by this one.
+    runs = replacements.is_to_run(store, instance, session=session)
+    stopped = instance["state"] == InstanceState.READY and not runs
     changed = store.instances.set_suspended(
         instance["_id"],
         True,
@@ -138,11 +140,12 @@ def _release(
     )
     if before["suspended"]:
         return
-    if before["stopped"]:
+    if before["stopped"] and instance["power"] == Power.STOPPED:
         # What waits for its node would start it, as it is not suspended any more.
         store.operations.supersede_waiting(
             instance["_id"], kinds=(OperationKind.SUSPEND,), now=now, session=session
         )
         return
-    operation = operations.draft(OperationKind.UNSUSPEND, changed, origin=Origin(now))
+    kind = OperationKind.STOP if before["stopped"] else OperationKind.UNSUSPEND
+    operation = operations.draft(kind, changed, origin=Origin(now))
     pursue(store, changed, operation, session=session)

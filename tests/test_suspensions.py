@@ -6,6 +6,8 @@ from service import adoption, instance_changes, instances, operations, suspensio
 from service.errors import NotFound, StoreUnavailable, UserSuspended
 from service.model.lifecycle import OperationKind, Power
 from service.model.ports import parse
+from service.worker.carry_out import carry_out
+from service.worker.job import claim
 from service.worker.suspensions import align_users
 from tests.store.test_races import kinds, race
 from tests.support import (
@@ -107,6 +109,66 @@ def test_what_was_suspended_or_stopped_on_its_own_stays_so(store, deploy, change
     assert [True, False, False] == [
         store.instances.get(each)["suspended"] for each in (suspended, stopped, runs)
     ]
+
+
+def test_a_suspension_under_way_starts_nothing_when_it_is_taken_back(
+    store, memory_nodes, deploy, change, settle, powers
+):
+    """
+    What was stopped before stays so, however far the worker is.
+    """
+    instance_id = deploy()
+    settle()
+    instances.change_power(store, instance_id, OperationKind.STOP, origin=AT_NOON)
+    settle()
+    change(suspended=True)
+    align_users(store, "t", now=lambda: NOON)
+    under_way = claim(store, store.claims.look(), node_operations=4, lease_s=30.0, now=lambda: NOON)
+    change(suspended=False)
+    align_users(store, "t", now=lambda: NOON)
+
+    carry_out(under_way, memory_nodes)
+    settle()
+
+    assert OperationKind.SUSPEND == under_way.operation["kind"]
+    assert [Power.STOPPED] == powers(instance_id)
+
+
+@pytest.mark.parametrize(
+    ("wish", "power"),
+    [
+        (OperationKind.START, Power.RUNNING),
+        (OperationKind.STOP, Power.STOPPED),
+        (None, Power.RUNNING),
+    ],
+)
+def test_what_was_wanted_when_its_user_was_suspended_counts(
+    store, place, deploy, change, settle, powers, wish, power
+):
+    """
+    Also where its node was down, so that nothing of it was done: a start, a stop, or the end of an
+    earlier suspension.
+    """
+    instance_id, node_id = deploy(), place[1]["_id"]
+    settle()
+    if wish == OperationKind.START:
+        instances.change_power(store, instance_id, OperationKind.STOP, origin=AT_NOON)
+    if wish is None:
+        change(suspended=True)
+    settle()
+    if wish is None:
+        change(suspended=False)
+    else:
+        instances.change_power(store, instance_id, wish, origin=AT_NOON)
+    store.nodes.update(node_id, {"status": "Offline"})
+    for suspended in (True, False):
+        settle()
+        change(suspended=suspended)
+    settle()
+    store.nodes.update(node_id, {"status": "Online"})
+    settle()
+
+    assert [power] == powers(instance_id)
 
 
 def test_what_is_suspended_alone_meanwhile_stays_so(store, deploy, change, settle, powers):

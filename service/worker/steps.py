@@ -75,14 +75,17 @@ def deploy(job: Job, driver: NodeDriver) -> None:
 
 
 def align_power(job: Job, driver: NodeDriver) -> None:
-    """Stop what is suspended and start what is not, as it is wanted by now.
+    """Stop what is suspended; start what is not, where that was asked for.
 
     What FAILED is stopped only. Where there is no container, nothing runs that could be stopped.
     """
+    starts = job.operation["kind"] == OperationKind.UNSUSPEND
 
     def align() -> None:
         instance = job.read_instance()
-        if instance["state"] != InstanceState.READY and not instance["suspended"]:
+        may_start = starts and instance["state"] == InstanceState.READY
+        if not instance["suspended"] and not may_start:
+            # Whoever unsuspended it had another operation start it, if it is to run.
             raise OperationSuperseded("The instance was unsuspended.")
         try:
             status = _align(job, driver, instance)
