@@ -12,6 +12,8 @@ from service.model.origin import Origin
 from service.store import Store
 from service.store.collection import Session
 
+_UNSAID = "It cannot be moved."
+
 
 def start(store: Store, reference: str, *, at_once: int | None, origin: Origin) -> DrainProgress:
     """Keep a node from getting instances, and have those that it has moved elsewhere.
@@ -99,6 +101,23 @@ def read(store: Store, reference: str, *, session: Session | None = None) -> Dra
     drain = _get(store, node, session)
     left = len(store.instances.list_ids_on(node["_id"], session=session))
     return {**drain, "node": node, "left": left}
+
+
+def read_part(store: Store, reference: str, *, sees_nodes: bool) -> DrainProgress:
+    """Read the same for somebody who sees a part of the instances: of the others the numbers alone.
+
+    Why an instance is stuck may name other nodes, and is left out unless those are seen as well.
+    """
+    progress = read(store, reference)
+    moving, stuck = progress["moving"], progress["stuck"]
+    seen = {each["_id"] for each in store.instances.list_by_ids({*moving, *stuck})}
+    progress["moving"] = {name: each for name, each in moving.items() if name in seen}
+    progress["stuck"] = {
+        name: each if sees_nodes else {**each, "reason": _UNSAID}
+        for name, each in stuck.items()
+        if name in seen
+    }
+    return progress
 
 
 def refuse_schedulable(store: Store, node: Node, *, session: Session) -> None:

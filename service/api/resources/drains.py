@@ -1,9 +1,9 @@
 """Drains of nodes: the instances of a node are moved elsewhere, so that it can be taken out."""
 
-from service import drains
+from service import drains, keys
 from service.api.audit_trail import add_facts, record_change
 from service.api.blueprint import ALWAYS, WITH_BODY
-from service.api.call import origin, store
+from service.api.call import caller, origin, store
 from service.api.nodes import blueprint
 from service.contract.drains import DrainAnswer, StartDrain, UndoQuery
 from service.errors import NoDrain, WrongStatus
@@ -36,8 +36,12 @@ def start_node_drain(at_once: int | None, node_id: str) -> DrainProgress:
 def get_node_drain(node_id: str) -> DrainProgress:
     """Get how far a node's drain is. 404 with the code `drain_not_found` if there never was one.
 
-    Its statuses are events too, `node.drain_done` and the like, and so are its operations.
+    Its statuses are events too, `node.drain_done` and the like, and so are its operations. A key
+    that is limited is shown, of what is `moving` and `stuck`, the instances that it sees.
     """
+    access = keys.access_of(caller())
+    if access.is_limited:
+        return drains.read_part(store(), node_id, sees_nodes=access.node_ids is None)
     return drains.read(store(), node_id)
 
 

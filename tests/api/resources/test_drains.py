@@ -2,9 +2,10 @@
 
 import pytest
 
+from service import keys
 from service.model.lifecycle import NodeStatus
 from service.worker.draining import Draining
-from tests.support import DEPLOY, NOON, a_body, a_node, told
+from tests.support import DEPLOY, NOON, ApiClient, a_body, a_node, a_user, told
 
 
 def path(node, action=""):
@@ -195,6 +196,38 @@ def test_what_is_stuck_is_shown_with_its_reason(api, node, ready, look_once, sto
     assert ("i0", "c", "r", 2) == tuple(
         shown["stuck"][0][name] for name in ("instanceId", "code", "reason", "attempts")
     )
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"),
+    [
+        ("user_id", {"theirs": "helsinki-2 is full."}),
+        ("node_ids", {"theirs": "It cannot be moved.", "others": "It cannot be moved."}),
+    ],
+)
+def test_a_limited_key_is_told_of_what_it_sees(api, store, memory_nodes, place, limit, shown):
+    """Of other people's instances the number alone, and of other nodes nothing."""
+    user, node, image = place
+    owners = {"theirs": user["_id"], "others": a_user(store)["_id"]}
+    ids = {}
+    for port, (name, owner) in enumerate(owners.items(), 20001):
+        order = {"user": owner, "ports": f"80:{port}", "primary": str(port)}
+        ids[name] = api.post(DEPLOY, a_body(place, **order)).json["Id"]
+    api.post(path(node))
+    stuck = {"code": "c", "reason": "helsinki-2 is full.", "attempts": 2, "next_attempt_at": NOON}
+    moving = {"i" + "a" * 11: {"operation_id": "o", "node_id": "n", "since": NOON}}
+    changes = {"stuck": dict.fromkeys(ids.values(), stuck), "moving": moving}
+    store.drains.change(node["_id"], changes)
+    limits = {"user_id": user["_id"], "node_ids": [node["_id"]]}
+    grant = {"scopes": ["nodes:read"], limit: limits[limit]}
+    key = keys.create(store, name="k", grant=grant, now=NOON)[1]
+
+    answer = ApiClient(api.flask, key).get(path(node)).json
+
+    assert {ids[name]: reason for name, reason in shown.items()} == {
+        each["instanceId"]: each["reason"] for each in answer["stuck"]
+    }
+    assert ([], 2) == (answer["moving"], answer["left"])
 
 
 def test_a_drain_is_in_the_audit_log(api, node):
