@@ -5,8 +5,10 @@ was chosen by the program that wrote the files: whoever extracts it trusts no na
 """
 
 import hashlib
+import math
 import tarfile
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.drivers.boundary import Interruption
@@ -14,6 +16,12 @@ from service.errors import NodeFailure, ServiceError
 
 CHUNK_BYTES = 256 * 1024
 """How much of an archive is in memory at a time."""
+
+MAX_HEADER_BYTES = 2**20
+"""How much may say what an entry is: its name, its link, and its extended attributes."""
+
+MAX_PATH = 4096
+"""How long the name of an entry may be, as for programs. What is deeper would take much memory."""
 
 TOP = "data"
 """The name of the volume in its archive."""
@@ -65,22 +73,27 @@ def digest(archive: Iterable[bytes]) -> VolumeDigest:
 def read(archive: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
     """Read what is in an archive, one after the other, each with the pieces of its content.
 
-    Raises BadArchive for one that does not end as one does: something may be missing of it.
+    A content must be read before the next entry. Raises BadArchive for one that does not end as one
+    does, as something may be missing of it; for one that would take more memory than its files are
+    worth; and for what no volume has, such as devices.
     """
     source = _Source(archive)
-    try:
-        with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as tar:  # type: ignore[call-overload] # nothing else is called
-            while (member := tar.next()) is not None:
-                yield member, _read_content(tar, member)
-                tar.members.clear()  # else all of them would be kept
-    except tarfile.TarError as exc:
-        raise BadArchive(f"The archive of the files is damaged: {exc}.") from exc
+    with (
+        _reported(),
+        tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK_BYTES) as tar,  # type: ignore[call-overload] # nothing else is called
+    ):
+        while (member := _read_header(source, tar)) is not None:
+            _check(tar, member)
+            yield member, _read_content(tar, member)
+            tar.members.clear()  # else all of them would be kept
     source.exhaust()
 
 
 def split(name: str) -> tuple[str, ...]:
     """Return where something is in the volume, part by part. Raises BadArchive for elsewhere."""
     top, *parts = [part for part in name.split("/") if part not in ("", ".")] or [""]
+    if len(name) > MAX_PATH:
+        raise BadArchive(f"The archive of the files has a name of {len(name)} characters.")
     if top != TOP or ".." in parts or name.startswith("/"):
         raise BadArchive(f"The archive of the files has {name!r}, which is not in the volume.")
     return tuple(parts)
@@ -116,10 +129,36 @@ def translating(
         raise translate(exc) from exc
 
 
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Translate what tarfile raises for an archive that is none."""
+    try:
+        yield
+    except (tarfile.TarError, ValueError, RecursionError) as exc:
+        raise BadArchive(f"The archive of the files is damaged: {exc}.") from exc
+
+
+def _read_header(source: "_Source", tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    with source.bounded():
+        return tar.next()
+
+
+def _check(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    if not (
+        member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()
+    ):
+        raise BadArchive(f"{member.name!r} is a device, or of a kind that is not copied.")
+    # No engine writes these: a few bytes that stand for any number of zeros, and what is said of
+    # all entries at once, all of which would be kept.
+    if member.issparse() or tar.pax_headers or not math.isfinite(member.mtime):
+        raise BadArchive(f"The archive of the files says of {member.name!r} what none does.")
+
+
 def _read_content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
     file = tar.extractfile(member) if member.isreg() else None
-    while file is not None and (part := file.read(CHUNK_BYTES)):
-        yield part
+    with _reported():
+        while file is not None and (part := file.read(CHUNK_BYTES)):
+            yield part
 
 
 class _Source:
@@ -129,9 +168,21 @@ class _Source:
         self._chunks = iter(archive)
         self._rest = b""
         self._last = b""
+        self._left: float = MAX_HEADER_BYTES
+        """How much may still be read of a header; it begins with one."""
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Raise BadArchive where a header is long: it is kept, as long as it says that it is."""
+        self._left = MAX_HEADER_BYTES
+        yield
+        self._left = math.inf
 
     def read(self, size: int) -> bytes:
         """Read so many bytes, and fewer only at the end."""
+        self._left -= size
+        if self._left < 0:
+            raise BadArchive("The archive of the files has a header that does not end.")
         parts, missing = [], size
         while missing > 0:
             if not self._rest:

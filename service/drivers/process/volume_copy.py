@@ -140,10 +140,8 @@ def _make(
         os.symlink(member.linkname, name, dir_fd=folder)
     elif member.isreg():
         _write_file(folder, name, content, authorize)
-    elif member.isfifo():
-        os.mkfifo(name, 0o600, dir_fd=folder)
     else:
-        raise BadArchive(f"{member.name!r} is of a kind that is not copied.")
+        os.mkfifo(name, 0o600, dir_fd=folder)
     os.chown(name, member.uid, member.gid, dir_fd=folder, follow_symlinks=False)
     if not member.issym():  # nothing else can have that name: it was just made here
         os.chmod(name, member.mode & 0o7777, dir_fd=folder)

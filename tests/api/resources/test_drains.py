@@ -207,7 +207,7 @@ def test_what_is_stuck_is_shown_with_its_reason(api, node, ready, look_once, sto
 )
 def test_a_limited_key_is_told_of_what_it_sees(api, store, memory_nodes, place, limit, shown):
     """Of other people's instances the number alone, and of other nodes nothing."""
-    user, node, image = place
+    user, node, _ = place
     owners = {"theirs": user["_id"], "others": a_user(store)["_id"]}
     ids = {}
     for port, (name, owner) in enumerate(owners.items(), 20001):
