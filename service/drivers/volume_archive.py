@@ -86,7 +86,7 @@ def read(archive: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, Iterator[b
             _check(tar, member)
             yield member, _read_content(tar, member)
             tar.members.clear()  # else all of them would be kept
-    source.exhaust()
+    source.end_at(tar.offset)
 
 
 def split(name: str) -> tuple[str, ...]:
@@ -167,7 +167,9 @@ class _Source:
     def __init__(self, archive: Iterable[bytes]) -> None:
         self._chunks = iter(archive)
         self._rest = b""
-        self._last = b""
+        self._passed = 0
+        self._zeros_from = 0
+        """Where nothing but zeros follows, as far as was read."""
         self._left: float = MAX_HEADER_BYTES
         """How much may still be read of a header; it begins with one."""
 
@@ -189,15 +191,21 @@ class _Source:
                 self._rest = next(self._chunks, b"")
                 if not self._rest:
                     break
-                self._last = (self._last + self._rest[-len(_END) :])[-len(_END) :]
+                if something := len(self._rest.rstrip(b"\0")):
+                    self._zeros_from = self._passed + something
+                self._passed += len(self._rest)
             part, self._rest = self._rest[:missing], self._rest[missing:]
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
 
-    def exhaust(self) -> None:
-        """Read what is left, which is nothing but zeros. Raises BadArchive."""
-        while self.read(CHUNK_BYTES):
-            pass
-        if self._last != _END:
+    def end_at(self, end: int) -> None:
+        """Read what is left, which is nothing but zeros from here on. Raises BadArchive.
+
+        A header that is damaged looks like the end, and what follows it would be missing.
+        """
+        with self.bounded():
+            while self.read(CHUNK_BYTES):
+                pass
+        if self._zeros_from > end or self._passed - end < len(_END):
             raise BadArchive("The archive of the files has no end: something is missing.")

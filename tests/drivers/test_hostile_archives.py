@@ -69,6 +69,9 @@ REFUSED = {
     "a sparse file that is none": a_sparse_file(1) + b"x".ljust(512, b"\0"),
     "a content that is cut off": a_header(tarfile.REGTYPE, 10**6),
     "less than nothing": a_header(tarfile.REGTYPE, -512),
+    "a damaged header": b"x" + FILE[1:] + FILE,
+    "an end that does not end": bytes(4 * MAX_HEADER_BYTES),
+    "half an end": FILE + b"x" + bytes(511),
     "a device": a_header(tarfile.BLKTYPE),
     "a kind that is none": a_header(b"Z", 512) + bytes(512),
     "a depth that no program reaches": volume_archive.make_header(
