@@ -147,11 +147,15 @@ def _check(tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     if not (
         member.isreg() or member.isdir() or member.issym() or member.islnk() or member.isfifo()
     ):
-        raise BadArchive(f"{member.name!r} is a device, or of a kind that is not copied.")
+        raise BadArchive(
+            f"{member.name[:MAX_PATH]!r} is a device, or of a kind that is not copied."
+        )
     # No engine writes these: a few bytes that stand for any number of zeros, and what is said of
     # all entries at once, all of which would be kept.
     if member.issparse() or tar.pax_headers or not math.isfinite(member.mtime):
-        raise BadArchive(f"The archive of the files says of {member.name!r} what none does.")
+        raise BadArchive(
+            f"The archive of the files says of {member.name[:MAX_PATH]!r} what none does."
+        )
 
 
 def _read_content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:

@@ -120,6 +120,9 @@ def _clean_up(job: Job, driver: NodeDriver) -> None:
 
 
 def _is_final(job: Job, failure: NodeFailure) -> bool:
+    transfer = job.operation.get("transfer")
+    if transfer and job.undoing is not None and failure.node_id == transfer["target_id"]:
+        return False  # its program may run there, and until it does not, none may here
     if isinstance(failure, NodeUnreachable):
         # A program that was stopped for its transfer does not wait for ever to run again.
         undoes = job.operation["kind"] == OperationKind.TRANSFER and job.undoing is None

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from service import instances, nodes, operations, transfers
+from service.errors import NodeRefused
 from service.model.lifecycle import InstanceState, NodeStatus, OperationKind, OperationStatus, Power
 from service.model.ports import parse
 from service.worker.carry_out import MAX_ATTEMPTS, carry_out
@@ -231,6 +232,28 @@ def test_a_target_that_falls_silent_is_left(fleet):
     assert OperationStatus.FAILED == fleet.ended()
     assert 1 == fleet.count_running()
     fleet.settle()
+    assert not fleet.check_agreement()
+
+
+def test_a_target_that_may_run_it_is_waited_for_whatever_it_says(fleet):
+    """An engine that says no to all has started it: it is not started here as well."""
+    fleet.begin()
+
+    def start_and_fall_ill(*args, **options):
+        fleet.there.power(*args, **options)
+        fleet.there.refuse()
+        raise NodeRefused(fleet.target, "no")
+
+    fleet.work(Wrapped(fleet, {"power": start_and_fall_ill}))
+    instances.change_power(fleet.store, fleet.instance, OperationKind.START, origin=AT_NOON)
+    for _ in range(MAX_ATTEMPTS + 1):
+        fleet.work()
+        fleet.store.operations.retry_now(fleet.operation)
+
+    assert OperationStatus.PENDING == fleet.ended()
+    assert Power.STOPPED == fleet.here.containers[fleet.instance].power
+    fleet.settle()
+    assert OperationStatus.FAILED == fleet.ended()
     assert not fleet.check_agreement()
 
 
