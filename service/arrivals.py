@@ -6,7 +6,9 @@ the host ports of both are counted, whichever of them it ends on.
 
 from datetime import datetime
 
+from service.errors import InstanceNotReady
 from service.model.documents import Arrival, Instance, new_removal
+from service.model.lifecycle import OperationKind, OperationStatus
 from service.model.origin import Origin
 from service.model.replacements import held_by
 from service.store import Store
@@ -61,6 +63,23 @@ def leave(store: Store, instance_id: str, node_id: str, *, now: datetime, sessio
     if store.nodes.find(node_id, session=session) is not None:
         removal = new_removal(instance_id, node_id, origin=Origin(now))
         store.operations.add(removal, session=session)
+
+
+def refuse_running(store: Store, instance_id: str, *, session: Session) -> None:
+    """Raise InstanceNotReady while the program may run on the target of a transfer.
+
+    One that was given up for a deletion may have started it there, where it is to be removed.
+    """
+    transfer = store.operations.find_last(instance_id, OperationKind.TRANSFER, session=session)
+    if (
+        transfer is not None
+        and transfer["status"] == OperationStatus.SUPERSEDED
+        and any(step["name"] == "start" for step in transfer["steps"])
+        and store.operations.find_removal(
+            instance_id, transfer["transfer"]["target_id"], session=session
+        )
+    ):
+        raise InstanceNotReady("What a transfer started on another node is still to be removed.")
 
 
 def release_of_node(store: Store, node_id: str, *, now: datetime, session: Session) -> None:

@@ -129,14 +129,15 @@ def restore(
     are found. After an error it is deleted as before. Raises NotFound, NotRestorable for one that
     is not deleted or is being purged, PreconditionFailed, UserSuspended, InvalidInput for ports
     that are none, PortTaken, NoFreePorts, QuotaExceeded, InstanceNotReady until a transfer that was
-    under way has ended, and Conflict for an external id that is taken. A repeat is answered like
-    that of a deploy.
+    under way has ended, and what it started on another node is removed, and Conflict for an
+    external id that is taken. A repeat is answered like that of a deploy.
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
 
     def write(session: Session) -> tuple[Instance, Operation]:
         deleted = _take(store, instance_id, only_if, session=session)
+        arrivals.refuse_running(store, instance_id, session=session)
         suspensions.refuse_suspended(store, deleted, session=session)
         # They cannot pass each other: a user's suspension, and this.
         store.suspensions.mark(deleted["user_id"], session=session)

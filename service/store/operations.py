@@ -202,6 +202,18 @@ class Operations(Collection[Operation]):
         return cast("Operation | None", document)
 
     @translated
+    def find_last(
+        self, instance_id: str, kind: OperationKind, *, session: Session
+    ) -> Operation | None:
+        """Read the newest operation of this kind of the instance."""
+        document = self._collection.find_one(
+            {"instance_id": instance_id, "kind": kind},
+            sort=[("created_at", -1), ("_id", -1)],
+            session=session,
+        )
+        return cast("Operation | None", document)
+
+    @translated
     def supersede_waiting(
         self,
         instance_id: str,

@@ -210,6 +210,9 @@ READS = {
     "instances.list_leaving": lambda s, node, **_: s.transaction(
         lambda session: s.instances.list_leaving(node, session=session)
     ),
+    "operations.find_last": lambda s, instance, **_: s.transaction(
+        lambda session: s.operations.find_last(instance, OperationKind.TRANSFER, session=session)
+    ),
     "operations.find_removal": lambda s, instance, node, **_: s.transaction(
         lambda session: s.operations.find_removal(instance, node, session=session)
     ),

@@ -21,6 +21,7 @@ from service.errors import (
     InstanceNotReady,
     InvalidInput,
     NodeNotEmpty,
+    NodeUnreachable,
     NoFreePorts,
     NotFound,
     NotRestorable,
@@ -592,6 +593,46 @@ def test_a_transfer_under_way_ends_before_a_restoration(store, memory_nodes, run
     restore(store, running)
     run_due(store, memory_nodes)
     assert Power.RUNNING == store.instances.get(running)["power"]
+
+
+def test_what_a_transfer_started_ends_before_a_restoration(
+    store, memory_nodes, running, elsewhere, node
+):
+    """Where its node does not answer, the program may still run there."""
+    there = memory_nodes[elsewhere]
+    move(store, running, elsewhere)
+
+    class Dropping:
+        """The other node, which falls silent when the program is started, and then is deleted."""
+
+        def __init__(self, opened):
+            self._opened = opened
+
+        def __getattr__(self, name):
+            return getattr(self._opened, name)
+
+        def power(self, *args, **options):
+            self._opened.power(*args, **options)
+            there.silence()
+            keep(store, running)
+            raise NodeUnreachable(elsewhere, "silent")
+
+    def open_driver(found, *, authorize):
+        opened = memory_nodes(found, authorize=authorize)
+        return Dropping(opened) if found["_id"] == elsewhere else opened
+
+    run_due(store, open_driver)
+    assert Power.RUNNING == there.containers[running].power
+    with pytest.raises(InstanceNotReady):
+        restore(store, running)
+
+    there.behave()
+    store.operations.retry_now_on_node(elsewhere)
+    run_due(store, memory_nodes)
+    restore(store, running)
+    run_due(store, memory_nodes)
+    assert {} == there.containers
+    assert Power.RUNNING == memory_nodes[node["_id"]].containers[running].power
 
 
 def test_a_port_that_a_transfer_holds_is_taken(store, memory_nodes, running, elsewhere, node):
