@@ -55,7 +55,7 @@ class BeforeSuspension(TypedDict):
     """What an instance goes back to when its user is no longer suspended."""
 
     suspended: bool  # it stays so: somebody suspended it alone
-    stopped: bool  # it was seen stopped, so it is not started
+    stopped: bool  # it was not to run, so it is not started
 
 
 class Reserved(TypedDict):
