@@ -17,7 +17,7 @@ from service.security.vault import Vault
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("--mend", is_flag=True, help="Count anew what is counted wrongly of users.")
+@click.option("--mend", is_flag=True, help="Count anew what is counted wrongly of users and nodes.")
 @report_errors
 def examine(as_json: bool, mend: bool) -> None:
     """Look for what is wrong, and say what to do about it. Ends with 1 when something fails."""

@@ -68,6 +68,7 @@ from service.store.operations import Operations
 from service.store.phases import Phases
 from service.store.places import Place
 from service.store.probes import Probes
+from service.store.promises import Promises
 from service.store.quotas import Quotas
 from service.store.read_cache import ReadCache
 from service.store.samples import Samples
@@ -150,6 +151,7 @@ class Store:
         self._database = self._client[database]
         self.users = Users(self._database["users"])
         self.quotas = Quotas(self._database)
+        self.promises = Promises(self._database)
         self.suspensions = Suspensions(self._database)
         self.suspension_duty = Duty(self._database, "suspensions")
         self.images = Images(self._database["images"])

@@ -67,6 +67,7 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
         "probes",
         "queue",
         "quotas",
+        "promises",
     ] == [each.subject for each in found]
     assert {(Level.OK, "")} == {(each.level, each.remedy) for each in found}
 
@@ -85,6 +86,29 @@ def test_a_wrong_count_of_a_user_is_found_and_mended(examine, store, memory_node
     )
     assert user["_id"] in found.found
     assert (Level.OK, user["used"]) == (mended.level, store.users.get(user["_id"])["used"])
+
+
+def test_a_wrong_count_of_a_node_is_found_and_mended(examine, store, memory_nodes):
+    """With both numbers, and only where that is asked for."""
+    node = a_node(store, memory_nodes)
+    wrong = {"instances": 3, "memory_mib": 256, "cpu_milli": 1500, "disk_mib": 10}
+    store.nodes.update(node["_id"], {"allocated": wrong})
+
+    found = examine("promises")
+    mended = examine("promises", mend=True)
+
+    assert (Level.WARN, "Run `skyquay doctor --mend`, which counts anew.") == (
+        found.level,
+        found.remedy,
+    )
+    assert (
+        "node counts 3 instances, 256 MiB of memory, 1.5 cores and 10 MiB of disk, and holds "
+        "0 instances, 0 MiB of memory, 0 cores and 0 MiB of disk."
+    ) in found.found
+    assert (Level.OK, node["allocated"]) == (
+        mended.level,
+        store.nodes.get(node["_id"])["allocated"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ WRITES = {
     "users.adjust": lambda s: s.in_transaction(s.store.users.adjust, s.user, ONE_MORE),
     "suspensions.mark": lambda s: s.in_transaction(s.store.suspensions.mark, s.user),
     "suspensions.unmark": lambda s: s.in_transaction(s.store.suspensions.unmark, s.user),
+    "promises.recount": lambda s: s.in_transaction(s.store.promises.recount, s.node),
     "quotas.recount": lambda s: s.in_transaction(s.store.quotas.recount, s.user),
     "users.count_key": lambda s: s.in_transaction(s.store.users.count_key, s.user),
     "images.replace": lambda s: s.in_transaction(
@@ -313,7 +314,7 @@ def test_a_write_raises_the_revision(stored, database, name):
 
 
 OBSERVING = {
-    "users.charge", "users.adjust", "quotas.recount", "users.count_key",
+    "users.charge", "users.adjust", "quotas.recount", "promises.recount", "users.count_key",
     "suspensions.mark", "suspensions.unmark",
     "images.mark_deleting", "images.unmark",
     "keys.count_delegation", "keys.touch", "nodes.reserve", "nodes.release", "nodes.resize",

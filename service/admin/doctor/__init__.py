@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+from service.admin.doctor.counts import examine_promises, examine_quotas
 from service.admin.doctor.database import compare_clocks, examine_database, judge_disk
 from service.admin.doctor.findings import Finding, Level, end
 from service.admin.doctor.nodes import (
@@ -14,7 +15,6 @@ from service.admin.doctor.nodes import (
     examine_node,
     try_secrets,
 )
-from service.admin.doctor.quotas import examine_quotas
 from service.drivers import DriverFactory
 from service.errors import ServiceError
 from service.security.vault import Vault
@@ -61,6 +61,7 @@ def examine(
         yield _examine_probes(store, probe_interval_s)
         yield _examine_queue(store)
         yield examine_quotas(store, mend=mend)
+        yield examine_promises(store, mend=mend)
     except ServiceError as exc:
         cause = f" ({exc.__cause__})" if exc.__cause__ else ""
         yield Finding(
