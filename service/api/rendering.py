@@ -20,6 +20,7 @@ from service.api.hints import add_hints
 from service.api.throttle import set_headers
 from service.contract.error_catalogue import make_problem
 from service.errors import Forbidden, ServiceError, StoreUnavailable, Throttled, Unauthorized
+from service.telemetry.metrics import record_refusal
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ def render_service_error(error: ServiceError) -> Response:
         error = count_rejection(error)
     if error.status >= 500:
         log.warning(error.message, extra={"code": error.code})
+    call = current_call()
+    if call.request.blueprint == "instances" and not call.is_dry:
+        record_refusal(error)
     if isinstance(error, StoreUnavailable):
         app_context().away.set()
     add_hints(error)

@@ -8,7 +8,7 @@ a worker is conditional on what it read as well.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from service.model.documents import Drain, Moving, Stuck
 from service.model.drains import ACTIVE, DRAIN_MOVES, DRAINS, DrainStatus
@@ -17,6 +17,14 @@ from service.store.collection import Collection, Indexes, Session, translated
 INDEXES: Indexes = [{"keys": [("status", 1)]}]
 
 _HAS_ROOM: dict[str, Any] = {"$lt": [{"$size": {"$objectToArray": "$moving"}}, "$at_once"]}
+
+
+class DrainSums(NamedTuple):
+    """What drains of one status come to."""
+
+    drains: int
+    left: int  # instances that their nodes hold, also those that are kept after their deletion
+    stuck: int
 
 
 class Drains(Collection[Drain]):
@@ -28,6 +36,24 @@ class Drains(Collection[Drain]):
     def list_active(self) -> list[Drain]:
         """Read those that a worker attends to."""
         return cast(list[Drain], list(self._collection.find({"status": {"$in": sorted(ACTIVE)}})))
+
+    @translated
+    def sum_up(self) -> dict[DrainStatus, DrainSums]:
+        """Add up those that a worker attends to, by their status."""
+        sums = {
+            "drains": {"$sum": 1},
+            "left": {"$sum": {"$sum": "$node.allocated.instances"}},
+            "stuck": {"$sum": {"$size": {"$objectToArray": "$stuck"}}},
+        }
+        node = {"from": "nodes", "localField": "_id", "foreignField": "_id", "as": "node"}
+        found = self._collection.aggregate(
+            [
+                {"$match": {"status": {"$in": sorted(ACTIVE)}}},
+                {"$lookup": node},
+                {"$group": {"_id": "$status", **sums}},
+            ]
+        )
+        return {DrainStatus(each.pop("_id")): DrainSums(**each) for each in found}
 
     @translated
     def put(self, drain: Drain, *, session: Session) -> None:

@@ -101,6 +101,17 @@ class Operations(Collection[Operation]):
         return self._collection.find_one(query, ["_id"], session=session) is not None
 
     @translated
+    def count_open(self, kind: OperationKind) -> dict[str, int]:
+        """Count the operations of a kind that have not ended, by their status."""
+        groups = self._collection.aggregate(
+            [
+                {"$match": {"status": _IS_OPEN, "kind": kind}},
+                {"$group": {"_id": "$status", "count": {"$sum": 1}}},
+            ]
+        )
+        return {group["_id"]: group["count"] for group in groups}
+
+    @translated
     def find_open(
         self, instance_id: str, kind: OperationKind, *, session: Session | None = None
     ) -> Operation | None:

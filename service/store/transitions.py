@@ -13,8 +13,11 @@ from service.store.collection import Session
 
 log = logging.getLogger("skyquay.move")
 
-RecordOperation = Callable[[str, str, float], None]
-"""Takes the kind of an operation that ended, its outcome, and its seconds since it was taken on."""
+RecordOperation = Callable[[str, str, float, int | None], None]
+"""Takes the kind of an operation that ended, its outcome, and its seconds since it was taken on.
+
+Then how many bytes it copied; None: it was no transfer.
+"""
 
 GONE = "gone"
 
@@ -63,7 +66,8 @@ class TransitionLog:
         status = operation["status"]
         if status in ENDED and self._note_operation is not None:
             took_s = (operation["updated_at"] - operation["created_at"]).total_seconds()
-            self._note_operation(operation["kind"], status, took_s)
+            copied = operation["transfer"]["bytes_copied"] if "transfer" in operation else None
+            self._note_operation(operation["kind"], status, took_s, copied)
         log.info(
             "operation.moved",
             extra={

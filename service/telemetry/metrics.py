@@ -3,10 +3,8 @@
 read at each scrape, so that it is right for any number of processes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -19,12 +17,22 @@ from prometheus_client import (
     start_http_server,
     values,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from service.errors import ServiceError
+from service.errors import (
+    CapacityExceeded,
+    Maintenance,
+    NoFreePorts,
+    NoNodeFits,
+    PortTaken,
+    QuotaExceeded,
+    ServiceError,
+)
 from service.model.lifecycle import OPEN, InstanceState, NodeStatus, OperationStatus
 from service.store import Store
+from service.telemetry.families import count, gauge
+from service.telemetry.moves import measure_moves
 from service.telemetry.usage import measure_usage
 
 # When a series began, for each one: as many again, which nobody looks at.
@@ -34,6 +42,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 DATABASE_TIMEOUT_S = 2.0
 """Timeout of the database for one scrape. Prometheus itself waits for ten seconds."""
+
+NO_NODE = "no_node"
+"""Stands for the reason where there is no node at all."""
 
 _OWN = CollectorRegistry()
 
@@ -45,11 +56,29 @@ REQUESTS = Histogram(
     registry=_OWN,
 )
 REJECTED = Counter("skyquay_refused_requests", "Rejected requests.", ["code"], registry=_OWN)
+QUOTA_REFUSALS = Counter(
+    "skyquay_quota_refusals",
+    "Requests that would have passed a user's quota, by each limit that they would have.",
+    ["limit"],
+    registry=_OWN,
+)
+PLACEMENT_REFUSALS = Counter(
+    "skyquay_placement_refusals",
+    "Requests for which no node had room; of several nodes by why the nearest had none.",
+    ["reason"],
+    registry=_OWN,
+)
 OPERATIONS = Histogram(
     "skyquay_operation_duration_seconds",
     "Time from the creation of operations to their end.",
     ["kind", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600),
+    registry=_OWN,
+)
+COPIED = Counter(
+    "skyquay_transfer_copied_bytes",
+    "Bytes of files that transfers had copied when they ended.",
+    ["outcome"],
     registry=_OWN,
 )
 DATABASE = Histogram(
@@ -77,9 +106,25 @@ def use_metrics_slot(number: int | None) -> None:
         values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
-def record_operation(kind: str, outcome: str, seconds: float) -> None:
-    """Record how long an operation took that ended."""
+def record_operation(kind: str, outcome: str, seconds: float, copied_bytes: int | None) -> None:
+    """Record how long an operation took that ended, and of a transfer how much it copied."""
     OPERATIONS.labels(kind, outcome).observe(seconds)
+    if copied_bytes is not None:
+        COPIED.labels(outcome).inc(copied_bytes)
+
+
+def record_refusal(error: ServiceError) -> None:
+    """Count an error of an instance if it says that there is no room for it, or no more of it."""
+    match error:
+        case QuotaExceeded(details=limits):
+            for limit in limits:
+                QUOTA_REFUSALS.labels(limit).inc()
+        case NoNodeFits(details={"nodes": [{"reason": str(reason)}, *_]}):
+            PLACEMENT_REFUSALS.labels(reason).inc()
+        case NoNodeFits():
+            PLACEMENT_REFUSALS.labels(NO_NODE).inc()
+        case CapacityExceeded() | Maintenance() | NoFreePorts() | PortTaken():
+            PLACEMENT_REFUSALS.labels(error.code).inc()
 
 
 def record_delivery(outcome: str) -> None:
@@ -142,32 +187,32 @@ class _Stored(Collector):
             with self._store.bounded(DATABASE_TIMEOUT_S):
                 found = list(self._ask())
         except ServiceError:
-            return [_gauge(name, text, 0)]
-        return [_gauge(name, text, 1), *found]
+            return [gauge(name, text, 0)]
+        return [gauge(name, text, 1), *found]
 
     def _ask(self) -> Iterable[Metric]:
         nodes, instances = self._store.nodes, self._store.instances
-        yield _count("skyquay_nodes", "Nodes.", "status", NodeStatus, nodes.count_by("status"))
+        yield count("skyquay_nodes", "Nodes.", "status", NodeStatus, nodes.count_by("status"))
         by_state = {
             **instances.count_by("state"),
             InstanceState.DELETED: self._store.deleted.count(),
         }
-        yield _count("skyquay_instances", "Instances.", "state", InstanceState, by_state)
-        yield _gauge(
+        yield count("skyquay_instances", "Instances.", "state", InstanceState, by_state)
+        yield gauge(
             "skyquay_probe_oldest_seconds",
             "Time since the oldest probe, of the nodes that are probed.",
             self._store.probes.oldest_age_s(),
         )
         enabled = [webhook["_id"] for webhook in self._store.webhooks.list_enabled()]
-        yield _gauge(
+        yield gauge(
             "skyquay_webhook_oldest_seconds",
             "How long the oldest delivery waits, of the webhooks that are enabled.",
             self._store.deliveries.oldest_waiting_s(enabled, now=self._store.server_time()),
         )
         queue = self._store.queue_stats()
         counts = {OperationStatus.PENDING: queue.waiting, OperationStatus.RUNNING: queue.running}
-        yield _count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
-        yield _gauge(
+        yield count("skyquay_queue", "Operations that have not ended.", "status", OPEN, counts)
+        yield gauge(
             "skyquay_queue_oldest_seconds",
             "How long the oldest due operation has waited for a worker.",
             queue.late_s,
@@ -183,19 +228,6 @@ class _Stored(Collector):
             ),
             ("cpu_promised_cores", "Cores promised to instances.", promised.cpu_milli / 1000),
         ):
-            yield _gauge(f"skyquay_{what}", text, value)
+            yield gauge(f"skyquay_{what}", text, value)
+        yield from measure_moves(self._store)
         yield from measure_usage(self._store.sampling.list_usage(), most=self._most)
-
-
-def _count(
-    name: str, text: str, label: str, values: Iterable[StrEnum], counts: Mapping[Any, int]
-) -> Metric:
-    """Make a series for each value, also of those that nothing has: 0 is no gap."""
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value in sorted(values):
-        family.add_metric([value], counts.get(value, 0))
-    return family
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)

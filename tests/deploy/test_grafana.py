@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import keys
 from service.app import utc_now
+from service.errors import NoFreePorts, QuotaExceeded
 from service.telemetry import metrics
 from tests.support import NOON
 
@@ -27,7 +28,9 @@ SELECTOR = re.compile(r"\b(skyquay_\w+)(?:\{(.*?)\})?")
 @pytest.fixture
 def told(api, store, database, memory_nodes, node):
     """All samples that /metrics has once each kind of thing happened."""
-    metrics.record_operation("deploy", "succeeded", 1.0)
+    metrics.record_operation("transfer", "succeeded", 1.0, 1)
+    metrics.record_refusal(QuotaExceeded("Too much.", memory={}))
+    metrics.record_refusal(NoFreePorts("None is free."))
     metrics.record_command("find", "succeeded", 0.1)
     metrics.record_delivery("succeeded")
     api.get("/api/name")

@@ -164,6 +164,8 @@ READS = {
     "nodes.find_limits": lambda s, **_: s.nodes.find_limits(),
     "nodes.find_same_engine": lambda s, node, **_: s.nodes.find_same_engine("e", except_id=node),
     "drains.list_active": lambda s, **_: s.drains.list_active(),
+    "drains.sum_up": lambda s, **_: s.drains.sum_up(),
+    "operations.count_open": lambda s, **_: s.operations.count_open(OperationKind.TRANSFER),
     "instances.list_ids_on": lambda s, node, **_: s.instances.list_ids_on(node),
     "operations.has_open_on": lambda s, node, **_: s.operations.has_open_on(node),
     "nodes.list_deploying": lambda s, **_: s.nodes.list_deploying(),
