@@ -10,7 +10,7 @@ from selenium.webdriver.support.ui import Select
 from tests.api.test_console import SOURCES
 from tests.browsing import list_foreign, list_loaded, open_browser, sign_in, wait_for
 from tests.installation import import_image, new_installation
-from tests.support import eventually, free_port
+from tests.support import a_node, eventually, free_port
 
 pytestmark = pytest.mark.spawns
 
@@ -314,6 +314,117 @@ def test_what_others_do_is_seen(browser, live_server, api, ready):
 
     wait_for_text(browser, ".rows .pill", "suspended")
     assert "Unsuspend" == wait_for_text(browser, ".rows button:not([hidden])", "").text
+
+
+def card_of(browser, name):
+    """Wait for the card of a node."""
+    return wait_for_text(browser, "node-list .card", name)
+
+
+def test_a_node_is_drained_and_gets_its_instances_again(
+    browser, live_server, store, memory_nodes, node, ready
+):
+    """
+    Each node says where its drain is, and has the buttons for what can be done then.
+    """
+    other = a_node(store, memory_nodes, name="other")
+    store.nodes.update(node["_id"], {"name": "home"})
+    sign_in(browser, live_server, "#/nodes")
+
+    card_of(browser, "home").find_element(By.XPATH, ".//button[text()='Drain']").click()
+    wait_for_text(browser, "dialog button", "Drain").click()
+    wait_for_text(browser, "node-list .card .pill", "drained")
+    moved_to = store.instances.get(ready)["node_id"]
+    press(browser, "Undo")
+    wait_for_text(browser, "dialog button", "Move back").click()
+    eventually(lambda: store.nodes.get(node["_id"])["drain"] == "undone")
+
+    eventually(lambda: "Undo" not in card_of(browser, "home").text)
+    assert (other["_id"], node["_id"]) == (moved_to, store.instances.get(ready)["node_id"])
+
+
+def test_a_drain_says_what_it_cannot_move(browser, live_server, store, node, ready):
+    """
+    With the reason; it can be paused, and goes on.
+    """
+    call(live_server, "POST", f"/api/nodes/{node['_id']}/drain")
+    name = store.instances.get(ready)["name"]
+    sign_in(browser, live_server, "#/nodes")
+    wait_for_text(browser, "node-list .card .pill", "drain blocked")
+    wait_for_text(browser, "node-list summary", "1 instance cannot be moved").click()
+    said = wait_for_text(browser, ".stuck li", ": ").text
+    link = browser.find_element(By.CSS_SELECTOR, ".stuck a").get_attribute("hash")
+
+    press(browser, "Pause")
+    wait_for_text(browser, "node-list .card .pill", "drain paused")
+    press(browser, "Resume")
+    wait_for_text(browser, "node-list .card .pill", "drain blocked")
+
+    assert (f"#/instances/{ready}", True) == (link, said.startswith((name, ready)))
+    assert "0 of 1 instance moved" in read_shown(browser, "node-list .card")
+
+
+def test_a_node_that_gets_no_more_instances_is_cordoned(browser, live_server, node):
+    """
+    It says so in a word.
+    """
+    sign_in(browser, live_server, "#/nodes")
+    call(live_server, "PATCH", f"/api/nodes/{node['_id']}", {"schedulable": False})
+
+    wait_for_text(browser, "node-list .card .pill", "cordoned")
+
+
+def test_an_instance_is_moved(browser, live_server, store, memory_nodes, node, ready):
+    """
+    To a node that is chosen, or to whichever fits best; its operation says where to.
+    """
+    other = a_node(store, memory_nodes, name="other")
+    sign_in(browser, live_server, f"#/instances/{ready}")
+
+    for choice, goal in (("other", other), ("Whichever", node)):
+        press(browser, "Move")
+        options = wait_for(browser, "dialog[open] select")
+        [found] = [each for each in Select(options).options if each.text.startswith(choice)]
+        found.click()
+        wait_for_text(browser, "dialog button", "Move").click()
+        wait_for_text(browser, "instance-view dd", goal["name"])
+        wait_for_text(browser, "operation-list h3", f" to {goal['name']}")
+        assert goal["_id"] == store.instances.get(ready)["node_id"]
+
+
+def test_a_deletion_is_undone(browser, live_server, store, ready):
+    """
+    What is kept is on a list of its own, and says for how long.
+    """
+    name = store.instances.get(ready)["name"]
+    sign_in(browser, live_server, f"#/instances/{ready}")
+    press(browser, "Delete")
+    wait_for_text(browser, "dialog button", "Keep for a day").click()
+    wait_for(browser, "instance-list")
+    wait_for(browser, "[name=state]").send_keys("Deleted")
+    wait_for_text(browser, ".rows .pill", "deleted")
+    assert "gone in 24 hours" in wait_for_text(browser, ".rows li", name).text
+
+    press(browser, "Restore")
+    wait_for_text(browser, "instance-list .empty", "Nothing fits.")
+
+    eventually(lambda: store.instances.get(ready)["power"] == "running")
+
+
+def test_what_a_user_has_is_beside_the_quota(browser, live_server, store, place, ready):
+    """
+    Where an instance is looked at, and where one is deployed.
+    """
+    user_id = place[0]["_id"]
+    call(live_server, "PATCH", f"/api/users/{user_id}", {"quota": {"memory": 512, "ports": 1}})
+    sign_in(browser, live_server, f"#/instances/{ready}")
+    said = wait_for_text(browser, "instance-view .card", "Memory: 128 MiB of 512 MiB").text
+    browser.execute_script("location.hash = '#/deploy'")
+
+    hint = wait_for_text(browser, "#hint-user", "Memory: 128 MiB of 512 MiB · Host ports: 1 of 1")
+
+    assert "0 left" in said
+    assert "Instances" not in hint.text
 
 
 def test_it_says_when_it_is_offline(browser, live_server, ready):

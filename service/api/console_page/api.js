@@ -1,5 +1,4 @@
 // The public API, and the key that calls it. The key is kept in the tab, and never in an address.
-
 const SLOT = "skyquay-key";
 
 export class ApiError extends Error {
@@ -27,9 +26,7 @@ export const session = new (class extends EventTarget {
     this.dispatchEvent(new CustomEvent("end", { detail: reason }));
   }
 
-  may(scope) {
-    return this.me.scopes.includes(scope);
-  }
+  may(scope) { return this.me.scopes.includes(scope); }
 })();
 
 export const path = (strings, ...ids) => String.raw({ raw: strings }, ...ids.map(encodeURIComponent));

@@ -1,18 +1,9 @@
 // The page: signed out, a place to sign in; signed in, a head, the view of the address, and events.
-
-import { call, session } from "./api.js";
-import { make, mark, setText } from "./dom.js";
+import { announce, call, count, make, mark, read, session, setText, showEmpty, store } from "./kit.js";
 import { followEvents } from "./events.js";
-import { count } from "./format.js";
-import { announce, showEmpty } from "./messages.js";
 import { isOpen } from "./operations.js";
-import { read } from "./router.js";
 import { showSignIn } from "./sign-in.js";
-import { store } from "./store.js";
-import "./deploy.js";
-import "./instance.js";
-import "./instances.js";
-import "./nodes.js";
+import "./deploy.js"; import "./instance.js"; import "./instances.js"; import "./nodes.js";
 
 const VIEWS = {
   instances: ["Instances", (id) => make(id ? "instance-view" : "instance-list", { "data-id": id })],

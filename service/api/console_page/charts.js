@@ -1,7 +1,5 @@
 // Charts of cpu and memory over the last minutes.
-
-import { draw, make, setText } from "./dom.js";
-import { bytes, cores, share } from "./format.js";
+import { bytes, cores, draw, make, setText, share } from "./kit.js";
 import { followStats } from "./stats.js";
 
 const [WIDTH, HEIGHT] = [300, 72];
@@ -9,8 +7,7 @@ const [SHORTEST_MS, LONGEST_MS] = [60_000, 3_600_000];
 
 export function makeCharts(id, signal) {
   const [cpu, memory] = [makeChart("CPU", cores), makeChart("Memory", bytes)];
-  const network = make("p", { class: "quiet" });
-  const samples = [];
+  const [network, samples] = [make("p", { class: "quiet" }), []];
   let following = null;
 
   function take(found) {

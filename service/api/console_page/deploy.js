@@ -1,11 +1,8 @@
 // The form that deploys an instance, and with `data-id` the one that changes it.
-
-import { call, newIdempotencyKey, path, session } from "./api.js";
-import { make, mark, put } from "./dom.js";
+import { call, listDetails, make, mark, newIdempotencyKey, path, put, session, share, showEmpty, showError, View } from "./kit.js";
 import { complain, makeField, makeVariable } from "./fields.js";
-import { cores, mib } from "./format.js";
-import { listDetails, showEmpty, showError } from "./messages.js";
-import { View } from "./view.js";
+import { nameNode } from "./nodes.js";
+import { readUsage } from "./usage.js";
 
 const MOST = 1000; // of what is to choose from: with more users the owner is typed
 
@@ -16,8 +13,7 @@ class DeployForm extends View {
   open() {
     const { id } = this.dataset;
     this.append(make("h1", {}, id ? "Change an instance" : "Deploy an instance"), this.problem);
-    const list = async (target, scope) =>
-      session.may(scope) ? (await call("GET", target, { query: { limit: MOST }, signal: this.signal })).data : [];
+    const list = async (target, scope) => session.may(scope) ? (await call("GET", target, { query: { limit: MOST }, signal: this.signal })).data : [];
     this.attempt(async () => {
       const [images, nodes, users, current] = await Promise.all([
         list("/api/images", "images:read"), list("/api/nodes", "nodes:read"), list("/api/users", "users:read"),
@@ -38,7 +34,7 @@ class DeployForm extends View {
       name: makeField("name", "Name", { required: true, value: instance?.Name }),
       image: makeField("image", "Image", { required: true, options: images.map(({ Name }) => [Name, Name]), value: instance?.ImageName, hint: " " }),
       nodeId: makeField("nodeId", "Node", { required: true, options: nodes.map((node) => [node.id, nameNode(node)]) }),
-      user: makeField("user", "Owner", { required: true, options: owners, value: instance?.User ?? session.me.key.user ?? owners?.[0][0] }),
+      user: makeField("user", "Owner", { required: true, options: owners, value: instance?.User ?? session.me.key.user ?? owners?.[0][0], hint: " " }),
       memory: makeField("memory", "Memory", { required: true, value: instance?.Memory ?? 512, hint: "MiB, or with a unit: 512M, 2G" }),
       cpu: makeField("cpu", "Cores", { required: true, value: instance?.Cpu ?? 1, inputmode: "decimal", hint: "1, or a part such as 0.5" }),
       ports: makeField("ports", "Ports", { required: true, value: instance?.Ports ?? "8080:auto", hint: "container:host, several with commas. With auto a free host port is found. The first is the one to connect to." }),
@@ -48,12 +44,21 @@ class DeployForm extends View {
     this.fields = field;
     this.variables = make("fieldset", { class: "fields" });
     field.image.control.addEventListener("change", () => this.listVariables());
+    field.user.control.addEventListener("change", () => this.explainOwner());
+    if (session.may("users:read")) this.explainOwner();
     this.button = make("button", { class: "primary" }, instance ? "Save" : "Deploy");
     this.append(make("form", { class: "card", novalidate: true, onsubmit: (event) => this.submit(event) },
       make("div", { class: "fields" }, Object.values(field)), this.variables, this.button));
     this.listVariables(instance?.Variables);
     this.before = instance && this.read();
     field.name.control.focus();
+  }
+
+  // What the owner has of the quota; nothing of one who is not limited, or that is typed and not known.
+  async explainOwner() {
+    const { control, explain } = this.fields.user;
+    const limits = (await readUsage(control.value, this.signal).catch(() => [])).filter(({ isLimited }) => isLimited);
+    explain(limits.map(({ title, format, used, all }) => `${title}: ${share(used, all, format)}`).join(" · "));
   }
 
   listVariables(values = {}) {
@@ -95,11 +100,6 @@ class DeployForm extends View {
       mark(this, "aria-busy", null);
     }
   }
-}
-
-function nameNode({ name, status, schedulable, memoryMib, allocatedMemoryMib, cores: number }) {
-  const room = memoryMib !== null && `${mib(Math.max(0, memoryMib - allocatedMemoryMib))} left`;
-  return `${name} (${[status !== "Online" && status, !schedulable && "gets no more instances", room, number && cores(number)].filter(Boolean).join(", ")})`;
 }
 
 customElements.define("deploy-form", DeployForm);

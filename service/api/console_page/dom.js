@@ -1,5 +1,4 @@
 // Elements, made without markup: no text is ever read as HTML.
-
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -26,9 +25,7 @@ export function keep(parent, items, keyOf, create) {
   for (const gone of before.values()) gone.remove();
 }
 
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
+export function setText(element, text) { if (element.textContent !== text) element.textContent = text; }
 
 // Shows an element, or nothing.
 export const put = (place, element) => place.replaceChildren(...(element ? [element] : []));

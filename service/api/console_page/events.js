@@ -1,5 +1,4 @@
 // What happens, as it happens: each event once, in its order, across interruptions.
-
 import { call, send } from "./api.js";
 import { follow } from "./following.js";
 import { readEvents } from "./stream.js";

@@ -1,5 +1,4 @@
 // Fields of forms: a label, a control, a hint, and what the API says is wrong with it.
-
 import { make, mark, setText } from "./dom.js";
 
 // `options`, pairs of value and title, make it a list to choose from.

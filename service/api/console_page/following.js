@@ -1,6 +1,5 @@
 // Follows something for as long as it is wanted: again after an interruption, later and later; not
 // while the tab is hidden, as a browser has six connections to a server for all its tabs.
-
 const LONGEST_WAIT_S = 30;
 
 // Waits for the first of these events, or so long.

@@ -1,5 +1,4 @@
 // Quantities and times in words.
-
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 const trim = (number, digits) => String(Number(number.toFixed(digits)));
@@ -24,4 +23,4 @@ export const cores = (amount) => `${trim(amount, amount < 0.1 ? 3 : 2)} ${amount
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 // How much of all: "0.5 of 2 cores".
-export const share = (used, all, format) => (all ? `${format(used).replace(/ cores?$/, "")} of ${format(all)}` : format(used));
+export const share = (used, all, format) => (all || all === 0 ? `${format(used).replace(/ cores?$/, "")} of ${format(all)}` : format(used));

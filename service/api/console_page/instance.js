@@ -1,16 +1,10 @@
 // One instance: what it is, what it does, and what is said to it.
-
-import { call, path, session } from "./api.js";
+import { announce, call, cores, keep, make, makePill, mib, path, put, session, setText, showEmpty, stateOf, store, View } from "./kit.js";
 import { makeCharts } from "./charts.js";
-import { keep, make, put, setText } from "./dom.js";
-import { cores, mib } from "./format.js";
-import { announce, showEmpty } from "./messages.js";
 import { isOpen, makeOperation } from "./operations.js";
 import { makePower } from "./power.js";
-import { makePill, stateOf } from "./states.js";
-import { store } from "./store.js";
 import { makeTerminal } from "./terminal.js";
-import { View } from "./view.js";
+import { makeUsage } from "./usage.js";
 
 class InstanceView extends View {
   async open() {
@@ -41,13 +35,14 @@ class InstanceView extends View {
     const id = this.instanceId;
     this.name = make("h1");
     this.pill = makePill();
-    this.power = makePower(["start", "stop", "restart", "kill", "suspend", "unsuspend", "delete"], (shown) => put(this.problem, shown));
+    this.power = makePower(["start", "stop", "restart", "kill", "suspend", "unsuspend", "transfer", "delete"], (shown) => put(this.problem, shown));
     this.warning = make("p", { class: "warning" });
     this.progress = make("ul", { class: "cards narrow" });
     this.address = make("code", { class: "connect" });
     [this.facts, this.variables] = [make("dl"), make("dl")];
     this.terminal = makeTerminal(id, this.signal);
     this.charts = makeCharts(id, this.signal);
+    const usage = session.may("users:read") && makeUsage(store.instance.get(id).User, this.signal);
     const card = (title, ...content) => make("section", { class: "card" }, make("h2", {}, title), ...content);
     const edit = session.may("instances:deploy") && make("a", { class: "button", href: path`#/deploy/${id}` }, "Change");
     const copy = make("button", { type: "button", onclick: () => copyText(this.address.textContent) }, "Copy");
@@ -56,16 +51,16 @@ class InstanceView extends View {
       this.warning, this.progress,
       make("div", { class: "columns" }, card("Connect", make("p", { class: "between" }, this.address, copy), this.facts), card("Usage", this.charts)),
       card("Console", this.terminal),
-      make("div", { class: "columns" }, card("Variables", this.variables), card("Operations", make("operation-list", { "data-instance": id }))),
+      make("div", { class: "columns" }, make("div", { class: "stack" }, card("Variables", this.variables), usage && card("All that its owner has", usage)),
+        card("Operations", make("operation-list", { "data-instance": id }))),
     );
     this.on("operation", () => this.follow());
     this.every(1, () => this.follow());
+    if (usage) this.every(30, () => usage.load());
     this.render();
   }
 
-  follow() {
-    keep(this.progress, store.listOperations(this.instanceId).filter(isOpen), ({ id }) => id, makeOperation);
-  }
+  follow() { keep(this.progress, store.listOperations(this.instanceId).filter(isOpen), ({ id }) => id, makeOperation); }
 
   render(event) {
     const instance = store.instance.get(this.instanceId);

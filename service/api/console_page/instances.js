@@ -1,20 +1,12 @@
 // The instances, a page at a time, with filters that the address keeps.
-
-import { call, session } from "./api.js";
-import { keep, make, put, setText } from "./dom.js";
-import { cores, count, mib } from "./format.js";
-import { showEmpty } from "./messages.js";
+import { ago, call, cores, count, keep, make, makePill, mark, mib, path, put, read, replaceQuery, session, setText, showEmpty, stateOf, store, View } from "./kit.js";
 import { loadNodes } from "./nodes.js";
 import { makePower } from "./power.js";
-import { read, replaceQuery } from "./router.js";
-import { makePill, stateOf } from "./states.js";
-import { store } from "./store.js";
-import { View } from "./view.js";
 
 const PAGE = 50;
 const STATES = [
   ["", "Any state"], ["power=running", "Running"], ["power=stopped", "Stopped"], ["suspended=true", "Suspended"],
-  ["state=INSTALLING", "Installing"], ["state=FAILED", "Failed"], ["state=DELETING", "Being deleted"],
+  ["state=INSTALLING", "Installing"], ["state=FAILED", "Failed"], ["state=DELETING", "Being deleted"], ["state=DELETED", "Deleted, and kept"],
 ];
 
 class InstanceList extends View {
@@ -45,10 +37,11 @@ class InstanceList extends View {
       control("Name begins with", "input", { type: "search", name: "name" }), this.node,
       control("State", "select", { name: "state" }, STATES.map(option)),
       control("Label", "input", { type: "search", name: "label", placeholder: "name:value" }));
-    form.addEventListener("input", () => this.later(250, () => {
+    form.addEventListener("input", () => {
       replaceQuery(Object.fromEntries(new FormData(form)));
-      this.load([null]);
-    }));
+      this.cursors = [null]; // at once: an event that comes now puts the reading off
+      this.later(250, () => this.load());
+    });
     return form;
   }
 
@@ -113,15 +106,15 @@ function makeRow() {
   const [name, pill, node] = [make("a", { class: "name" }), makePill(), make("span")];
   const [image, size, place] = [0, 1, 2].map(() => make("span", { class: "quiet" }));
   const problem = make("div", { class: "whole" });
-  const power = makePower(["start", "stop", "restart", "unsuspend"], (shown) => put(problem, shown));
+  const power = makePower(["start", "stop", "restart", "unsuspend", "restore"], (shown) => put(problem, shown));
   const row = make("li", {}, make("div", {}, name, image), pill, make("div", {}, node, place), size, power, problem);
   row.show = (instance) => {
     setText(name, instance.Name);
-    name.href = `#/instances/${instance.Id}`;
+    mark(name, "href", !instance.purgeAt && path`#/instances/${instance.Id}`);
     setText(image, `${instance.ImageName || instance.Image} · ${instance.User}`);
     pill.show(stateOf(instance), instance.error);
     setText(node, instance.Node.name);
-    setText(place, instance.connect ?? `port ${instance.Primary}`);
+    setText(place, instance.purgeAt ? `gone ${ago(instance.purgeAt)}` : instance.connect ?? `port ${instance.Primary}`);
     setText(size, `${mib(instance.Memory)} · ${cores(instance.Cpu)}`);
     power.show(instance);
   };

@@ -1,5 +1,4 @@
 // What an instance's program writes. `onLines` is handed lines, and whether they replace all before.
-
 import { call, path, send } from "./api.js";
 import { follow, wait } from "./following.js";
 import { readEvents } from "./stream.js";

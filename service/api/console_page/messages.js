@@ -1,5 +1,4 @@
-// What the page says: empty places, errors in words, and what is announced to screen readers.
-
+// What the page says and asks: empty places, errors in words, announcements to screen readers, questions.
 import { make } from "./dom.js";
 
 export function announce(text) {
@@ -23,6 +22,17 @@ export function showError(error, details = listDetails(error.details)) {
       make("a", { href: `/docs/errors#${error.code}`, target: "_blank", rel: "noopener" }, "What to do about it"),
       " · request ", make("code", {}, error.requestId)),
   );
+}
+
+// Asks a question; returns the value of what is chosen, "" for none. `choices` are [value, title, class].
+export function ask(question, words, choices, ...content) {
+  return new Promise((resolve) => {
+    const button = ([value, title, style]) => make("button", { type: "button", class: style, autofocus: !value, onclick: () => dialog.close(value) }, title);
+    const dialog = make("dialog", { "aria-labelledby": "question", onclose: () => (dialog.remove(), resolve(dialog.returnValue)) },
+      make("h2", { id: "question" }, question), make("p", {}, words), content, make("div", { class: "actions" }, [["", "Cancel"], ...choices].map(button)));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 // The sentences of an error's details, by the name of their field: `variables.EULA` for nested ones.

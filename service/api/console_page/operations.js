@@ -1,12 +1,6 @@
 // Operations: work on nodes, with its steps as they are done.
-
-import { call, newIdempotencyKey, path, session } from "./api.js";
-import { keep, make, put, setText } from "./dom.js";
-import { ago, lasted } from "./format.js";
-import { showEmpty, showError } from "./messages.js";
-import { makePill } from "./states.js";
-import { store } from "./store.js";
-import { View } from "./view.js";
+import { ago, call, keep, lasted, make, makePill, newIdempotencyKey, path, put, session, setText, showEmpty, showError, store, View } from "./kit.js";
+import { loadNames, loadNodes } from "./nodes.js";
 
 const PAGE = 20;
 const MOST = 200;
@@ -25,13 +19,9 @@ class OperationList extends View {
     this.on("operation", () => this.render());
     this.on("gap", () => this.load());
     this.every(1, () => this.render());
-    if (!this.instanceId) this.loadNames().catch(() => {}); // then their ids are shown
+    if (!this.instanceId) loadNames(this.signal).catch(() => {}); // then their ids are shown
+    if (session.may("nodes:read")) loadNodes(this.signal).catch(() => {}); // the same
     this.load();
-  }
-
-  async loadNames() {
-    const query = { fields: "Id,Name", sort: "-updatedAt", limit: 1000 };
-    for (const { Id, Name } of (await call("GET", "/api/instances", { query, signal: this.signal })).data) store.names.set(Id, Name);
   }
 
   load(cursor = null) {
@@ -55,8 +45,7 @@ class OperationList extends View {
 export function makeOperation() {
   const [title, pill, bar, answer] = [make("h3"), makePill(), make("progress"), make("div")];
   const [about, problem] = ["quiet", "warning"].map((style) => make("p", { class: style }));
-  const steps = make("ol", { class: "steps" });
-  const button = make("button", { type: "button" });
+  const [steps, button] = [make("ol", { class: "steps" }), make("button", { type: "button" })];
   const item = make("li", { class: "card" }, make("div", { class: "between" }, title, pill), about, steps, bar, problem, answer, button);
 
   async function ask(what, id) {
@@ -66,15 +55,17 @@ export function makeOperation() {
   }
 
   item.show = (operation) => {
-    const { id, kind, status, instanceId, bulk, createdAt, endedAt } = operation;
+    const { id, kind, status, instanceId, bulk, transfer, createdAt, endedAt } = operation;
     const what = isOpen(operation) ? "cancel" : "retry";
     const target = bulk ? `of ${bulk.total} items` : store.names.get(instanceId) ?? instanceId;
-    setText(title, `${kind[0].toUpperCase()}${kind.slice(1)} ${target}`);
+    const goal = transfer ? ` to ${store.node.get(transfer.targetId)?.name ?? transfer.targetId}` : "";
+    setText(title, `${kind[0].toUpperCase()}${kind.slice(1)} ${target}${goal}`);
     pill.show(status === "running" ? "in progress" : status);
     setText(about, isOpen(operation) ? `for ${lasted(createdAt)}` : `${ago(createdAt)} · took ${lasted(createdAt, endedAt)}`);
     keep(steps, operation.steps, ({ startedAt }) => startedAt, makeStep);
-    bar.hidden = !bulk || !isOpen(operation);
-    if (bulk) Object.assign(bar, { max: bulk.total, value: bulk.ended });
+    const [done, all] = bulk ? [bulk.ended, bulk.total] : [transfer?.bytesCopied, transfer?.bytesTotal];
+    bar.hidden = !all || !isOpen(operation);
+    if (all) Object.assign(bar, { max: all, value: done });
     setText(problem, operation.error ?? "");
     const fits = what === "cancel" ? !operation.cancelRequested && kind !== "delete" : ["failed", "cancelled"].includes(status) && !bulk;
     button.hidden = !fits || !session.may("instances:write");

@@ -1,5 +1,4 @@
 // Which view is shown: the part of the address after `#`, such as `#/instances/i123`.
-
 export function read() {
   const [where, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name = "", id = null] = where.split("/");

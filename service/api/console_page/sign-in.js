@@ -1,8 +1,5 @@
 // Asks for the key.
-
-import { session } from "./api.js";
-import { make, mark, put } from "./dom.js";
-import { showError } from "./messages.js";
+import { make, mark, put, session, showError } from "./kit.js";
 
 export function showSignIn(problem, onSignedIn) {
   const input = make("input", { id: "key", type: "password", autocomplete: "off", placeholder: "sq_…", "aria-describedby": "key-hint" });
@@ -18,15 +15,8 @@ export function showSignIn(problem, onSignedIn) {
     const key = input.value.trim();
     if (!/^[\x21-\x7e]+$/.test(key)) return say("Enter an API key.");
     button.disabled = true;
-    try {
-      await session.signIn(key);
-      onSignedIn();
-    } catch (error) {
-      say(error);
-      input.focus();
-    } finally {
-      button.disabled = false;
-    }
+    await session.signIn(key).then(onSignedIn).catch((error) => (say(error), input.focus()));
+    button.disabled = false;
   }
 
   if (problem) say(problem);

@@ -1,10 +1,9 @@
 // The state of an instance, a node or an operation, as a small coloured word.
-
 import { make, setText } from "./dom.js";
 
 const TONES = {
-  running: "good", Online: "good", succeeded: "good", failed: "bad", Offline: "bad",
-  installing: "busy", deleting: "busy", starting: "busy", pending: "busy", "in progress": "busy",
+  running: "good", Online: "good", succeeded: "good", failed: "bad", Offline: "bad", "drain blocked": "bad",
+  installing: "busy", deleting: "busy", starting: "busy", pending: "busy", "in progress": "busy", draining: "busy", "drain being undone": "busy",
 };
 
 export function makePill() {

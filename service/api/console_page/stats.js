@@ -1,6 +1,5 @@
 // What instances use: what workers sampled, and what one uses now. That is asked for again and again:
 // to follow it would take a third of the connections that a browser has to a server, for all its tabs.
-
 import { call, path } from "./api.js";
 import { follow, wait } from "./following.js";
 

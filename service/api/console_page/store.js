@@ -1,5 +1,4 @@
 // What has been seen: nodes, operations, and the instances that are shown. Events keep it true.
-
 const MAX_OPERATIONS = 200;
 const idOf = { instance: (each) => each.Id, node: (each) => each.id, operation: (each) => each.id };
 
@@ -28,9 +27,7 @@ export const store = new (class extends EventTarget {
     this.#tell(kind, event);
   }
 
-  clear() {
-    for (const kind of [...Object.keys(idOf), "names"]) this[kind].clear();
-  }
+  clear() { for (const kind of [...Object.keys(idOf), "names"]) this[kind].clear(); }
 
   listOperations(instanceId = null) {
     return [...this.operation.values()]

@@ -1,6 +1,5 @@
 // Server-sent events, read by fetch. EventSource can send no headers, so it needs a ticket in the
 // address, and shows no error's words; fetch sends the key and `Last-Event-ID` as any request does.
-
 const SILENCE_S = 45; // the server says something each 15
 
 // Yields the events {id, type, data} that came at once; none for a comment. Raises when the connection

@@ -1,9 +1,6 @@
 // The console of an instance: its logs, and a line for its program.
-
-import { call, newIdempotencyKey, path, session } from "./api.js";
-import { make, put } from "./dom.js";
+import { call, make, newIdempotencyKey, path, put, session, showError } from "./kit.js";
 import { followLogs } from "./logs.js";
-import { showError } from "./messages.js";
 
 const MAX_LINES = 2000;
 const ESCAPES = /\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f]/g; // of colours and cursors

@@ -1,5 +1,4 @@
 // What all views share: they listen, and read the API, for as long as they are shown.
-
 import { make } from "./dom.js";
 import { showError } from "./messages.js";
 import { store } from "./store.js";
@@ -13,14 +12,9 @@ export class View extends HTMLElement {
     this.open();
   }
 
-  disconnectedCallback() {
-    this.closing.abort();
-  }
-
+  disconnectedCallback() { this.closing.abort(); }
   // Reacts to every change of such a kind: "instance", "node", "operation", or "gap".
-  on(kind, react) {
-    store.addEventListener(kind, (event) => react(event.detail), { signal: this.signal });
-  }
+  on(kind, react) { store.addEventListener(kind, (event) => react(event.detail), { signal: this.signal }); }
 
   every(seconds, work) {
     const clock = setInterval(work, seconds * 1000);
