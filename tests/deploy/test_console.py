@@ -392,6 +392,29 @@ def test_an_instance_is_moved(browser, live_server, store, memory_nodes, node, r
         assert goal["_id"] == store.instances.get(ready)["node_id"]
 
 
+def test_a_transfer_says_how_much_is_copied(
+    browser, live_server, database, memory_nodes, place, store, ready
+):
+    """
+    As a bar, while it is under way.
+    """
+    target = a_node(store, memory_nodes, name="other")
+    memory_nodes[target["_id"]].stall()
+    begun = call(live_server, "POST", f"/api/instances/{ready}/transfer", {"nodeId": target["_id"]})
+    copied = {"transfer.bytes_copied": 30, "transfer.bytes_total": 120}
+    database.operations.update_one({"_id": begun["id"]}, {"$set": copied})
+    sign_in(browser, live_server, "#/operations")
+    wait_for_text(browser, "operation-list h3", " to other")
+
+    shown = browser.execute_script(
+        "const bar = document.querySelector('operation-list progress:not([hidden])');"
+        "return bar && [bar.value, bar.max]"
+    )
+
+    memory_nodes[target["_id"]].release()
+    assert [30, 120] == shown
+
+
 def test_a_deletion_is_undone(browser, live_server, store, ready):
     """
     What is kept is on a list of its own, and says for how long.

@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 import requests
 from selenium import webdriver
 
-from tests.browsing import authorize, execute, open_browser, sign_in, wait_for
+from tests.browsing import authorize, click, execute, open_browser, sign_in, wait_for
 from tests.installation import Installation, import_image, new_installation
 from tests.support import free_port
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs/images"
 LARGEST_BYTES = 150_000
 WIDTH, HEIGHT = 1100, 900
+CONSOLE_HEIGHT, NODES_HEIGHT = 900, 680
 PHONE_WIDTH, PHONE_HEIGHT = 360, 780
 MEASURED_S = 75
 """How long the charts of the pictures are."""
@@ -121,8 +122,8 @@ def show_console(installation: Installation) -> None:
     """Show an instance in the light and in the dark, and the list on a phone."""
     instance_id = deploy_games(installation)
     with (
-        show(width=WIDTH, height=980) as light,
-        show(width=WIDTH, height=980, dark=True) as dark,
+        show(width=WIDTH, height=CONSOLE_HEIGHT) as light,
+        show(width=WIDTH, height=CONSOLE_HEIGHT, dark=True) as dark,
         show(width=PHONE_WIDTH, height=PHONE_HEIGHT) as phone,
     ):
         sign_in(light, installation, f"#/instances/{instance_id}")
@@ -137,6 +138,23 @@ def show_console(installation: Installation) -> None:
         ):
             browser.execute_script("document.activeElement.blur()")
             save(browser, name)
+    show_drain(installation)
+
+
+def show_drain(installation: Installation) -> None:
+    """Show a node that is drained, whose instances fit nowhere else."""
+    send = requests.Session()
+    send.headers["x-api-key"] = installation.key
+    spare = {"name": "spare", "driver": "process", "schedulable": False, "allowSameEngine": True}
+    send.post(f"{installation.url}/api/nodes", json=spare).raise_for_status()
+    send.post(f"{installation.url}/api/nodes/local/drain").raise_for_status()
+    with show(width=WIDTH, height=NODES_HEIGHT) as browser:
+        sign_in(browser, installation, "#/nodes")
+        wait_for(browser, "[data-tone=bad]")  # it is blocked
+        wait_for(browser, "details:not([hidden]) li a")
+        click(browser, "summary")
+        browser.execute_script("document.activeElement.blur()")
+        save(browser, "console-nodes.png")
 
 
 def main() -> None:
