@@ -26,6 +26,9 @@ from service.drivers.process.records import POLL_S, Record
 
 MARK = "SKYQUAY_INSTANCE"
 KEEPER_MARK = "SKYQUAY_KEEPER"
+FOLDER_MARK = "SKYQUAY_FOLDER"
+"""Where the instance's folder is: another node's, or that of a copy of this installation, may be of
+the same instance. Earlier versions did not say it."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # In a shell, because nothing may run between fork and exec in a process that has threads.
 _LAUNCH = 'cd "$0" && ulimit -c 0 && ulimit -d "$1" && shift && exec "$@"'
@@ -62,6 +65,7 @@ def spawn(folder: Path, record: Record, ruleset: int | None) -> list[int | str] 
         **record["env"],
         "PRIMARY_PORT": str(record["port"]),
         MARK: folder.name,
+        FOLDER_MARK: str(folder.resolve()),
     }
     limit_kib = str(record["memory_mib"] * 1024)
     words = ["/bin/sh", "-c", _LAUNCH, str(folder / "data"), limit_kib, *record["cmd"]]
@@ -97,7 +101,7 @@ def _spawn_keeper(folder: Path, program: int, answer: int, ruleset: int | None) 
             sys.executable,
             script,
             # Not the program's, which could name a library to load.
-            {KEEPER_MARK: folder.name},
+            {KEEPER_MARK: folder.name, FOLDER_MARK: str(folder.resolve())},
             file_actions=files,
             setsid=True,
             setsigmask=process_keeper.BLOCKED,
@@ -311,4 +315,8 @@ def _read_environ(pid: int) -> frozenset[bytes]:
 
 def _find_marks(environ: Collection[bytes], folder: Path) -> set[str]:
     """Return which of the variables that mark an instance's processes say that it is one."""
-    return {mark for mark in (MARK, KEEPER_MARK) if f"{mark}={folder.name}".encode() in environ}
+    marks = {mark for mark in (MARK, KEEPER_MARK) if f"{mark}={folder.name}".encode() in environ}
+    if not marks or f"{FOLDER_MARK}={folder.resolve()}".encode() in environ:
+        return marks
+    is_elsewhere = any(each.startswith(f"{FOLDER_MARK}=".encode()) for each in environ)
+    return set() if is_elsewhere else marks

@@ -19,7 +19,7 @@ import pytest
 from service.app import make_drivers, make_worker
 from service.drivers.process import landlock, logs, records
 from service.drivers.process.runner import ProcessRunner
-from service.drivers.process.tree import MARK
+from service.drivers.process.tree import FOLDER_MARK, MARK
 from service.errors import NodeRefused
 from service.model.lifecycle import Power, PowerAction
 from tests.drivers.process.running import WITHOUT_LANDLOCK, living, run
@@ -48,7 +48,8 @@ def test_nothing_of_our_environment_gets_in(runner, root, spec, monkeypatch):
 
     assert eventually(lambda: MARK in read_log(root, spec))
     names = {line.partition("=")[0] for line in read_log(root, spec).splitlines()}
-    assert {"GREETING", "HOME", "LANG", "PATH", "PRIMARY_PORT", MARK} == names - {"PWD", "OLDPWD"}
+    marks = {MARK, FOLDER_MARK}
+    assert {"GREETING", "HOME", "LANG", "PATH", "PRIMARY_PORT"} | marks == names - {"PWD", "OLDPWD"}
 
 
 def test_the_primary_port_is_the_one_outside(runner, root, spec):

@@ -15,7 +15,7 @@ import pytest
 from service.drivers.process import landlock
 from service.drivers.process import tree as process_tree
 from service.drivers.process.runner import ProcessRunner
-from service.drivers.process.tree import KEEPER_MARK, MARK
+from service.drivers.process.tree import FOLDER_MARK, KEEPER_MARK, MARK
 from service.model.lifecycle import Power, PowerAction
 from tests.drivers.process.running import WITHOUT_LANDLOCK, living, run
 from tests.support import eventually
@@ -53,9 +53,9 @@ def find_by(word):
     return found
 
 
-def find_keepers(spec):
+def find_keepers(root, spec):
     """Find the keepers of the instance, which are not its own programs."""
-    return process_tree.find_family(Path(spec.instance_id), None).keepers
+    return process_tree.find_family(root / spec.instance_id, None).keepers
 
 
 def sleeper(word):
@@ -147,10 +147,10 @@ def test_what_cannot_be_started_says_why(runner, root, spec):
     assert "The program cannot be started" in told
 
 
-def test_it_ends_when_nothing_is_left(runner, spec):
+def test_it_ends_when_nothing_is_left(runner, root, spec):
     """There is a keeper as long as there is something to keep."""
     run(runner, replace(spec, cmd="read word; exit 0"))
-    [keeper] = find_keepers(spec)
+    [keeper] = find_keepers(root, spec)
 
     runner.power(spec.instance_id, PowerAction.STOP, stop_command="end", stop_timeout_s=20)
 
@@ -188,7 +188,7 @@ def test_a_program_ends_with_its_keeper(runner, root, spec):
     """Should the keeper be killed, the program does not run on unseen; it can be started again."""
     run(runner, replace(spec, cmd="sleep 300 & sleep 301"))
     assert eventually(lambda: len(living(spec)) == 3)
-    [keeper] = find_keepers(spec)
+    [keeper] = find_keepers(root, spec)
 
     os.kill(keeper, signal.SIGKILL)
 
@@ -199,10 +199,10 @@ def test_a_program_ends_with_its_keeper(runner, root, spec):
     assert set(left).isdisjoint(living(spec))
 
 
-def test_it_does_not_hurry_a_program(runner, spec):
+def test_it_does_not_hurry_a_program(runner, root, spec):
     """It ignores what a machine that shuts down asks of all, so that the program takes its time."""
     run(runner, spec)
-    [keeper] = find_keepers(spec)
+    [keeper] = find_keepers(root, spec)
 
     lines = Path(f"/proc/{keeper}/status").read_text().splitlines()
     ignored = int(next(line for line in lines if "SigIgn" in line).split()[1], 16)
@@ -211,15 +211,15 @@ def test_it_does_not_hurry_a_program(runner, spec):
         assert ignored & (1 << (number - 1))
 
 
-def test_nothing_of_the_program_s_environment_gets_in(runner, spec):
+def test_nothing_of_the_program_s_environment_gets_in(runner, root, spec):
     """A variable of the instance does not name what the keeper, which is not confined, loads."""
     run(runner, replace(spec, env={"LD_PRELOAD": "/nothing.so", "PYTHONPATH": "/nothing"}))
-    [keeper] = find_keepers(spec)
+    [keeper] = find_keepers(root, spec)
 
     environ = psutil.Process(keeper).environ()
 
     assert spec.instance_id == environ[KEEPER_MARK]
-    assert {KEEPER_MARK, "LC_CTYPE"} >= set(environ)
+    assert {KEEPER_MARK, FOLDER_MARK, "LC_CTYPE"} >= set(environ)
 
 
 @one_signal
@@ -248,7 +248,20 @@ def test_one_whose_start_was_not_recorded_ends_too(runner, root, spec):
 
     runner.remove(spec.instance_id)
 
-    assert [] == find_keepers(spec) + living(spec)
+    assert [] == find_keepers(root, spec) + living(spec)
+
+
+def test_the_same_instance_in_another_folder_is_another(runner, tmp_path, spec):
+    """One that was transferred, or that a copy of the installation has: each ends its own alone."""
+    elsewhere = ProcessRunner("elsewhere", root=tmp_path / "elsewhere")
+    run(runner, spec)
+    run(elsewhere, spec)
+    with_both = len(living(spec))
+
+    elsewhere.remove(spec.instance_id)
+
+    assert (2, 1) == (with_both, len(living(spec)))
+    assert Power.RUNNING == runner.status(spec.instance_id).power
 
 
 def start_as_earlier_versions(runner, root, spec, line):
