@@ -22,8 +22,7 @@ from service.drivers.process.runner import ProcessRunner
 from service.model.node_policy import NodePolicy
 from service.store import Store
 from tests.replica_set import run_replica_set
-from tests.soak.crash import SKYQUAY, SLEEP
-from tests.support import DEPLOY, eventually, free_port
+from tests.support import DEPLOY, SKYQUAY, eventually, free_port
 
 pytestmark = [pytest.mark.spawns, pytest.mark.alone]
 
@@ -128,7 +127,7 @@ def prepare(config):
     node = nodes.create(
         store, make_drivers(config), order, policy=NodePolicy(allow_process=True), now=utc_now()
     )
-    image = {"name": "sleeper", "image": "sleeper:1", "cmd": SLEEP, "process": True}
+    image = {"name": "sleeper", "image": "sleeper:1", "cmd": "exec sleep 1000000", "process": True}
     images.put(store, image, now=utc_now())
     store.close()
     return node["_id"]

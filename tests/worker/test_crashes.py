@@ -4,11 +4,14 @@ import random
 
 import pytest
 
-from tests.soak.crash import Told, open_arena, play
+from tests.soak.arena import open_arena
+from tests.soak.crash import Soak
 
 pytestmark = pytest.mark.spawns
 
 SEED = 1
+LONGEST_S = 1.5
+"""How long clients ask in a round, at the most."""
 
 
 @pytest.mark.docker
@@ -25,12 +28,12 @@ def test_nothing_acknowledged_is_lost_as_processes():
 
 def lose_nothing(driver, *, rounds, processes):
     """Play rounds of the soak, with the same choices each time; the soak itself makes others."""
-    told, lots = Told(), random.Random(SEED)
     with open_arena(driver) as arena:
-        lost = [play(arena, told, lots, processes=processes).lost for _ in range(rounds)]
+        soak = Soak(arena, random.Random(SEED), processes=processes)
+        lost = [soak.play(longest_s=LONGEST_S).lost for _ in range(rounds)]
     repeat = (
         f"repeat it: python -m tests.soak.crash --driver {driver} --rounds {rounds} "
-        f"--processes {processes} --seed {SEED}"
+        f"--processes {processes} --seed {SEED} --longest {LONGEST_S}"
     )
-    assert told.outcomes["deploy 201"], repeat
+    assert soak.told.outcomes["deploy 201"], repeat
     assert [] == [thing for found in lost for thing in found], repeat
