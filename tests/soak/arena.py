@@ -95,8 +95,10 @@ class Arena:
         return len(self.nodes) > 1
 
     def _make_user(self) -> User:
-        fields = {"username": "soak", "email": "soak@example.org", "password": "soak"}
-        return users.create(self.store, **fields, now=utc_now())
+        email = "soak@example.org"
+        return users.create(
+            self.store, username="soak", email=email, password="soak", now=utc_now()
+        )
 
     def _make_image(self) -> Image:
         image = {"name": "sleeper", "image": IMAGE, "cmd": WRITES, "process": True}
@@ -144,6 +146,11 @@ class Arena:
             }
             for node_id, driver in self._drivers.items()
         }
+
+    def read_memory(self, node_id: str, instance_id: str) -> int | None:
+        """Read how much memory the container of an instance was made with."""
+        spec = self._drivers[node_id].describe(instance_id)
+        return spec and spec.memory_mib
 
     def list_open(self) -> list[dict[str, Any]]:
         """List the operations that have not ended."""

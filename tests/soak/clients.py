@@ -4,36 +4,50 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import requests
 
+from service.model.documents import Node
 from tests.soak.arena import KEY, MEMORY_MIB, Arena, Served
 from tests.support import DEPLOY, a_deploy
 
+SIZES_MIB = (MEMORY_MIB // 2, MEMORY_MIB)
 LONG, SHORT = "1h", "3s"
 """For how long an instance is kept that is deleted: longer than all rounds, or hardly."""
 
-_LIKELY = {
-    "deploy": 8,
-    "suspend": 4,
-    "unsuspend": 4,
-    "delete": 1,
-    "keep": 3,
-    "restore": 5,
-    "purge": 1,
-    "transfer": 14,
-    "drain": 1,
-    "pause": 0.5,
-    "resume": 1,
-    "undo": 1,
-    "cordon": 0.5,
-    "uncordon": 2,
+_ONE = "/api/instances/{id}"
+_NODE = "/api/nodes/{id}"
+_REQUESTS: dict[str, tuple[float, str, str]] = {
+    "deploy": (5, "POST", DEPLOY),
+    "suspend": (3, "POST", "/api/instances/suspend/{id}"),
+    "unsuspend": (4, "POST", "/api/instances/unsuspend/{id}"),
+    "start": (2, "POST", f"{_ONE}/start"),
+    "stop": (2, "POST", f"{_ONE}/stop"),
+    "resize": (1, "PATCH", _ONE),
+    "delete": (0.5, "DELETE", "/api/instance/delete"),
+    "forget": (0.3, "DELETE", f"{_ONE}?force=true"),
+    "keep": (3, "DELETE", f"{_ONE}?keep={{keep}}"),
+    "restore": (5, "POST", f"{_ONE}/restore"),
+    "purge": (1, "DELETE", f"{_ONE}?keep=0"),
+    "transfer": (14, "POST", f"{_ONE}/transfer"),
+    "drain": (1.5, "POST", f"{_NODE}/drain"),
+    "pause": (0.5, "POST", f"{_NODE}/drain/pause"),
+    "resume": (1, "POST", f"{_NODE}/drain/resume"),
+    "undo": (1, "DELETE", f"{_NODE}/drain"),
+    "return": (1, "DELETE", f"{_NODE}/drain?moveBack=true"),
+    "cordon": (0.3, "PATCH", _NODE),
+    "uncordon": (2, "PATCH", _NODE),
 }
-"""What clients do, and how often beside the rest."""
+"""What clients do: how often beside the rest, and the request."""
 
-_OF_NODES = ("drain", "pause", "resume", "undo", "cordon", "uncordon")
+ENOUGH = 8
+"""How many instances there are before one is deleted for each that would be deployed."""
+
+_OF_NODES = [name for name, (_, _, path) in _REQUESTS.items() if path.startswith(_NODE)]
 _OF_KEPT = ("restore", "purge")
+_RUNS = {"start": True, "unsuspend": True, "stop": False}
+"""What leaves a program running, or not, unless it is suspended."""
 
 
 @dataclass
@@ -45,6 +59,8 @@ class Told:
     kept: dict[str, str] = field(default_factory=dict)
     """The instances that are deleted and can be restored, with how long."""
     suspended: dict[str, bool] = field(default_factory=dict)
+    runs: dict[str, bool] = field(default_factory=dict)
+    """Whether a program is to run, unless it is suspended, as far as that is known."""
     unsure: set[str] = field(default_factory=set)
     """Instances of which a request had no answer: what it asked for may have happened."""
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -54,6 +70,7 @@ class Told:
         """Take for certain what there is, and whether that is suspended, after a round."""
         for name in self.unsure & self.suspended.keys() & there.keys():
             self.suspended[name] = there[name]
+            self.runs.pop(name, None)
         self.deleted |= self.unsure - there.keys() - kept
         self.unsure.clear()
         self.kept = {name: self.kept.get(name, LONG) for name in kept}
@@ -78,7 +95,7 @@ class Client:
         self._arena, self._told, self._lots, self._serving = arena, told, lots, serving
         self._acts = {
             name: often
-            for name, often in _LIKELY.items()
+            for name, (often, _, _) in _REQUESTS.items()
             if arena.moves or name not in ("transfer", *_OF_NODES)
         }
         self._session = requests.Session()
@@ -112,6 +129,10 @@ class Client:
         if name in _OF_NODES:
             return Act(name, lots.choice(self._arena.nodes)["_id"])
         with told.lock:
+            if name in _OF_KEPT and not told.kept:
+                name = "deploy"
+            if name == "deploy" and len(told.deployed) + len(told.kept) >= ENOUGH:
+                name = "delete"
             mine = sorted(told.kept if name in _OF_KEPT else told.deployed - told.unsure)
             if name == "deploy" or not mine:
                 return Act("deploy")
@@ -121,45 +142,34 @@ class Client:
             return Act(name, target, kept)
 
     def _send(self, act: Act) -> requests.Response:
-        name, target, lots = act.name, act.target, self._lots
-        one, drain = f"/api/instances/{target}", f"/api/nodes/{target}/drain"
-        sent: tuple[str, str, Any]
-        match name:
-            case "deploy":
-                sent = "POST", DEPLOY, self._draft_deploy()
-            case "delete":
-                sent = "DELETE", "/api/instance/delete", {"id": target}
-            case "keep" | "purge":
-                sent = "DELETE", f"{one}?keep={act.kept if name == 'keep' else 0}", None
-            case "restore":
-                # Else with the ports that it had, which others may have by now.
-                sent = "POST", f"{one}/restore", {"ports": "80:auto"} if lots.random() < 0.5 else {}
-            case "transfer":
-                to = lots.choice([*(node["_id"] for node in self._arena.nodes), "auto"])
-                sent = "POST", f"{one}/transfer", {"nodeId": to}
-            case "drain":
-                sent = "POST", drain, {"atOnce": lots.randint(1, 4)}
-            case "undo":
-                sent = "DELETE", f"{drain}?moveBack={lots.choice(('true', 'false'))}", None
-            case "pause" | "resume":
-                sent = "POST", f"{drain}/{name}", None
-            case "cordon" | "uncordon":
-                sent = "PATCH", f"/api/nodes/{target}", {"schedulable": name == "uncordon"}
-            case _:
-                sent = "POST", f"/api/instances/{name}/{target}", None
-        method, path, body = sent
-        url = self._lots.choice(self._serving).url
-        return self._session.request(method, f"{url}{path}", json=body, timeout=30)
+        _, method, path = _REQUESTS[act.name]
+        url = self._lots.choice(self._serving).url + path.format(id=act.target, keep=act.kept)
+        return self._session.request(method, url, json=self._draft_body(act), timeout=30)
 
-    def _draft_deploy(self) -> dict[str, Any]:
+    def _draft_body(self, act: Act) -> dict[str, Any] | None:
+        lots = self._lots
+        node_id = lots.choice(self._arena.nodes)["_id"]
+        return {
+            "deploy": self._draft_deploy(node_id),
+            "delete": {"id": act.target},
+            "resize": {"memory": lots.choice(SIZES_MIB), "cpu": lots.choice((0.1, 0.2))},
+            # Else with the ports that it had, which others may have by now.
+            "restore": {"ports": "80:auto"} if lots.random() < 0.5 else None,
+            "transfer": {"nodeId": lots.choice(("auto", node_id))},
+            "drain": {"atOnce": lots.randint(1, 4)},
+            "cordon": {"schedulable": False},
+            "uncordon": {"schedulable": True},
+        }.get(act.name)
+
+    def _draft_deploy(self, node_id: str) -> dict[str, Any]:
         arena, lots = self._arena, self._lots
         port = lots.choice(arena.ports)
         ports = {"ports": f"80:{port}", "primary": port}
         if lots.random() < 0.5:
             ports = {"ports": "80:auto", "primary": "80:auto"}
-        node = lots.choice(arena.nodes)
-        sizes = {"memory": MEMORY_MIB, "cpu": "0.1", "disk": 1}
-        return a_deploy(arena.user, node, arena.image, **sizes, **ports)
+        sizes = {"memory": lots.choice(SIZES_MIB), "cpu": "0.1", "disk": 1}
+        place = arena.user, cast("Node", {"_id": node_id}), arena.image
+        return a_deploy(*place, **sizes, **ports)
 
     def _remember(self, act: Act, status: int, body: dict[str, Any]) -> None:
         told, name, target = self._told, act.name, act.target
@@ -170,10 +180,11 @@ class Client:
         if name == "deploy":
             if done:
                 told.deployed.add(body["Id"])
+                told.runs[body["Id"]] = True
         elif lost and name != "transfer":
             told.unsure.add(target)
             told.deployed.add(target)
-        elif name == "delete" or (name == "purge" and done):
+        elif name == "delete" or (name in ("forget", "purge") and done):
             told.deleted.add(target)
         elif name == "keep" and done:
             told.kept[target] = act.kept
@@ -184,3 +195,5 @@ class Client:
             told.deployed.add(target)
             if done and name in ("suspend", "unsuspend"):
                 told.suspended[target] = name == "suspend"
+            if done and name in _RUNS:
+                told.runs[target] = _RUNS[name]

@@ -93,16 +93,21 @@ class Invariants:
     def _judge(
         self, document: dict[str, Any], containers: dict[str, dict[str, str]]
     ) -> Iterator[str]:
-        name, state = document["_id"], document["state"]
+        name, state, memory_mib = document["_id"], document["state"], document["memory_mib"]
         found = containers[document["node_id"]].get(name)
         if state not in ("READY", "FAILED"):
             yield f"is {state}"
         if document.get("arrival"):
             yield f"holds {document['arrival']}"
         if state == "READY":
-            wanted = "stopped" if document["suspended"] else "running"
+            runs = found == "running"  # unless it is known better
+            if name not in self._told.unsure:
+                runs = self._told.runs.get(name, runs)
+            wanted = "running" if runs and not document["suspended"] else "stopped"
             if found != wanted:
                 yield f"should be {wanted}, and is {found}"
+            if found and self._arena.read_memory(document["node_id"], name) != memory_mib:
+                yield f"should have {memory_mib} MiB"
             if document["power"] != wanted:
                 yield f"should be {wanted}, and says {document['power']}"
         wish = self._told.suspended.get(name)
