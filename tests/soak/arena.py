@@ -59,6 +59,14 @@ class Served:
         self.work.wait()
         self.work = start()
 
+    def pause_worker(self) -> None:
+        """Have the one that works stand still, so that others take over what it does."""
+        self.work.send_signal(signal.SIGSTOP)
+
+    def resume_worker(self) -> None:
+        """Have it go on where it stood still, if it did."""
+        self.work.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End both at once, as a crash does."""
         for process in (self.serve, self.work):

@@ -28,11 +28,14 @@ from tests.soak.invariants import Invariants
 from tests.soak.machines import list_twins
 from tests.support import eventually
 
-ASKERS = 4
+ASKERS = 6
 CALM_S = 150.0
 LOOK_EVERY_S = 0.1
 RESTART_EVERY_S = 4.0
 """How often a worker is killed while clients ask, at the most: it needs seconds to start."""
+
+PAUSED = 0.3
+"""How often it stands still instead, longer than its leases last, and goes on."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Soak:
         return ends + Counter(each["type"] for each in drains)
 
     def _ask_and_kill(self, serving: list[Served], longest_s: float) -> int:
-        lots, over = self._lots, threading.Event()
+        lots, over, kills = self._lots, threading.Event(), 0
         with ThreadPoolExecutor(ASKERS) as threads:
             clients = [
                 Client(self._arena, self.told, random.Random(lots.random()), serving)
@@ -89,15 +92,23 @@ class Soak:
             *pauses, last_s = [b - a for a, b in itertools.pairwise([0.0, *moments])]
             for pause_s in pauses:
                 time.sleep(pause_s)
-                lots.choice(serving).restart_worker(self._arena.work)
+                victim = lots.choice(serving)
+                victim.resume_worker()
+                if lots.random() < PAUSED:
+                    victim.pause_worker()
+                else:
+                    victim.restart_worker(self._arena.work)
+                    kills += 1
             time.sleep(last_s)
+            for served in serving:
+                served.resume_worker()
             victims = lots.sample(serving, lots.randint(1, self._processes))
             over.set()  # what is asked by now may have no answer
             for served in victims:
                 served.kill()
             for one in asked:
                 one.result()
-        return restarts + 2 * len(victims)
+        return kills + 2 * len(victims)
 
     def _wait_until_calm(self, last: Served) -> list[str]:
         """Wait until nothing is left to do, and have drains begin no more; list what is left."""
