@@ -36,7 +36,7 @@ MEMORY_MIB = 64
 ROOM = 6
 """How many instances a node has memory for."""
 
-READY_S = 60.0
+READY_S = 180.0
 
 
 @dataclass

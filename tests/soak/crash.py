@@ -29,7 +29,7 @@ from tests.soak.machines import list_twins
 from tests.support import eventually
 
 ASKERS = 6
-CALM_S = 150.0
+CALM_S = 300.0
 LOOK_EVERY_S = 0.1
 RESTART_EVERY_S = 4.0
 """How often a worker is killed while clients ask, at the most: it needs seconds to start."""
