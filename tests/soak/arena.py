@@ -29,7 +29,7 @@ from tests.support import SECRET_KEY, SKYQUAY, eventually, free_port
 KEY = "soak-key-0123456789abcdef"
 IMAGE = "skyquay-soak/busybox:1"
 NODES = {"docker": 1, "process": 3}
-"""How many nodes there are, by driver. One engine is one machine, so nothing moves on Docker."""
+"""How many nodes there may be, by driver. One engine is one node, so nothing moves on Docker."""
 
 PORTS = 12
 MEMORY_MIB = 64
@@ -78,7 +78,7 @@ class Served:
 class Arena:
     """One database and its nodes, which outlive all rounds, and the processes that serve them."""
 
-    def __init__(self, config: Config, driver: str, stack: ExitStack) -> None:
+    def __init__(self, config: Config, driver: str, stack: ExitStack, *, node_count: int) -> None:
         self.config = config
         self.driver = driver
         self._stack = stack
@@ -91,7 +91,7 @@ class Arena:
         self.ports = [free_port() for _ in range(PORTS)]
         self.open_driver = make_machines(config, self.store)
         self.user, self.image = self._make_user(), self._make_image()
-        self.nodes = [self._make_node(f"soak-{n}") for n in range(NODES[driver])]
+        self.nodes = [self._make_node(f"soak-{n}") for n in range(node_count)]
         self._drivers = {
             node["_id"]: stack.enter_context(closing(self.open_driver(node))) for node in self.nodes
         }
@@ -185,8 +185,8 @@ class Arena:
 
 
 @contextmanager
-def open_arena(driver: str) -> Iterator[Arena]:
-    """Make an arena, and remove everything in it at the end."""
+def open_arena(driver: str, *, node_count: int | None = None) -> Iterator[Arena]:
+    """Make an arena, and remove everything in it at the end. With one node nothing moves."""
     with ExitStack() as stack:
         if driver == "docker":
             with closing(require_engine()) as client:
@@ -196,4 +196,4 @@ def open_arena(driver: str) -> Iterator[Arena]:
         config = Config(
             mongodb_uri=mongod.uri, database="soak", data_dir=folder, allow_process=True
         )
-        yield Arena(config, driver, stack)
+        yield Arena(config, driver, stack, node_count=node_count or NODES[driver])
