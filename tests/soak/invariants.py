@@ -68,8 +68,9 @@ class Invariants:
         for operation in self._arena.documents.operations.find():
             if _overlap(operation["steps"]):
                 wrong.append(f"done by two at once: {operation['_id']}")
-            if UNEXPECTED in str(operation):
-                wrong.append(f"unexpected: {operation}")
+            # All nodes answer, and all programs start.
+            if operation["status"] == "failed" or UNEXPECTED in str(operation):
+                wrong.append(f"failed: {operation}")
         wrong += self._ask_doctor()
         self._told.settle({name: each["suspended"] for name, each in there.items()}, set(kept))
         return wrong

@@ -305,19 +305,13 @@ class ProcessRunner:
     def discard(self, instance_id: str, *, checkpoint: Callable[[], None]) -> None:
         """Kill the process and its children, and keep their files. See NodeDriver."""
         checkpoint()
-        folder = self._folders.find(instance_id)
-        if folder.exists():
-            with self._folders.locked(instance_id):
-                self._end_for_good(folder)
-                self._change((folder / "instance.json").unlink, missing_ok=True)
+        self._take_away(
+            instance_id, lambda folder: (folder / "instance.json").unlink(missing_ok=True)
+        )
 
     def remove(self, instance_id: str) -> None:
         """Kill the process and its children, and remove the folder. See NodeDriver."""
-        folder = self._folders.find(instance_id)
-        if folder.exists():
-            with self._folders.locked(instance_id):
-                self._end_for_good(folder)
-                self._change(self._folders.put_away, folder)
+        self._take_away(instance_id, self._folders.put_away)
         self._sweep()
 
     def close(self) -> None:
@@ -354,6 +348,18 @@ class ProcessRunner:
             record["process"] = self._change(spawn, folder, record, descriptor)
         record["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         records.write(folder, record)  # what was begun is written down, whoever may go on
+
+    def _take_away(self, instance_id: str, work: Callable[[Path], None]) -> None:
+        """End the instance's processes and do `work`; nothing where there is no folder of it."""
+        folder = self._folders.find(instance_id)
+        try:
+            with self._folders.locked(instance_id):
+                self._end_for_good(folder)
+                self._change(work, folder)
+        except NodeRefused:
+            # Another worker, which lost its lease, may have removed it while this one waited.
+            if folder.exists():
+                raise
 
     def _end_for_good(self, folder: Path) -> None:
         """Kill all processes of the instance, which nothing starts again."""

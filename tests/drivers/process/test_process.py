@@ -9,9 +9,10 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -360,6 +361,25 @@ def an_ordinary_user(folder):
         yield
     finally:
         os.seteuid(0)
+
+
+def test_what_another_removes_meanwhile_is_removed(runner, root, spec, monkeypatch):
+    """Whoever waits for it finds it gone, which is what was wanted."""
+    run(runner, spec)
+    other, removing = ProcessRunner("node", root=root), ExitStack()
+    removing.enter_context(records.locked("node", root / spec.instance_id, timeout_s=0))
+
+    def wait(_):
+        # The other one was first, and is done before the lock is asked for again.
+        removing.close()
+        monkeypatch.undo()
+        other.remove(spec.instance_id)
+
+    monkeypatch.setattr(records, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+
+    runner.remove(spec.instance_id)
+
+    assert {} == runner.list()
 
 
 def test_a_folder_that_nobody_may_write_is_removed():
