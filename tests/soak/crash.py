@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import requests
@@ -59,7 +60,7 @@ class Soak:
     def play(self, *, longest_s: float) -> Round:
         """Play one round: ask, kill, serve again, wait, and look for what was lost."""
         serving = [self._arena.serve() for _ in range(self._processes)]
-        with _looking_for_twins() as twins:
+        with _looking_for_twins(self._arena.config.data_dir) as twins:
             kills = self._ask_and_kill(serving, longest_s)
             began = time.monotonic()
             last = self._arena.serve()
@@ -131,14 +132,14 @@ def _post(url: str) -> None:
 
 
 @contextmanager
-def _looking_for_twins() -> Iterator[list[str]]:
+def _looking_for_twins(root: Path) -> Iterator[list[str]]:
     """Look all the time for instances that run twice; answer those that were found."""
     found: list[str] = []
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_EVERY_S):
-            found.extend(twin for twin in list_twins() if twin not in found)
+            found.extend(twin for twin in list_twins(root) if twin not in found)
 
     with ThreadPoolExecutor(1) as thread:
         looking = thread.submit(look)

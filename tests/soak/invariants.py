@@ -11,6 +11,7 @@ from service.admin.doctor.findings import Level
 from service.app import utc_now
 from service.drivers.volume_archive import VolumeDigest
 from service.model.drains import DrainStatus, WaitingFor, list_to_return
+from service.model.lifecycle import OperationStatus
 from service.model.quantities import disk_mib
 from service.security.vault import Vault
 from service.worker.job import UNEXPECTED
@@ -33,6 +34,7 @@ class Invariants:
         self._arena = arena
         self._told = told
         self._files: dict[str, VolumeDigest] = {}
+        self._judged: set[str] = set()
 
     def list_unsettled(self) -> list[str]:
         """List what is still to be done: operations, drains, purges that are due or soon are."""
@@ -65,12 +67,7 @@ class Invariants:
             wrong += self._add_up(node, [*there.values(), *kept.values()])
         if self._arena.driver == "process":
             wrong += self._compare_files(homes)
-        for operation in self._arena.documents.operations.find():
-            if _overlap(operation["steps"]):
-                wrong.append(f"done by two at once: {operation['_id']}")
-            # All nodes answer, and all programs start.
-            if operation["status"] == "failed" or UNEXPECTED in str(operation):
-                wrong.append(f"failed: {operation}")
+        wrong += self._judge_operations()
         wrong += self._ask_doctor()
         self._told.settle({name: each["suspended"] for name, each in there.items()}, set(kept))
         return wrong
@@ -137,6 +134,18 @@ class Invariants:
                 yield f"{name} had {before}, and has {found}"
             if found is not None:
                 self._files[name] = found
+
+    def _judge_operations(self) -> Iterator[str]:
+        """Judge those that were not judged after an earlier round."""
+        new = {"_id": {"$nin": sorted(self._judged)}}
+        for operation in self._arena.documents.operations.find(new):
+            self._judged.add(operation["_id"])
+            name = f"{operation['kind']} {operation['_id']}"
+            if _overlap(operation["steps"]):
+                yield f"{name} was done by two at once"
+            # All nodes answer, and all programs start.
+            if operation["status"] == OperationStatus.FAILED or UNEXPECTED in str(operation):
+                yield f"{name} failed: {operation['error']}"
 
     def _ask_doctor(self) -> Iterator[str]:
         arena = self._arena

@@ -64,8 +64,8 @@ def sum_up(config: Config, node_id: str, instance_id: str) -> VolumeDigest | Non
     return digest(volume_copy.read(folder)) if folder.is_dir() else None
 
 
-def list_twins() -> list[str]:
-    """List the instances of which programs of two folders certainly ran at one moment.
+def list_twins(root: Path) -> list[str]:
+    """List the instances of which programs of two folders in `root` certainly ran at one moment.
 
     Those that are seen, and are there still once all were looked for, ran at the same time.
     """
@@ -73,6 +73,8 @@ def list_twins() -> list[str]:
     for pid in psutil.pids():
         if found := _find_program(pid):
             identity, instance_id, folder = found
+            if not Path(folder).is_relative_to(root.resolve()):
+                continue
             programs.setdefault(instance_id, {})[folder] = identity
     twice = {name: found for name, found in programs.items() if len(found) > 1}
     return [

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.spawns
 
 @pytest.fixture
 def machines(tmp_path):
-    """Two machines with a program of one instance each, which run; and the instance's id."""
+    """Two machines that both run a program of the same instance; and the folder of both."""
     ports = parse(f"80:{free_port()}")
     spec = ContainerSpec(
         instance_id=make_id(), image="any", cmd=("sleep", "300"), env={}, memory_mib=64,
@@ -25,17 +25,18 @@ def machines(tmp_path):
     for runner in made:
         runner.create(spec, checkpoint=lambda: None)
         runner.power(spec.instance_id, PowerAction.START)
-    yield made, spec.instance_id
+    yield made, tmp_path
     for runner in made:
         runner.remove(spec.instance_id)
 
 
 def test_an_instance_that_runs_twice_is_found(machines):
     """And is none any more once one of its programs has ended."""
-    (_, other), name = machines
+    (_, other), root = machines
+    [name] = other.list()
 
-    twice = [each for each in list_twins() if name in each]
+    twice = list_twins(root)
     other.power(name, PowerAction.KILL)
 
     assert 1 == len(twice)
-    assert [] == [each for each in list_twins() if name in each]
+    assert [] == list_twins(root)

@@ -357,7 +357,7 @@ class ProcessRunner:
                 self._end_for_good(folder)
                 self._change(work, folder)
         except NodeRefused:
-            # Another worker, which lost its lease, may have removed it while this one waited.
+            # A transfer that was given up, or a worker without lease, may have removed it first.
             if folder.exists():
                 raise
 
