@@ -68,18 +68,27 @@ def leave(store: Store, instance_id: str, node_id: str, *, now: datetime, sessio
 def refuse_running(store: Store, instance_id: str, *, session: Session) -> None:
     """Raise InstanceNotReady while the program may run on the target of a transfer.
 
-    One that was given up for a deletion may have started it there, where it is to be removed.
+    One that was given up for a deletion may have started it there. It does not run any more once
+    one of the removals has succeeded that were added since; one that failed is to be retried. What
+    a node runs that was deleted, nobody can remove.
     """
     transfer = store.operations.find_last(instance_id, OperationKind.TRANSFER, session=session)
     if (
-        transfer is not None
-        and transfer["status"] == OperationStatus.SUPERSEDED
-        and any(step["name"] == "start" for step in transfer["steps"])
-        and store.operations.find_removal(
-            instance_id, transfer["transfer"]["target_id"], session=session
-        )
+        transfer is None
+        or transfer["status"] != OperationStatus.SUPERSEDED
+        or all(step["name"] != "start" for step in transfer["steps"])
     ):
-        raise InstanceNotReady("What a transfer started on another node is still to be removed.")
+        return
+    target_id = transfer["transfer"]["target_id"]
+    removals = store.operations.list_removals(
+        instance_id, target_id, since=transfer["created_at"], session=session
+    )
+    removed = any(each["status"] == OperationStatus.SUCCEEDED for each in removals)
+    if removals and not removed and store.nodes.find(target_id, session=session) is not None:
+        raise InstanceNotReady(
+            "What a transfer started on another node is still to be removed.",
+            operations=[each["_id"] for each in removals],
+        )
 
 
 def release_of_node(store: Store, node_id: str, *, now: datetime, session: Session) -> None:

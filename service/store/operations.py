@@ -205,6 +205,15 @@ class Operations(Collection[Operation]):
         return cast("Operation | None", found)
 
     @translated
+    def list_removals(
+        self, instance_id: str, node_id: str, *, since: datetime, session: Session
+    ) -> list[Operation]:
+        """List those made since then that remove what the instance left there, the oldest first."""
+        removals = {"node_id": node_id, "remains_of": instance_id, "created_at": {"$gte": since}}
+        found = self._collection.find(removals, session=session)
+        return cast("list[Operation]", list(found.sort(_BY_AGE)))
+
+    @translated
     def find_latest(self, instance_id: str) -> Operation | None:
         """Read the newest operation of the instance."""
         document = self._collection.find_one(

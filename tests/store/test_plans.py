@@ -218,6 +218,9 @@ READS = {
     "operations.find_removal": lambda s, instance, node, **_: s.transaction(
         lambda session: s.operations.find_removal(instance, node, session=session)
     ),
+    "operations.list_removals": lambda s, instance, node, **_: s.transaction(
+        lambda session: s.operations.list_removals(instance, node, since=NOON, session=session)
+    ),
     "occupancy.list_holders": lambda s, node, **_: s.occupancy.list_holders([node], [8080]),
     "occupancy.count_by_node of a user": lambda s, user, **_: s.occupancy.count_by_node(
         {"user_id": user}

@@ -598,7 +598,7 @@ def test_a_transfer_under_way_ends_before_a_restoration(store, memory_nodes, run
 def test_what_a_transfer_started_ends_before_a_restoration(
     store, memory_nodes, running, elsewhere, node
 ):
-    """Where its node does not answer, the program may still run there."""
+    """Where its node does not answer, or refuses, the program may still run there."""
     there = memory_nodes[elsewhere]
     move(store, running, elsewhere)
 
@@ -627,7 +627,17 @@ def test_what_a_transfer_started_ends_before_a_restoration(
         restore(store, running)
 
     there.behave()
+    there.refuse()
     store.operations.retry_now_on_node(elsewhere)
+    run_due(store, memory_nodes)
+    assert Power.RUNNING == there.containers[running].power
+    with pytest.raises(InstanceNotReady) as refusal:
+        restore(store, running)
+
+    there.behave()
+    removals = refusal.value.details["operations"]
+    assert {OperationStatus.FAILED} == {store.operations.get(each)["status"] for each in removals}
+    operations.retry(store, removals[0], origin=AT_NOON)
     run_due(store, memory_nodes)
     restore(store, running)
     run_due(store, memory_nodes)
