@@ -162,16 +162,23 @@ def _remove(job: Job, driver: NodeDriver, forget: Callable[[Session], None]) -> 
 
 def _align(job: Job, driver: NodeDriver, instance: Instance) -> ContainerStatus:
     action = PowerAction.STOP if instance["suspended"] else PowerAction.START
-    return set_power(job, driver, instance, action)
+    return _set_power(job, driver, instance, action)
 
 
 def _change(job: Job, driver: NodeDriver, action: PowerAction) -> None:
     instance = job.read_instance()
     if instance["suspended"] and action == PowerAction.START:
         raise OperationSuperseded("The instance was suspended.")
+    store_status(job, driver, _set_power(job, driver, instance, action))
+
+
+def _set_power(
+    job: Job, driver: NodeDriver, instance: Instance, action: PowerAction
+) -> ContainerStatus:
+    """Do it; what is to start waits for its ports."""
     if action == PowerAction.START:
         await_ports(job, instance)
-    store_status(job, driver, set_power(job, driver, instance, action))
+    return set_power(job, driver, instance, action)
 
 
 CARRY_OUT: dict[OperationKind, Callable[[Job, NodeDriver], None]] = {

@@ -1,6 +1,6 @@
 """Deletions that are undone, on nodes in memory and a real database."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -134,6 +134,32 @@ def test_nobody_gets_a_port_that_is_still_listened_on(store, memory_nodes, here,
     assert (OperationStatus.PENDING, "A deleted instance that had one of its ports is being "
             "stopped.") == (waits["status"], waits["error"])  # fmt: skip
     assert OperationStatus.SUCCEEDED == end_of(store, deploy)[0]
+
+
+def test_an_unsuspension_waits_for_its_port_as_well(store, memory_nodes, here, running, make):
+    """It starts what was restored suspended, with a port that another one had meanwhile."""
+    instances.suspend(store, running, origin=AT_NOON)
+    run_due(store, memory_nodes)
+    keep(store, running)
+    run_due(store, memory_nodes)
+    stop = keep(store, make())
+    later = {"next_attempt_at": datetime(2100, 1, 1, tzinfo=UTC)}
+    store.transaction(
+        lambda session: store.operations.change_open(stop["_id"], later, session=session)
+    )
+    restore(store, running)
+    run_due(store, memory_nodes)
+    _, start = instances.unsuspend(store, running, origin=AT_NOON)
+
+    run_due(store, memory_nodes)
+    waits = store.operations.get(start["_id"])["status"]
+    store.operations.retry_now(stop["_id"])
+    run_due(store, memory_nodes)
+    store.operations.retry_now(start["_id"])
+    run_due(store, memory_nodes)
+
+    assert OperationStatus.PENDING == waits
+    assert Power.RUNNING == here.containers[running].power
 
 
 @pytest.mark.parametrize(
