@@ -219,6 +219,33 @@ def hand_over(
     return ended
 
 
+def give_way(
+    store: Store,
+    operation_id: str,
+    token: str,
+    *,
+    error: str | None,
+    now: datetime,
+    session: Session,
+) -> bool:
+    """End any other running operation that would wait behind a later one.
+
+    What it wished of the power is granted by one that remakes the container, unless somebody wished
+    something since. False where none waits.
+    """
+    operation = store.operations.get(operation_id, session=session)
+    waiting = store.operations.find_waiting(operation["instance_id"], session=session)
+    if waiting is None:
+        return False
+    ended = store.claims.finish(
+        operation_id, token, OperationStatus.SUPERSEDED, error=error, now=now, session=session
+    )
+    run = _RUN.get(operation["kind"])
+    if ended and waiting["kind"] in REMAKING and waiting["replacement"]["run"] is None:
+        store.operations.change_open(waiting["_id"], {"replacement.run": run}, session=session)
+    return ended
+
+
 def _find_wish(instance: Instance, run: bool | None) -> OperationKind | None:
     if instance["suspended"]:
         return OperationKind.SUSPEND

@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from service.errors import Conflict
 from service.model.documents import LeftBehind, Operation, Step
 from service.model.lifecycle import OperationStatus
 from service.store.collection import Session, translated
@@ -244,15 +245,12 @@ class Claims:
         delay_s: float,
         error: str | None = None,
         tried: bool = True,
-        now: datetime,
         session: Session | None = None,
     ) -> bool:
         """Put the operation back, to be tried again in `delay_s` seconds.
 
-        It counts as an attempt only if it was `tried`.
-
-        When a newer operation of the instance waits already, this one ends superseded by it. False
-        when the lease is no longer ours.
+        It counts as an attempt only if it was `tried`. False when the lease is no longer ours.
+        Raises Conflict, with nothing changed, when a newer operation of the instance waits already.
         """
         later = {"$add": ["$$NOW", int(delay_s * 1000)]}
         pending = {
@@ -267,12 +265,10 @@ class Claims:
             return self._operations.move(
                 _held(operation_id, token), [{"$set": pending}], session=session
             )
-        except DuplicateKeyError:
+        except DuplicateKeyError as exc:
             if session is not None:
                 raise  # it ends the transaction, which is tried again
-            return self.finish(
-                operation_id, token, OperationStatus.SUPERSEDED, error=error, now=now
-            )
+            raise Conflict("A newer operation of the instance waits.") from exc
 
     def _list_candidates(self, queue: Queue) -> Iterator[dict[str, Any]]:
         running = {"status": OperationStatus.RUNNING}

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from service import operations, replacements
 from service.drivers.boundary import Interruption
-from service.errors import ServiceError
+from service.errors import Conflict, ServiceError
 from service.model.documents import NO_NODE, Instance, Operation
 from service.model.lifecycle import GOES_WITH, REPLACING, OperationStatus, is_done_in
 from service.store import Store
@@ -274,7 +274,6 @@ class Job:
                 delay_s=delay_s,
                 error=error,
                 tried=tried,
-                now=now,
                 session=session,
             )
 
@@ -284,10 +283,19 @@ class Job:
             ):
                 postpone(session)
 
+        def give_way(session: Session) -> None:
+            if not replacements.give_way(
+                self.store, operation_id, token, error=error, now=now, session=session
+            ):
+                postpone(session)
+
         if self.operation["kind"] in REPLACING:
             self.store.transaction(write)
-        else:
+            return
+        try:
             postpone(None)
+        except Conflict:
+            self.store.transaction(give_way)
 
     def begin_replacement(self, *, found: bool, run: bool) -> None:
         """Write down what is there before it goes, once. Raises LeaseLost."""

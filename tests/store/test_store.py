@@ -178,7 +178,7 @@ WRITES = [
     lambda store: store.claims.begin_step("o", "t", "create", now=NOON),
     lambda store: store.claims.end_step("o", "t", now=NOON),
     *(lambda store, end=end: store.claims.finish("o", "t", end, now=NOON) for end in sorted(ENDED)),
-    lambda store: store.claims.postpone("o", "t", delay_s=0, now=NOON),
+    lambda store: store.claims.postpone("o", "t", delay_s=0),
     lambda store: store.operations.retry_now("o"),
     lambda store: store.operations.retry_now_on_node("n"),
     *(
@@ -233,7 +233,7 @@ def test_what_was_put_off_is_not_due(store, deployed):
     """An operation that waits for its next attempt is not claimed before its time."""
     _, operation = deployed
     store.claims.take("one", lease_s=30)
-    store.claims.postpone(operation["_id"], "one", delay_s=3600, error="$later", now=NOON)
+    store.claims.postpone(operation["_id"], "one", delay_s=3600, error="$later")
 
     after = store.operations.get(operation["_id"])
     assert store.claims.take("two", lease_s=30) is None

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from service import instance_changes, instances, operations
+from service import instance_changes, instances, operations, transfers
 from service.errors import Conflict, InstanceNotReady, NotFound
 from service.model.lifecycle import InstanceState, OperationKind, OperationStatus, Power
 from service.model.ports import parse
@@ -277,6 +277,59 @@ def test_a_wish_that_waited_is_kept(store, memory_nodes, here, running):
 
     container = here.containers[running]
     assert (256, Power.STOPPED) == (container.spec.memory_mib, container.power)
+
+
+@pytest.mark.parametrize("by", ["change", "transfer"])
+@pytest.mark.parametrize(
+    ("kind", "power"),
+    [
+        (OperationKind.START, Power.RUNNING),
+        (OperationKind.RESTART, Power.RUNNING),
+        (OperationKind.STOP, Power.STOPPED),
+    ],
+)
+def test_a_wish_that_was_to_be_tried_again_is_kept(
+    store, memory_nodes, here, running, by, kind, power
+):
+    """What was added while it was tried takes its place."""
+    target = a_node(store, memory_nodes, ram="1024M")["_id"]
+    if kind == OperationKind.START:
+        instances.change_power(store, running, OperationKind.STOP, origin=AT_NOON)
+        run_due(store, memory_nodes)
+    wish = instances.change_power(store, running, kind, origin=AT_NOON)[1]
+    job = claim(store, store.claims.look(), node_operations=4, lease_s=30, now=lambda: NOON)
+    if by == "change":
+        edit(store, running, memory_mib=256)
+    else:
+        transfers.begin(store, running, node_id=target, origin=AT_NOON)
+    if kind == OperationKind.RESTART:  # it fails between the two
+        here.containers[running].power = Power.STOPPED
+    here.fail_times(1)
+    carry_out(job, memory_nodes)
+
+    run_due(store, memory_nodes)
+
+    instance = store.instances.get(running)
+    assert OperationStatus.SUPERSEDED == end_of(store, wish)[0]
+    assert power == instance["power"]
+    assert (256 if by == "change" else 128, target if by == "transfer" else here.node_id) == (
+        instance["memory_mib"],
+        instance["node_id"],
+    )
+
+
+def test_a_later_wish_counts_for_one_that_was_to_be_tried_again(store, memory_nodes, here, running):
+    """The change was told to stop it since."""
+    instances.change_power(store, running, OperationKind.RESTART, origin=AT_NOON)
+    job = claim(store, store.claims.look(), node_operations=4, lease_s=30, now=lambda: NOON)
+    edit(store, running, memory_mib=256)
+    instances.change_power(store, running, OperationKind.STOP, origin=AT_NOON)
+    here.fail_times(1)
+    carry_out(job, memory_nodes)
+
+    run_due(store, memory_nodes)
+
+    assert Power.STOPPED == store.instances.get(running)["power"]
 
 
 def test_what_crashed_is_started_by_a_change(store, memory_nodes, here, running):

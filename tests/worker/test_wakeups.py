@@ -12,7 +12,7 @@ from service.model.ports import parse
 from service.store import Store
 from service.store.due import LOOK, Look
 from service.worker.loop import Worker
-from tests.support import AT_NOON, NOON, an_order, eventually, run_due
+from tests.support import AT_NOON, an_order, eventually, run_due
 
 LONG_S = 3600.0
 """As good as never: the worker does not look by itself."""
@@ -58,7 +58,7 @@ def test_a_worker_wakes_when_something_is_due(store, memory_nodes, place):
     """The time of the next attempt is known, so nobody has to look before that."""
     operation_id = deploy(store, place)
     assert store.claims.take("another", lease_s=30)
-    store.claims.postpone(operation_id, "another", delay_s=0.5, now=NOON)
+    store.claims.postpone(operation_id, "another", delay_s=0.5)
 
     with working(store, memory_nodes):
         assert eventually(lambda: is_done(store, operation_id))
@@ -118,7 +118,7 @@ def test_a_look_is_one_query(config, store, memory_nodes, place, waiting):
     for number in range(waiting):
         operation_id = deploy(store, place, 8080 + number)
         assert store.claims.take("another", lease_s=30)
-        store.claims.postpone(operation_id, "another", delay_s=LONG_S, now=NOON)
+        store.claims.postpone(operation_id, "another", delay_s=LONG_S)
     commands = []
     with closing(
         Store(
@@ -168,7 +168,7 @@ def test_nothing_is_due_before_its_time(store, memory_nodes, place):
     """A look tells in how many seconds it is."""
     operation_id = deploy(store, place)
     assert store.claims.take("another", lease_s=30)
-    store.claims.postpone(operation_id, "another", delay_s=60, now=NOON)
+    store.claims.postpone(operation_id, "another", delay_s=60)
 
     look = store.claims.look()
 
