@@ -120,10 +120,20 @@ def read_part(store: Store, reference: str, *, sees_nodes: bool) -> DrainProgres
     return progress
 
 
-def refuse_schedulable(store: Store, node: Node, *, session: Session) -> None:
-    """Raise Maintenance while a drain keeps the node from getting instances."""
+def note_schedulable(
+    store: Store, node: Node, schedulable: bool, *, now: datetime, session: Session
+) -> None:
+    """Have the undo of a drain leave what somebody sets since it ended.
+
+    Raises Maintenance for true while a drain keeps the node from getting instances.
+    """
     drain = store.drains.find(node["_id"], session=session)
-    if drain is not None and drain["status"] in HOLDS:
+    if drain is None:
+        return
+    if drain["status"] not in HOLDS:
+        noted = {"schedulable_before": schedulable}
+        store.drains.move(drain, drain["status"], noted, now=now, session=session)
+    elif schedulable:
         raise Maintenance("The node is being drained: undo that first.", drain=[drain["status"]])
 
 

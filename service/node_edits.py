@@ -69,8 +69,9 @@ def edit(
         only_if.check(fresh)
         if looks and any(fresh[name] != node[name] for name in _DIALED):  # type: ignore[literal-required]
             raise Conflict("Somebody else changed how the node is called. Please try again.")
-        if fields.get("schedulable"):
-            drains.refuse_schedulable(store, fresh, session=session)
+        if "schedulable" in changes:
+            schedulable = changes["schedulable"]
+            drains.note_schedulable(store, fresh, schedulable, now=now, session=session)
         given, removed = relabel(fresh.get("labels", {}), changes)
         written = {
             **fields,

@@ -106,7 +106,8 @@ class DrainAnswer(Answer[DrainProgress]):
     schedulableBefore = answers.flag(
         True,
         of="schedulable_before",
-        description="Whether the node got instances before, and will when this is undone.",
+        description="Whether the node got instances before, and will when this is undone; "
+        "after its end, what was set since.",
     )
     requestedBy = answers.text(
         "3f6c2b1a09d8e7f5", of="requested_by", null=True, description="The key's id."

@@ -33,7 +33,7 @@ class Drain(TypedDict):
     drain_id: str  # another one for each drain of the node
     status: DrainStatus
     at_once: int  # how many instances may be on their way
-    schedulable_before: bool  # what the node is again when the drain is undone
+    schedulable_before: bool  # what the node is when the drain is undone, or was set since
     move_back: bool  # of one that is undone: what was moved returns
     waiting_for: WaitingFor | None
     moving: dict[str, Moving]  # by the instance's id, like the next two

@@ -162,6 +162,19 @@ def test_a_drain_that_is_done_is_answered(api, store, node, look_once):
     assert "running" == api.post(path(node)).json["status"]
 
 
+@pytest.mark.parametrize("wanted", [[False], [True], [True, False]])
+def test_an_undo_leaves_what_was_set_since_the_drain_was_done(api, node, look_once, wanted):
+    """Somebody decided that later than how it was before."""
+    api.post(path(node))
+    look_once()
+    for schedulable in wanted:
+        api.send("PATCH", f"/api/nodes/{node['_id']}", json={"schedulable": schedulable})
+
+    api.delete(path(node))
+
+    assert wanted[-1] == api.get(f"/api/nodes/{node['_id']}").json["schedulable"]
+
+
 def test_schedulable_is_not_set_while_a_drain_is_on(api, node, look_once):
     """409: new instances would come while the others go. After the drain it may be."""
     api.post(path(node))
