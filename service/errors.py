@@ -25,6 +25,7 @@
     │   ├── TooManyWebhooks     409 too_many_webhooks
     │   ├── WebhookDisabled     409 webhook_disabled      nothing is sent there
     │   ├── InstanceNotReady    409 instance_not_ready    not in a state that allows it
+    │   ├── NotCleared          409 not_cleared           the node has leftovers of it
     │   ├── NotRestorable       409 not_restorable        nothing to undo
     │   ├── InstanceSuspended   409 instance_suspended    it may not run
     │   ├── WrongStatus         409 wrong_status          the operation is past that, or never so
@@ -256,6 +257,12 @@ class InstanceNotReady(Conflict):
     """The instance is being installed, failed or does not run, so this cannot be done to it."""
 
     code = "instance_not_ready"
+
+
+class NotCleared(Conflict):
+    """What the instance left on the node, when it was there before, is still to be removed."""
+
+    code = "not_cleared"
 
 
 class NotRestorable(Conflict):

@@ -9,6 +9,7 @@ from service.errors import (
     Maintenance,
     NodeFailure,
     NoFreePorts,
+    NotCleared,
     NotSupported,
     PortTaken,
     ServiceError,
@@ -28,10 +29,15 @@ REASONS: dict[type[ServiceError], UnfitReason] = {
     Maintenance: UnfitReason.MAINTENANCE,
     NoFreePorts: UnfitReason.NO_PORTS,
     NodeFailure: UnfitReason.OFFLINE,
+    NotCleared: UnfitReason.LEFTOVERS,
     NotSupported: UnfitReason.NOT_SUPPORTED,
     PortTaken: UnfitReason.PORT_TAKEN,
 }
 """What one node refuses, and another may not."""
+
+MOST_TRIED = 5
+"""How many nodes are tried for one instance, the best first, where the first ones refuse. Each is a
+transaction."""
 
 
 def begin(
@@ -44,7 +50,7 @@ def begin(
 ) -> tuple[Instance, Operation]:
     """Take on a transfer like `transfers.begin`; with `auto` to the best node that takes it.
 
-    Raises like that, and NoNodeFits where none does.
+    Raises like that, and NoNodeFits where none of the MOST_TRIED best does.
     """
     if not is_auto(node_id):
         return transfers.begin(store, reference, node_id=node_id, only_if=only_if, origin=origin)
@@ -71,16 +77,14 @@ def rank(store: Store, instance: Instance) -> Ranking:
     return Ranking(found.fits, others)
 
 
-def begin_on_best(
-    ranking: Ranking, begin_on: Callable[[str], Begun], *, most: int | None = None
-) -> Begun:
-    """Begin on the best node that takes it, of the `most` best; return what `begin_on` does.
+def begin_on_best(ranking: Ranking, begin_on: Callable[[str], Begun]) -> Begun:
+    """Begin on the best node that takes it, of the MOST_TRIED best; return what `begin_on` does.
 
     Raises NoNodeFits, which says why of each, and what `begin_on` raises that is not about the
     node.
     """
     refused: list[Unfit] = []
-    for fit in ranking.fits[:most]:
+    for fit in ranking.fits[:MOST_TRIED]:
         try:
             return begin_on(fit.node["_id"])
         except tuple(REASONS) as exc:

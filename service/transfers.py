@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from service import arrivals, idempotency, port_choice, replacements
-from service.errors import InstanceNotReady, InvalidInput, NotSupported
+from service.errors import InstanceNotReady, InvalidInput, NotCleared, NotSupported
 from service.instances import check_online
 from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import (
@@ -44,7 +44,7 @@ def begin(
     wishes for its power are. Raises NotFound for no instance or node, PreconditionFailed,
     InvalidInput for the node that it is on, one of the same engine, or one whose bounds do not
     allow its settings, NotSupported where files cannot be copied between the two, NodeOffline when
-    one of them is down, InstanceNotReady for one that is not READY or is being changed,
+    one of them is down, InstanceNotReady for one that is not READY or is being changed, NotCleared,
     Maintenance, CapacityExceeded, NoFreePorts, and PortTaken. After an error nothing is changed. A
     repeat of what an earlier request did answers that.
     """
@@ -158,7 +158,7 @@ def _require_settled(
     if store.operations.list_open(current["_id"], REMAKING, session=session):
         raise InstanceNotReady("A change or a transfer of the instance is under way.")
     if store.operations.find_removal(current["_id"], target["_id"], session=session):
-        raise InstanceNotReady("What the instance left on that node is still to be removed.")
+        raise NotCleared("What the instance left on that node is still to be removed.")
 
 
 def _draft(instance: Instance, target: Node, *, origin: Origin) -> Operation:

@@ -101,6 +101,10 @@ _OURS = {
         "number.",
         "Delete the instances first, those that are kept with `keep=0`.",
     ),
+    "not_cleared": (
+        "What the instance left on that node, when it was there before, is still to be removed.",
+        "Wait until it is, or choose another node.",
+    ),
     "not_restorable": (
         "The instance is not deleted, or is being purged: `details` has its `state`.",
         "Read the instance. What is `DELETING` is gone soon.",

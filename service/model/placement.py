@@ -53,6 +53,7 @@ class UnfitReason(StrEnum):
     CAPACITY_EXCEEDED = "capacity_exceeded"
     NO_PORTS = "no_ports"
     PORT_TAKEN = "port_taken"
+    LEFTOVERS = "leftovers"  # of the instance itself, which was there before
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,6 @@ from service.worker.interruptions import DrainChanged
 TURN_TRIES = 10
 """How many instances of one drain are tried in one turn."""
 
-TARGETS = 5
-"""How many nodes are tried for one instance, the best first, where the first ones refuse."""
-
 MOST_NAMED = 5
 """Of how many nodes it is written down why they do not take an instance."""
 
@@ -142,7 +139,7 @@ class Mover:
         """Begin to move it to the best node that takes it. Raises NoNodeFits."""
         ranking = self._rank(self._store, instance)
         begin_on = partial(self._begin_one, drain, instance)
-        begin_on_best(ranking, begin_on, most=TARGETS)
+        begin_on_best(ranking, begin_on)
 
     def _begin_one(self, drain: Drain, instance: Instance, node_id: str) -> None:
         now, store = self._now(), self._store

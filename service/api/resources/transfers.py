@@ -9,7 +9,7 @@ from service.api.instances import blueprint
 from service.contract.fields import make_example
 from service.contract.operations import OperationAnswer
 from service.contract.transfers import TransferAnswer, TransferInstance
-from service.errors import InstanceNotReady, NodeOffline, NoNodeFits, NotSupported
+from service.errors import InstanceNotReady, NodeOffline, NoNodeFits, NotCleared, NotSupported
 from service.model.documents import Operation
 
 
@@ -26,6 +26,7 @@ from service.model.documents import Operation
     412,
     InstanceNotReady,
     NoNodeFits,
+    NotCleared,
     NotSupported,
     NodeOffline,
     location="/api/operations/{_id}",

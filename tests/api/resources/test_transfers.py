@@ -3,8 +3,10 @@
 import pytest
 
 from service.app import utc_now
+from service.model.documents import new_removal
 from service.model.lifecycle import InstanceState, NodeStatus, Power
-from tests.support import NOON, a_node, get, run_due, told
+from service.transfer_targets import MOST_TRIED
+from tests.support import AT_NOON, NOON, a_node, get, run_due, told
 
 
 @pytest.fixture
@@ -135,6 +137,30 @@ def test_nodes_without_free_ports_do_not_fit(api, store, memory_nodes, ready, th
 
     assert (409, {"no_ports": 2}) == (answer.status, answer.json["details"]["reasons"])
     assert before == store.instances.get(ready)
+
+
+def test_the_next_node_gets_what_the_best_is_not_cleared_of(api, store, memory_nodes, ready, there):
+    """What the instance left on the best is still to be removed, as the error of none says."""
+    store.operations.add(new_removal(ready, there["_id"], origin=AT_NOON))
+    alone = transfer(api, ready, "auto")
+    worse = a_node(store, memory_nodes, name="worse", ram="256M")
+
+    answer = transfer(api, ready, "auto")
+
+    assert (409, {"leftovers": 1}) == (alone.status, alone.json["details"]["reasons"])
+    assert (202, worse["_id"]) == (answer.status, answer.json["transfer"]["targetId"])
+
+
+def test_so_many_nodes_are_tried_as_for_a_drain(api, store, memory_nodes, ready, there):
+    """Each is a transaction of one request; of the others the number is said."""
+    nodes = [there, *(a_node(store, memory_nodes, name=f"n{n}") for n in range(MOST_TRIED))]
+    for node in nodes:
+        store.operations.add(new_removal(ready, node["_id"], origin=AT_NOON))
+
+    answer = transfer(api, ready, "auto")
+
+    assert "None of the best nodes fits; 1 more may." == answer.json["error"]
+    assert {"leftovers": MOST_TRIED} == answer.json["details"]["reasons"]
 
 
 def test_a_node_that_is_down_is_not_blamed_on_the_others(api, store, ready, there):
