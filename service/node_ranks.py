@@ -19,14 +19,23 @@ MOST_SEARCHED = 20
 
 
 def rank_nodes(
-    store: Store, wish: PlacementWish, *, allow_any_image: bool = False, now: datetime
+    store: Store,
+    wish: PlacementWish,
+    *,
+    allow_any_image: bool = False,
+    for_owner: bool = False,
+    now: datetime,
 ) -> Ranking:
-    """Rank the nodes as a deploy of this would, at one moment. Raises like `check`."""
+    """Rank the nodes as a deploy of this would, at one moment. Raises like `check`.
+
+    An owner is told no scores: they count the instances of everybody.
+    """
     image = check(store, wish, allow_any_image=allow_any_image)
     suits = suits_all if image is None else partial(check_image, image=image)
-    return store.transaction(
+    found = store.transaction(
         lambda session: _rank(store, wish, image, suits, now=now, session=session)
     )
+    return Ranking([fit._replace(tells_score=not for_owner) for fit in found.fits], found.unfit)
 
 
 def check(store: Store, wish: PlacementWish, *, allow_any_image: bool = False) -> Image | None:

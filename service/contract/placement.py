@@ -138,9 +138,10 @@ class FitAnswer(Answer[Fit]):
     name = answers.text("local", of=lambda fit: fit.node["name"])
     score = answers.number(
         0.75,
-        of=lambda fit: round(fit.score, 4),
+        of=lambda fit: round(fit.score, 4) if fit.tells_score else None,
+        optional=True,
         description="From 0 to 1, how much of it is left; less 1 for each instance that it should "
-        "not be beside.",
+        "not be beside. Absent for a key that is limited to a user.",
     )
 
 

@@ -95,6 +95,8 @@ class Fit(NamedTuple):
     """How much lower the score is than without the instance."""
     crowd: int
     """Beside how many instances it would be that it should not be beside."""
+    tells_score: bool = True
+    """False for who may not know beside how many instances, of anybody, it would be."""
 
 
 class Ranking(NamedTuple):

@@ -2,7 +2,7 @@
 
 from service import node_ranks
 from service.api.blueprint import ALWAYS, WITH_BODY
-from service.api.call import store
+from service.api.call import is_owner, store
 from service.api.context import app_context, now
 from service.api.instances import blueprint
 from service.contract.placement import RankingAnswer, RankNodes
@@ -26,4 +26,6 @@ def rank_nodes(wish: PlacementWish) -> Ranking:
     the 20 best.
     """
     any_image = app_context().config.allow_any_image
-    return node_ranks.rank_nodes(store(), wish, allow_any_image=any_image, now=now())
+    return node_ranks.rank_nodes(
+        store(), wish, allow_any_image=any_image, for_owner=is_owner(), now=now()
+    )

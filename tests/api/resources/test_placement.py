@@ -125,6 +125,19 @@ def test_a_limited_key_learns_of_its_nodes_alone(api, store, fleet):
     assert (["small"], ["full"]) == (names(answer["fits"]), names(answer["unfit"]))
 
 
+def test_a_key_of_an_owner_learns_the_order_alone(api, store, place, fleet):
+    """A score says how many instances of an image others have on each node."""
+    user, _, image = place
+    api.post(DEPLOY, a_body((user, fleet["large"], image)))
+    _, value = keys.create(store, name="k", grant={"user_id": user["_id"]}, now=NOON)
+    wish = {**SIZE, "image": image["_id"], "placement": {"spread": "image"}}
+
+    fits = ApiClient(api.flask, value).post(PATH, wish).json["fits"]
+
+    assert "large" == names(fits)[-1]
+    assert {"id", "name"} == {name for fit in fits for name in fit}
+
+
 def test_it_is_neither_audited_nor_kept(api, fleet, database):
     """An Idempotency-Key does nothing, as with all that changes nothing."""
     audited = database["audit"].count_documents({})
