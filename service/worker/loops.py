@@ -31,7 +31,7 @@ def make_loop(
 def start(work: Callable[[], object]) -> None:
     """Have a thread do something."""
     # A daemon, so that a call that hangs does not keep the process from ending.
-    threading.Thread(target=attempt, args=(work,), daemon=True).start()
+    threading.Thread(target=attempt, args=(work,), name="loop", daemon=True).start()
 
 
 def attempt(work: Callable[..., object], *args: object, **kwargs: object) -> object:

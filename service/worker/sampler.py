@@ -126,7 +126,7 @@ class Sampler:
             return False
         with self._lock:
             self._slow += claimed["slow"]
-        threading.Thread(target=self._sample, args=(claimed,), daemon=True).start()
+        threading.Thread(target=self._sample, args=(claimed,), name="sample", daemon=True).start()
         return True
 
     def _claim_all(self) -> None:
