@@ -85,6 +85,8 @@ def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path, ph
             *(f"{url}/openapi.json", "--header", f"x-api-key: {key}", "--no-color"),
             *("--phases", phases, "--max-examples", EXAMPLES),
             *("--seed", SEED, "--continue-on-failure"),
+            # How long answers take is not looked at: the machine may do more.
+            *("--wait-for-schema", "120", "--request-timeout", "120"),
         ],
         cwd=tmp_path,
         capture_output=True,
