@@ -5,8 +5,8 @@ import threading
 import pytest
 
 _ASK_NOTHING = ("pymongo", "execnet", "lane", "live", "event-hub", "Thread-")
-"""Threads that may be left: PyMongo's own, what waits, or soon notices that it is alone, and what has
-no name, such as those of doubles that tests make."""
+"""Threads that may be left: PyMongo's own, what waits or soon notices that it is alone, and what no
+name was given, such as doubles of nodes."""
 
 
 @pytest.fixture(autouse=True)
