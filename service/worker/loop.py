@@ -85,7 +85,7 @@ class Worker:
         self._stopped = threading.Event()
         self._jobs: dict[str, Job] = {}
         self._begun: dict[str, Begun] = {}
-        self._probing: set[str] = set()
+        self._probing: list[str] = []  # a node twice, if this worker stood still in its first probe
         self._woken = False
         self._changed = threading.Condition()
         """Guards the four above, and signals that an operation ended or may be claimed."""
@@ -179,7 +179,7 @@ class Worker:
         if node is None:
             return False
         with self._changed:
-            self._probing.add(node["_id"])
+            self._probing.append(node["_id"])
         start(partial(self._probe, node))
         return True
 
@@ -262,7 +262,7 @@ class Worker:
         for job in self._under_way():
             attempt(job.renew)
         with self._changed:
-            probing = list(self._probing)
+            probing = self._probing.copy()
         if probing:
             attempt(self._renew_probes, probing)
         return False

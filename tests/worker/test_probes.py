@@ -1,5 +1,6 @@
 """What a worker reads and writes when it probes a node on which nothing changed."""
 
+import threading
 from contextlib import closing
 
 import pytest
@@ -8,6 +9,7 @@ from service import instances, probing
 from service.errors import StoreFailure, StoreUnavailable
 from service.model.drift import Drift
 from service.store import Store
+from service.worker import loop
 from service.worker.loop import Worker
 from tests.support import AT_NOON, FAR, NOON, an_order, eventually, run_due
 
@@ -69,6 +71,26 @@ def test_a_probe_writes_twice(probe, commands):
 
 
 WRITES = ("findAndModify", "update", "insert", "delete", "commitTransaction")
+
+
+def test_a_node_that_is_probed_twice_at_once_takes_no_thread_for_good(
+    store, memory_nodes, node, monkeypatch
+):
+    """So it is when the worker stood still for longer than the lease of its first probe."""
+    monkeypatch.setattr(loop, "PROBE_THREADS", 2)
+    answers = threading.Event()
+
+    def open_slowly(node):
+        assert answers.wait(60)
+        return memory_nodes(node)
+
+    worker = Worker(store, open_slowly, threads=1, probe_interval_s=30, now=lambda: FAR)
+    for _ in range(3):
+        answers.clear()
+        for _ in range(2):
+            store.nodes.update(node["_id"], {"probed_at": None, "probing": None})
+            assert eventually(worker.probe_one)
+        answers.set()
 
 
 def test_a_silent_node_was_not_seen(probe, store, memory_nodes, node):
