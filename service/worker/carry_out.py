@@ -8,7 +8,7 @@ from contextlib import closing
 
 from service import deletions, instances, operations, replacements
 from service.drivers import DriverFactory, NodeDriver
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable, ServiceError
+from service.errors import NodeFailure, NodeRefused, NodeUnreachable, PortInUse, ServiceError
 from service.model.lifecycle import (
     PULLING,
     REMAKING,
@@ -123,11 +123,19 @@ def _is_final(job: Job, failure: NodeFailure) -> bool:
     transfer = job.operation.get("transfer")
     if transfer and job.undoing is not None and failure.node_id == transfer["target_id"]:
         return False  # its program may run there, and until it does not, none may here
-    if isinstance(failure, NodeUnreachable):
-        # A program that was stopped for its transfer does not wait for ever to run again.
-        undoes = job.operation["kind"] == OperationKind.TRANSFER and job.undoing is None
-        return undoes and job.operation["attempts"] >= MAX_ATTEMPTS
-    return isinstance(failure, NodeRefused) or job.operation["attempts"] >= MAX_ATTEMPTS
+    leaves = transfer is not None and job.undoing is None
+    tried_enough = job.operation["attempts"] >= MAX_ATTEMPTS
+    match failure:
+        case NodeUnreachable():
+            # A program that was stopped for its transfer does not wait for ever to run again.
+            return leaves and tried_enough
+        case PortInUse() if job.operation["kind"] in REMAKING and not leaves:
+            # The program had the port, and was stopped to be made anew. What took it meanwhile,
+            # such as a connection that somebody opened, may let it go.
+            return tried_enough
+        case NodeRefused():
+            return True
+    return tried_enough
 
 
 def _settle_failure(job: Job, failure: NodeFailure) -> None:

@@ -192,6 +192,58 @@ def test_an_undo_that_is_impossible_says_both_reasons(store, memory_nodes, here,
     assert (None, 128) == held(store, running)[1:]
 
 
+def test_a_port_that_is_in_use_for_a_moment_delays_the_change(store, memory_nodes, here, running):
+    """A connection may have taken it while the program was stopped: its end is waited for."""
+    here.held_ports = {8080}
+    operation = edit(store, running, memory_mib=256)
+    run_due(store, memory_nodes)
+    latest = store.operations.get(operation["_id"])
+    assert OperationStatus.PENDING == latest["status"]
+    assert "Host port 8080 is in use" in latest["error"]
+
+    here.held_ports = set()
+    store.operations.retry_now(operation["_id"])
+    run_due(store, memory_nodes)
+
+    assert OperationStatus.SUCCEEDED == end_of(store, operation)[0]
+    container = here.containers[running]
+    assert (256, Power.RUNNING) == (container.spec.memory_mib, container.power)
+
+
+def test_a_port_that_is_in_use_for_a_moment_delays_the_undo(store, memory_nodes, here, running):
+    """What was there before runs again as soon as its port is free."""
+    image = an_image(store)
+    spoil(here, image, "broken")
+    operation = edit(store, running, image=image["_id"])
+    run_one(store, memory_nodes)  # the change, which fails
+    here.held_ports = {8080}
+    run_due(store, memory_nodes)
+    assert Power.STOPPED == here.containers[running].power
+
+    here.held_ports = set()
+    store.operations.retry_now(operation["_id"])
+    run_due(store, memory_nodes)
+
+    assert OperationStatus.FAILED == end_of(store, operation)[0]
+    assert Power.RUNNING == here.containers[running].power
+
+
+def test_a_port_that_stays_in_use_is_not_waited_for_for_ever(store, memory_nodes, here, running):
+    """The change is undone after as many attempts as an error of the node has."""
+    here.held_ports = {9090}
+    operation = edit(store, running, ports=parse("80:9090"), primary="9090")
+    for _ in range(MAX_ATTEMPTS):
+        run_one(store, memory_nodes)
+        store.operations.retry_now(operation["_id"])
+
+    run_due(store, memory_nodes)
+
+    status, error = end_of(store, operation)
+    assert (OperationStatus.FAILED, True) == (status, "Host port 9090 is in use" in error)
+    assert Power.RUNNING == here.containers[running].power
+    assert [8080] == held(store, running)[0]
+
+
 def run_one(store, memory_nodes):
     """Carry out the operation that is due."""
     job = claim(store, store.claims.look(), node_operations=4, lease_s=30.0, now=lambda: NOON)
