@@ -1,7 +1,7 @@
 # What a person types. `make run` says what it needs and does not find.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick test-matrix test-compose test-fleet test-clients fuzz bench lint format lock openapi docs screenshots clean
+.PHONY: help run test quick test-slow test-browser test-matrix test-compose test-fleet test-clients fuzz bench lint format lock openapi docs screenshots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -23,18 +23,27 @@ run: ## Run Skyquay on this machine, with a private database, at LISTEN=HOST:POR
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n auto --dist worksteal
-COVERAGE_OPTIONS := $(if $(COVERAGE),--cov)
+# What takes long, or what not everybody has: each of these marks has a target of its own below.
+ELSEWHERE := slow or alone or browser or matrix or podman or fleet
+COVERAGE_OPTIONS := $(if $(COVERAGE),--cov --cov-fail-under=90)
 
-test: $(DEV_INSTALLED) ## Run the linters, the type checker and all tests; COVERAGE=1 counts lines.
+test: $(DEV_INSTALLED) ## Run the linters, the type checker and the tests; COVERAGE=1 counts lines.
 	@status=0; \
 	$(MAKE) --no-print-directory lint || status=1; \
-	$(PYTEST) $(PARALLEL) -m "not matrix and not alone and not podman and not fleet" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
-	$(PYTEST) -m alone $(if $(COVERAGE),--cov --cov-append --cov-fail-under=90) || status=1; \
+	$(PYTEST) $(PARALLEL) -m "not ($(ELSEWHERE))" --durations=20 $(COVERAGE_OPTIONS) || status=1; \
 	exit $$status
 
-quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database, and are fast.
-	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal \
-		-m "not matrix and not spawns and not docker and not slow"
+quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.
+	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal -m "not ($(ELSEWHERE) or spawns or docker)"
+
+test-slow: $(DEV_INSTALLED) ## Kill at each moment, send random requests, run the guide, measure answers.
+	@status=0; \
+	$(PYTEST) $(PARALLEL) -m slow --durations=20 || status=1; \
+	$(PYTEST) -m alone || status=1; \
+	exit $$status
+
+test-browser: $(DEV_INSTALLED) ## Use the console and the page of the API in Chromium.
+	@$(PYTEST) -n 2 --dist worksteal -m browser
 
 test-matrix: $(DEV_INSTALLED) ## Send every endpoint every kind of key.
 	@$(PYTEST) $(PARALLEL) -m matrix
@@ -43,7 +52,7 @@ test-compose: $(DEV_INSTALLED) ## Run what docker-compose.yml describes, and kil
 	@$(PYTEST) -s --timeout=1800 tests/compose/test_compose.py
 
 test-fleet: $(DEV_INSTALLED) ## Run the tests with Podman, and with two engines between which instances move.
-	@$(PYTEST) -m "podman or fleet" tests/drivers tests/fleet
+	@$(PYTEST) -m "podman or fleet"
 
 # What makes and checks clients: kept apart from what Skyquay needs itself.
 CLIENTS := .clients
@@ -60,7 +69,7 @@ $(CLIENTS_INSTALLED): tests/clients/requirements.lock tests/clients/package-lock
 	@npm ci --silent --ignore-scripts --prefix $(CLIENTS)
 	@touch $@
 
-fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test` does.
+fuzz: $(DEV_INSTALLED) ## Send many more random requests than `make test-slow` does.
 	@SKYQUAY_FUZZ_EXAMPLES=300 SKYQUAY_FUZZ_SEED=$$(date +%s) \
 		$(PYTEST) -s --timeout=3600 tests/api/test_fuzz.py tests/worker/test_laws.py
 

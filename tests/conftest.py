@@ -50,6 +50,9 @@ from tests.support import (
 SLOW_S = 900
 """How long a test may take that is marked slow."""
 
+TARGETS = {"alone", "browser", "fleet", "matrix", "podman", "slow"}
+"""Marks with a target of their own in the Makefile; a test has one of them at the most."""
+
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ else "fixed")
@@ -61,7 +64,12 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_itemcollected(item):
-    """Let what computes for long have its time on a busy machine, unless it says another."""
+    """Let what computes for long have its time on a busy machine, unless it says another.
+
+    Each test runs in one target of the Makefile.
+    """
+    if len(targets := TARGETS.intersection(mark.name for mark in item.iter_markers())) > 1:
+        raise pytest.UsageError(f"{item.nodeid} has several targets: {sorted(targets)}")
     if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
         item.add_marker(pytest.mark.timeout(SLOW_S))
 

@@ -68,6 +68,41 @@ def put_back(collection, document: Key) -> None:
     collection.replace_one({"_id": document["_id"]}, document, upsert=True)
 
 
+def fuzz_by_document(server, folder, phases, examples):
+    """Have schemathesis send what it makes of the document, and check all answers by it."""
+    url, key = server
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    fuzzing = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("st"), "--config-file", configuration, "run"),
+            *(f"{url}/openapi.json", "--header", f"x-api-key: {key}", "--no-color"),
+            *("--phases", phases, "--max-examples", examples),
+            *("--seed", SEED, "--continue-on-failure"),
+            # How long answers take is not looked at: the machine may do more.
+            *("--wait-for-schema", "120", "--request-timeout", "120"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    assert 0 == fuzzing.returncode, fuzzing.stdout + fuzzing.stderr
+    assert "failed" not in fuzzing.stdout
+    sys.stdout.write(fuzzing.stdout)
+
+
+@pytest.mark.spawns
+@pytest.mark.timeout(900)  # ten seconds where nothing else runs
+def test_each_endpoint_answers_a_few_requests_by_the_document(fuzzed_server, tmp_path):
+    """
+    What the document has as examples, and a request or two more, is answered as documented.
+    """
+    fuzz_by_document(fuzzed_server, tmp_path, "examples,fuzzing", "1")
+
+
+@pytest.mark.slow
 @pytest.mark.spawns
 @pytest.mark.timeout(900)  # half a minute where nothing else runs
 @pytest.mark.parametrize("phases", PHASES)
@@ -75,29 +110,7 @@ def test_requests_by_the_document_are_answered_by_it(fuzzed_server, tmp_path, ph
     """
     Whatever schemathesis makes of the document, with all its checks, is answered as documented.
     """
-    url, key = fuzzed_server
-    configuration = tmp_path / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION)
-
-    fuzzing = subprocess.run(
-        [
-            *(Path(sys.executable).with_name("st"), "--config-file", configuration, "run"),
-            *(f"{url}/openapi.json", "--header", f"x-api-key: {key}", "--no-color"),
-            *("--phases", phases, "--max-examples", EXAMPLES),
-            *("--seed", SEED, "--continue-on-failure"),
-            # How long answers take is not looked at: the machine may do more.
-            *("--wait-for-schema", "120", "--request-timeout", "120"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=3600,
-        check=False,
-    )
-
-    assert 0 == fuzzing.returncode, fuzzing.stdout + fuzzing.stderr
-    assert "failed" not in fuzzing.stdout
-    sys.stdout.write(fuzzing.stdout)
+    fuzz_by_document(fuzzed_server, tmp_path, phases, EXAMPLES)
 
 
 # Against the document

@@ -14,7 +14,7 @@ from tests.browsing import (
 from tests.installation import new_installation
 from tests.support import DEPLOY, SPEC, answer_of, eventually, free_port
 
-pytestmark = pytest.mark.spawns
+pytestmark = [pytest.mark.spawns, pytest.mark.browser]
 
 LIFE_CYCLE = [
     ("createUser", 201),
@@ -90,7 +90,6 @@ def lived_in(new):
     return new
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)  # a page of this size takes a browser its time, on a busy machine
 def test_a_life_cycle_works_as_it_stands(browser, new):
     """
@@ -108,7 +107,6 @@ def test_a_life_cycle_works_as_it_stands(browser, new):
     assert [] == list_foreign(browser, new.url)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)  # as above
 @pytest.mark.parametrize("tags", HALVES, ids=" ".join)
 def test_every_get_works_as_it_stands(browser, lived_in, tags):

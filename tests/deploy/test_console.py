@@ -12,7 +12,7 @@ from tests.browsing import list_foreign, list_loaded, open_browser, sign_in, wai
 from tests.installation import import_image, new_installation
 from tests.support import a_node, eventually, free_port
 
-pytestmark = pytest.mark.spawns
+pytestmark = [pytest.mark.spawns, pytest.mark.browser]
 
 ECHO = {
     "Name": "Echo",

@@ -571,6 +571,7 @@ class Readers:
                     self.statuses[answer.status_code] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_read_fails_while_one_process_ends(tmp_path, config, store, number):
     """
@@ -590,6 +591,7 @@ def test_no_read_fails_while_one_process_ends(tmp_path, config, store, number):
     assert {200} == set(readers.statuses)
 
 
+@pytest.mark.slow
 def test_no_read_fails_while_a_process_of_one_address_dies(tmp_path, config, store):
     """
     Under load one of the two processes of `skyquay serve` is killed: every GET is answered.
@@ -607,6 +609,7 @@ def test_no_read_fails_while_a_process_of_one_address_dies(tmp_path, config, sto
     assert {200} == set(readers.statuses)
 
 
+@pytest.mark.slow
 def test_no_read_fails_while_all_processes_are_replaced(tmp_path, config, store):
     """
     Under load SIGHUP replaces the processes of `skyquay serve`: every GET is answered.

@@ -120,6 +120,7 @@ def have_seen(followers, names):
     return all(follower.seen == names for follower in followers)
 
 
+@pytest.mark.slow
 def test_none_is_lost_and_none_comes_twice_when_processes_are_killed(served, followers):
     """Each client goes on after the last id that it read."""
     names = []
@@ -136,6 +137,7 @@ def test_none_is_lost_and_none_comes_twice_when_processes_are_killed(served, fol
         assert before < sum(follower.connections for follower in followers)
 
 
+@pytest.mark.slow
 def test_a_reload_cuts_streams_off_in_time(served, followers):
     """The old processes end although streams were open, and each client goes on with the new."""
     old = served.list_children()
@@ -157,6 +159,7 @@ def test_a_reload_cuts_streams_off_in_time(served, followers):
     assert eventually(lambda: all(map(has_ended, old)), timeout_s=TIMEOUT_S)
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_no_stream(served, followers):
     """All is over although nobody closes anything."""
     make_users(served, ["before"])

@@ -233,6 +233,7 @@ class Load:
         assert eventually(lambda: self.answers.total() >= enough, timeout_s=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_sighup_drops_no_request(serve, keep_alive):
     """
@@ -337,6 +338,7 @@ def count_requests(served):
     )
 
 
+@pytest.mark.slow
 def test_what_was_counted_outlives_who_counted(serve, tmp_path):
     """
     After deaths and replacements no count has gone back, and there are no more files for it.
@@ -365,6 +367,7 @@ def test_what_was_counted_outlives_who_counted(serve, tmp_path):
     assert numbers <= {str(number) for number in range(2 * (PROCESSES + 1))}
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_no_folder_for_long(serve, tmp_path):
     """
     The next start removes what children counted in, once all of them have ended, and no other's.

@@ -7,7 +7,7 @@ import pytest
 from tests.soak.arena import open_arena
 from tests.soak.crash import Soak
 
-pytestmark = pytest.mark.spawns
+pytestmark = [pytest.mark.spawns, pytest.mark.slow]
 
 SEED = 1
 LONGEST_S = 1.5

@@ -168,6 +168,7 @@ def killable(config):
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.spawns
 def test_kills_lose_nothing_and_double_no_delivery(store, database, config):
     """Workers are killed again and again: each event is one delivery, and arrives."""
