@@ -64,6 +64,7 @@ window.stream.addEventListener("user.created", event => window.seen.push(
 """
 
 
+@pytest.mark.browser
 def test_a_browser_follows_with_a_ticket(tmp_path):
     """An EventSource opens the stream by a ticket alone; a used one opens nothing."""
     (tmp_path / "browser").mkdir()

@@ -151,7 +151,10 @@ def on_skyportd_over_tls(tmp_path, authorize=always):
 
 ENGINES = [
     pytest.param(on_docker, id="docker", marks=pytest.mark.docker),
-    pytest.param(on_docker_over_tls, id="docker over TLS", marks=pytest.mark.docker),
+    # All that an engine does, once more: a few tests of test_node_tls.py show that it is reached.
+    pytest.param(
+        on_docker_over_tls, id="docker over TLS", marks=[pytest.mark.docker, pytest.mark.slow]
+    ),
     pytest.param(on_podman, id="podman", marks=[pytest.mark.podman, pytest.mark.spawns]),
 ]
 """Those that speak as a Docker Engine does."""
