@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -367,8 +368,45 @@ class Up:
         return self.process.wait(60)
 
 
+@dataclass(frozen=True)
+class FirstUp:
+    """What a first `skyquay up` said and left."""
+
+    data_dir: Path
+    printed: str
+    deployed: str
+    """What the call that it printed answered."""
+    code: int
+    """Its exit code after SIGTERM."""
+    has_database: bool
+    """Whether its mongod outlived it."""
+
+
+@pytest.fixture(scope="module")
+def first_up(tmp_path_factory):
+    """A `skyquay up` on a new folder, over again: somebody ran the call that it printed."""
+    data_dir = tmp_path_factory.mktemp("up") / "data"
+    up = Up(data_dir)
+    printed = up.printed()
+    mongod = find_running(data_dir).process
+    curl = next(line for line in printed.splitlines() if line.startswith("curl"))
+    deployed = subprocess.run(
+        ["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+    code = up.end(signal.SIGTERM)
+    # Instances outlive Skyquay: this one would hold its port after the test.
+    ProcessRunner("local", root=data_dir / "instances").remove(json.loads(deployed)["Id"])
+    return FirstUp(data_dir, printed, deployed, code, psutil.pid_exists(mongod.pid))
+
+
 @pytest.mark.spawns
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_sigterm_ends_up_in_order(first_up):
+    """It ends Skyquay and its database, with success."""
+    assert (0, False) == (first_up.code, first_up.has_database)
+
+
+@pytest.mark.spawns
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_up_leaves_in_order(tmp_path, number):
     """A signal ends Skyquay and its database, with success."""
     up = Up(tmp_path / "data")
@@ -380,6 +418,7 @@ def test_up_leaves_in_order(tmp_path, number):
     assert (0, False) == (code, psutil.pid_exists(mongod.pid))
 
 
+@pytest.mark.slow
 @pytest.mark.spawns
 def test_up_outlives_its_database(tmp_path):
     """A database that dies is started again; one that cannot be ends `up`, with a sentence."""
@@ -401,44 +440,30 @@ def test_up_outlives_its_database(tmp_path):
 
 
 @pytest.mark.spawns
-def test_a_second_start_finds_everything_as_it_was(tmp_path):
+def test_a_second_start_finds_everything_as_it_was(first_up):
     """The first key stays, and nothing is made twice."""
-    first = Up(tmp_path / "data")
-    first.printed()
-    key = (tmp_path / "data" / "api-key").read_text().strip()
-    first.end(signal.SIGTERM)
+    path = first_up.data_dir / "api-key"
+    key = path.read_text()
 
-    second = Up(tmp_path / "data")
+    second = Up(first_up.data_dir)
     printed = second.printed()
-    env = {**os.environ, "SKYQUAY_DATA_DIR": str(tmp_path / "data")}
+    env = {**os.environ, "SKYQUAY_DATA_DIR": str(first_up.data_dir)}
     images = subprocess.check_output([SKYQUAY, "images", "list"], env=env, text=True)
     second.end(signal.SIGTERM)
 
-    assert key == (tmp_path / "data" / "api-key").read_text().strip()
-    assert str(tmp_path / "data" / "api-key") in printed
+    assert key == path.read_text()
+    assert str(path) in printed
     assert len(set(images.splitlines())) == len(images.splitlines()) == 5
 
 
 @pytest.mark.spawns
-def test_the_first_key_is_no_part_of_a_log(tmp_path):
+def test_the_first_key_is_no_part_of_a_log(first_up):
     """What is no terminal gets the name of a file that only its owner reads, and a curl of it."""
-    up = Up(tmp_path / "data")
-    printed = up.printed()
-    curl = next(line for line in printed.splitlines() if line.startswith("curl"))
+    path = first_up.data_dir / "api-key"
 
-    deployed = subprocess.run(
-        ["bash", "-c", curl], capture_output=True, text=True, timeout=30, check=True
-    )
-
-    up.end(signal.SIGTERM)
-    # Instances outlive Skyquay: this one would hold its port after the test.
-    ProcessRunner("local", root=tmp_path / "data" / "instances").remove(
-        json.loads(deployed.stdout)["Id"]
-    )
-    path = tmp_path / "data" / "api-key"
-    assert "INSTALLING" in deployed.stdout
+    assert "INSTALLING" in first_up.deployed
     assert 0o600 == path.stat().st_mode & 0o777
-    assert path.read_text().strip() not in printed
+    assert path.read_text().strip() not in first_up.printed
 
 
 def test_a_key_of_the_command_line_may_less(skyquay, store):
@@ -605,7 +630,8 @@ def test_serve_without_a_secret_key_works_not(store, config, tmp_path):
         serve = subprocess.Popen(
             [SKYQUAY, "serve"],
             env={**os.environ, "SKYQUAY_MONGODB_URI": config.mongodb_uri,
-                 "SKYQUAY_DATABASE": config.database, "SKYQUAY_LISTEN": f"127.0.0.1:{port}"},
+                 "SKYQUAY_DATABASE": config.database, "SKYQUAY_LISTEN": f"127.0.0.1:{port}",
+                 "SKYQUAY_PROCESSES": "1"},
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -632,14 +658,12 @@ def test_the_secret_key_is_rotated(skyquay, store):
 
 
 @pytest.mark.spawns
-def test_the_secret_key_is_its_owner_s_only(tmp_path):
+def test_the_secret_key_is_its_owner_s_only(first_up):
     """The file with the secret key has mode 0600, and the folder 0700."""
-    up = Up(tmp_path / "data")
-    up.printed()
-    up.end(signal.SIGTERM)
-
-    modes = [oct(path.stat().st_mode & 0o777) for path in
-             (tmp_path / "data" / "secret.key", tmp_path / "data")]  # fmt: skip
+    modes = [
+        oct(path.stat().st_mode & 0o777)
+        for path in (first_up.data_dir / "secret.key", first_up.data_dir)
+    ]
     assert ["0o600", "0o700"] == modes
 
 
@@ -720,7 +744,7 @@ def test_who_serves_and_who_works_share_a_database(programs, store, config):
     """What one process takes on, another carries out."""
     _, key = keys.create(store, name="test", now=NOON)
     listen, port = f"127.0.0.1:{free_port()}", free_port()
-    programs(SKYQUAY, "serve", "--no-worker", SKYQUAY_LISTEN=listen)
+    programs(SKYQUAY, "serve", "--no-worker", "--processes", "1", SKYQUAY_LISTEN=listen)
     programs(SKYQUAY, "worker")
     call = {"headers": {"x-api-key": key}}
     node = answer_of(
@@ -762,7 +786,7 @@ def test_what_is_no_setting_is_named_once(programs, config):
     """However many processes serve; and it ends nothing."""
     listen = f"127.0.0.1:{free_port()}"
     programs(
-        SKYQUAY, "serve", "--processes", "2", SKYQUAY_LISTEN=listen,
+        SKYQUAY, "serve", "--no-worker", "--processes", "2", SKYQUAY_LISTEN=listen,
         SKYQUAY_LEASE_S="5", SKYQUAY_PORT="tcp://10.0.0.1:80", SKYQUAY_REQUIRE_DOCKER="0",
     )  # fmt: skip
     assert 200 == answer_of(f"http://{listen}/readyz").status_code
@@ -785,21 +809,16 @@ def test_any_wsgi_server_will_do(programs):
 
 
 @pytest.mark.spawns
-@pytest.mark.parametrize(
-    ("words", "number"),
-    [
-        (["serve"], signal.SIGTERM),
-        (["serve", "--processes", "1"], signal.SIGTERM),
-        (["serve", "--processes", "1"], signal.SIGHUP),
-    ],
-)
-def test_who_waits_is_answered_before_the_end(programs, store, words, number):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_waits_is_answered_before_the_end(programs, store, number):
     """A signal ends the waiting, not the request; and what it waited for is kept."""
     node = a_node(store, MemoryNodes(), name="away")
     store.nodes.update(node["_id"], {"status": "Offline", "probed_at": FAR})
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = programs(SKYQUAY, *words, SKYQUAY_LISTEN=f"127.0.0.1:{port}", SKYQUAY_API_KEY=KEY)
+    listen = f"127.0.0.1:{port}"
+    one = {"SKYQUAY_PROCESSES": "1", "SKYQUAY_LISTEN": listen, "SKYQUAY_API_KEY": KEY}
+    process = programs(SKYQUAY, "serve", **one)
     assert 200 == answer_of(f"{url}/readyz").status_code
     order = a_deploy(a_user(store), node, an_image(store), queue=True)
 
@@ -858,7 +877,7 @@ def is_ignored(process, number):
 def test_the_parent_of_several_outlives_an_early_reload(programs):
     """SIGHUP while `serve` has no children yet ends nothing: they come, and are new."""
     listen = f"127.0.0.1:{free_port()}"
-    serve = programs(SKYQUAY, "serve", "--processes", "2", SKYQUAY_LISTEN=listen)
+    serve = programs(SKYQUAY, "serve", "--no-worker", "--processes", "2", SKYQUAY_LISTEN=listen)
     assert eventually(lambda: is_ignored(serve, signal.SIGHUP))
 
     serve.send_signal(signal.SIGHUP)

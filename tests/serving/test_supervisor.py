@@ -103,6 +103,19 @@ def serve(config, store, tmp_path):
         served.end()
 
 
+@pytest.fixture(scope="module")
+def kept(mongod_uri, mongo_client, tmp_path_factory):
+    """A `skyquay serve` on a database of its own, which tests hand on with all its processes."""
+    config = Config(mongodb_uri=mongod_uri, database="supervised")
+    served = Served(config, tmp_path_factory.mktemp("serve"))
+    try:
+        assert eventually(served.is_ready, timeout_s=60), served.log.read_text()
+        yield served
+    finally:
+        served.end()
+        mongo_client.drop_database(config.database)
+
+
 def has_ended(process):
     """Return whether a process has ended; whoever inherits it may leave it a zombie."""
     with suppress(psutil.NoSuchProcess):
@@ -128,31 +141,29 @@ def ask(served):
     ).status_code
 
 
-def test_a_process_that_dies_is_replaced(serve):
+def test_a_process_that_dies_is_replaced(kept):
     """
     Who is left answers, and soon there are as many as before.
     """
-    served = serve()
-    before = wait_for_all(served)
+    before = wait_for_all(kept)
     victim = next(iter(before))
 
     victim.kill()
 
-    assert {200} == {ask(served) for _ in range(20)}
-    after = eventually(lambda: len(now := served.list_children()) == PROCESSES and now)
+    assert {200} == {ask(kept) for _ in range(20)}
+    after = eventually(lambda: len(now := kept.list_children() - {victim}) == PROCESSES and now)
     assert PROCESSES - 1 == len(before & after)
 
 
-def test_a_worker_that_dies_is_replaced(serve):
+def test_a_worker_that_dies_is_replaced(kept):
     """
     One process works, and another when it dies.
     """
-    served = serve()
-    [worker] = eventually(lambda: served.list_children("worker"))
+    [worker] = eventually(lambda: kept.list_children("worker"))
 
     worker.kill()
 
-    assert eventually(lambda: len(served.list_children("worker") - {worker}) == 1)
+    assert eventually(lambda: len(kept.list_children("worker") - {worker}) == 1)
 
 
 def test_without_worker_no_process_works(serve):
@@ -176,7 +187,7 @@ def test_one_process_has_no_children(serve):
 
 def test_sigterm_answers_what_is_under_way(serve, store):
     """
-    A request that waits is answered, the exit code is 0, and nobody is left.
+    A request that waits is answered, what it waited for is kept, and nobody is left.
     """
     served = serve()
     wait_for_all(served)
@@ -197,7 +208,9 @@ def test_sigterm_answers_what_is_under_way(serve, store):
         served.process.terminate()
         answer = waiting.result()
 
-    assert (201, 0) == (answer.status_code, served.process.wait(40))
+    assert (201, "INSTALLING") == (answer.status_code, answer.json()["state"])
+    assert "pending" == store.operations.list_newest({}, limit=1)[0]["status"]
+    assert 0 == served.process.wait(40)
     assert [] == [child for child in served.seen if not has_ended(child)]
 
 
@@ -256,16 +269,15 @@ def test_sighup_drops_no_request(serve, keep_alive):
     assert PROCESSES == len(served.list_children())
 
 
-def test_an_idle_connection_may_bring_one_more_request(serve):
-    """
-    Connections that are idle when their process is replaced are told to close, not cut.
-    """
-    served = serve()
-    wait_for_all(served)
-    connections = [
-        http.client.HTTPConnection("127.0.0.1", served.port, timeout=30) for _ in range(8)
-    ]
+@pytest.fixture(scope="module")
+def reloaded(kept):
+    """After a SIGHUP: what idle connections were told last, and the worker of before.
 
+    All processes have been replaced.
+    """
+    before = wait_for_all(kept)
+    [worker] = eventually(lambda: kept.list_children("worker"))
+    connections = [http.client.HTTPConnection("127.0.0.1", kept.port, timeout=30) for _ in range(8)]
     idle = threading.Event()
 
     def ask_until_told(connection):
@@ -279,22 +291,28 @@ def test_an_idle_connection_may_bring_one_more_request(serve):
 
     with ThreadPoolExecutor(len(connections)) as threads:
         told = [threads.submit(ask_until_told, connection) for connection in connections]
-        served.process.send_signal(signal.SIGHUP)
+        kept.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: all(map(has_ended, before)), timeout_s=60)
+    return [each.result() for each in told], worker
 
-    assert {(200, "close")} == {one.result() for one in told}
+
+def test_an_idle_connection_may_bring_one_more_request(reloaded):
+    """
+    Connections that are idle when their process is replaced are told to close, not cut.
+    """
+    told, _ = reloaded
+
+    assert {(200, "close")} == set(told)
 
 
-def test_a_worker_is_replaced_by_sighup(serve):
+def test_a_worker_is_replaced_by_sighup(kept, reloaded):
     """
     SIGHUP brings a new worker too.
     """
-    served = serve()
-    [worker] = eventually(lambda: served.list_children("worker"))
-
-    served.process.send_signal(signal.SIGHUP)
+    _, worker = reloaded
 
     assert eventually(lambda: has_ended(worker), timeout_s=60)
-    assert 1 == len(served.list_children("worker"))
+    assert eventually(lambda: len(kept.list_children("worker")) == 1)
 
 
 def test_new_processes_that_cannot_start_replace_nobody(serve, store):
