@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,18 @@ def new_installation(data_dir: Path) -> Iterator[Installation]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=40)
-    os.close(screen)
-    # Instances outlive Skyquay; one is left only when a test failed.
-    for left in psutil.process_iter(["cwd"]):
-        if (left.info["cwd"] or "").startswith(str(data_dir)):
-            left.kill()
+            os.close(screen)
+            _kill_programs(data_dir)
+
+
+def _kill_programs(data_dir: Path) -> None:
+    """Kill what is left of instances, which outlive Skyquay: some start others meanwhile."""
+    while left := [
+        each
+        for each in psutil.process_iter(["cwd", "status"])
+        if (each.info["cwd"] or "").startswith(str(data_dir))
+        and each.info["status"] != psutil.STATUS_ZOMBIE
+    ]:
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
