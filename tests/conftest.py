@@ -45,6 +45,7 @@ from tests.support import (
     eventually,
     list_collections,
     run_due,
+    skip_changes,
 )
 
 SLOW_S = 900
@@ -74,10 +75,14 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.timeout(SLOW_S))
 
 
+gc.disable()  # until all is collected: that makes no garbage, and a quarter of it were looking for some
+
+
 def pytest_collection_finish():
     """Look for garbage among what tests leave, and seldom: what was collected stays to the end."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 20, 10)
 
 
@@ -192,6 +197,7 @@ def database_name(request, mongo_client):
     if request.node.get_closest_marker("fresh_database") is None:
         name = request.getfixturevalue("shared_store")._database.name
         empty(mongo_client[name], request.getfixturevalue("emptied"))
+        skip_changes(mongo_client[name])
         yield name
     elif "store" in request.fixturenames and not request.node.get_closest_marker("docker"):
         # Containers know a database by its id, which stays.

@@ -7,7 +7,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from service.store import Store
-from tests.support import empty, list_collections
+from tests.support import empty, list_collections, skip_changes
 
 KEPT = ("meta", "settings")
 """What a database has documents in as soon as it is prepared."""
@@ -54,6 +54,7 @@ class OwnDatabases:
         empty(database, list_collections(database))
         for name, documents in self._documents.items():
             database[name].insert_many(documents)
+        skip_changes(database)
 
     def drop(self) -> None:
         """Leave nothing behind."""

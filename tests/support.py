@@ -96,6 +96,15 @@ def empty(database: Database[Any], names: Iterable[str]) -> None:
         database[used["_id"]].delete_many({})
 
 
+def skip_changes(database: Database[Any]) -> None:
+    """Have events be made of what changes from now on.
+
+    A writer of events would otherwise go through all that earlier tests changed, test by test.
+    """
+    now = {"begun_at": "$$CLUSTER_TIME", "token": None, "lease": None}
+    database["meta"].update_one({"_id": "events"}, [{"$set": now}])
+
+
 def _reserve_ports() -> list[int]:
     """Find 499 ports that no other worker takes, of no other run either, until this one ends."""
     # Below those that the system hands out. Whoever holds the first of them has the others.

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 from service import webhook_sending
 from service.errors import NoSecretKey, ServiceError, StoreFailure
@@ -65,7 +66,7 @@ class Settings:
 
     open_secret: Callable[[str], str]
     print_event: Print
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: ssl.SSLContext = field(default_factory=cache(ssl.create_default_context))
     make_rule: Callable[[bool], Refuse] = lambda limited: webhooks.make_rule(
         allow_loopback=False, is_limited=limited
     )
