@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -38,6 +38,7 @@ from service.security.vault import Vault
 from service.store import Store
 from service.worker.carry_out import carry_out
 from service.worker.job import claim
+from tests.shared_routes import shared_routes
 
 OPENAPI = Path(__file__).resolve().parent.parent / "openapi" / "openapi.json"
 SPEC = json.loads(OPENAPI.read_text())
@@ -147,13 +148,15 @@ def an_app(
     now: Callable[[], datetime] = utc_now,
     failures: int = 0,
     rejections: int = 0,
+    has_own_routes: bool = False,
     **over: Any,
 ) -> Flask:
     """Make an app that waits for no node, and allows as many a minute of both; 0: any number.
 
-    `over` are other collaborators of its.
+    Only one that has its own routes may get more. `over` are other collaborators of its.
     """
-    app = create_app(config, store, open_driver, now)
+    with nullcontext() if has_own_routes else shared_routes():
+        app = create_app(config, store, open_driver, now)
     app.extensions[EXTENSION] = replace(
         app.extensions[EXTENSION],
         lockout=Lockout(store, limit=failures),

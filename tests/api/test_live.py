@@ -24,7 +24,7 @@ class Opened:
     """An app with a live answer for each of its requests."""
 
     def __init__(self, config, store, memory_nodes):
-        self.flask = an_app(config, store, memory_nodes)
+        self.flask = an_app(config, store, memory_nodes, has_own_routes=True)
         self.feeds = []
         self.flask.add_url_rule(PATH, view_func=self._answer)
         self.context = self.flask.extensions[EXTENSION]
