@@ -56,6 +56,7 @@ TARGETS = {"alone", "browser", "fleet", "matrix", "podman", "slow"}
 
 hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=20)
 hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ else "fixed")
 
 
@@ -75,7 +76,7 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.timeout(SLOW_S))
 
 
-gc.disable()  # until all is collected: that makes no garbage, and a quarter of it were looking for some
+gc.disable()  # until all is collected, a quarter of which it would be to look for garbage
 
 
 def pytest_collection_finish():
@@ -87,7 +88,12 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
-    """Watch for processes, but where coverage is counted: two threads that trace would collide."""
+    """Watch for processes, and try few examples where what is slow is left out.
+
+    Not for processes where coverage is counted: two threads that trace would collide.
+    """
+    if "not slow" in config.option.markexpr and "SKYQUAY_FUZZ_SEED" not in os.environ:
+        hypothesis.settings.load_profile("few")
     if not config.getoption("cov_source", None):
         spawning.install()
 

@@ -48,6 +48,7 @@ def feed(masked, pieces):
     return [line for piece in pieces for line in masked.feed(piece)]
 
 
+@pytest.mark.slow
 @settings(max_examples=2000)
 @given(cut_texts())
 def test_what_comes_in_pieces_is_masked_as_the_whole(drawn):

@@ -67,6 +67,7 @@ def a_reader(draw):
     return key, acts_for, types, wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     events=st.lists(an_event(), min_size=1, max_size=12),
@@ -90,6 +91,7 @@ def test_an_event_is_told_exactly_where_the_query_finds_it(shared_store, events,
         assert [e["_id"] for e in found] == [e["_id"] for e in stored if is_told(e)]
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(reader=a_reader(), event=an_event())
 def test_a_document_is_seen_exactly_where_a_read_finds_it(shared_store, reader, event):

@@ -8,6 +8,7 @@ import logging
 import types
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pymongo.database import Database
@@ -74,8 +75,9 @@ _PLAIN: dict[object, Schema] = {
 }
 
 
+@cache
 def make_validator(collection: str) -> Schema:
-    """Make the validator of a collection."""
+    """Make the validator of a collection. It is one for all, so nobody changes it."""
     return {"$jsonSchema": make_schema(DOCUMENTS[collection])}
 
 
