@@ -6,7 +6,7 @@ import pytest
 
 from service.app import make_store
 from service.config import Config
-from tests.own_databases import OwnDatabases
+from tests.own_databases import OwnDatabases, read_catalog
 from tests.support import a_user
 
 
@@ -32,13 +32,32 @@ def test_another_test_finds_no_documents(databases, mongo_client, mongod_uri):
 
 
 def test_a_database_with_another_index_is_no_other_test_s(databases, mongo_client, mongod_uri):
-    """Nor one with another validator, or another collection."""
+    """Nor one with another collection."""
     with closing(make_store(Config(mongodb_uri=mongod_uri, database=databases.name))) as store:
         databases.prepare(store)
-    name = databases.name
-    mongo_client[name]["users"].create_index("nothing")
+        database = mongo_client[databases.name]
+        database["users"].create_index("nothing")
+        database["others"].insert_one({})
 
-    databases.put_back()
+        databases.put_back()
+        databases.prepare(store)
 
-    assert name != databases.name
-    assert name not in mongo_client.list_database_names()
+        assert "nothing_1" not in database["users"].index_information()
+        assert "others" not in database.list_collection_names()
+        assert [] == store.list_missing_indexes() + store.list_stale_validators()
+
+
+def test_what_is_missing_is_made_again(databases, mongo_client, mongod_uri):
+    """An index, a validator, and a collection."""
+    with closing(make_store(Config(mongodb_uri=mongod_uri, database=databases.name))) as store:
+        databases.prepare(store)
+        database = mongo_client[databases.name]
+        before = read_catalog(database)
+        database["users"].drop_indexes()
+        database.command("collMod", "users", validator={})
+        database["images"].drop()
+
+        databases.put_back()
+        databases.prepare(store)
+
+        assert before == read_catalog(database)
