@@ -34,7 +34,8 @@ test: $(DEV_INSTALLED) ## Run the linters, the type checker and the tests; COVER
 	exit $$status
 
 quick: $(DEV_INSTALLED) ## Run the tests that need nothing but a database.
-	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal -m "not ($(ELSEWHERE) or spawns or docker)"
+	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal --hypothesis-profile=few \
+		-m "not ($(ELSEWHERE) or spawns or docker)"
 
 test-slow: $(DEV_INSTALLED) ## Kill at each moment, send random requests, run the guide, measure answers.
 	@status=0; \

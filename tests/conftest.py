@@ -88,12 +88,7 @@ def pytest_collection_finish():
 
 
 def pytest_configure(config):
-    """Watch for processes, and try few examples where what is slow is left out.
-
-    Not for processes where coverage is counted: two threads that trace would collide.
-    """
-    if "not slow" in config.option.markexpr and "SKYQUAY_FUZZ_SEED" not in os.environ:
-        hypothesis.settings.load_profile("few")
+    """Watch for processes, but where coverage is counted: two threads that trace would collide."""
     if not config.getoption("cov_source", None):
         spawning.install()
 

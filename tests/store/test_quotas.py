@@ -263,25 +263,25 @@ def test_nothing_is_adopted_for_who_is_gone(store, deploy):
 
 
 @pytest.mark.parametrize(
-    ("quota", "racers"),
+    "quota",
     [
-        ({"instances": 7}, 50),
-        # One document counts it all: what fifty cannot pass in one field, they cannot in another.
-        ({"memory_mib": 7 * 128 + 127}, 16),
-        ({"cpu_milli": 7000, "ports": 100}, 16),
-        ({"disk_mb": 10_500}, 16),
-        ({"ports": 7, "instances": None}, 16),
+        {"instances": 7},
+        # One document counts all of it, in one write: the others are shown where there is time.
+        pytest.param({"memory_mib": 7 * 128 + 127}, marks=pytest.mark.slow),
+        pytest.param({"cpu_milli": 7000, "ports": 100}, marks=pytest.mark.slow),
+        pytest.param({"disk_mb": 10_500}, marks=pytest.mark.slow),
+        pytest.param({"ports": 7, "instances": None}, marks=pytest.mark.slow),
     ],
 )
-def test_many_deploys_at_once_never_pass_a_quota(store, place, deploy, used, limit, quota, racers):
+def test_fifty_deploys_at_once_never_pass_a_quota(store, place, deploy, used, limit, quota):
     """
     They stop exactly at it, on several nodes.
     """
     limit(**quota)
 
-    outcomes = race(lambda _: deploy(disk_gb=1.5), racers=racers)
+    outcomes = race(lambda _: deploy(disk_gb=1.5))
 
-    assert {"done": 7, "QuotaExceeded": racers - 7} == kinds(outcomes)
+    assert {"done": 7, "QuotaExceeded": 43} == kinds(outcomes)
     assert 7 == used()["instances"] == len(store.instances.list_owned(place[0]["_id"]))
 
 
