@@ -3,7 +3,7 @@
 import secrets
 from base64 import b32encode
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing
 from datetime import datetime
 from itertools import count
 
@@ -25,7 +25,6 @@ from service.errors import (
     NodeOffline,
 )
 from service.model.container import parse_env
-from service.model.container_settings import check_bounds, settings_of
 from service.model.documents import Instance, Node, Operation
 from service.model.lifecycle import ALL_BUT_DELETE, InstanceState, NodeStatus, OperationKind
 from service.model.orders import Order
@@ -33,10 +32,12 @@ from service.model.origin import Origin
 from service.model.placement import ALONE, CROWDED
 from service.model.precondition import ANY_STATE, Precondition
 from service.model.replacements import held_by
-from service.order_checks import check_order
+from service.order_checks import Checked, check_order
 from service.security.masking import mask
 from service.store import Store
+from service.store.capacity import find_refusal
 from service.store.collection import Session
+from service.store.images import refuse_deleting
 
 
 def make_id() -> str:
@@ -68,14 +69,25 @@ def deploy(
     """
     if done := idempotency.find_done(store, origin.claim):
         return done
-    checked = check_order(store, order, allow_any_image=allow_any_image, may_edit_all=may_edit_all)
-    if checked.node is not None:
-        check_online(checked.node, queue=order.get("queue", False))
     instance_id, attempts = new_id(), count()
 
+    def check(session: Session | None = None) -> Checked:
+        checked = check_order(
+            store,
+            order,
+            allow_any_image=allow_any_image,
+            may_edit_all=may_edit_all,
+            session=session,
+        )
+        if checked.node is not None:
+            check_online(checked.node, queue=order.get("queue", False))
+        return checked
+
     def write(session: Session) -> tuple[Instance, Operation]:
-        if checked.image["_id"]:
-            store.images.require_deployable(checked.image["_id"], now=origin.now, session=session)
+        # All is judged by what is read here: whoever changes the user or the node meanwhile, to
+        # both of which this writes, has it tried again, and so does who deletes the image.
+        checked = check(session)
+        refuse_deleting(checked.image, now=origin.now)
         slack = CROWDED if next(attempts) else ALONE
         node, ports = placement.place(
             store, order, checked, slack=slack, now=origin.now, session=session
@@ -83,16 +95,20 @@ def deploy(
         instance = draft(order, checked, node, ports, instance_id=instance_id, origin=origin)
         operation = operations.draft(OperationKind.DEPLOY, instance, origin=origin)
         # What others write too comes first: whoever meets them there has done little in vain.
-        quotas.charge(store, instance, now=origin.now, session=session)
-        reserved = store.nodes.reserve(node["_id"], **held_by(instance), session=session)
-        # A change of its bounds writes to the node, as this does: they cannot pass each other.
-        check_bounds(settings_of(instance), reserved)
-        store.instances.add(instance, session=session)
+        quotas.charge(store, instance, seen=checked.user, now=origin.now, session=session)
+        size = held_by(instance)
+        if (refusal := find_refusal(node, **size)) is not None:
+            raise refusal
+        store.nodes.reserve(node["_id"], **size, even_if_full=True, session=session)
+        store.instances.add(instance, held_ports=checked.held_ports, session=session)
         store.operations.add(operation, session=session)
         idempotency.mark_operation(store, origin.claim, operation, session=session)
         return instance, operation
 
-    with placement.take_turn() if checked.node is None else nullcontext():
+    if order["node_id"] is not None:
+        return store.transaction(write)
+    check()  # so that none waits for its turn in vain
+    with placement.take_turn():
         return store.transaction(write)
 
 

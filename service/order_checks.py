@@ -10,9 +10,10 @@ from service.model.container_settings import DEFAULTS, choose_settings
 from service.model.documents import Image, Node, User
 from service.model.driver_traits import traits_of
 from service.model.orders import Order
-from service.model.ports import PortMapping, parse_primary
+from service.model.ports import AUTO, PortMapping, parse_primary
 from service.model.wrong_fields import WrongFields
 from service.store import Store
+from service.store.collection import Session
 
 
 class Checked(NamedTuple):
@@ -24,19 +25,37 @@ class Checked(NamedTuple):
     ports: tuple[PortMapping, ...]
     primary: PortMapping
     variables: dict[str, str]
+    held_ports: frozenset[int] | None
+    """Those of its host ports that are held for instances on their way to its node, and others.
+
+    None: that is not known.
+    """
 
 
 def check_order(
-    store: Store, order: Order, *, allow_any_image: bool = False, may_edit_all: bool = True
+    store: Store,
+    order: Order,
+    *,
+    allow_any_image: bool = False,
+    may_edit_all: bool = True,
+    session: Session | None = None,
 ) -> Checked:
     """Find what an order means. It may be WellFormed, with malformed fields left out.
+
+    In a transaction that writes to the user and to the node, what is found of them stays true; of
+    the image too, but for the mark of its deletion (`refuse_deleting`).
 
     Raises one InvalidInput for all that is wrong: NotFound for an unknown user, or else for the
     node or the image, and so on; its details name each wrong field.
     """
     named: dict[str, Any] = {**order}  # as far as it is well formed
+    hosts = {mapping.host for mapping in named.get("ports", ())}
     place = store.find_place(
-        user_id=named.get("user_id"), node_id=named.get("node_id"), image=named.get("image")
+        user_id=named.get("user_id"),
+        node_id=named.get("node_id"),
+        image=named.get("image"),
+        ports=hosts - {AUTO},
+        session=session,
     )
     wrong = WrongFields()
     node: Node | None = None
@@ -70,7 +89,9 @@ def check_order(
         with wrong.noting():
             choose_settings(DEFAULTS, order, node)
     wrong.raise_any()
-    return Checked(user, node, image, ports, primary, chosen)
+    is_known = node is not None and node["_id"] == node_id and hosts and AUTO not in hosts
+    held_ports = place.held_ports if is_known else None
+    return Checked(user, node, image, ports, primary, chosen, held_ports)
 
 
 def check_node(node: Node, image: Image, order: Order) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from collections.abc import Collection as Collected
 from contextlib import AbstractContextManager
 from copy import copy
 from datetime import UTC, datetime
@@ -244,16 +245,27 @@ class Store:
         return store
 
     @translated
-    def find_place(self, *, user_id: str | None, node_id: str | None, image: str | None) -> Place:
+    def find_place(
+        self,
+        *,
+        user_id: str | None,
+        node_id: str | None,
+        image: str | None,
+        ports: Collected[int] = (),
+        session: Session | None = None,
+    ) -> Place:
         """Read what a deploy names, as far as that exists and may be seen: see places.py."""
         return places.find(
             self._database,
             self.users,
             self.nodes,
             self.images,
+            self.occupancy,
             user_id=user_id,
             node_id=node_id,
             image=image,
+            ports=ports,
+            session=session,
         )
 
     @translated

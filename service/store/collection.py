@@ -233,9 +233,9 @@ class Collection(Generic[Document]):
         found = self._collection.find(query, dict.fromkeys(self.unlisted, 0) or None)
         return cast(list[Document], list(found))
 
-    def part(self, name: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Make the stages of a pipeline that read documents, each as the field `name` of one."""
-        return [{"$match": self._within(query)}, {"$project": {"_id": 0, name: "$$ROOT"}}]
+    def select(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Make the stages of a pipeline that read the documents that may be seen."""
+        return [{"$match": self._within(query)}]
 
     def _read(self, query: dict[str, Any], *, session: Session | None = None) -> Document | None:
         found = self._collection.find_one(self._within(query), session=session)

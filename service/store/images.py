@@ -29,6 +29,16 @@ def matching(reference: str | None) -> dict[str, Any]:
     return {"$or": [{field: reference} for field in ("_id", "name", "image", "alt_images")]}
 
 
+def refuse_deleting(image: Image, *, now: datetime) -> None:
+    """Raise NotFound for an image that is being deleted.
+
+    To be called of what is read in the transaction that makes an instance of it.
+    """
+    since = image.get("deleting_at")
+    if since is not None and now - since < timedelta(seconds=MARK_S):
+        raise NotFound(Images.what, image["_id"], field="image")
+
+
 class Images(Collection[Image]):
     """The images. Several may run one container image; their names distinguish them."""
 
@@ -86,10 +96,7 @@ class Images(Collection[Image]):
 
     def require_deployable(self, image_id: str, *, now: datetime, session: Session) -> None:
         """Raise NotFound for an image that is gone, or is being deleted."""
-        image = self.get(image_id, field="image", session=session)
-        since = image.get("deleting_at")
-        if since is not None and now - since < timedelta(seconds=MARK_S):
-            raise NotFound(self.what, image_id, field="image")
+        refuse_deleting(self.get(image_id, field="image", session=session), now=now)
 
     @translated
     def remove(self, image_id: str, *, session: Session) -> None:

@@ -83,9 +83,23 @@ class Instances(Collection[Instance]):
         """Read the instance that holds a host port of a node, if it may be seen."""
         return self._read({"node_id": node_id, "ports": port})
 
-    def add(self, document: Instance, *, session: Session | None = None) -> None:
-        """Write a new instance. Raises Conflict, and PortTaken for a host port that is held."""
-        self._occupancy.refuse_held_ports(document["node_id"], document["ports"], session=session)
+    def add(
+        self,
+        document: Instance,
+        *,
+        held_ports: frozenset[int] | None = None,
+        session: Session | None = None,
+    ) -> None:
+        """Write a new instance. Raises Conflict, and PortTaken for a host port that is held.
+
+        `held_ports` are those that the transaction found to be held for instances on their way to
+        the node; None: it is looked for them.
+        """
+        node_id, ports = document["node_id"], document["ports"]
+        if held_ports is None:
+            self._occupancy.refuse_held_ports(node_id, ports, session=session)
+        elif taken := held_ports.intersection(ports):
+            raise PortTaken(node_id, min(taken))
         super().add(document, session=session)
 
     @translated

@@ -1,6 +1,8 @@
 """What instances take of nodes, whoever may see these: host ports, and places."""
 
+from collections.abc import Collection as Collected
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from service.errors import PortTaken
 from service.model.documents import Instance
@@ -21,6 +23,15 @@ INDEXES: Indexes = [
         "partialFilterExpression": {"arrival.ports.0": {"$exists": True}},
     },
 ]
+
+
+def is_held(node_id: str, ports: Collected[int]) -> dict[str, Any]:
+    """Make the query for instances on their way to the node for which one of the ports is held."""
+    return {
+        "arrival.node_id": node_id,
+        "arrival.ports": {"$in": list(ports)},
+        "arrival.ports.0": {"$exists": True},
+    }
 
 
 class Occupancy(Collection[Instance]):
@@ -59,13 +70,7 @@ class Occupancy(Collection[Instance]):
         if not wanted:
             return
         found = self._collection.find_one(
-            {
-                "arrival.node_id": node_id,
-                "arrival.ports": {"$in": wanted},
-                "arrival.ports.0": {"$exists": True},
-            },
-            ["arrival.ports"],
-            session=session,
+            is_held(node_id, wanted), ["arrival.ports"], session=session
         )
         if found is not None:
             raise PortTaken(node_id, min({*wanted} & {*found["arrival"]["ports"]}))

@@ -45,6 +45,12 @@ def count(amounts: Amounts) -> dict[str, int]:
     return {f"used.{name}": amount for name, amount in _list(amounts)}
 
 
+def find_refusal(user: User, more: Amounts) -> QuotaExceeded | UserSuspended | None:
+    """Return why a user who was read does not get so much more; None: `leaves_room` finds them."""
+    is_refused = more["instances"] > 0 and user.get("suspended")
+    return refusal(user, more) if is_refused or find_exceeded(user, more) else None
+
+
 def refusal(user: User, more: Amounts) -> QuotaExceeded | UserSuspended:
     """Make the error for a user who does not get so much more, with the numbers."""
     if more["instances"] > 0 and user.get("suspended"):

@@ -69,8 +69,8 @@ def test_a_change_that_takes_no_port_looks_for_none(watched, commands):
 
 def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api, place, commands):
     """
-    The user, the node and the image are one query before the transaction, which rereads the image,
-    takes what it needs of the user and of the node, and looks for ports that transfers hold.
+    The user, the node, the image and the ports that transfers hold there are one query, the first
+    of the transaction, which takes what it needs of the user and of the node.
     """
     client = ApiClient(an_app(config, watched, memory_nodes).test_client(), api.key)
     client.post(DEPLOY, {})
@@ -79,6 +79,21 @@ def test_a_deploy_reads_what_it_names_at_once(config, watched, memory_nodes, api
     deployed = client.post(DEPLOY, a_body(place))
 
     assert 201 == deployed.status
-    written = ["find", "findAndModify", "findAndModify", "find", "insert", "insert"]
+    written = ["findAndModify", "findAndModify", "insert", "insert"]
     # The first is for the audit log.
-    assert ["insert", "aggregate", *written, "commitTransaction"] == commands[:9]
+    assert ["insert", "aggregate", *written, "commitTransaction"] == commands[:7]
+
+
+def test_a_deploy_that_is_wrong_writes_nothing(config, watched, memory_nodes, api, place, commands):
+    """
+    One query finds all that is wrong, in a transaction that is given up.
+    """
+    client = ApiClient(an_app(config, watched, memory_nodes).test_client(), api.key)
+    client.post(DEPLOY, {})
+    commands.clear()
+
+    refused = client.post(DEPLOY, a_body(place, image="unknown", nodeId="unknown"))
+
+    assert (400, {"image", "nodeId"}) == (refused.status, set(refused.json["details"]))
+    # The first is for the audit log.
+    assert ["insert", "aggregate", "abortTransaction"] == commands[:3]

@@ -325,6 +325,22 @@ def test_a_query_has_an_index(watched, name):
     assert set() == stages & {"COLLSCAN", "SORT", "$sort"} - allowed
 
 
+@pytest.mark.parametrize("called", ["_id", "name"])
+def test_what_a_deploy_names_has_an_index(watched, called):
+    """All that one query looks up beside the user: no collection is scanned."""
+    store, ids, watching, database = watched
+    store.find_place(
+        user_id=ids["user"], node_id=ids["node"], image=ids["image"][called], ports=[8080]
+    )
+
+    [sent] = watching.sent
+    bare = {name: sent[name] for name in ("aggregate", "pipeline", "cursor")}
+    explained = database.command("explain", bare, verbosity="executionStats")
+    lookups = [stage for stage in explained["stages"] if "$lookup" in stage]
+    assert (3, 0) == (len(lookups), sum(int(stage["collectionScans"]) for stage in lookups))
+    assert 2 == sum(int(stage["totalDocsExamined"]) for stage in lookups)
+
+
 @pytest.mark.parametrize(
     "name", [name for name in READS if "versions" in name or "count_by_node" in name]
 )

@@ -7,6 +7,7 @@ from service.errors import NotFound, QuotaExceeded
 from service.model.documents import new_amounts
 from service.model.ports import parse
 from service.model.quotas import used_of
+from service.store.quotas import find_refusal, leaves_room
 from tests.store.test_races import kinds, race
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, free_port, run_due
 
@@ -411,6 +412,29 @@ def test_counts_of_earlier_versions_are_no_limit(store, database, place, deploy)
     deploy()
 
     assert an_amount() == used_of(store.users.get(place[0]["_id"]))
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+@pytest.mark.parametrize("amounts", [an_amount(), an_amount(disk_mb=10), an_amount(instances=0)])
+@pytest.mark.parametrize(
+    "quota",
+    [{}, {"instances": 1}, {"instances": 2}, {"memory_mib": 255}, {"memory_mib": 256},
+     {"cpu_milli": 1999}, {"disk_mb": 9}, {"disk_mb": 10}, {"ports": 1}, {"ports": None}],
+)  # fmt: skip
+def test_a_user_is_judged_as_the_database_judges_it(
+    store, database, place, deploy, limit, quota, amounts, suspended
+):
+    """
+    Who was read is refused what the database would refuse.
+    """
+    deploy()
+    limit(**quota)
+    database["users"].update_one({"_id": place[0]["_id"]}, {"$set": {"suspended": suspended}})
+
+    read = store.users.get(place[0]["_id"])
+    found = database["users"].find_one({"_id": read["_id"], **leaves_room(amounts)})
+
+    assert (found is None) == (find_refusal(read, amounts) is not None)
 
 
 def test_a_wrong_count_is_found_and_counted_anew(store, place, deploy, used):
