@@ -13,12 +13,13 @@ from typing import Any, Generic, TypeVar, cast
 import marshmallow as ma
 
 from service.contract.fields import EXTERNAL_ID, LABELS, describe, make_example
+from service.contract.schemas import Schema
 
 Json = dict[str, Any]
 Source = TypeVar("Source")
 
 
-class Answer(ma.Schema, Generic[Source]):
+class Answer(Schema, Generic[Source]):
     """What a client gets, shaped from a `Source`: a stored document, or one with what it needs."""
 
     class Meta:

@@ -6,6 +6,7 @@ import marshmallow as ma
 
 from service.contract import answers, fields
 from service.contract.answers import Answer
+from service.contract.schemas import Schema
 from service.model.lifecycle import InstanceState, Phase
 from service.model.orders import ReadyWish, StateWish
 from service.model.suggestions import suggest
@@ -15,7 +16,7 @@ MAX_WAIT_S = 60
 Loaded = TypeVar("Loaded")
 
 
-class Request(ma.Schema, Generic[Loaded]):
+class Request(Schema, Generic[Loaded]):
     """What a client sends, loaded as what the use case takes. Unknown fields are ignored.
 
     A TypedDict is what the fields load to by themselves; a `post_load` makes what is more.
