@@ -62,11 +62,11 @@ def create_app(
     and the audit log has the command's name.
     """
     # Only who serves needs what follows: a worker starts in half the time without it.
-    from flask import Flask
     from werkzeug.middleware.proxy_fix import ProxyFix
 
     from service import api
     from service.api import event_resources
+    from service.api.application import Application
     from service.api.context import EXTENSION, Context
     from service.api.document import INFO, SERVERS
     from service.api.open_answers import OpenAnswers
@@ -74,7 +74,7 @@ def create_app(
     from service.event_hub import EventHub
     from service.meters import Meters
 
-    app = Flask("skyquay", static_folder=None)
+    app = Application("skyquay", static_folder=None)
     app.config.update(
         API_TITLE="Skyquay",
         API_VERSION=version("skyquay"),
