@@ -34,7 +34,8 @@ REMOVED = {
 OF_OTHERS = {
     *("SKYQUAY_IMAGE", "SKYQUAY_PUBLISH", "SKYQUAY_PUBLISH_TLS", "SKYQUAY_SECRETS",
       "SKYQUAY_SUBNET", "SKYQUAY_TLS"),  # docker-compose.yml
-    *("SKYQUAY_REQUIRE_DOCKER", "SKYQUAY_FUZZ_EXAMPLES", "SKYQUAY_FUZZ_SEED"),  # the tests
+    *("SKYQUAY_REQUIRE_DOCKER", "SKYQUAY_REQUIRE_PODMAN"),  # the tests
+    *("SKYQUAY_FUZZ_EXAMPLES", "SKYQUAY_FUZZ_SEED"),  # the tests
     *("SKYQUAY_URL", "SKYQUAY_KEY"),  # what commands speak to
     *("SKYQUAY_METRICS_NUMBER", "SKYQUAY_INSTANCE", "SKYQUAY_KEEPER"),  # our own processes
 }  # fmt: skip

@@ -788,6 +788,7 @@ def test_what_is_no_setting_is_named_once(programs, config):
     programs(
         SKYQUAY, "serve", "--no-worker", "--processes", "2", SKYQUAY_LISTEN=listen,
         SKYQUAY_LEASE_S="5", SKYQUAY_PORT="tcp://10.0.0.1:80", SKYQUAY_REQUIRE_DOCKER="0",
+        SKYQUAY_REQUIRE_PODMAN="0",
     )  # fmt: skip
     assert 200 == answer_of(f"http://{listen}/readyz").status_code
 
