@@ -9,6 +9,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.support import eventually
+
 SOCKET = "/var/run/docker.sock"
 BUSYBOX = Path("/bin/busybox")
 COMMANDS = (
@@ -77,6 +79,14 @@ def make_root_file_system():
 
 
 def run_inside(container, line):
-    """Run a line in the container; answer its exit code and what it printed."""
+    """Run a line in the container; answer its exit code, and what came of its output."""
     done = container.exec_run(["sh", "-c", line])
     return done.exit_code, done.output.decode()
+
+
+def print_inside(container, line):
+    """Run a line that prints something and changes nothing; answer what it printed.
+
+    An engine may lose the output of a process that ends at once, so it is run until there is some.
+    """
+    return eventually(lambda: run_inside(container, line)[1])

@@ -4,7 +4,7 @@ import pytest
 
 from service import instance_changes
 from service.model.lifecycle import OperationStatus
-from tests.docker_images import run_inside
+from tests.docker_images import print_inside
 from tests.support import AT_NOON, an_image, eventually, run_due
 
 pytestmark = [pytest.mark.docker, pytest.mark.fresh_database]
@@ -20,7 +20,7 @@ def edit(store, open_driver, instance_id, **order):
 def look(client, instance_id):
     """Return how the container is: its status, its limit in MiB, its image, and the file."""
     container = client.containers.get(instance_id)
-    _, printed = run_inside(container, "cat level.dat")
+    printed = print_inside(container, "cat level.dat")
     config = container.attrs
     return (
         container.status,

@@ -26,7 +26,7 @@ from service.instances import make_id
 from service.model.lifecycle import PowerAction
 from service.model.ports import parse
 from service.worker.interruptions import OperationSuperseded
-from tests.docker_images import run_inside
+from tests.docker_images import print_inside, run_inside
 from tests.sick_engines import STOPPED
 from tests.support import eventually, free_port, need
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.docker
 
 def test_memory_is_limited_by_the_kernel(running):
     """The container's cgroup holds the memory limit."""
-    _, printed = run_inside(
+    printed = print_inside(
         running,
         "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null",
     )
@@ -62,7 +62,7 @@ def test_there_is_no_swap_on_top(running):
 
 def test_processor_is_limited_by_the_kernel(running):
     """A quarter of a core is a quarter of each period."""
-    _, printed = run_inside(
+    printed = print_inside(
         running,
         "cat /sys/fs/cgroup/cpu.max 2>/dev/null || "
         "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us",
@@ -74,7 +74,7 @@ def test_processor_is_limited_by_the_kernel(running):
 def test_processes_are_limited(running):
     """A fork bomb ends at the limit."""
     assert 512 == running.attrs["HostConfig"]["PidsLimit"]
-    _, printed = run_inside(
+    printed = print_inside(
         running, "cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null"
     )
     assert "512" == printed.strip()
@@ -82,14 +82,14 @@ def test_processes_are_limited(running):
 
 def test_no_new_privileges(running):
     """The kernel keeps the program from gaining privileges."""
-    _, printed = run_inside(running, "cat /proc/1/status")
+    printed = print_inside(running, "cat /proc/1/status")
 
     assert "NoNewPrivs:\t1" in printed
 
 
 def test_few_capabilities(running):
     """Root inside has the listed capabilities and no more: it can neither mount nor sniff."""
-    _, printed = run_inside(running, "cat /proc/1/status")
+    printed = print_inside(running, "cat /proc/1/status")
     bits = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7,
             "NET_BIND_SERVICE": 10}  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_few_capabilities(running):
 
 def test_an_init_reaps(running):
     """The first process is an init, not the program."""
-    _, printed = run_inside(running, "cat /proc/1/cmdline")
+    printed = print_inside(running, "cat /proc/1/cmdline")
 
     assert "init" in printed
 
