@@ -9,7 +9,7 @@ from service import instances
 from service.model.lifecycle import InstanceState, NotReady, Phase, Power
 from service.model.ports import parse
 from service.store.duties import Duty
-from tests.support import AT_NOON, NOON, an_image, an_order, run_due
+from tests.support import AT_NOON, NOON, an_image, an_order, eventually, run_due
 
 LOG = {"kind": "log", "value": "Done (", "timeout_s": 300}
 LATER = NOON + timedelta(seconds=1)
@@ -254,4 +254,4 @@ def test_a_duty_passes_on_from_who_is_silent(duty):
     """When its lease has run out."""
     duty.take("a", lease_s=0)
 
-    assert duty.take("b", lease_s=30)
+    assert eventually(lambda: duty.take("b", lease_s=30))
