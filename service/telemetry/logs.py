@@ -13,7 +13,6 @@ import structlog
 from service.config import Config, pop_ignored
 from service.model.lifecycle import ENDED
 from service.telemetry.json_lines import JsonFormatter
-from service.telemetry.line_handler import LineHandler
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ def set_up(config: Config, *, colors: bool = False) -> None:
     as_json = config.log_format == "json" or (
         config.log_format == "auto" and not sys.stderr.isatty()
     )
-    handler = LineHandler()
+    handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else _for_people(colors))
     if not as_json and config.log_level != "DEBUG":
         handler.addFilter(_is_for_people)
