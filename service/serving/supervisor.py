@@ -1,7 +1,7 @@
-"""Several processes that serve one socket, and one that works: started, replaced and ended.
+"""Several processes that serve one address, and one that works: started, replaced and ended.
 
 Each child is a new `skyquay`, not a fork, so that it has no thread and no connection of its parent,
-and runs the code that is installed when it starts. All inherit one listening socket, which the
+and runs the code that is installed when it starts. Each inherits a listening socket, which the
 parent keeps open: a connection that nobody has accepted yet is lost with no child.
 """
 
@@ -9,6 +9,7 @@ import fcntl
 import logging
 import math
 import os
+import select
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
+from service.serving.sharing import SharedAddress
 from service.serving.signals import on_signals
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,10 @@ class Child:
         self._started_at = time.monotonic()
         self._retired_at = math.inf
 
+    def fileno(self) -> int:
+        """Return the number of what hangs up when it ends."""
+        return self._lifeline.fileno()
+
     @property
     def age_s(self) -> float:
         """Return for how long it has been there."""
@@ -142,12 +148,10 @@ class Supervisor:
     """The parent. It serves nothing itself."""
 
     def __init__(self, listener: socket.socket, *, processes: int, works: bool) -> None:
-        self._listener = listener
-        fd = listener.fileno()
-        serve = ["serve", "--listener", str(fd)]
-        self._places = [_Place(serve, [fd]) for _ in range(processes)]
-        if works:
-            self._places.append(_Place(["worker"]))
+        self._address = SharedAddress(listener, processes)
+        fds = [each.fileno() for each in self._address.sockets]
+        self._serving = [_Place(["serve", "--listener", str(fd)], [fd]) for fd in fds]
+        self._places = self._serving + ([_Place(["worker"])] if works else [])
         self._leavers: list[Child] = []
         self._is_leaving = False
 
@@ -163,9 +167,10 @@ class Supervisor:
                 while not self._is_leaving:
                     for place in self._places:
                         self._ensure_running(place)
+                    self._share_out()
                     self._replace_next()
                     self._reap()
-                    time.sleep(TICK_S)
+                    self._wait()
             finally:
                 self._end()
 
@@ -200,6 +205,13 @@ class Supervisor:
             place.early_ends += 1
             place.start_at = time.monotonic() + restart_delay_s(place.early_ends)
             return None
+
+    def _share_out(self) -> None:
+        """Have new connections wait for those who serve."""
+        children = [place.child for place in self._serving]
+        self._address.share_among(
+            [n for n, child in enumerate(children) if child is not None and child.is_ready()]
+        )
 
     def _find_number(self) -> int:
         """Find the smallest number that no living child has."""
@@ -248,8 +260,15 @@ class Supervisor:
             if child.is_overdue():
                 child.process.kill()
 
+    def _wait(self) -> None:
+        """Wait for a while, or until a child ends: what comes to its socket then would wait."""
+        ends = select.poll()
+        for child in self._list_children():
+            ends.register(child, 0)  # for what need not be named: that it hangs up
+        ends.poll(TICK_S * 1000)
+
     def _end(self) -> None:
-        self._listener.close()
+        self._address.close()
         children = self._list_children()
         for child in children:
             child.process.terminate()

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -153,6 +153,45 @@ def test_a_process_that_dies_is_replaced(kept):
     assert {200} == {ask(kept) for _ in range(20)}
     after = eventually(lambda: len(now := kept.list_children() - {victim}) == PROCESSES and now)
     assert PROCESSES - 1 == len(before & after)
+
+
+def test_nobody_waits_for_a_process_that_cannot_be_replaced(serve, store):
+    """
+    While the successors of one that died end as well, the other one gets all connections.
+    """
+    served = serve()
+    victim, *_ = wait_for_all(served)
+    keep_from_starting(store)
+
+    victim.kill()
+
+    assert eventually(lambda: served.log.read_text().count("process.exited") >= 2, timeout_s=60)
+    assert {200} == {ask(served) for _ in range(20)}
+
+
+def test_all_processes_have_their_part(serve):
+    """
+    Of clients that connect at once each process that serves gets some.
+    """
+    served = serve()
+    children = wait_for_all(served)
+
+    assert eventually(lambda: all(count_of_each(served, children, clients=40)), timeout_s=60)
+
+
+def count_of_each(served, children, *, clients):
+    """Connect so many clients at once; count those of each process."""
+    with ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+
+        def count(child):
+            """Count the connections of a process, but for the socket that listens."""
+            found = child.net_connections("tcp")
+            return sum(each.laddr.port == served.port and bool(each.raddr) for each in found)
+
+        eventually(lambda: sum(map(count, children)) == clients)
+        return [count(child) for child in children]
 
 
 def test_a_worker_that_dies_is_replaced(kept):
@@ -315,14 +354,19 @@ def test_a_worker_is_replaced_by_sighup(kept, reloaded):
     assert eventually(lambda: len(kept.list_children("worker")) == 1)
 
 
+def keep_from_starting(store):
+    """Have each process that is started from now on end at once."""
+    node = nodes.draft(NodeOrder(name="n", driver="skyportd"), node_id="n", now=NOON)
+    store.nodes.add({**node, "secret": Vault("a key that nobody set").seal("sesame")})
+
+
 def test_new_processes_that_cannot_start_replace_nobody(serve, store):
     """
     When SIGHUP's first new process ends at once, the old ones serve on.
     """
     served = serve()
     before = wait_for_all(served)
-    node = nodes.draft(NodeOrder(name="n", driver="skyportd"), node_id="n", now=NOON)
-    store.nodes.add({**node, "secret": Vault("a key that nobody set").seal("sesame")})
+    keep_from_starting(store)
 
     served.process.send_signal(signal.SIGHUP)
 
