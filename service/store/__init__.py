@@ -10,36 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pymongo
-from pymongo import IndexModel, MongoClient
+from pymongo import MongoClient
 from pymongo.errors import InvalidURI, PyMongoError
 
 from service.errors import StoreFailure
-from service.store import (
-    audit,
-    deleted,
-    deliveries,
-    drains,
-    events,
-    failed_attempts,
-    idempotency,
-    images,
-    instances,
-    keys,
-    leftovers,
-    nodes,
-    occupancy,
-    operations,
-    phases,
-    places,
-    samples,
-    sampling,
-    tickets,
-    transactions,
-    users,
-    watches,
-    webhooks,
-)
-from service.store.admin import backup, inspection, migrations, validators
+from service.store import deleted, events, places, samples, transactions
+from service.store.admin import backup, indexes, inspection, migrations, validators
 from service.store.admin.backup import Contents
 from service.store.admin.inspection import Inspection, Promised, Queue
 from service.store.admin.migrations import Change
@@ -47,7 +23,7 @@ from service.store.audit import Audit
 from service.store.bulks import Bulks
 from service.store.changes import Changes
 from service.store.claims import Claims
-from service.store.collection import UNHURRIED_S, Indexes, Session, translate, translated
+from service.store.collection import Session, translate, translated
 from service.store.command_times import CommandTimes, RecordCommand
 from service.store.deleted import DeletedInstances
 from service.store.deliveries import Deliveries
@@ -89,28 +65,6 @@ CALL_TIMEOUT_S = 10
 
 KEEP_OPERATIONS_S = 30 * 86400.0
 KEEP_AUDIT_S = 365 * 86400.0
-
-_INDEXES: dict[str, Indexes] = {
-    "users": users.INDEXES,
-    "images": images.INDEXES,
-    "keys": keys.INDEXES,
-    "nodes": nodes.INDEXES,
-    "instances": [*instances.INDEXES, *occupancy.INDEXES, *phases.INDEXES],
-    deleted.COLLECTION: deleted.INDEXES,
-    "operations": operations.INDEXES,
-    "leftovers": leftovers.INDEXES,
-    "audit": audit.INDEXES,
-    "failures": failed_attempts.INDEXES,
-    "idempotency": idempotency.INDEXES,
-    "events": events.INDEXES,
-    "tickets": tickets.INDEXES,
-    "sampling": sampling.INDEXES,
-    "samples": samples.INDEXES,
-    "watches": watches.INDEXES,
-    "webhooks": webhooks.INDEXES,
-    "deliveries": deliveries.INDEXES,
-    "drains": drains.INDEXES,
-}
 
 _FIELD_OF_OPERATION = {"_id": "instance_id"}
 
@@ -278,10 +232,7 @@ class Store:
         migrations.migrate(self._database)
         validators.apply(self._database)
         samples.make(self._database)
-        with pymongo.timeout(UNHURRIED_S):
-            for collection, indexes in _INDEXES.items():
-                models = [IndexModel(**index) for index in indexes]
-                self._database[collection].create_indexes(models)
+        indexes.make(self._database)
 
     @translated
     def plan_migrations(self) -> list[Change]:
@@ -313,7 +264,7 @@ class Store:
     def list_missing_indexes(self) -> list[str]:
         """Name the indexes that are not there, within two seconds."""
         with pymongo.timeout(2):
-            return inspection.list_missing_indexes(self._database, _INDEXES)
+            return indexes.list_missing(self._database)
 
     @translated
     def list_stale_validators(self) -> list[str]:
@@ -334,7 +285,7 @@ class Store:
     @translated
     def inspect(self) -> Inspection:
         """Look at the database as a whole, without changing it."""
-        return inspection.inspect(self._database, _INDEXES)
+        return inspection.inspect(self._database)
 
     @translated
     def queue_stats(self) -> Queue:

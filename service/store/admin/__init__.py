@@ -1,1 +1,1 @@
-"""What is done to the database as a whole: migrations, validators, inspection, backups."""
+"""What is done to the database as a whole: migrations, validators, indexes, inspection, backups."""

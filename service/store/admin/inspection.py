@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import IndexModel, MongoClient
+from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from service.model.lifecycle import OperationStatus
 from service.store import samples
-from service.store.admin import migrations, validators
-from service.store.collection import Indexes
+from service.store.admin import indexes, migrations, validators
 
 MIN_VERSION = (6, 0)
 """The oldest MongoDB that has what is needed."""
@@ -52,7 +51,7 @@ class Promised:
     cpu_milli: int
 
 
-def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> Inspection:
+def inspect(database: Database[dict[str, Any]]) -> Inspection:
     """Look at the database as a whole."""
     admin = database.client.admin
     hello = admin.command("hello")
@@ -72,25 +71,11 @@ def inspect(database: Database[dict[str, Any]], indexes: dict[str, Indexes]) -> 
         schema=migrations.read_version(database),
         latest_schema=migrations.MIGRATIONS[-1].number,
         restoring=database["meta"].find_one(migrations.RESTORING) is not None,
-        missing_indexes=list_missing_indexes(database, indexes),
+        missing_indexes=indexes.list_missing(database),
         missing_validators=validators.list_missing(database),
         stale_validators=validators.list_stale(database),
         time_series=samples.is_time_series(database),
     )
-
-
-def list_missing_indexes(
-    database: Database[dict[str, Any]], indexes: dict[str, Indexes]
-) -> list[str]:
-    """Name the indexes that are not there, each after its collection."""
-    return [
-        f"{name}.{wanted}"
-        for name, each in indexes.items()
-        for wanted in sorted(
-            {IndexModel(**index).document["name"] for index in each}
-            - database[name].index_information().keys()
-        )
-    ]
 
 
 def queue_stats(database: Database[dict[str, Any]], *, without_nodes: list[str]) -> Queue:
