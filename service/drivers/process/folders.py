@@ -15,28 +15,35 @@ One that goes is renamed first, so that no half of it is ever taken for an insta
 
 import re
 import secrets
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+from service.drivers import Authorize
 from service.drivers.process import records
 from service.drivers.process.records import LOCK_TIMEOUT_S, Record
 from service.errors import NodeRefused
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 GONE = ".gone-"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,63}", re.ASCII)
 
 
 class Folders:
-    """The folders below `root`, which is made when it is needed."""
+    """The folders below `root`, which is made when it is needed. Each change asks `authorize`."""
 
-    def __init__(self, node_id: str, root: Path) -> None:
-        self._node_id = node_id
+    def __init__(self, node_id: str, root: Path, authorize: Authorize) -> None:
+        self.node_id = node_id
         self.root = root
+        self.authorize = authorize
 
     def find(self, instance_id: str) -> Path:
         """Return where the instance's folder is, or would be."""
         if not _ID.fullmatch(instance_id):
-            raise NodeRefused(self._node_id, f"{instance_id!r} cannot be an instance's id.")
+            raise NodeRefused(self.node_id, f"{instance_id!r} cannot be an instance's id.")
         return self.root / instance_id
 
     def list_all(self) -> list[Path]:
@@ -51,14 +58,21 @@ class Folders:
         """Read the record of an instance that is to be there. Raises NodeRefused."""
         record = records.read(folder)
         if record is None:
-            raise NodeRefused(self._node_id, f"There is no instance {folder.name} here.")
+            raise NodeRefused(self.node_id, f"There is no instance {folder.name} here.")
         return record
 
     def locked(
         self, instance_id: str, *, timeout_s: float = LOCK_TIMEOUT_S
     ) -> AbstractContextManager[None]:
         """Keep all others from changing the instance: see records.locked."""
-        return records.locked(self._node_id, self.find(instance_id), timeout_s=timeout_s)
+        return records.locked(self.node_id, self.find(instance_id), timeout_s=timeout_s)
+
+    def change(
+        self, work: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
+    ) -> Result:
+        """Change something of an instance: the one way, which asks first whether that may be."""
+        self.authorize()
+        return work(*args, **options)
 
     def put_away(self, folder: Path) -> None:
         """Rename the folder of an instance that goes; it is to be erased."""

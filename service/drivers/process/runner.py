@@ -13,15 +13,13 @@ limited for each process of an instance, not for all of them together.
 
 import logging
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import psutil
 
@@ -36,7 +34,6 @@ from service.drivers import (
     Delivery,
     NodeReport,
     always,
-    split_grace,
 )
 from service.drivers.boundary import raises_only_ours
 from service.drivers.bounds import VOLUMES_TIMEOUT_S
@@ -47,22 +44,16 @@ from service.drivers.log_lines import LogStream, make_lines
 from service.drivers.power_feed import ComparedLists, PowerFeed
 from service.drivers.process import logs, records, volume_copy
 from service.drivers.process.folders import Folders
-from service.drivers.process.landlock import ruleset
 from service.drivers.process.log_following import follow
-from service.drivers.process.machine import describe_machine, require_free
-from service.drivers.process.records import POLL_S, Record
+from service.drivers.process.machine import describe_machine
+from service.drivers.process.power import end, end_for_good, start, stop
+from service.drivers.process.records import Record
 from service.drivers.process.tree import (
     await_early_death,
-    await_end,
-    command,
     find,
     find_families,
     find_family,
-    kill,
-    make_console,
     read_exit_code,
-    send,
-    spawn,
     write_line,
 )
 from service.drivers.process.usage import count, measure, measure_files
@@ -75,12 +66,8 @@ from service.model.driver_traits import PROCESS
 from service.model.lifecycle import Power, PowerAction
 from service.model.printed_lines import LogLine
 
-Params = ParamSpec("Params")
-Result = TypeVar("Result")
-
 log = logging.getLogger(__name__)
 
-KILL_TIMEOUT_S = 10.0
 FOLLOW_EVERY_S = 0.5
 
 MACHINE_ERRORS = (OSError, ValueError, KeyError, psutil.Error)
@@ -110,8 +97,7 @@ class ProcessRunner:
         The folder that `root` is in is Skyquay's data folder, which no program reads.
         """
         self._node_id = node_id
-        self._folders = Folders(node_id, root.absolute())
-        self._authorize = authorize
+        self._folders = Folders(node_id, root.absolute(), authorize)
         self.reach: Reach = Network(Dialer(node_id, trust), THIS_MACHINE)
 
     def probe(self) -> NodeReport:
@@ -145,7 +131,9 @@ class ProcessRunner:
         checkpoint()
         folder = self._folders.find(spec.instance_id)
         cmd = ["sh", "-c", spec.cmd] if isinstance(spec.cmd, str) else list(spec.cmd)
-        self._change(partial((folder / "data").mkdir, mode=0o700, parents=True, exist_ok=True))
+        self._folders.change(
+            partial((folder / "data").mkdir, mode=0o700, parents=True, exist_ok=True)
+        )
         with self._folders.locked(spec.instance_id):
             record = records.read(folder)
             if record is None:
@@ -159,7 +147,7 @@ class ProcessRunner:
                     process=None,
                     spec=print_spec(spec),
                 )
-                self._change(records.write, folder, record)
+                self._folders.change(records.write, folder, record)
             return self._to_status(folder, record)
 
     def status(self, instance_id: str) -> ContainerStatus | None:
@@ -223,7 +211,7 @@ class ProcessRunner:
         if record is None or find(folder, record) is None:
             return Delivery.NOT_RUNNING
         try:
-            self._change(write_line, folder, line)
+            self._folders.change(write_line, folder, line)
         except BlockingIOError:
             return Delivery.UNREAD
         return Delivery.SENT
@@ -267,7 +255,7 @@ class ProcessRunner:
     def write_volume(self, instance_id: str, archive: Iterable[bytes]) -> None:
         """Write files into the instance's folder. See NodeDriver."""
         folder = self._require_stopped(instance_id)
-        volume_copy.write(folder / "data", archive, self._authorize)
+        volume_copy.write(folder / "data", archive, self._folders.authorize)
 
     def power(
         self,
@@ -285,17 +273,15 @@ class ProcessRunner:
                 if find(folder, record) is None:
                     record["restarts"] = 0
                 record["wanted"] = True
-                self._start(folder, record)
+                start(self._folders, folder, record)
                 await_early_death(folder, record)
             else:
                 record["wanted"] = False
-                self._change(records.write, folder, record)
-                grace_s = 0 if action == PowerAction.KILL else stop_timeout_s
-                command_s, signal_s = split_grace(grace_s, stop_command)
-                if stop_command and action == PowerAction.STOP:
-                    self._change(command, folder, record, stop_command)
-                    await_end(folder, record, command_s)
-                self._end(folder, record, signal_s)
+                self._folders.change(records.write, folder, record)
+                if action == PowerAction.STOP:
+                    stop(self._folders, folder, record, stop_command, stop_timeout_s)
+                else:
+                    end(self._folders, folder, record, grace_s=0)
             return self._to_status(folder, record)
 
     def follow_power(self, since: str | None) -> PowerFeed:  # noqa: ARG002 - what is now is compared
@@ -333,67 +319,23 @@ class ProcessRunner:
             if resumes and find(folder, record) is None:
                 log.info("instance.restarted", extra={"instance_id": instance_id})
                 record["restarts"] = record.get("restarts", 0) + 1
-                self._start(folder, record)
-
-    def _start(self, folder: Path, record: Record) -> None:
-        if find(folder, record) is not None:
-            self._change(records.write, folder, record)
-            return
-        self._end(folder, record, 0)  # children that outlived the program hold its port and files
-        for port in records.list_ports(record):
-            require_free(self._node_id, port)
-        self._change(records.make_ready, folder, record)
-        writable = [folder / "data", *make_console(folder)]
-        with ruleset(hidden=self._folders.root.parent, writable=writable) as descriptor:
-            record["process"] = self._change(spawn, folder, record, descriptor)
-        record["started_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        records.write(folder, record)  # what was begun is written down, whoever may go on
+                start(self._folders, folder, record)
 
     def _take_away(self, instance_id: str, work: Callable[[Path], None]) -> None:
         """End the instance's processes and do `work`; nothing where there is no folder of it."""
         folder = self._folders.find(instance_id)
         try:
             with self._folders.locked(instance_id):
-                self._end_for_good(folder)
-                self._change(work, folder)
+                end_for_good(self._folders, folder)
+                self._folders.change(work, folder)
         except NodeRefused:
             # A transfer that was given up, or a worker without lease, may have removed it first.
             if folder.exists():
                 raise
 
-    def _end_for_good(self, folder: Path) -> None:
-        """Kill all processes of the instance, which nothing starts again."""
-        try:
-            record = records.read(folder)
-        except ValueError:
-            record = None  # what bears its mark is ended all the same
-        if record is not None:
-            record["wanted"] = False
-            self._change(records.write, folder, record)
-        self._end(folder, record, 0)
-
-    def _end(self, folder: Path, record: Record | None, timeout_s: float) -> None:
-        """Ask all processes of the instance to end, and kill them after `timeout_s`."""
-        if timeout_s > 0:
-            self._change(send, folder, record, signal.SIGTERM)
-            await_end(folder, record, timeout_s)
-        deadline = time.monotonic() + KILL_TIMEOUT_S
-        while any(family := find_family(folder, record)):
-            if time.monotonic() > deadline:
-                raise NodeFailure(self._node_id, "Processes of the instance cannot be killed.")
-            self._change(kill, family)
-            await_end(folder, record, POLL_S)
-
-    def _change(
-        self, work: Callable[Params, Result], *args: Params.args, **options: Params.kwargs
-    ) -> Result:
-        """Change something of an instance: the one way, which asks first whether that may be."""
-        self._authorize()
-        return work(*args, **options)
-
     def _sweep(self) -> None:
         for folder in self._folders.list_gone():
-            self._change(records.erase, folder)
+            self._folders.change(records.erase, folder)
 
     def _to_status(self, folder: Path, record: Record) -> ContainerStatus:
         began = record.get("started_at")
