@@ -71,8 +71,9 @@ ALSO_MAY_IMPORT = {
 
 # What more than one driver is made of, and what a node may say is checked with.
 SHARED = {"answers", "boundary", "bounds", "dialing", "engine_runs", "engine_usage", "kept_specs",
-          "last_output", "log_lines", "memory_container", "memory_logs", "memory_usage",
-          "memory_volumes", "power_feed", "reach", "volume_archive", "reasons"}  # fmt: skip
+          "last_output", "log_lines", "memory_container", "memory_faults", "memory_logs",
+          "memory_usage", "memory_volumes", "power_feed", "reach", "volume_archive",
+          "reasons"}  # fmt: skip
 
 # The private mongod must be made a replica set before a Store can use it, and that takes two
 # commands of the database's own: the one importer of pymongo beside the store.

@@ -476,11 +476,11 @@ def test_a_deployment_that_failed_is_not_started_by_a_retry(
     It is installed, and stays stopped.
     """
     here = memory_nodes[place[1]["_id"]]
-    here.refuse()
+    here.faults.refuse()
     instance_id = deploy()
     deployment = store.operations.find_latest(instance_id)
     settle()
-    here.behave()
+    here.faults.behave()
     change(suspended=True)
     settle()
     assert "FAILED" == store.instances.get(instance_id)["state"]

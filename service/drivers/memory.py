@@ -1,4 +1,4 @@
-"""Nodes that are a dict, for tests. They can be told to refuse, stall, fall silent and lie."""
+"""Nodes that are a dict, for tests. What they do wrong is up to these: see memory_faults."""
 
 import builtins
 import threading
@@ -30,22 +30,21 @@ from service.drivers.memory_container import (
     make_container_id,
     to_status,
 )
+from service.drivers.memory_faults import Faults
 from service.drivers.memory_usage import USAGE, VOLUME_BYTES
 from service.drivers.power_feed import Hint, PowerFeed
-from service.errors import NodeFailure, NodeRefused, NodeUnreachable, PortInUse
+from service.errors import NodeRefused, NodeUnreachable, PortInUse
 from service.model.documents import Node
 from service.model.driver_traits import MEMORY
 from service.model.lifecycle import Power, PowerAction
 from service.model.printed_lines import LogLine
 
 REPORT = NodeReport(version="1.0", engine=MEMORY.name, memory_mib=65536, cpu_milli=64000)
-STALL_LIMIT_S = 30.0
-"""How long a stalled call waits to be released before it counts as silence."""
 
 
 @dataclass(slots=True)
 class MemoryNode:
-    """One node. Its containers can be looked at, and its manners changed at any time."""
+    """One node. Its containers can be read, and its faults changed, at any time."""
 
     node_id: str
     exclusive: bool = MEMORY.exclusive
@@ -73,62 +72,14 @@ class MemoryNode:
     served: Served = field(default_factory=Served)
     stop_commands: builtins.list[str] = field(default_factory=list)
     """What programs were told when they were to stop."""
-    _failures: builtins.list[NodeFailure] = field(default_factory=list)
+    faults: Faults = field(init=False)
+    """What it does wrong."""
     _feeds: builtins.list[MemoryFeed] = field(default_factory=list)
-    _refusal: str | None = None
-    _silent: str | None = None
-    _lies: bool = False
-    _going: threading.Event = field(default_factory=threading.Event)
-    _pulling: threading.Event = field(default_factory=threading.Event)
-    _stalled: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self._going.set()
         self.engine_id = self.engine_id or f"memory-{self.node_id}"
-        self._pulling.set()
-
-    def behave(self) -> None:
-        """Answer everything again, truthfully and at once."""
-        self._failures.clear()
-        self._refusal = self._silent = None
-        self._lies = False
-        self.release()
-
-    def refuse(self, reason: str = "no") -> None:
-        """Say no to everything that is asked of containers."""
-        self._refusal = reason
-
-    def silence(self, reason: str = "no answer") -> None:
-        """Answer nothing, so that every call ends by its caller's timeout."""
-        self._silent = reason
-
-    def fail_times(self, times: int, reason: str = "try again") -> None:
-        """Answer the next `times` calls about containers with an error of the node's own."""
-        self._failures = [NodeFailure(self.node_id, reason) for _ in range(times)]
-
-    def lie(self) -> None:
-        """Say that everything is done, and do nothing."""
-        self._lies = True
-
-    def stall(self) -> None:
-        """Hold every call, when it arrives, until `release`."""
-        self._stalled.clear()
-        self._going.clear()
-
-    def hold_pulls(self) -> None:
-        """Fetch images, which come to no end before `release`."""
-        self.pulls = True
-        self._pulling.clear()
-
-    def await_stalled(self, timeout_s: float = 10.0) -> bool:
-        """Wait until a call is held. False when none came."""
-        return self._stalled.wait(timeout_s)
-
-    def release(self) -> None:
-        """Release the calls and the pulls that are held, and hold no more."""
-        self._going.set()
-        self._pulling.set()
+        self.faults = Faults(self.node_id)
 
     def probe(self) -> NodeReport:
         """Return how the node is. See NodeDriver."""
@@ -146,7 +97,7 @@ class MemoryNode:
         if self.refused_pull is not None:
             raise NodeRefused(self.node_id, self.refused_pull)
         report(f"Waiting for {image}.")
-        while not self._pulling.wait(0.05):
+        while not self.faults.await_pull(0.05):
             checkpoint()
         report("1 of 1 layers")
 
@@ -157,7 +108,7 @@ class MemoryNode:
         checkpoint()
         self._receive()
         checkpoint()
-        if self._lies:
+        if self.faults.lies:
             return ContainerStatus(make_container_id(spec.instance_id), Power.STOPPED)
         with self._changing(authorize):
             self.volumes.setdefault(spec.instance_id, [])
@@ -213,7 +164,7 @@ class MemoryNode:
         if container is None or container.power != Power.RUNNING:
             return Delivery.NOT_RUNNING
         with self._changing(authorize):
-            if container.input == Delivery.SENT and not self._lies:
+            if container.input == Delivery.SENT and not self.faults.lies:
                 container.lines.append(line)
             if container.input is None:
                 raise NodeUnreachable(self.node_id, "no answer")
@@ -253,7 +204,7 @@ class MemoryNode:
         self._require_stopped(instance_id)
         for name in memory_volumes.list_names(archive):
             self._receive()
-            if not self._lies:
+            if not self.faults.lies:
                 with self._changing(authorize):
                     self.volumes[instance_id].append(name)
 
@@ -269,7 +220,7 @@ class MemoryNode:
         """Start or stop a container. See NodeDriver."""
         self._receive()
         ends_up = Power.RUNNING if action == PowerAction.START else Power.STOPPED
-        if self._lies:
+        if self.faults.lies:
             return ContainerStatus(make_container_id(instance_id), ends_up)
         with self._lock:
             container = self.containers.get(instance_id)
@@ -323,14 +274,14 @@ class MemoryNode:
         """Remove a container, and keep its files. See NodeDriver."""
         checkpoint()
         self._receive()
-        if not self._lies:
+        if not self.faults.lies:
             with self._changing(authorize):
                 self.containers.pop(instance_id, None)
 
     def remove(self, instance_id: str, *, authorize: Authorize = always) -> None:
         """Remove a container. See NodeDriver."""
         self._receive()
-        if not self._lies:
+        if not self.faults.lies:
             with self._changing(authorize):
                 self.containers.pop(instance_id, None)
                 self.volumes.pop(instance_id, None)
@@ -369,17 +320,7 @@ class MemoryNode:
     def _receive(self, *, probing: bool = False) -> None:
         with self._lock:
             self.calls += 1
-        if not self._going.is_set():
-            self._stalled.set()
-            if not self._going.wait(STALL_LIMIT_S):
-                raise NodeUnreachable(self.node_id, "stalled")
-        with self._lock:
-            if self._silent is not None:
-                raise NodeUnreachable(self.node_id, self._silent)
-            if self._failures and not probing:
-                raise self._failures.pop()
-            if self._refusal is not None and not probing:
-                raise NodeRefused(self.node_id, self._refusal)
+        self.faults.apply(probing=probing)
 
 
 class OpenedNode:

@@ -136,7 +136,7 @@ def test_nodes_that_nobody_probes_are_told(examine, store, memory_nodes, ages_s,
 def test_nothing_is_changed(examine, store, memory_nodes, look):
     """Also a node that is probed stays as it was stored."""
     node = a_node(store, memory_nodes)
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
     before = look()
 
     examine()
@@ -347,7 +347,7 @@ def test_nothing_is_started_by_looking(examine, store, config):
 def test_a_node_that_is_down_fails(examine, store, memory_nodes):
     """With the reason of the probe that was made just now."""
     node = a_node(store, memory_nodes)
-    memory_nodes[node["_id"]].silence("the cable is out")
+    memory_nodes[node["_id"]].faults.silence("the cable is out")
 
     found = examine("node node")
 
@@ -427,7 +427,7 @@ def test_what_a_node_does_not_remove_is_warned_of(examine, store, memory_nodes):
     """An instance that stays DELETING, with the node's reason."""
     place = a_user(store), a_node(store, memory_nodes), an_image(store)
     instance_id = instances.deploy(store, an_order(*place), origin=Origin(utc_now()))[0]["_id"]
-    memory_nodes[place[1]["_id"]].refuse("device or resource busy")
+    memory_nodes[place[1]["_id"]].faults.refuse("device or resource busy")
     instances.delete(store, instance_id, origin=Origin(utc_now()))
     run_due(store, memory_nodes)
 

@@ -109,7 +109,7 @@ def test_a_retry_names_the_operation_and_what_came_of_it(api, store, memory_node
     """
     The entry is found by the id in the path, and tells the id of the operation that does it.
     """
-    memory_nodes[place[1]["_id"]].refuse()
+    memory_nodes[place[1]["_id"]].faults.refuse()
     api.post(DEPLOY, a_deploy(*place))
     run_due(store, memory_nodes)
     [failed] = store.operations.all()
@@ -125,7 +125,7 @@ def test_a_wish_whose_node_fails_is_recorded(api, memory_nodes, place, worker):
     A suspension that the node refused stands, so the entry shows it, and that it failed.
     """
     made = api.post(f"{DEPLOY}?wait=20", a_deploy(*place)).json["Id"]
-    memory_nodes[place[1]["_id"]].refuse()
+    memory_nodes[place[1]["_id"]].faults.refuse()
 
     answer = api.post(f"/api/instances/suspend/{made}?wait=20")
 

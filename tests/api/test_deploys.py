@@ -469,7 +469,7 @@ def test_a_node_that_is_down_takes_nothing_on(api, store, memory_nodes, place, l
     A deploy to an Offline node is a 500 node_offline; nothing is stored, and it is not called.
     """
     node = place[1]
-    memory_nodes[node["_id"]].silence("Connection refused.")
+    memory_nodes[node["_id"]].faults.silence("Connection refused.")
     probing.probe(store, memory_nodes, node, now=NOON)
     before, calls = look(), memory_nodes[node["_id"]].calls
 
@@ -515,7 +515,7 @@ def test_a_wrong_field_counts_before_a_node_that_is_down(api, store, memory_node
     """
     A deploy that could never succeed is a 400, even while the node is down.
     """
-    memory_nodes[place[1]["_id"]].silence()
+    memory_nodes[place[1]["_id"]].faults.silence()
     probing.probe(store, memory_nodes, place[1], now=NOON)
 
     answer = api.post(DEPLOY, a_body(place, primary="9999"))

@@ -140,7 +140,7 @@ def test_a_failure_is_explained(api, store, memory_nodes, place):
     """
     An instance that its node refused is FAILED with the reason, and stays listed.
     """
-    memory_nodes[place[1]["_id"]].refuse("There is no such image.")
+    memory_nodes[place[1]["_id"]].faults.refuse("There is no such image.")
     instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
     run_due(store, memory_nodes)
 
@@ -239,10 +239,10 @@ def test_delete_after_a_failure(api, store, memory_nodes, place):
     An instance that FAILED can be deleted.
     """
     node = memory_nodes[place[1]["_id"]]
-    node.refuse()
+    node.faults.refuse()
     instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
     run_due(store, memory_nodes)
-    node.behave()
+    node.faults.behave()
 
     answer = api.delete("/api/instance/delete", {"id": instance_id})
     run_due(store, memory_nodes)
@@ -254,7 +254,7 @@ def test_delete_on_a_node_that_is_down(api, store, memory_nodes, place, ready):
     """
     Delete is accepted while the node is silent, and the instance stays DELETING until it answers.
     """
-    memory_nodes[place[1]["_id"]].silence()
+    memory_nodes[place[1]["_id"]].faults.silence()
 
     answer = api.delete("/api/instance/delete", {"id": ready})
     run_due(store, memory_nodes)
@@ -281,10 +281,10 @@ def test_a_refused_delete_is_a_500(patient, memory_nodes, place):
     node = memory_nodes[place[1]["_id"]]
     instance_id = patient.post(DEPLOY, a_body(place)).json["Id"]
     assert eventually(lambda: get(patient, instance_id)["InternalState"] == "READY")
-    node.refuse("The volume is in use.")
+    node.faults.refuse("The volume is in use.")
 
     refused = patient.delete("/api/instance/delete", {"id": instance_id})
-    node.behave()
+    node.faults.behave()
     repeated = patient.delete("/api/instance/delete", {"id": instance_id})
 
     assert (500, "node_failure", "The volume is in use.", {"nodeId": place[1]["_id"]}) == (
@@ -363,10 +363,10 @@ def test_suspend_while_installing(api, store, memory_nodes, place):
 @pytest.fixture
 def failed(api, store, memory_nodes, place):
     """The id of an instance that FAILED before anything was made; its node behaves again."""
-    memory_nodes[place[1]["_id"]].refuse("no such image")
+    memory_nodes[place[1]["_id"]].faults.refuse("no such image")
     instance_id = api.post(DEPLOY, a_body(place)).json["Id"]
     run_due(store, memory_nodes)
-    memory_nodes[place[1]["_id"]].behave()
+    memory_nodes[place[1]["_id"]].faults.behave()
     return instance_id
 
 
@@ -496,10 +496,10 @@ def test_a_failed_suspension_of_what_failed_is_retried(
     When the node said no, a retry stops it.
     """
     here = memory_nodes[place[1]["_id"]]
-    here.refuse("Busy.")
+    here.faults.refuse("Busy.")
     operation_id = api.post(f"/api/instances/suspend/{failed_and_runs}").json["operationId"]
     run_due(store, memory_nodes)
-    here.behave()
+    here.faults.behave()
 
     answer = api.post(f"/api/operations/{operation_id}/retry")
     run_due(store, memory_nodes)
@@ -599,7 +599,7 @@ def test_a_refused_suspend_is_a_500(patient, memory_nodes, place, action):
     """
     instance_id = patient.post(DEPLOY, a_body(place)).json["Id"]
     assert eventually(lambda: get(patient, instance_id)["InternalState"] == "READY")
-    memory_nodes[place[1]["_id"]].refuse("Busy.")
+    memory_nodes[place[1]["_id"]].faults.refuse("Busy.")
 
     answer = patient.post(f"/api/instances/{action}/{instance_id}")
 

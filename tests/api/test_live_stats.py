@@ -121,9 +121,9 @@ def test_a_node_that_fails_is_said(flask, store, ready, running, memory_nodes, p
     node = memory_nodes[place[1]["_id"]]
     with watching(flask, a_key(store), ready) as frames:
         frames.next()
-        node.silence()
+        node.faults.silence()
         _, problem = frames.until(lambda frame: frame[0] == "problem")
-        node.behave()
+        node.faults.behave()
 
         frames.until(lambda frame: frame[0] is None)
         store.nodes.update(place[1]["_id"], {"status": NodeStatus.OFFLINE})

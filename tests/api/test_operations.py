@@ -97,7 +97,7 @@ def test_the_newest_operation_is_first(api, store, memory_nodes, ready):
 
 def test_a_waiting_operation_is_hurried(api, store, memory_nodes, place, deployed):
     """A retry of what waits for its next attempt lets it be tried at once."""
-    memory_nodes[place[1]["_id"]].fail_times(1)
+    memory_nodes[place[1]["_id"]].faults.fail_times(1)
     run_due(store, memory_nodes)
 
     answer = api.post(f"/api/operations/{deployed['operationId']}/retry")
@@ -109,9 +109,9 @@ def test_a_waiting_operation_is_hurried(api, store, memory_nodes, place, deploye
 
 def test_a_failed_deploy_is_done_again(api, store, memory_nodes, place, deployed):
     """After its cause is gone, a deployment that failed can be repeated as it is."""
-    memory_nodes[place[1]["_id"]].refuse("Image not found on the registry.")
+    memory_nodes[place[1]["_id"]].faults.refuse("Image not found on the registry.")
     run_due(store, memory_nodes)
-    memory_nodes[place[1]["_id"]].behave()
+    memory_nodes[place[1]["_id"]].faults.behave()
 
     again = api.post(f"/api/operations/{deployed['operationId']}/retry").json
     states = [get(api, deployed["Id"])["InternalState"]]
@@ -124,7 +124,7 @@ def test_a_failed_deploy_is_done_again(api, store, memory_nodes, place, deployed
 
 def test_a_failed_operation_stays_as_it_ended(api, store, memory_nodes, place, deployed):
     """The operation that failed keeps its story; another one follows it."""
-    memory_nodes[place[1]["_id"]].refuse("no")
+    memory_nodes[place[1]["_id"]].faults.refuse("no")
     run_due(store, memory_nodes)
 
     api.post(f"/api/operations/{deployed['operationId']}/retry")
@@ -141,10 +141,10 @@ def test_what_succeeded_is_not_done_again(api, ready):
 
 def test_what_is_no_longer_wanted_is_not_done_again(api, store, memory_nodes, place, ready):
     """A suspension that failed cannot be retried once the instance may run."""
-    memory_nodes[place[1]["_id"]].refuse("no")
+    memory_nodes[place[1]["_id"]].faults.refuse("no")
     failed = api.post(f"/api/instances/suspend/{ready['Id']}").json["operationId"]
     run_due(store, memory_nodes)
-    memory_nodes[place[1]["_id"]].behave()
+    memory_nodes[place[1]["_id"]].faults.behave()
     api.post(f"/api/instances/unsuspend/{ready['Id']}")
 
     assert (409, "wrong_status", ["kind"]) == told(api.post(f"/api/operations/{failed}/retry"))
@@ -152,10 +152,10 @@ def test_what_is_no_longer_wanted_is_not_done_again(api, store, memory_nodes, pl
 
 def test_a_failed_delete_is_done_again(api, store, memory_nodes, place, ready):
     """A retry of a deletion that its node refused removes the instance."""
-    memory_nodes[place[1]["_id"]].refuse("no")
+    memory_nodes[place[1]["_id"]].faults.refuse("no")
     failed = api.delete("/api/instance/delete", {"id": ready["Id"]}).json["operationId"]
     run_due(store, memory_nodes)
-    memory_nodes[place[1]["_id"]].behave()
+    memory_nodes[place[1]["_id"]].faults.behave()
 
     api.post(f"/api/operations/{failed}/retry")
     run_due(store, memory_nodes)
@@ -184,12 +184,12 @@ def test_a_waiting_deploy_is_cancelled(api, store, memory_nodes, place, deployed
 def test_a_running_deploy_is_cancelled(api, memory_nodes, place, deployed, request):
     """A worker in the middle of a deployment stops before its next step."""
     here = memory_nodes[place[1]["_id"]]
-    here.stall()
+    here.faults.stall()
     request.getfixturevalue("worker")  # starts only now
     assert eventually(lambda: operation(api, deployed["operationId"])["status"] == "running")
 
     answer = api.post(f"/api/operations/{deployed['operationId']}/cancel")
-    here.release()
+    here.faults.release()
 
     assert ("running", True) == (answer.json["status"], answer.json["cancelRequested"])
     assert eventually(lambda: get(api, deployed["Id"])["InternalState"] == "FAILED")
@@ -248,7 +248,7 @@ def test_a_deploy_is_waited_for(api, place, worker):
 
 def test_a_deploy_that_fails_tells_why(api, memory_nodes, place, worker):
     """With `wait` a deployment that failed is a 201 with the reason: the instance is there."""
-    memory_nodes[place[1]["_id"]].refuse("Image not found on the registry.")
+    memory_nodes[place[1]["_id"]].faults.refuse("Image not found on the registry.")
 
     answer = api.post(f"{DEPLOY}?wait=30", a_body(place))
 

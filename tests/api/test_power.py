@@ -153,7 +153,7 @@ def test_a_failed_install_shows_the_last_lines(api, store, memory_nodes, place):
     store.operations._collection.update_one(
         {"_id": deployed["operationId"]}, {"$set": {"status": "pending", "attempts": 5}}
     )
-    here.fail_times(1, "Host port 25565 is in use on the node by another program.")
+    here.faults.fail_times(1, "Host port 25565 is in use on the node by another program.")
 
     run_due(store, memory_nodes)
 

@@ -69,7 +69,7 @@ def test_a_deployment_shows_its_steps(skyquay, place, store):
 
 def test_a_deployment_that_fails_is_told(skyquay, place, store, here):
     """The reason is printed, and the exit code is its own."""
-    here.refuse("no room")
+    here.faults.refuse("no room")
 
     outcome = skyquay(*deploy_words(place))
 

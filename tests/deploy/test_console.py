@@ -399,7 +399,7 @@ def test_a_transfer_says_how_much_is_copied(
     As a bar, while it is under way.
     """
     target = a_node(store, memory_nodes, name="other")
-    memory_nodes[target["_id"]].stall()
+    memory_nodes[target["_id"]].faults.stall()
     begun = call(live_server, "POST", f"/api/instances/{ready}/transfer", {"nodeId": target["_id"]})
     copied = {"transfer.bytes_copied": 30, "transfer.bytes_total": 120}
     database.operations.update_one({"_id": begun["id"]}, {"$set": copied})
@@ -411,7 +411,7 @@ def test_a_transfer_says_how_much_is_copied(
         "return bar && [bar.value, bar.max]"
     )
 
-    memory_nodes[target["_id"]].release()
+    memory_nodes[target["_id"]].faults.release()
     assert [30, 120] == shown
 
 

@@ -133,9 +133,9 @@ def test_of_many_at_once_one_is_added(store, engine):
 
 def test_a_node_that_turns_out_to_be_of_the_engine_is_offline(store, add, engine):
     """It did not answer when it was added; nothing is ever placed on it, and it says why."""
-    engine.silence()
+    engine.faults.silence()
     late = add("late").json["id"]
-    engine.behave()
+    engine.faults.behave()
     first = add("first").json
 
     found = probe(store, engine, late)
@@ -146,9 +146,9 @@ def test_a_node_that_turns_out_to_be_of_the_engine_is_offline(store, add, engine
 
 def test_of_two_that_turn_out_to_be_of_one_engine_at_once_one_is_online(store, add, engine):
     """The database tells which, though both looked when there was no other."""
-    engine.silence()
+    engine.faults.silence()
     late = [add(name).json["id"] for name in ("one", "two")]
-    engine.behave()
+    engine.faults.behave()
     together = threading.Barrier(2)
 
     class Together(MemoryNode):
@@ -187,9 +187,9 @@ def test_of_two_whose_engines_become_one_at_once_one_warns(store, memory_nodes):
 
 def test_it_comes_online_when_the_other_is_gone(store, add, engine):
     """Its next probe finds it the only one."""
-    engine.silence()
+    engine.faults.silence()
     late = add("late").json["id"]
-    engine.behave()
+    engine.faults.behave()
     nodes.delete(store, add("first").json["id"], now=NOON)
 
     assert NodeStatus.ONLINE == probe(store, engine, late)["status"]
@@ -358,9 +358,9 @@ def test_a_deploy_that_the_machine_cannot_hold_is_refused(config, store, engine,
 
 def test_memory_is_known_from_the_first_probe_that_answers(store, add, engine):
     """Before it there is none to give away."""
-    engine.silence()
+    engine.faults.silence()
     added = add("node").json
-    engine.behave()
+    engine.faults.behave()
 
     found = probe(store, engine, added["id"])
 
@@ -369,7 +369,7 @@ def test_memory_is_known_from_the_first_probe_that_answers(store, add, engine):
 
 def test_nothing_is_queued_beyond_what_is_known(config, store, engine, add):
     """A node that never answered has no memory yet."""
-    engine.silence()
+    engine.faults.silence()
     node = store.nodes.get(add("node").json["id"])
     place = a_user(store), node, an_image(store)
     api = ApiClient(create_app(config, store, lambda _: engine).test_client(), a_key(store))

@@ -346,7 +346,7 @@ def test_one_odd_container_does_not_hide_the_others(store, memory_nodes, place):
         here.power(instance_id, PowerAction.STOP)
     found = drift.compare(store, here, node["_id"])
 
-    here.fail_times(1, "not understood")
+    here.faults.fail_times(1, "not understood")
     reconcile(store, memory_nodes, node, drift=found, now=NOON)
 
     seen = sorted(store.instances.get(instance_id)["power"] for instance_id in deployed)

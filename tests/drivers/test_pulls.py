@@ -9,9 +9,10 @@ from tests.support import DEPLOY, a_body, eventually, get, run_due
 def here(memory_nodes, place):
     """A node that fetches images, and has begun none."""
     here = memory_nodes[place[1]["_id"]]
-    here.hold_pulls()
+    here.pulls = True
+    here.faults.hold_pulls()
     yield here
-    here.release()
+    here.faults.release()
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def pulling(api, place, here, worker):
     deployed = api.post(DEPLOY, a_body(place)).json
     assert eventually(lambda: steps(api, deployed) and steps(api, deployed)[0]["progress"])
     yield deployed
-    here.release()  # before the worker is stopped, which waits for it
+    here.faults.release()  # before the worker is stopped, which waits for it
 
 
 def steps(api, deployed):
@@ -30,7 +31,7 @@ def steps(api, deployed):
 
 def test_a_pull_is_a_step_of_its_own(api, store, memory_nodes, place, here):
     """It comes before the creation, and keeps what it said last."""
-    here.release()
+    here.faults.release()
     deployed = api.post(DEPLOY, a_body(place)).json
 
     run_due(store, memory_nodes)
@@ -64,6 +65,6 @@ def test_a_pull_gives_way_to_a_deletion(api, store, pulling):
 
 def test_an_image_that_came_is_used(api, here, pulling):
     """The deploy goes on after its pull."""
-    here.release()
+    here.faults.release()
 
     assert eventually(lambda: get(api, pulling["Id"])["InternalState"] == "READY")

@@ -89,12 +89,13 @@ def pulling(store, memory_nodes, owner, worker):
     ready, _ = take_on(store, owner, node)
     assert eventually(lambda: state(store, ready) == InstanceState.READY)
     here = memory_nodes[node["_id"]]
-    here.hold_pulls()
+    here.pulls = True
+    here.faults.hold_pulls()
     for _ in range(6):
         take_on(store, owner, node)
     assert eventually(lambda: store.operations.count_by("status").get("running") == 4)
     yield ready, here
-    here.release()
+    here.faults.release()
 
 
 def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
@@ -134,7 +135,7 @@ def claim_all(store, **options):
 
 def leave_unanswered(store, memory_nodes, node, times):
     """Have the node leave operations without an answer."""
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
     for _ in range(times):
         assert run_due(store, memory_nodes)
         store.operations.retry_now_on_node(node["_id"])
@@ -173,7 +174,7 @@ def test_one_that_finishes_something_is_trusted_again(store, memory_nodes, owner
     for _ in range(3):
         take_on(store, owner, node)
     leave_unanswered(store, memory_nodes, node, TRIAL_AFTER)
-    memory_nodes[node["_id"]].behave()
+    memory_nodes[node["_id"]].faults.behave()
 
     run_due(store, memory_nodes)
 
@@ -185,8 +186,8 @@ def test_a_refusal_is_an_answer(store, memory_nodes, owner, node):
     """A node that says no does not hang."""
     take_on(store, owner, node)
     leave_unanswered(store, memory_nodes, node, 1)
-    memory_nodes[node["_id"]].behave()
-    memory_nodes[node["_id"]].refuse()
+    memory_nodes[node["_id"]].faults.behave()
+    memory_nodes[node["_id"]].faults.refuse()
 
     run_due(store, memory_nodes)
 

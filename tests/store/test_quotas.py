@@ -394,7 +394,7 @@ def test_what_failed_is_counted_until_it_is_deleted(store, memory_nodes, place, 
     """
     Like its memory on its node.
     """
-    memory_nodes[place[1]["_id"]].refuse()
+    memory_nodes[place[1]["_id"]].faults.refuse()
     instance = deploy()
     run_due(store, memory_nodes)
 

@@ -66,7 +66,7 @@ def test_a_deploy_that_fails_says_why(api, store, place, memory_nodes, terminal)
     The first line of the reason is in the same line.
     """
     told = terminal("INFO")
-    memory_nodes(place[1]).refuse("There is no such image.\nLook for it.")
+    memory_nodes(place[1]).faults.refuse("There is no such image.\nLook for it.")
 
     instance_id = deploy(api, store, place, memory_nodes)
 

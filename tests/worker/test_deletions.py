@@ -122,7 +122,7 @@ def test_nobody_gets_a_port_that_is_still_listened_on(store, memory_nodes, here,
     order = an_order(a_user(store), node, an_image(store))
     _, deploy = instances.deploy(store, order, origin=AT_NOON)
     stop = store.operations.find_open(running, OperationKind.KEEP)
-    here.fail_times(1)
+    here.faults.fail_times(1)
 
     run_due(store, memory_nodes)
     waits = store.operations.get(deploy["_id"])
@@ -232,9 +232,9 @@ def test_what_was_not_installed_is_installed_anew(store, memory_nodes, here, nod
         Dying(memory_nodes, 6).carry_out(store)
         forget_leases(store)
     if how == "failed":
-        here.refuse()
+        here.faults.refuse()
         run_due(store, memory_nodes)
-        here.behave()
+        here.faults.behave()
     keep(store, instance_id)
     run_due(store, memory_nodes)
 
@@ -409,10 +409,10 @@ def test_a_purge_that_fails_is_tried_again(store, memory_nodes, here, node, runn
     """As any deletion is, when its node is looked at."""
     keep(store, running)
     run_due(store, memory_nodes)
-    here.refuse()
+    here.faults.refuse()
     instances.delete(store, running, purges=True, origin=AT_NOON)
     run_due(store, memory_nodes)
-    here.behave()
+    here.faults.behave()
 
     reconcile(store, memory_nodes, node, now=NOON + timedelta(hours=1))
     run_due(store, memory_nodes)
@@ -505,9 +505,9 @@ def test_its_operations_are_not_cancelled(store, running):
 def test_a_failed_stop_is_done_again(store, memory_nodes, here, running):
     """As long as it is deleted; not once it is restored."""
     operation = keep(store, running)
-    here.refuse()
+    here.faults.refuse()
     run_due(store, memory_nodes)
-    here.behave()
+    here.faults.behave()
 
     again = operations.retry(store, operation["_id"], origin=AT_NOON)
     run_due(store, memory_nodes)
@@ -639,7 +639,7 @@ def test_what_a_transfer_started_ends_before_a_restoration(
 
         def power(self, *args, **options):
             self._opened.power(*args, **options)
-            there.silence()
+            there.faults.silence()
             keep(store, running)
             raise NodeUnreachable(elsewhere, "silent")
 
@@ -652,15 +652,15 @@ def test_what_a_transfer_started_ends_before_a_restoration(
     with pytest.raises(InstanceNotReady):
         restore(store, running)
 
-    there.behave()
-    there.refuse()
+    there.faults.behave()
+    there.faults.refuse()
     store.operations.retry_now_on_node(elsewhere)
     run_due(store, memory_nodes)
     assert Power.RUNNING == there.containers[running].power
     with pytest.raises(InstanceNotReady) as refusal:
         restore(store, running)
 
-    there.behave()
+    there.faults.behave()
     removals = refusal.value.details["operations"]
     assert {OperationStatus.FAILED} == {store.operations.get(each)["status"] for each in removals}
     operations.retry(store, removals[0], origin=AT_NOON)

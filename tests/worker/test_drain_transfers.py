@@ -120,7 +120,7 @@ def test_a_target_that_dies_is_replaced_by_another(fleet):
     drains.start(fleet.store, fleet.home, at_once=1, origin=AT_NOON)
     fleet.draining.turn()
     dead = fleet.drain()["moving"][moved]["node_id"]
-    fleet.memory_nodes[dead].refuse("The disk is full.")
+    fleet.memory_nodes[dead].faults.refuse("The disk is full.")
     fleet.run()
     assert [moved] == [*fleet.drain()["stuck"]]
     fleet.store.nodes.update(dead, {"status": NodeStatus.OFFLINE})

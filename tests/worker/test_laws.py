@@ -129,13 +129,13 @@ def do(store, nodes, here, order, known, act):
             # A worker claims something, and is never heard of again.
             store.claims.take("the dead", lease_s=0.001)
         case "fail":
-            here.fail_times(1)
+            here.faults.fail_times(1)
         case "refuse":
-            here.refuse()
+            here.faults.refuse()
         case "silence":
-            here.silence()
+            here.faults.silence()
         case "return":
-            here.behave()
+            here.faults.behave()
         case "suspend user" | "unsuspend user":
             suspensions.change_user(
                 store, order["user_id"], suspended=act == "suspend user", origin=AT_NOON
@@ -206,7 +206,7 @@ def change(store, here, instance_id, act):
 
 def settle(store, nodes, here):
     """Let the node behave and time pass, and work until nothing is left to do."""
-    here.behave()
+    here.faults.behave()
     for _ in range(3):
         node = store.nodes.get(here.node_id)
         store.nodes.update(node["_id"], {"status": NodeStatus.ONLINE})

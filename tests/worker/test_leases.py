@@ -52,13 +52,13 @@ def is_lost(job):
 def carry_out_late(store, open_driver, here, *, lost=lambda: None):
     """Carry an operation out that is held inside the node until the lease was `lost`."""
     job = claim(store)
-    here.stall()
+    here.faults.stall()
     late = threading.Thread(target=carry_out, args=(job, open_driver), daemon=True)
     late.start()
-    assert here.await_stalled()
+    assert here.faults.await_stalled()
     assert eventually(lambda: is_lost(job))
     lost()
-    here.release()
+    here.faults.release()
     late.join(20)
     assert not late.is_alive()
 
@@ -98,7 +98,7 @@ def test_what_nobody_took_over_is_carried_on(store, memory_nodes, here, deployed
 def test_a_failure_that_comes_late_is_not_written(store, memory_nodes, here, deployed):
     """A refusal that arrives after the lease fails nothing: it may be of another time."""
     instance, operation = deployed
-    here.refuse("no room")
+    here.faults.refuse("no room")
     carry_out_late(store, memory_nodes, here)
 
     assert (OperationStatus.RUNNING, InstanceState.INSTALLING, None) == (

@@ -32,9 +32,9 @@ def down(store, node, here):
     """Take the node down, and let that be known; a function to bring it back."""
 
     def take_down():
-        here.silence("connection refused")
+        here.faults.silence("connection refused")
         store.nodes.update(node["_id"], {"status": "Offline", "probe_error": "refused"})
-        return here.behave
+        return here.faults.behave
 
     return take_down
 
@@ -237,7 +237,7 @@ def test_a_node_that_is_down_gets_nothing_but_probes(api, store, memory_nodes, h
 def test_a_silent_node_is_probed_at_once(api, store, memory_nodes, place, node, here):
     """An operation without an answer has the node probed, whenever it was probed last."""
     api.post(DEPLOY, a_body(place))
-    here.silence()
+    here.faults.silence()
 
     run_due(store, memory_nodes)
 
@@ -275,15 +275,15 @@ def test_few_operations_run_on_one_node_at_a_time(api, store, place):
 def test_a_stuck_node_does_not_hold_up_others(api, store, memory_nodes, place, node, here, worker):
     """With one node swallowing all that it gets, another's operations are done."""
     other = a_node(store, memory_nodes, name="other")
-    here.stall()
+    here.faults.stall()
     for port in range(8080, 8090):
         api.post(DEPLOY, a_body(place, ports=f"80:{port}", primary=port))
-    assert here.await_stalled()
+    assert here.faults.await_stalled()
 
     deployed = api.post(DEPLOY, a_deploy(place[0], other, place[2])).json
 
     assert eventually(lambda: get(api, deployed["Id"])["InternalState"] == "READY")
-    here.release()
+    here.faults.release()
 
 
 # Requests that wait

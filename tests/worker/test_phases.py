@@ -155,16 +155,16 @@ def held(watch, start, here):
     """An instance that is being looked at, until its node is released."""
     instance = start()
     here.containers[instance].log = "Done (1s)\n"
-    here.stall()
+    here.faults.stall()
     watch.read()
     watch.look()
-    assert here.await_stalled()
+    assert here.faults.await_stalled()
     return instance
 
 
 def let_go(watch, here):
     """Have the look come to its end."""
-    here.release()
+    here.faults.release()
     assert eventually(lambda: not watch._looking)
 
 
@@ -233,7 +233,7 @@ def test_a_node_that_is_down_is_not_asked(store, watch, start, here, node):
 def test_a_node_that_does_not_answer_is_left_alone_for_a_while(store, watch, start, here, node):
     """And asked once then."""
     first, _ = start(), start()
-    here.silence()
+    here.faults.silence()
     look(watch, store, first)
     calls = here.calls
 
@@ -241,8 +241,8 @@ def test_a_node_that_does_not_answer_is_left_alone_for_a_while(store, watch, sta
     assert calls == here.calls
     assert again > time.monotonic() + phases.MAX_PAUSE_S
     watch._silent_until[node["_id"]] = 0.0
-    here.behave()
-    here.stall()
+    here.faults.behave()
+    here.faults.stall()
     for begun in watch._starts.values():
         begun.look_at = 0.0
     watch.look()
@@ -257,7 +257,7 @@ def test_a_node_that_hangs_holds_up_no_other(store, memory_nodes, watch, start, 
         start()
     elsewhere = start(node=other)
     memory_nodes[other["_id"]].containers[elsewhere].log = "Done (1s)\n"
-    here.stall()
+    here.faults.stall()
 
     watch.read()
     watch.look()

@@ -96,7 +96,7 @@ def test_a_node_that_is_probed_twice_at_once_takes_no_thread_for_good(
 def test_a_silent_node_was_not_seen(probe, store, memory_nodes, node):
     """What is shown is when it answered the last time."""
     store.nodes.update(node["_id"], {"last_seen_at": NOON})
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
 
     assert ("Offline", NOON) == (probe()["status"], store.nodes.get(node["_id"])["last_seen_at"])
 

@@ -82,13 +82,13 @@ def test_a_stray_container_is_left_alone(here, ready, settle):
 
 def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, here, ready, settle):
     """Some minutes after a node refused a deletion it is asked again."""
-    here.refuse("no")
+    here.faults.refuse("no")
     instances.delete(store, ready, origin=Origin(NOON - PURSUE_AGAIN_AFTER))
     operation = store.claims.take("a-token", lease_s=30)
     store.claims.finish(
         operation["_id"], "a-token", OperationStatus.FAILED, now=NOON - PURSUE_AGAIN_AFTER
     )
-    here.behave()
+    here.faults.behave()
 
     settle()
     run_due(store, memory_nodes)
@@ -98,10 +98,10 @@ def test_a_deletion_that_failed_is_tried_again(api, store, memory_nodes, node, h
 
 def test_a_deletion_that_just_failed_is_left_alone(api, store, memory_nodes, here, ready, settle):
     """Not every probe asks a node again that just refused."""
-    here.refuse("no")
+    here.faults.refuse("no")
     api.delete("/api/instance/delete", {"id": ready})
     run_due(store, memory_nodes)
-    here.behave()
+    here.faults.behave()
 
     settle()
 
@@ -146,12 +146,12 @@ def test_what_was_deployed_for_a_forgotten_instance_is_removed(
     api, store, memory_nodes, place, here, worker
 ):
     """A deployment that was under way when its instance was forgotten leaves no orphan behind."""
-    here.stall()
+    here.faults.stall()
     deployed = api.post(DEPLOY, a_body(place)).json
-    assert here.await_stalled()
+    assert here.faults.await_stalled()
     store.instances._collection.delete_one({"_id": deployed["Id"]})
 
-    here.release()
+    here.faults.release()
 
     operation = deployed["operationId"]
     assert eventually(lambda: store.operations.get(operation)["status"] == "superseded")

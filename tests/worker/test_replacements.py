@@ -148,7 +148,7 @@ def test_a_pull_that_fails_stops_nothing(store, memory_nodes, here, running):
 def test_errors_of_the_node_are_tried_again_before_the_undo(store, memory_nodes, here, running):
     """A node's own error is no verdict on the container, until it has come too often."""
     operation = edit(store, running, memory_mib=256)
-    here.fail_times(1)
+    here.faults.fail_times(1)
     run_due(store, memory_nodes)
     assert OperationStatus.PENDING == store.operations.get(operation["_id"])["status"]
 
@@ -166,7 +166,7 @@ def test_an_undo_that_fails_is_tried_again(store, memory_nodes, here, running):
     operation = edit(store, running, image=image["_id"])
     run_one(store, memory_nodes)  # the change, which fails
     for _ in range(MAX_ATTEMPTS - 1):
-        here.fail_times(1)
+        here.faults.fail_times(1)
         run_one(store, memory_nodes)
         store.operations.retry_now(operation["_id"])
 
@@ -356,7 +356,7 @@ def test_a_wish_that_was_to_be_tried_again_is_kept(
         transfers.begin(store, running, node_id=target, origin=AT_NOON)
     if kind == OperationKind.RESTART:  # it fails between the two
         here.containers[running].power = Power.STOPPED
-    here.fail_times(1)
+    here.faults.fail_times(1)
     carry_out(job, memory_nodes)
 
     run_due(store, memory_nodes)
@@ -376,7 +376,7 @@ def test_a_later_wish_counts_for_one_that_was_to_be_tried_again(store, memory_no
     job = claim(store, store.claims.look(), node_operations=4, lease_s=30, now=lambda: NOON)
     edit(store, running, memory_mib=256)
     instances.change_power(store, running, OperationKind.STOP, origin=AT_NOON)
-    here.fail_times(1)
+    here.faults.fail_times(1)
     carry_out(job, memory_nodes)
 
     run_due(store, memory_nodes)
@@ -449,7 +449,7 @@ def test_a_change_in_the_middle_is_taken_over_by_a_later_one(store, memory_nodes
     spoil(here, image, "broken")
     edit(store, running, memory_mib=256)
     take_away(store, memory_nodes, here, running)
-    here.fail_times(1)
+    here.faults.fail_times(1)
     second = edit(store, running, image=image["_id"])
 
     for _ in range(3):

@@ -144,7 +144,7 @@ def test_samples_change_no_document(store, running, sample):
 def test_a_silent_node_is_skipped_and_said(running, memory_nodes, sample):
     """What was known stays, and it is asked less and less often."""
     sample()
-    memory_nodes[running["node_id"]].silence()
+    memory_nodes[running["node_id"]].faults.silence()
 
     first, second = sample(), sample()
 
@@ -157,9 +157,9 @@ def test_a_silent_node_is_skipped_and_said(running, memory_nodes, sample):
 
 def test_a_node_that_is_back_is_as_before(running, memory_nodes, sample):
     """One round that ends well is enough."""
-    memory_nodes[running["node_id"]].silence()
+    memory_nodes[running["node_id"]].faults.silence()
     sample()
-    memory_nodes[running["node_id"]].behave()
+    memory_nodes[running["node_id"]].faults.behave()
 
     after = sample()
 
@@ -296,7 +296,7 @@ from service.worker.sampler import Sampler
 
 uri, database, node_id = sys.argv[1:]
 nodes = MemoryNodes()
-nodes[node_id].stall()
+nodes[node_id].faults.stall()
 store = make_store(Config(mongodb_uri=uri, database=database))
 Sampler(store, nodes, now=utc_now, lease_s=1).start()
 time.sleep(600)

@@ -63,7 +63,7 @@ class Fleet:
     def settle(self):
         """Let all nodes answer and time pass, and work until nothing is left to do."""
         for each in (self.here, self.there):
-            each.behave()
+            each.faults.behave()
         for _ in range(3):
             for node_id in (self.source, self.target):
                 if self.store.nodes.find(node_id) is None:
@@ -223,7 +223,7 @@ def test_files_that_differ_are_no_transfer(fleet):
 def test_a_target_that_falls_silent_is_left(fleet):
     """The program does not wait for ever to run again; what is left there goes when it answers."""
     fleet.begin()
-    fleet.there.silence()
+    fleet.there.faults.silence()
     for _ in range(MAX_ATTEMPTS + 1):
         fleet.work()
         fleet.store.operations.retry_now(fleet.operation)
@@ -241,7 +241,7 @@ def test_a_target_that_may_run_it_is_waited_for_whatever_it_says(fleet):
 
     def start_and_fall_ill(*args, **options):
         fleet.there.power(*args, **options)
-        fleet.there.refuse()
+        fleet.there.faults.refuse()
         raise NodeRefused(fleet.target, "no")
 
     fleet.work(Wrapped(fleet, {"power": start_and_fall_ill}))
@@ -306,7 +306,7 @@ class Wrapped:
             return work(*args, **options)
         copied = self.fleet.store.operations.get(self.fleet.operation)["node_id"] != node_id
         if copied and "source goes down" in self.special and node_id == self.fleet.source:
-            self.fleet.here.silence()
+            self.fleet.here.faults.silence()
         return work(*args, **options)
 
     def strike(self):
@@ -421,7 +421,7 @@ def test_a_cancellation_after_a_crash(store, memory_nodes, database):
 def test_a_node_that_falls_silent_at_any_moment(store, memory_nodes, which, spoil):
     """It ends on one node or the other, once both answer."""
     for fleet in each_moment(
-        store, memory_nodes, lambda it: getattr(it, which).silence(), spoil=spoil
+        store, memory_nodes, lambda it: getattr(it, which).faults.silence(), spoil=spoil
     ):
         for _ in range(2 * MAX_ATTEMPTS):
             fleet.store.operations.retry_now(fleet.operation)

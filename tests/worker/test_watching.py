@@ -87,10 +87,10 @@ def test_what_happened_in_a_gap_is_written(store, memory_nodes, deployed, node, 
     monkeypatch.setattr("service.worker.watch.BRIEF_S", 0.0)
     with following(store, memory_nodes):
         await_feed(memory_nodes[node["_id"]])
-        memory_nodes[node["_id"]].stall()
+        memory_nodes[node["_id"]].faults.stall()
         memory_nodes[node["_id"]].cut_feeds()
         memory_nodes[node["_id"]].end_program(deployed["_id"], 3)
-        memory_nodes[node["_id"]].release()
+        memory_nodes[node["_id"]].faults.release()
 
         assert await_fields(store, deployed, power=Power.STOPPED, exit_code=3)
 
@@ -189,7 +189,7 @@ def test_the_nodes_of_a_worker_that_died_are_followed(store, memory_nodes, deplo
 
 def test_a_node_that_does_not_answer_is_left(store, memory_nodes, deployed, node):
     """For a while, in which it holds nobody up, and others may try."""
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
     with following(store, memory_nodes) as watches:
         assert eventually(lambda: not watches._watches[node["_id"]].is_alive)
         watches.turn()
@@ -200,13 +200,13 @@ def test_a_node_that_does_not_answer_is_left(store, memory_nodes, deployed, node
 def test_a_silent_node_holds_up_no_other(store, memory_nodes, deployed, node):
     """Each is followed by a thread of its own."""
     other = a_node(store, memory_nodes, name="other")
-    memory_nodes[other["_id"]].stall()
+    memory_nodes[other["_id"]].faults.stall()
     with following(store, memory_nodes):
         await_feed(memory_nodes[node["_id"]])
         memory_nodes[node["_id"]].end_program(deployed["_id"], 3)
 
         assert await_fields(store, deployed, power=Power.STOPPED)
-    memory_nodes[other["_id"]].release()
+    memory_nodes[other["_id"]].faults.release()
 
 
 def test_a_node_that_is_changed_is_followed_anew(store, memory_nodes, deployed, node):

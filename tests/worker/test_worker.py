@@ -59,7 +59,7 @@ def test_steps_are_written_down(store, memory_nodes, deployed):
 def test_a_refusal_fails_the_instance(store, memory_nodes, node, deployed):
     """What the node says no to is FAILED, with the reason in plain words."""
     instance, _ = deployed
-    memory_nodes[node["_id"]].refuse("image not found on the registry")
+    memory_nodes[node["_id"]].faults.refuse("image not found on the registry")
 
     run_due(store, memory_nodes)
 
@@ -73,7 +73,7 @@ def test_a_refusal_fails_the_instance(store, memory_nodes, node, deployed):
 def test_a_silent_node_leaves_it_installing(store, memory_nodes, node, deployed):
     """A node that never answers leaves the instance INSTALLING, to be settled later."""
     instance, operation = deployed
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
 
     run_due(store, memory_nodes)
 
@@ -87,7 +87,7 @@ def test_a_silent_node_leaves_it_installing(store, memory_nodes, node, deployed)
 def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, deployed, request):
     """What waited for a silent node is done by itself when the node answers again."""
     instance, operation = deployed
-    memory_nodes[node["_id"]].silence()
+    memory_nodes[node["_id"]].faults.silence()
     request.getfixturevalue("worker")  # which begins at once: with the operation, or with a probe
     assert eventually(
         lambda: (
@@ -96,7 +96,7 @@ def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, deployed, 
         )
     )
 
-    memory_nodes[node["_id"]].behave()
+    memory_nodes[node["_id"]].faults.behave()
 
     assert eventually(lambda: store.instances.get(instance["_id"])["state"] == InstanceState.READY)
 
@@ -104,7 +104,7 @@ def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, deployed, 
 def test_errors_of_a_node_are_tried_again(store, memory_nodes, node, deployed):
     """An error that may pass is no end: the operation waits for its next attempt."""
     _, operation = deployed
-    memory_nodes[node["_id"]].fail_times(1)
+    memory_nodes[node["_id"]].faults.fail_times(1)
 
     run_due(store, memory_nodes)
 
@@ -115,7 +115,7 @@ def test_errors_of_a_node_are_tried_again(store, memory_nodes, node, deployed):
 def test_errors_of_a_node_end_some_time(store, memory_nodes, node, deployed):
     """A node that answers with errors for ever leaves nothing INSTALLING for ever."""
     instance, operation = deployed
-    memory_nodes[node["_id"]].fail_times(MAX_ATTEMPTS)
+    memory_nodes[node["_id"]].faults.fail_times(MAX_ATTEMPTS)
 
     for _ in range(MAX_ATTEMPTS):
         carry_out(claim(store), memory_nodes)
@@ -170,11 +170,11 @@ def test_suspended_in_the_last_moment_stays_stopped(store, memory_nodes, node, d
     """A suspension that arrives while the container starts is heeded before READY."""
     instance, _ = deployed
     here = memory_nodes[node["_id"]]
-    here.stall()
-    assert here.await_stalled()
+    here.faults.stall()
+    assert here.faults.await_stalled()
     instances.suspend(store, instance["_id"], origin=AT_NOON)
 
-    here.release()
+    here.faults.release()
 
     assert eventually(lambda: store.instances.get(instance["_id"])["state"] == InstanceState.READY)
     # What stalled may have been a probe, and the deployment done: then the suspension follows it.
@@ -195,11 +195,11 @@ def test_delete_overtakes_a_deploy_that_runs(store, memory_nodes, node, deployed
     """Deleting what is being deployed leaves neither a document nor a container."""
     instance, _ = deployed
     here = memory_nodes[node["_id"]]
-    here.stall()
-    assert here.await_stalled()
+    here.faults.stall()
+    assert here.faults.await_stalled()
     instances.delete(store, instance["_id"], origin=AT_NOON)
 
-    here.release()
+    here.faults.release()
 
     assert eventually(lambda: store.instances.find(instance["_id"]) is None)
     assert {} == here.containers
@@ -220,9 +220,9 @@ def test_delete_gives_everything_back(store, memory_nodes, node, deployed):
 def test_a_failed_instance_can_be_deleted(store, memory_nodes, node, deployed):
     """What FAILED keeps its port until it is deleted, and then nothing is left of it."""
     instance, _ = deployed
-    memory_nodes[node["_id"]].refuse()
+    memory_nodes[node["_id"]].faults.refuse()
     run_due(store, memory_nodes)
-    memory_nodes[node["_id"]].behave()
+    memory_nodes[node["_id"]].faults.behave()
     instances.delete(store, instance["_id"], origin=AT_NOON)
 
     run_due(store, memory_nodes)
@@ -234,10 +234,10 @@ def test_a_delete_that_a_node_refused_can_be_repeated(store, memory_nodes, node,
     """A delete that failed leaves the instance DELETING, and the next delete tries again."""
     instance, _ = deployed
     run_due(store, memory_nodes)
-    memory_nodes[node["_id"]].refuse()
+    memory_nodes[node["_id"]].faults.refuse()
     first = instances.delete(store, instance["_id"], origin=AT_NOON)
     run_due(store, memory_nodes)
-    memory_nodes[node["_id"]].behave()
+    memory_nodes[node["_id"]].faults.behave()
 
     second = instances.delete(store, instance["_id"], origin=AT_NOON)
     run_due(store, memory_nodes)
@@ -273,16 +273,16 @@ def test_a_worker_that_comes_back_late_changes_nothing(store, memory_nodes, depl
 @contextmanager
 def a_busy_worker(config, store, memory_nodes, here, **over):
     """Start a worker, and yield it when a driver of its is held in the middle of a call."""
-    here.stall()
+    here.faults.stall()
     worker = Worker(store, memory_nodes, threads=4, probe_interval_s=1, now=utc_now, **over)
     worker.start()
     try:
-        assert here.await_stalled()
+        assert here.faults.await_stalled()
         # It may be a probe that is held, which is not preceded by a claim.
         assert eventually(lambda: any(each["lease"] for each in store.operations.all()))
         yield worker
     finally:
-        here.release()
+        here.faults.release()
         worker.stop()
 
 
@@ -327,7 +327,7 @@ def test_operations_of_one_instance_run_one_at_a_time(store, memory_nodes, deplo
 
 def test_a_probe_notices_that_a_node_went(store, memory_nodes, node, worker):
     """A node that does not answer its probe is Offline, and says why."""
-    memory_nodes[node["_id"]].silence("connection refused")
+    memory_nodes[node["_id"]].faults.silence("connection refused")
     store.nodes.update(node["_id"], {"probed_at": None})
 
     assert eventually(lambda: store.nodes.get(node["_id"])["status"] == "Offline")
@@ -338,7 +338,7 @@ def test_a_probe_notices_that_a_node_went(store, memory_nodes, node, worker):
 def test_who_waits_learns_of_a_failure(store, memory_nodes, node, deployed):
     """Waiting for an operation that its node refused raises the node's reason."""
     _, operation = deployed
-    memory_nodes[node["_id"]].refuse("no room")
+    memory_nodes[node["_id"]].faults.refuse("no room")
     run_due(store, memory_nodes)
 
     with pytest.raises(NodeFailure, match="no room"):

@@ -192,7 +192,7 @@ def test_a_bad_item_stops_no_other(api, store, memory_nodes, make_instances):
 def test_an_item_that_its_node_refuses_failed(api, store, memory_nodes, make_instances, here):
     """With the reason of its own operation."""
     ids = make_instances(1)
-    here.refuse("Disk full.")
+    here.faults.refuse("Disk full.")
 
     operation_id = start(api, "stop", of(ids))
     finish(store, memory_nodes, operation_id)

@@ -74,7 +74,7 @@ def test_an_engine_of_another_node_is_refused(api, store, memory_nodes, place, h
 
 def test_one_that_does_not_answer_is_refused(api, store, place, here, ready):
     """The node stays where it was."""
-    here().silence()
+    here().faults.silence()
     before = store.nodes.get(place[1]["_id"])
 
     answer = edit(api, place, address="10.0.0.2", expectEngine="new-engine")

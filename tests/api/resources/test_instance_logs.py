@@ -284,7 +284,7 @@ def test_who_may_see_only_an_instance_follows_it(api, store, ready, container):
 
 def test_a_node_that_fails_ends_the_stream(api, node, ready, container):
     """With the code of the error, as its last event."""
-    node.silence("no answer")
+    node.faults.silence("no answer")
     with following(api, ready) as frames:
         assert "node_unreachable" == end_of(frames)
 

@@ -47,7 +47,7 @@ def test_a_deployment_that_fails_is_a_201_with_its_error(api, worker, here, body
     """
     The instance is there, FAILED, and says why.
     """
-    here.refuse("no such image")
+    here.faults.refuse("no such image")
 
     answer = api.post("/api/instances?wait=30", body)
 
@@ -171,7 +171,7 @@ def test_a_forgotten_instance_is_a_204(api, here, ready):
     """
     At once, for a node that may never return.
     """
-    here.silence()
+    here.faults.silence()
 
     gone = api.delete(f"/api/instances/{ready}?force=true")
 
@@ -182,7 +182,7 @@ def test_a_node_that_refuses_is_a_500(api, worker, here, ready):
     """
     With its reason, as on the reference's path.
     """
-    here.refuse("busy")
+    here.faults.refuse("busy")
 
     assert (500, "node_failure") == told(api.delete(f"/api/instances/{ready}?wait=30"))[:2]
 

@@ -205,7 +205,7 @@ def test_a_node_that_moves_must_answer_first(api, store, memory_nodes, enrolled)
     """
     500, and everything stays as it was.
     """
-    memory_nodes[enrolled].silence()
+    memory_nodes[enrolled].faults.silence()
     before = store.nodes.get(enrolled)
 
     answer = patch(api, enrolled, {"port": 3003, "name": "moved"})
