@@ -251,7 +251,7 @@ def store(request, config):
 
 @pytest.fixture
 def memory_nodes():
-    """Nodes that exist in memory only, and can be told to refuse, stall and lie."""
+    """Nodes that exist in memory only, and can be made to refuse, fail and stall."""
     return MemoryNodes()
 
 

@@ -108,8 +108,6 @@ class MemoryNode:
         checkpoint()
         self._receive()
         checkpoint()
-        if self.faults.lies:
-            return ContainerStatus(make_container_id(spec.instance_id), Power.STOPPED)
         with self._changing(authorize):
             self.volumes.setdefault(spec.instance_id, [])
             if spec.image in self.broken_images:
@@ -164,7 +162,7 @@ class MemoryNode:
         if container is None or container.power != Power.RUNNING:
             return Delivery.NOT_RUNNING
         with self._changing(authorize):
-            if container.input == Delivery.SENT and not self.faults.lies:
+            if container.input == Delivery.SENT:
                 container.lines.append(line)
             if container.input is None:
                 raise NodeUnreachable(self.node_id, "no answer")
@@ -204,9 +202,8 @@ class MemoryNode:
         self._require_stopped(instance_id)
         for name in memory_volumes.list_names(archive):
             self._receive()
-            if not self.faults.lies:
-                with self._changing(authorize):
-                    self.volumes[instance_id].append(name)
+            with self._changing(authorize):
+                self.volumes[instance_id].append(name)
 
     def power(
         self,
@@ -220,8 +217,6 @@ class MemoryNode:
         """Start or stop a container. See NodeDriver."""
         self._receive()
         ends_up = Power.RUNNING if action == PowerAction.START else Power.STOPPED
-        if self.faults.lies:
-            return ContainerStatus(make_container_id(instance_id), ends_up)
         with self._lock:
             container = self.containers.get(instance_id)
         if container is None:
@@ -274,17 +269,15 @@ class MemoryNode:
         """Remove a container, and keep its files. See NodeDriver."""
         checkpoint()
         self._receive()
-        if not self.faults.lies:
-            with self._changing(authorize):
-                self.containers.pop(instance_id, None)
+        with self._changing(authorize):
+            self.containers.pop(instance_id, None)
 
     def remove(self, instance_id: str, *, authorize: Authorize = always) -> None:
         """Remove a container. See NodeDriver."""
         self._receive()
-        if not self.faults.lies:
-            with self._changing(authorize):
-                self.containers.pop(instance_id, None)
-                self.volumes.pop(instance_id, None)
+        with self._changing(authorize):
+            self.containers.pop(instance_id, None)
+            self.volumes.pop(instance_id, None)
 
     def close(self) -> None:
         """Close nothing. See NodeDriver."""

@@ -1,4 +1,4 @@
-"""What tests have nodes in memory do wrong: refuse, fail, fall silent, lie, and hold calls."""
+"""What tests have nodes in memory do wrong: refuse, fail, fall silent, and hold calls."""
 
 import threading
 from dataclasses import dataclass, field
@@ -14,7 +14,6 @@ class Faults:
     """What a node does wrong: nothing, until a test asks for it."""
 
     node_id: str
-    lies: bool = False
     _failures: list[NodeFailure] = field(default_factory=list)
     _refusal: str | None = None
     _silent: str | None = None
@@ -27,10 +26,9 @@ class Faults:
         self.release()
 
     def behave(self) -> None:
-        """Answer everything again, truthfully and at once."""
+        """Answer everything again, and at once."""
         self._failures.clear()
         self._refusal = self._silent = None
-        self.lies = False
         self.release()
 
     def refuse(self, reason: str = "no") -> None:
@@ -44,10 +42,6 @@ class Faults:
     def fail_times(self, times: int, reason: str = "try again") -> None:
         """Answer the next `times` calls about containers with an error of the node's own."""
         self._failures = [NodeFailure(self.node_id, reason) for _ in range(times)]
-
-    def lie(self) -> None:
-        """Say that everything is done, and do nothing."""
-        self.lies = True
 
     def stall(self) -> None:
         """Hold every call, when it arrives, until `release`."""
