@@ -163,13 +163,13 @@ def is_own_driver(module: str, target: str) -> bool:
 
 
 def list_imports(
-    module: str, tree: ast.AST, modules: set[str]
+    module: str, nodes: list[ast.AST], modules: set[str]
 ) -> Iterator[tuple[int, str, str | None]]:
     """List (line, module that is imported, name that is taken from it) of every import."""
     inside = f"{module}."
     is_package = any(each.startswith(inside) for each in modules)
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name, None
@@ -184,14 +184,14 @@ def list_imports(
                     yield node.lineno, source, alias.name
 
 
-def check_imports(module: str, tree: ast.AST, modules: set[str]) -> Iterator[str]:
+def check_imports(module: str, nodes: list[ast.AST], modules: set[str]) -> Iterator[str]:
     """Check who imports whom."""
     kind = kind_of(module)
     if kind is None:
         yield f"{module} stands in no row of the import table"
         return
     allowed = MAY_IMPORT[kind] | ALSO_MAY_IMPORT.get(module, set())
-    for line, target, name in list_imports(module, tree, modules):
+    for line, target, name in list_imports(module, nodes, modules):
         top = target.partition(".")[0]
         where = f"{module}:{line}"
         if top == "service":
@@ -206,14 +206,14 @@ def check_imports(module: str, tree: ast.AST, modules: set[str]) -> Iterator[str
             yield f"{where} imports {target}: the standard library is enough here"
 
 
-def check_private_names(module: str, tree: ast.AST, modules: set[str]) -> Iterator[str]:
+def check_private_names(module: str, nodes: list[ast.AST], modules: set[str]) -> Iterator[str]:
     """Check that nobody reaches for ``instances._private``."""
     known = {
         target.rpartition(".")[2]
-        for _, target, name in list_imports(module, tree, modules)
+        for _, target, name in list_imports(module, nodes, modules)
         if target.startswith("service.") and name is None
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if (
             isinstance(node, ast.Attribute)
             and node.attr.startswith("_")
@@ -223,20 +223,20 @@ def check_private_names(module: str, tree: ast.AST, modules: set[str]) -> Iterat
             yield f"{module}:{node.lineno} uses the private {ast.unparse(node)}"
 
 
-def check_environment(module: str, tree: ast.AST) -> Iterator[str]:
+def check_environment(module: str, nodes: list[ast.AST]) -> Iterator[str]:
     """Check that only config reads the environment; commands may pass it whole to from_env."""
     if module == "service.config":
         return
     may_pass_on = module in ("service.cli.context", "service.serving.preflight")
     passed_on = {
         argument
-        for node in ast.walk(tree)
+        for node in nodes
         if may_pass_on
         and isinstance(node, ast.Call)
         and ast.unparse(node.func) == "Config.from_env"
         for argument in node.args
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if (
             isinstance(node, ast.Attribute)
             and node.attr in ENVIRONMENT
@@ -250,18 +250,18 @@ def check_environment(module: str, tree: ast.AST) -> Iterator[str]:
             yield f"{module}:{node.lineno} reads the environment"
 
 
-def check_wire_names(module: str, tree: ast.AST) -> Iterator[str]:
+def check_wire_names(module: str, nodes: list[ast.AST]) -> Iterator[str]:
     """Check that the wire's spelling stays at the wire."""
     if module in MAY_SPELL_THE_WIRE:
         return
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and node.value in WIRE_NAMES:
             yield f"{module}:{node.lineno} spells the wire's {node.value!r}"
 
 
-def check_driver_names(module: str, tree: ast.AST) -> Iterator[str]:
+def check_driver_names(module: str, nodes: list[ast.AST]) -> Iterator[str]:
     """Check that nobody decides by a driver's name: that is what its traits are for."""
-    for node in ast.walk(tree):
+    for node in nodes:
         compared: list[ast.AST] = []
         if isinstance(node, ast.Compare):
             compared = [node.left, *node.comparators]
@@ -273,13 +273,13 @@ def check_driver_names(module: str, tree: ast.AST) -> Iterator[str]:
 
 def find_violations(module: str, source: str, modules: set[str] = MODULES) -> list[str]:
     """List what a module does against the rules, as sentences with its lines."""
-    tree = ast.parse(source)
+    nodes = list(ast.walk(ast.parse(source)))
     return [
-        *check_imports(module, tree, modules),
-        *check_private_names(module, tree, modules),
-        *check_environment(module, tree),
-        *check_wire_names(module, tree),
-        *check_driver_names(module, tree),
+        *check_imports(module, nodes, modules),
+        *check_private_names(module, nodes, modules),
+        *check_environment(module, nodes),
+        *check_wire_names(module, nodes),
+        *check_driver_names(module, nodes),
     ]
 
 
