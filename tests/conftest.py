@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, monitoring
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -27,7 +27,7 @@ from service.store import read_cache
 from service.store.changes import Changes
 from service.store.event_log import EventLog
 from service.telemetry import logs
-from tests import spawning
+from tests import quick, spawning
 from tests.cheap import brief_reads, cheap_apps, cheap_hashes, poll_soon  # noqa: F401 - fixtures
 from tests.left_threads import no_thread_is_left  # noqa: F401 - a fixture
 from tests.own_databases import OwnDatabases
@@ -58,6 +58,11 @@ hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("few", derandomize=True, deadline=None, max_examples=20)
 hypothesis.settings.load_profile("random" if "SKYQUAY_FUZZ_SEED" in os.environ else "fixed")
+
+
+def pytest_addoption(parser):
+    """Make what `make quick` does an option, which also serves for one folder or one file."""
+    parser.addoption("--quick", action="store_true", help="Leave out what takes long.")
 
 
 def pytest_xdist_auto_num_workers():
@@ -91,6 +96,12 @@ def pytest_configure(config):
     """Watch for processes, but where coverage is counted: two threads that trace would collide."""
     if not config.getoption("cov_source", None):
         spawning.install()
+    if config.getoption("quick"):
+        hypothesis.settings.load_profile("few")
+        config.pluginmanager.register(quick.Selection(quick.LEFT_OUT | TARGETS))
+        limit = quick.CommandLimit()
+        monitoring.register(limit)  # before there are clients: only later ones know it
+        config.pluginmanager.register(limit)
 
 
 @pytest.hookimpl(wrapper=True)

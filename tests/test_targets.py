@@ -7,6 +7,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 from tests.conftest import TARGETS
+from tests.quick import LEFT_OUT
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
@@ -26,7 +27,9 @@ def list_selections():
     ]
 
 
-@pytest.mark.parametrize("marks", [set(), *({name} for name in sorted(TARGETS))], ids=str)
+@pytest.mark.parametrize(
+    "marks", [set(), *({name} for name in sorted(TARGETS | LEFT_OUT))], ids=str
+)
 def test_each_test_has_one_target(marks):
     """
     Whether a test has one of the marks or none, one run selects it.
