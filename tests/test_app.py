@@ -71,6 +71,7 @@ def test_what_is_not_served_here_waits_for_who_serves_it(driver):
         make_drivers(Config(allow_process=False))(a_node_document(driver=driver))
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_the_first_request_prepares_the_database(config, memory_nodes):
     """Under any WSGI server the indexes, and the key of the settings, exist in time."""

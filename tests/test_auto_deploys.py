@@ -46,6 +46,7 @@ def deploy_all(store, orders):
     return deployed, [each for each in outcomes if isinstance(each, Exception)]
 
 
+@pytest.mark.heavy
 def test_no_node_gets_more_than_it_has(store, memory_nodes):
     """Deploys at once fill all nodes to the last, and the rest are refused with the reason."""
     nodes = [a_node(store, memory_nodes, ram=f"{n * 128}M") for n in (2, 4, 8, 10, 16)]
@@ -63,6 +64,7 @@ def test_no_node_gets_more_than_it_has(store, memory_nodes):
     }
 
 
+@pytest.mark.heavy
 def test_equal_nodes_get_equally_many(store, memory_nodes):
     """Each ends within one of the even share."""
     for _ in range(5):
@@ -74,6 +76,7 @@ def test_equal_nodes_get_equally_many(store, memory_nodes):
     assert (RACERS, True) == (sum(counts), 9 <= min(counts) <= max(counts) <= 11)
 
 
+@pytest.mark.heavy
 def test_no_host_port_is_given_twice(store, memory_nodes):
     """Where each node has ten ports, ten instances are on each, with all of them."""
     for _ in range(5):
@@ -86,6 +89,7 @@ def test_no_host_port_is_given_twice(store, memory_nodes):
         assert set(range(5000, 5010)) == store.occupancy.list_taken_ports(node["_id"])
 
 
+@pytest.mark.heavy
 def test_a_host_port_that_is_wanted_by_all_is_had_once_on_each_node(store, memory_nodes):
     """The others are told that it is taken everywhere."""
     for _ in range(5):
@@ -97,6 +101,7 @@ def test_a_host_port_that_is_wanted_by_all_is_had_once_on_each_node(store, memor
     assert [{"port_taken": 5}] * 7 == [each.details["reasons"] for each in errors]
 
 
+@pytest.mark.heavy
 def test_instances_of_one_user_are_kept_apart(store, memory_nodes):
     """Though they are deployed at once, and one node is much larger."""
     for ram in ("1G", "1G", "1G", "64G"):

@@ -75,6 +75,7 @@ def powers(store, memory_nodes, place):
     return powers
 
 
+@pytest.mark.heavy
 def test_all_that_is_a_users_stops_and_runs_again(store, deploy, change, settle, powers):
     """
     And nothing of anybody else's.
@@ -92,6 +93,7 @@ def test_all_that_is_a_users_stops_and_runs_again(store, deploy, change, settle,
     assert not any("before_suspension" in store.instances.get(each) for each in mine)
 
 
+@pytest.mark.heavy
 def test_what_was_suspended_or_stopped_on_its_own_stays_so(store, deploy, change, settle, powers):
     """
     Only what ran is started.
@@ -111,6 +113,7 @@ def test_what_was_suspended_or_stopped_on_its_own_stays_so(store, deploy, change
     ]
 
 
+@pytest.mark.heavy
 def test_a_suspension_under_way_starts_nothing_when_it_is_taken_back(
     store, memory_nodes, deploy, change, settle, powers
 ):
@@ -134,6 +137,7 @@ def test_a_suspension_under_way_starts_nothing_when_it_is_taken_back(
     assert [Power.STOPPED] == powers(instance_id)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("wish", "power"),
     [
@@ -171,6 +175,7 @@ def test_what_was_wanted_when_its_user_was_suspended_counts(
     assert [power] == powers(instance_id)
 
 
+@pytest.mark.heavy
 def test_what_is_suspended_alone_meanwhile_stays_so(store, deploy, change, settle, powers):
     """
     Somebody wanted that, whatever becomes of the user.
@@ -213,6 +218,7 @@ def test_nothing_of_a_suspended_user_is_started(
             refused()
 
 
+@pytest.mark.heavy
 def test_what_is_being_installed_does_not_run(store, deploy, change, settle, powers):
     """
     Its deployment comes to its end, and leaves it stopped; it is started later.
@@ -264,6 +270,7 @@ def test_on_a_node_that_stays_down_the_last_wish_counts(store, place, deploy, ch
     )
 
 
+@pytest.mark.heavy
 def test_a_change_that_is_under_way_leaves_it_stopped(store, deploy, change, settle, powers):
     """
     It brings the power in line at its end.
@@ -280,6 +287,7 @@ def test_a_change_that_is_under_way_leaves_it_stopped(store, deploy, change, set
     )
 
 
+@pytest.mark.heavy
 def test_what_is_given_away_goes_by_its_new_user(store, deploy, change, settle, powers):
     """
     It runs again, and is not touched when the old user is let run.
@@ -295,6 +303,7 @@ def test_what_is_given_away_goes_by_its_new_user(store, deploy, change, settle, 
     assert [Power.RUNNING] == powers(instance_id)
 
 
+@pytest.mark.heavy
 def test_what_is_adopted_for_a_suspended_user_is_suspended(store, deploy, change, settle):
     """
     It is let in, as it runs already.
@@ -311,6 +320,7 @@ def test_what_is_adopted_for_a_suspended_user_is_suspended(store, deploy, change
     assert store.instances.get(adopted["_id"])["suspended"]
 
 
+@pytest.mark.heavy
 def test_repeating_it_is_harmless(store, deploy, change, settle, powers):
     """
     What it was before is not forgotten.
@@ -337,6 +347,7 @@ def test_what_goes_is_left_alone(store, deploy, change, settle):
     assert store.instances.find(instance_id) is None
 
 
+@pytest.mark.heavy
 def test_whatever_cuts_it_off_it_is_done(store, deploy, change, settle, powers, monkeypatch):
     """
     A worker that dies after any instance leaves the rest to the next one.
@@ -361,6 +372,7 @@ def test_whatever_cuts_it_off_it_is_done(store, deploy, change, settle, powers, 
     assert (2, [Power.STOPPED] * 3) == (half, powers(*mine))
 
 
+@pytest.mark.heavy
 def test_what_fails_keeps_no_other_back(store, deploy, change, settle, powers, monkeypatch):
     """
     It is tried again later.
@@ -384,6 +396,7 @@ def test_what_fails_keeps_no_other_back(store, deploy, change, settle, powers, m
     assert ([False, True], [Power.STOPPED] * 2) == (meanwhile, powers(first, second))
 
 
+@pytest.mark.heavy
 def test_more_than_a_batch_is_done(store, deploy, change, settle, powers, monkeypatch):
     """
     In turns, until none is left.
@@ -411,6 +424,7 @@ def test_one_worker_at_a_time_does_it(store, deploy, change):
     assert (False, False) == (done, store.instances.get(instance_id)["suspended"])
 
 
+@pytest.mark.heavy
 def test_a_worker_that_runs_does_it(store, memory_nodes, place, deploy, change, worker):
     """
     A moment after it was asked for.
@@ -425,6 +439,7 @@ def test_a_worker_that_runs_does_it(store, memory_nodes, place, deploy, change, 
     assert eventually(lambda: [] == store.suspensions.list_users())
 
 
+@pytest.mark.heavy
 def test_deploys_at_once_with_a_suspension_do_not_run(store, deploy, change, settle, powers):
     """
     Each is refused, or is suspended with the others.
@@ -437,6 +452,7 @@ def test_deploys_at_once_with_a_suspension_do_not_run(store, deploy, change, set
     assert [Power.STOPPED] * len(made) == powers(*made)
 
 
+@pytest.mark.heavy
 def test_many_wishes_and_workers_at_once_agree(store, deploy, change, settle, powers):
     """
     Whatever comes last is what becomes of all instances.
@@ -469,6 +485,7 @@ def test_a_suspended_user_without_instances_is_deleted(store, place, change, set
         change(suspended=False)
 
 
+@pytest.mark.heavy
 def test_a_deployment_that_failed_is_not_started_by_a_retry(
     store, memory_nodes, place, deploy, change, settle, powers
 ):

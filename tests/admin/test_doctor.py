@@ -72,6 +72,7 @@ def test_nothing_is_wrong_with_what_is_well(examine, store, memory_nodes):
     assert {(Level.OK, "")} == {(each.level, each.remedy) for each in found}
 
 
+@pytest.mark.heavy
 def test_a_wrong_count_of_a_user_is_found_and_mended(examine, store, memory_nodes):
     """Only where that is asked for."""
     user = a_user(store)
@@ -88,6 +89,7 @@ def test_a_wrong_count_of_a_user_is_found_and_mended(examine, store, memory_node
     assert (Level.OK, user["used"]) == (mended.level, store.users.get(user["_id"])["used"])
 
 
+@pytest.mark.heavy
 def test_a_wrong_count_of_a_node_is_found_and_mended(examine, store, memory_nodes):
     """With both numbers, and only where that is asked for."""
     node = a_node(store, memory_nodes)
@@ -144,6 +146,7 @@ def test_nothing_is_changed(examine, store, memory_nodes, look):
     assert before == look()
 
 
+@pytest.mark.heavy
 def test_a_database_that_is_away_fails(examine, config):
     """The rest of it is left out."""
     away = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
@@ -220,6 +223,7 @@ def test_a_missing_index_fails(examine, database):
     assert (Level.FAIL, True) == (found.level, "instances.node_id_1_ports_1" in found.found)
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_a_missing_validator_is_warned_of(examine, database):
     """It is a second net."""
@@ -231,6 +235,7 @@ def test_a_missing_validator_is_warned_of(examine, database):
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_samples_may_be_kept_in_a_plain_collection(examine, store, database):
     """Of a service without time series; a collection that is missing is made by a migration."""
@@ -253,6 +258,7 @@ def test_a_validator_of_another_version_fails(examine, database):
     assert "dbAdmin" in found.remedy
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 @pytest.mark.parametrize(("version", "level"), [(0, Level.WARN), (99, Level.FAIL)])
 def test_a_schema_of_another_version_is_found(examine, database, version, level):
@@ -263,6 +269,7 @@ def test_a_schema_of_another_version_is_found(examine, database, version, level)
     assert "queue" not in {each.subject for each in examine()}
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_a_restoration_that_was_cut_off_fails(examine, database):
     """It is said how to end it."""
@@ -365,6 +372,7 @@ def test_a_node_that_only_workers_do_not_reach_is_warned_of(examine, store, memo
     assert (Level.WARN, True) == (found.level, found.found.endswith(": no route."))
 
 
+@pytest.mark.heavy
 def test_a_node_that_never_enrolled_is_warned_of(examine, store, memory_nodes):
     """It is said what its daemon needs."""
     a_node(store, memory_nodes, driver="skyportd", name="new")
@@ -397,6 +405,7 @@ def test_an_operation_that_nobody_takes_is_warned_of(examine, waiting, store):
     assert "skyquay worker" in found.remedy
 
 
+@pytest.mark.heavy
 def test_an_operation_whose_worker_died_is_warned_of(examine, waiting, store, database):
     """Nobody takes it over."""
     store.claims.take("dead", lease_s=30)

@@ -143,6 +143,7 @@ def test_a_dry_run_tells_and_writes_nothing(move_in, panel_file, look):
     assert (False, before) == (report["applied"], look())
 
 
+@pytest.mark.heavy
 def test_what_was_said_is_done(move_in, panel_file):
     """--apply brings what the dry run named, and finds no other conflicts."""
     said = move_in(panel_file())
@@ -152,6 +153,7 @@ def test_what_was_said_is_done(move_in, panel_file):
     assert {**said, "applied": True} == done
 
 
+@pytest.mark.heavy
 def test_it_can_be_repeated(move_in, panel_file, look):
     """A second run finds everything there, and changes nothing."""
     first = move_in(panel_file(), "--apply")
@@ -466,6 +468,7 @@ def test_an_instance_without_a_container_is_reported(move_in, orphaned, options)
     ] == move_in(orphaned, *options)["failed"]
 
 
+@pytest.mark.heavy
 def test_what_has_no_container_can_be_retried(move_in, orphaned, store, config):
     """Its deployment is there as one that failed; done again, it makes the container."""
     move_in(orphaned, "--apply")
@@ -503,6 +506,7 @@ def bring_online(store, config):
     run_due(store, open_driver)
 
 
+@pytest.mark.heavy
 def test_what_is_suspended_is_reported(move_in, panel_file, store, config, daemon, contents):
     """The panel let it run on, and a worker stops it."""
     lives = {**contents["1f0c9a2e_instance"], "suspended": True}

@@ -71,6 +71,7 @@ def list_rejections(client):
     }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("user_id", "without"), [("ada", {*WHOLE, ACT}), ("root", {ACT})])
 def test_every_endpoint_on_behalf_of_a_user(api, store, people, user_id, without):
     """
@@ -100,6 +101,7 @@ def test_every_endpoint_on_behalf_of_a_user_with_each_scope(
     assert {e: s for e, s in ENDPOINTS.items() if s and s not in allowed} == rejections
 
 
+@pytest.mark.heavy
 def test_a_key_without_the_scope_acts_for_nobody(api, store, people):
     """
     The header is never ignored: at every endpoint it is a 403 that names the scope.

@@ -120,6 +120,7 @@ def test_a_retry_names_the_operation_and_what_came_of_it(api, store, memory_node
     assert (failed["_id"], done["id"]) == (entry["target"], entry["after"]["retriedBy"])
 
 
+@pytest.mark.heavy
 def test_a_wish_whose_node_fails_is_recorded(api, memory_nodes, place, worker):
     """
     A suspension that the node refused stands, so the entry shows it, and that it failed.

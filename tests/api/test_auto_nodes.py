@@ -95,6 +95,7 @@ def test_where_no_node_fits_each_says_why(api, store, memory_nodes, node, body, 
     assert before == look()
 
 
+@pytest.mark.heavy
 def test_of_many_nodes_some_are_explained(api, store, memory_nodes, body):
     """The reasons count them all."""
     for number in range(30):

@@ -176,6 +176,7 @@ def test_a_second_account_is_a_409(axios, account, again):
 # Listing
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
@@ -203,6 +204,7 @@ def test_a_newcomer_has_an_empty_array(axios, account):
     assert (200, []) == (answer.status_code, answer.json())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("client", DEPLOYS)
 def test_resources_can_be_added_up(axios, account, node, paper, client):
     """
@@ -254,6 +256,7 @@ def test_nodes_are_a_bare_array(axios, node):
 # Deploying
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("client", DEPLOYS)
 def test_deploys_are_taken(axios, account, node, paper, client):
     """
@@ -286,6 +289,7 @@ def test_senseless_deploys_are_an_error(axios, account, node, paper, body):
 # Deleting
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("field", ["Id", "VolumeId", "ContainerId"])
 def test_owners_delete_their_servers(axios, server, field):
     """
@@ -307,6 +311,7 @@ def test_owners_delete_their_servers(axios, server, field):
 # Watching over servers
 
 
+@pytest.mark.heavy
 def test_sedar_reads_all_servers(axios, server):
     """
     Sedar wants exactly 200, a bare array, `Id` and `suspended`; its key must be in the header.

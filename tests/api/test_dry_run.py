@@ -174,6 +174,7 @@ def test_a_port_that_is_taken_is_refused(api, place, ready, path):
     assert (409, "port_taken") == told(api.post(f"{path}?dryRun=true", a_body(place)))[:2]
 
 
+@pytest.mark.heavy
 def test_a_change_is_only_tried(api, ready, everything):
     """It answers the instance as it would be, and stores nothing."""
     before = everything()
@@ -236,6 +237,7 @@ def test_no_event_tells_of_it(api, store, place, database):
     assert [made] == [event["resourceId"] for event in told_of]
 
 
+@pytest.mark.heavy
 def test_many_tries_hinder_no_deploy(api, store, place):
     """Those at once do not count against what the node has."""
     api.send("PATCH", f"/api/nodes/{place[1]['_id']}", json={"ram": "128M"})

@@ -237,6 +237,7 @@ def test_only_daemons_are_enrolled(api, driver):
     assert (400, "invalid_input", ["nodeId"]) == told(answer)
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_the_database_is_made_ready_for_an_enrolment(settings, memory_nodes):
     """

@@ -99,6 +99,7 @@ def test_a_stream_and_a_list_tell_the_same(api, store, writer, place):
         assert listed == take(frames, len(listed))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kept", [0, 2, 1000])
 def test_whoever_comes_back_goes_on_where_he_was(api, store, writer, monkeypatch, kept):
     """Also far behind what the process keeps: nothing is lost, nothing comes twice."""
@@ -194,6 +195,7 @@ def test_many_streams_read_each_event_once(api, store, writer, monkeypatch):
     assert len(reads) == len(set(reads))
 
 
+@pytest.mark.heavy
 def test_a_key_is_told_what_it_may_see(api, store, writer, place):
     """Of others' instances nothing, and of its nodes no address, as in the list."""
     own = limited(api, store, user_id=place[0]["_id"])
@@ -224,6 +226,7 @@ def test_a_revoked_key_is_told_no_more(api, store, writer, monkeypatch):
     assert 401 == mine.get(PATH, headers={"Accept": STREAM}).status
 
 
+@pytest.mark.heavy
 def test_a_database_that_is_away_ends_no_stream(api, store, writer, monkeypatch):
     """What happened meanwhile comes when it is back."""
     hub = api.flask.application.extensions[EXTENSION].event_hub

@@ -57,6 +57,7 @@ def test_a_deploy_is_told(api, deployed):
     )
 
 
+@pytest.mark.heavy
 def test_the_resource_is_as_it_is_now(api, store, memory_nodes, deployed):
     """An old event has the newest state."""
     run_due(store, memory_nodes)
@@ -153,6 +154,7 @@ def test_a_cursor_that_is_too_old_says_where_to_begin(api):
     assert 200 == api.get(PATH, query_string={"after": answer.json["details"]["oldest"]}).status
 
 
+@pytest.mark.heavy
 def test_a_key_of_a_user_is_told_what_is_his(api, store, deployed, place):
     """The instance, its operation and the node, but no other user and no other's."""
     own = limited(api, store, user_id=place[0]["_id"])

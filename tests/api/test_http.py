@@ -498,6 +498,7 @@ def test_request_ids_differ(api):
 # What goes wrong on our side
 
 
+@pytest.mark.heavy
 def test_what_nobody_foresaw_is_a_500_without_details(caplog):
     """
     The client learns nothing but the request's id, with which the log tells everything.
@@ -569,6 +570,7 @@ def test_readyz_makes_ready(config):
     store.close()
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 @pytest.mark.parametrize("over", [{}, {"secret_key": ""}])
 def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
@@ -588,6 +590,7 @@ def test_readyz_tells_what_is_missing(config, store, mongo_client, over):
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_readyz_tells_of_a_validator_in_the_way(api, mongo_client, config):
     """

@@ -408,6 +408,7 @@ def test_an_answer_that_cannot_be_kept_is_given(api, place, store, monkeypatch, 
 # Several at once
 
 
+@pytest.mark.heavy
 def test_of_many_repeats_at_once_one_is_carried_out(config, api, place, memory_nodes, database):
     """
     Twenty threads in two apps on one database send one request: one instance is made, and the

@@ -262,6 +262,7 @@ def test_delete_on_a_node_that_is_down(api, store, memory_nodes, place, ready):
     assert (201, "DELETING") == (answer.status, get(api, ready)["InternalState"])
 
 
+@pytest.mark.heavy
 def test_delete_waits_for_its_node(patient, store, place):
     """
     When the node answers in time, the instance is gone when delete is answered.
@@ -274,6 +275,7 @@ def test_delete_waits_for_its_node(patient, store, place):
     assert [] == patient.get("/api/instances").json
 
 
+@pytest.mark.heavy
 def test_a_refused_delete_is_a_500(patient, memory_nodes, place):
     """
     When the node says no, so does the answer, with the reason; delete can be repeated.
@@ -311,6 +313,7 @@ def test_suspend_answers_with_the_instance(api, ready, action, suspended):
     assert get(api, ready) == answer.json
 
 
+@pytest.mark.heavy
 def test_a_suspended_instance_stops_and_runs_again(api, store, memory_nodes, ready):
     """
     Suspending stops the container, unsuspending starts it.
@@ -489,6 +492,7 @@ def test_suspending_what_nothing_deploys_stops_it(api, store, memory_nodes, plac
     assert Power.STOPPED == here.containers[instance_id].power
 
 
+@pytest.mark.heavy
 def test_a_failed_suspension_of_what_failed_is_retried(
     api, store, memory_nodes, place, failed_and_runs
 ):
@@ -576,6 +580,7 @@ def test_the_body_must_agree_with_the_path(api, ready, look, action):
     assert before == look()
 
 
+@pytest.mark.heavy
 def test_suspend_waits_for_its_node(patient, place):
     """
     When the node answers in time, the answer shows what became of the container.
@@ -592,6 +597,7 @@ def test_suspend_waits_for_its_node(patient, place):
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("action", ["suspend", "unsuspend"])
 def test_a_refused_suspend_is_a_500(patient, memory_nodes, place, action):
     """

@@ -90,6 +90,7 @@ def test_no_key_is_made_for_nobody(api, store):
     assert 1 == store.keys.count()
 
 
+@pytest.mark.heavy
 def test_a_deletion_and_new_keys_do_not_pass_each_other(store):
     """
     Of a user who is gone no key is left, whatever is made meanwhile.
@@ -146,6 +147,7 @@ def test_keys_of_keys_count_too(limited, store, grant):
     assert [409] == make_children(api, 1)
 
 
+@pytest.mark.heavy
 def test_keys_that_are_made_at_once_are_counted(limited, store):
     """
     There are never more than may be, however many ask together.
@@ -218,6 +220,7 @@ def test_a_family_that_is_revoked_makes_no_keys(store):
 # The list
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 @pytest.mark.parametrize(
     "grant", [{"user_id": "ada"}, {"instance_ids": ["i1"]}, {"node_ids": ["n1", "n2"]}]

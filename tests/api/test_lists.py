@@ -298,6 +298,7 @@ def test_the_line_of_a_streamed_list_comes_at_its_end(api, store, place, logged)
     assert (answer.headers["X-Request-Id"], 200) == (line["request_id"], line["status"])
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("long")
 def test_a_list_that_cannot_be_ended_is_cut_off(live_server, store, place, monkeypatch):
     """No client takes its first part for the whole: the connection is closed before the end."""
@@ -346,6 +347,7 @@ def test_a_read_that_a_failover_cuts_off_is_repeated(api, store, filled, monkeyp
     assert filled == [each["Id"] for each in ask(api).json]
 
 
+@pytest.mark.heavy
 def test_parts_that_did_not_change_are_those_of_a_new_list(api, store, place, monkeypatch):
     """Byte by byte, whatever was changed, added or removed since, in one part or another."""
     monkeypatch.setattr(lists, "SIZE", 3)

@@ -157,6 +157,7 @@ def test_the_document_is_served(api):
     assert (200, SPEC) == (answer.status, answer.json)
 
 
+@pytest.mark.heavy
 def test_the_document_is_valid():
     """
     The document is OpenAPI 3.1.

@@ -181,6 +181,7 @@ def test_a_waiting_deploy_is_cancelled(api, store, memory_nodes, place, deployed
     assert {} == memory_nodes[place[1]["_id"]].containers
 
 
+@pytest.mark.heavy
 def test_a_running_deploy_is_cancelled(api, memory_nodes, place, deployed, request):
     """A worker in the middle of a deployment stops before its next step."""
     here = memory_nodes[place[1]["_id"]]
@@ -239,6 +240,7 @@ def test_a_deletion_is_not_cancelled(api, ready):
 # Waiting
 
 
+@pytest.mark.heavy
 def test_a_deploy_is_waited_for(api, place, worker):
     """With `wait` a deploy answers when the instance is READY."""
     answer = api.post(f"{DEPLOY}?wait=30", a_body(place))
@@ -246,6 +248,7 @@ def test_a_deploy_is_waited_for(api, place, worker):
     assert (201, "READY", None) == (answer.status, answer.json["state"], answer.json["error"])
 
 
+@pytest.mark.heavy
 def test_a_deploy_that_fails_tells_why(api, memory_nodes, place, worker):
     """With `wait` a deployment that failed is a 201 with the reason: the instance is there."""
     memory_nodes[place[1]["_id"]].faults.refuse("Image not found on the registry.")
@@ -259,6 +262,7 @@ def test_a_deploy_that_fails_tells_why(api, memory_nodes, place, worker):
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("verb", ["suspend", "unsuspend"])
 def test_a_suspension_is_waited_for(api, ready, worker, verb):
     """With `wait` the answer shows the power that was wanted."""
@@ -267,6 +271,7 @@ def test_a_suspension_is_waited_for(api, ready, worker, verb):
     assert {"suspend": "stopped", "unsuspend": "running"}[verb] == answer.json["power"]
 
 
+@pytest.mark.heavy
 def test_a_deletion_is_waited_for(api, ready, worker):
     """With `wait` the answer to a deletion says that the instance is gone."""
     answer = api.delete("/api/instance/delete?wait=30", {"id": ready["Id"]})
@@ -274,6 +279,7 @@ def test_a_deletion_is_waited_for(api, ready, worker):
     assert (201, "DELETED") == (answer.status, answer.json["state"])
 
 
+@pytest.mark.heavy
 def test_an_operation_is_waited_for(api, place, worker):
     """With `wait` reading an operation answers how it ended."""
     operation_id = api.post(DEPLOY, a_body(place)).json["operationId"]
@@ -283,6 +289,7 @@ def test_an_operation_is_waited_for(api, place, worker):
     assert (200, "succeeded") == (answer.status, answer.json["status"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("query", ["wait=30", "wait=30&until=READY"])
 def test_an_instance_is_waited_for(api, place, worker, query):
     """With `wait` an instance is answered when nothing is under way, or in the state wished for."""

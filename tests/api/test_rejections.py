@@ -46,6 +46,7 @@ def test_rejected_requests_have_a_limit(config, store, memory_nodes):
     assert 200 == api.get("/api/images").status
 
 
+@pytest.mark.heavy
 def test_sixty_a_minute_are_allowed(config, store, memory_nodes):
     """
     That is the limit of an app as it is made.
@@ -57,6 +58,7 @@ def test_sixty_a_minute_are_allowed(config, store, memory_nodes):
     assert [403] * 60 + [429] == statuses(api, 61)
 
 
+@pytest.mark.heavy
 def test_any_number_can_be_allowed(config, store, memory_nodes):
     """
     With 0 there is no limit.
@@ -205,6 +207,7 @@ def test_made_up_methods_are_one_action(config, store, memory_nodes):
     assert ("(other) (no such path)", 3) == (entry["action"], entry["count"])
 
 
+@pytest.mark.heavy
 def test_rejections_at_once_are_counted_in_one_entry(config, store, memory_nodes):
     """
     Of requests that come together none is lost, and none makes a second entry.

@@ -154,6 +154,7 @@ def test_what_was_skipped_is_said(api, store, database, memory_nodes, node, runn
     } == skipped
 
 
+@pytest.mark.heavy
 def test_filters_choose_instances(api, store, memory_nodes, node, place, running):
     """By user, by node, which may be named, and by their ids."""
     other = a_node(store, memory_nodes, name="other")

@@ -466,6 +466,7 @@ def test_the_first_key_is_no_part_of_a_log(first_up):
     assert path.read_text().strip() not in first_up.printed
 
 
+@pytest.mark.heavy
 def test_a_key_of_the_command_line_may_less(skyquay, store):
     """Scopes, limits and an end can be given; the list tells them. What is no network is told."""
     a_user(store, user_id="ada")
@@ -500,6 +501,7 @@ def test_a_key_is_rotated_on_the_command_line(skyquay, store):
         keys.authenticate(store, old, now=FAR)
 
 
+@pytest.mark.heavy
 def test_what_commands_change_is_recorded(skyquay, store):
     """Commands that change something leave entries, refusals included, and the others none."""
     skyquay("keys", "create")

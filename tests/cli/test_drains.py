@@ -9,6 +9,8 @@ from service import cli
 from service.model.lifecycle import NodeStatus
 from tests.support import SECRET_KEY, a_node
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def skyquay(config, store, database, monkeypatch):

@@ -55,6 +55,7 @@ def deploy_words(place, name="web"):
             "--ports", f"80:{port}", "--primary", port)  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_a_deployment_shows_its_steps(skyquay, place, store):
     """The steps are on standard error, and the id of what runs then is the only other line."""
     outcome = skyquay(*deploy_words(place), "--label", "plan=gold", "--external-id", "o-1")
@@ -67,6 +68,7 @@ def test_a_deployment_shows_its_steps(skyquay, place, store):
     assert ("READY", {"plan": "gold"}) == (instance["state"], instance["labels"])
 
 
+@pytest.mark.heavy
 def test_a_deployment_that_fails_is_told(skyquay, place, store, here):
     """The reason is printed, and the exit code is its own."""
     here.faults.refuse("no room")
@@ -77,6 +79,7 @@ def test_a_deployment_that_fails_is_told(skyquay, place, store, here):
     assert "ended failed: " in outcome.stderr
 
 
+@pytest.mark.heavy
 def test_a_life_cycle(skyquay, place, store):
     """What is deployed is listed, shown, edited, stopped, started and deleted."""
     instance_id = skyquay(*deploy_words(place)).stdout.strip()
@@ -96,6 +99,7 @@ def test_a_life_cycle(skyquay, place, store):
     assert ("Deleted.\n", []) == (deleted.stdout, store.instances.all())
 
 
+@pytest.mark.heavy
 def test_a_program_is_sent_a_line_and_measured(skyquay, place, store, here):
     """The line is an argument, and what is used is shown."""
     instance_id = skyquay(*deploy_words(place)).stdout.strip()
@@ -111,6 +115,7 @@ def test_a_program_is_sent_a_line_and_measured(skyquay, place, store, here):
     assert (0.25, 32 * 2**20) == (stats["cpu"], stats["memoryBytes"])
 
 
+@pytest.mark.heavy
 def test_nobody_need_wait(skyquay, place, store):
     """With --no-wait the command ends at once, and says how to watch what goes on."""
     outcome = skyquay(*deploy_words(place), "--no-wait")
@@ -122,6 +127,7 @@ def test_nobody_need_wait(skyquay, place, store):
     assert "READY" == store.instances.all()[0]["state"]
 
 
+@pytest.mark.heavy
 def test_the_same_is_done_to_many(skyquay, place, store, tmp_path):
     """The items are in a file, and what became of each is printed."""
     instance_id = skyquay(*deploy_words(place)).stdout.strip()
@@ -135,6 +141,7 @@ def test_the_same_is_done_to_many(skyquay, place, store, tmp_path):
     assert "stopped" == store.instances.get(instance_id)["power"]
 
 
+@pytest.mark.heavy
 def test_an_edit_takes_away_what_may_lack(skyquay, place, store):
     """--clear sets a field to null, and a label without a value goes."""
     words = deploy_words(place)
@@ -192,6 +199,7 @@ def test_who_ends_the_waiting_ends_no_operation(capsys):
     )
 
 
+@pytest.mark.heavy
 def test_a_step_is_printed_when_it_ends(capsys):
     """Each once; and why an operation waits."""
     pulling = {"name": "pull", "endedAt": None, "error": None, "progress": "1 of 2 layers"}
@@ -207,6 +215,7 @@ def test_a_step_is_printed_when_it_ends(capsys):
     assert "  waits: It does not answer.\n  pull done\n" == capsys.readouterr().err
 
 
+@pytest.mark.heavy
 def test_the_database_of_this_machine_is_enough(here_skyquay, place, store):
     """Without any server the same commands work on it, with all rights, and are recorded."""
     user, node, _ = place
@@ -224,6 +233,7 @@ def test_the_database_of_this_machine_is_enough(here_skyquay, place, store):
     assert user["_id"] == store.instances.all()[0]["user_id"]
 
 
+@pytest.mark.heavy
 def test_commands_here_act_for_users(here_skyquay, place, store, api):
     """What a user may not do, --as refuses on the database of this machine too."""
     user = a_user(store, username="bob")
@@ -233,6 +243,7 @@ def test_commands_here_act_for_users(here_skyquay, place, store, api):
     assert (1, []) == (outcome.exit_code, store.instances.all())
 
 
+@pytest.mark.heavy
 def test_lists_here_are_filtered(here_skyquay, place, store):
     """What filters over HTTP filters here, given several times too."""
     for name, color in (("red", "red"), ("blue", "blue")):

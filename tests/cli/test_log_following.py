@@ -45,6 +45,7 @@ def stopped(store, here, ready):
     return ready
 
 
+@pytest.mark.heavy
 def test_a_log_is_followed_on_a_server(live_server, stopped):
     """To its end, which is on standard error."""
     outcome = CliRunner().invoke(
@@ -59,6 +60,7 @@ def test_a_log_is_followed_on_a_server(live_server, stopped):
     )
 
 
+@pytest.mark.heavy
 def test_a_log_is_followed_on_this_machine(config, stopped, monkeypatch, memory_nodes):
     """Without a server."""
     monkeypatch.setattr("service.app.make_drivers", lambda *_: memory_nodes)

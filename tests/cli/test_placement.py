@@ -26,6 +26,7 @@ def words(place):
             image["_id"], "--memory", "128M", "--cpu", "0.5", "--ports", "80:auto")  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_a_deploy_chooses_by_its_options(skyquay, store, memory_nodes, words):
     """Tags, labels, what is excluded, and how nodes are compared."""
     a_node(store, memory_nodes, name="a", tags="eu")
@@ -60,6 +61,7 @@ def test_a_deploy_is_only_tried(skyquay, store, node, words):
     assert [] == store.instances.all()
 
 
+@pytest.mark.heavy
 def test_a_change_is_only_tried(skyquay, store, ready):
     """The instance is shown as it would be."""
     outcome = skyquay("instances", "edit", ready, "--memory", "256M", "--dry-run")

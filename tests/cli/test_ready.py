@@ -10,6 +10,8 @@ from service.cli.failures import Exit
 from service.model.lifecycle import Power
 from tests.support import an_image, eventually, free_port
 
+pytestmark = pytest.mark.heavy
+
 LOG = {"kind": "log", "value": "Done (", "timeout_s": 300}
 
 

@@ -43,6 +43,7 @@ def used(skyquay, store, database, place):
     return ids
 
 
+@pytest.mark.heavy
 def test_without_a_terminal_there_is_one_table(skyquay, used):
     """Of nodes and of instances, by cpu unless another order is asked for."""
     node, first, second = skyquay("top").stdout.splitlines()
@@ -56,6 +57,7 @@ def test_without_a_terminal_there_is_one_table(skyquay, used):
     assert by_memory.startswith(used[1])
 
 
+@pytest.mark.heavy
 def test_programs_get_json(skyquay, used, place):
     """One object, of the node that was asked for."""
     found = json.loads(skyquay("top", "--json", "--node", place[1]["name"]).stdout)
@@ -67,6 +69,7 @@ def test_programs_get_json(skyquay, used, place):
     )
 
 
+@pytest.mark.heavy
 def test_a_key_without_nodes_sees_instances(skyquay, store, used, monkeypatch):
     """What it may not read is left out, and no error."""
     grant = {"scopes": ["instances:read"]}
@@ -75,6 +78,7 @@ def test_a_key_without_nodes_sees_instances(skyquay, store, used, monkeypatch):
     assert 2 == len(skyquay("top").stdout.splitlines())
 
 
+@pytest.mark.heavy
 def test_stats_lists_what_was_used_last(skyquay, used):
     """Of one instance too; with --json its series."""
     answer = json.loads(skyquay("stats", "--instance", used[0], "--json").stdout)

@@ -15,6 +15,7 @@ def skyquay(config, store, monkeypatch):
     return lambda *words: CliRunner().invoke(cli.main, ["users", *words])
 
 
+@pytest.mark.heavy
 def test_a_quota_is_set_and_shown(skyquay, store):
     """What is not given stays; `none` takes a limit away."""
     user_id = a_user(store)["_id"]
@@ -47,6 +48,7 @@ def test_a_limit_that_is_none_is_named(skyquay, store):
     assert (1, True) == (outcome.exit_code, "quota.memory" in outcome.output)
 
 
+@pytest.mark.heavy
 def test_what_exceeds_a_quota_is_warned_of(skyquay, store):
     """Beside the table."""
     user = a_user(store)
@@ -65,6 +67,7 @@ def test_without_a_user_it_is_one_s_own(skyquay):
     assert (1, True) == (outcome.exit_code, "no such user" in outcome.output)
 
 
+@pytest.mark.heavy
 def test_a_user_is_suspended_and_let_run(skyquay, store):
     """Each says that it is done."""
     user_id = a_user(store)["_id"]

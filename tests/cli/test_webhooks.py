@@ -23,6 +23,7 @@ def skyquay(config, store, monkeypatch):
     return lambda *words: CliRunner().invoke(cli.main, ["webhooks", *words])
 
 
+@pytest.mark.heavy
 def test_the_commands(skyquay, store, database):
     """What there is, what was sent, another secret, and what it is told of."""
     webhook, secret = a_webhook(store, URL)
@@ -53,6 +54,7 @@ def test_one_is_made_with_a_key(skyquay, store):
     assert [] == store.webhooks.all()
 
 
+@pytest.mark.heavy
 def test_secrets_are_encrypted_anew(skyquay, store, monkeypatch):
     """After `secrets rotate` the old secret key may go."""
     webhook, secret = a_webhook(store, URL)

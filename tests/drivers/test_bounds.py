@@ -116,6 +116,7 @@ def call(driver, name):
     return raised.value, time.monotonic() - began
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["probe", "list", "status", "remove"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 @pytest.mark.parametrize("kind", MAKERS)

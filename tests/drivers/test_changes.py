@@ -9,7 +9,7 @@ from service.model.ports import parse
 from tests.drivers.test_contract import as_process, on_skyportd
 from tests.support import AT_NOON, a_node, a_user, an_image, an_order, free_port, run_due
 
-pytestmark = pytest.mark.usefixtures("poll_soon")
+pytestmark = [pytest.mark.usefixtures("poll_soon"), pytest.mark.heavy]
 
 RUNS = "exec sleep 600"
 ENDS = "echo no level; exit 3"

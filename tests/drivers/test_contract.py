@@ -168,7 +168,7 @@ CHANGES_POLICIES = [each for each in REAL if each.id != "podman"]
 DRIVERS = [
     pytest.param(in_memory, id="memory"),
     pytest.param(on_skyportd, id="skyportd"),
-    pytest.param(on_skyportd_over_tls, id="skyportd over TLS"),
+    pytest.param(on_skyportd_over_tls, id="skyportd over TLS", marks=pytest.mark.heavy),
     *REAL,
 ]
 
@@ -388,6 +388,7 @@ def test_a_run_is_described(subject):
     assert (running.started_at, 0) == (ended.started_at, ended.restarts)
 
 
+@pytest.mark.heavy
 @every_driver
 def test_what_begins_and_ends_is_heard(subject):
     """Within moments, whoever does it; what becomes of it the status says."""

@@ -228,6 +228,7 @@ def of_before(mongo_client, config, store, add, engine):
     return made
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_nodes_of_one_engine_that_there_are_go_on(store, engine, of_before):
     """The index is made, both stay Online, and each warns of the other, once it was probed."""
@@ -239,6 +240,7 @@ def test_nodes_of_one_engine_that_there_are_go_on(store, engine, of_before):
     assert of_before[::-1] == [node["same_engine_as"] for node in found]
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_nodes_that_there_are_stay_unlimited(store, engine, of_before):
     """With a warning."""
@@ -250,6 +252,7 @@ def test_nodes_that_there_are_stay_unlimited(store, engine, of_before):
     assert "not limited" in NodeAnswer.shape(found)["warnings"][0]
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_a_new_node_of_an_engine_that_several_are_of_is_refused(store, engine, add, of_before):
     """They go on; that does not let others in."""
@@ -260,6 +263,7 @@ def test_a_new_node_of_an_engine_that_several_are_of_is_refused(store, engine, a
     assert 409 == add("three").status
 
 
+@pytest.mark.heavy
 def test_the_command_refuses_too(config, store, monkeypatch):
     """Unless it is told `--same-engine`. What runs processes is this machine with its folder."""
     monkeypatch.setenv("SKYQUAY_MONGODB_URI", config.mongodb_uri)

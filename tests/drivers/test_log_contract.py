@@ -151,6 +151,7 @@ def test_a_stream_is_closed_from_another_thread(subject):
     assert stream.end is None
 
 
+@pytest.mark.heavy
 @every_driver
 def test_a_stream_ends_with_its_container(subject):
     """When the container is removed, the stream ends and says so."""
@@ -172,6 +173,7 @@ def test_where_there_is_no_container_there_is_no_stream(subject):
         assert ([], LogEnd.GONE) == (list(stream), stream.end)
 
 
+@pytest.mark.heavy
 @every_driver
 def test_a_stream_ends_when_its_program_stays_stopped(subject, ends_soon):
     """What it printed last still comes; then the stream ends and says why."""
@@ -187,6 +189,7 @@ def test_a_stream_ends_when_its_program_stays_stopped(subject, ends_soon):
     assert (["one", "two"], LogEnd.STOPPED) == (texts(lines), stream.end)
 
 
+@pytest.mark.heavy
 @every_driver
 def test_a_stream_goes_on_over_a_restart(subject):
     """What a program prints after a restart comes as well, and nothing twice."""

@@ -220,6 +220,7 @@ DEEP = b"[" * 100_000
 OURS = {"Id": "c1", "Config": {"Labels": {LABEL: "i1"}}, "Labels": {LABEL: "i1"}, "Names": ["/i1"]}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", MAKERS)
 @given(value=THING | st.lists(THING, max_size=2) | ANY, status=st.sampled_from([200, 404, 500]))

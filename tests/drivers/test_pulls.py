@@ -41,6 +41,7 @@ def test_a_pull_is_a_step_of_its_own(api, store, memory_nodes, place, here):
     ]
 
 
+@pytest.mark.heavy
 def test_a_pull_tells_how_far_it_is(api, place, pulling):
     """While it lasts, the operation says so in plain words."""
     [step] = steps(api, pulling)
@@ -48,6 +49,7 @@ def test_a_pull_tells_how_far_it_is(api, place, pulling):
     assert (f"Waiting for {place[2]['image']}.", None) == (step["progress"], step["endedAt"])
 
 
+@pytest.mark.heavy
 def test_a_pull_can_be_cancelled(api, here, pulling):
     """A cancellation takes effect while the registry says nothing."""
     api.post(f"/api/operations/{pulling['operationId']}/cancel")
@@ -56,6 +58,7 @@ def test_a_pull_can_be_cancelled(api, here, pulling):
     assert {} == here.containers
 
 
+@pytest.mark.heavy
 def test_a_pull_gives_way_to_a_deletion(api, store, pulling):
     """Who deletes an instance does not wait for its image."""
     api.delete("/api/instance/delete", {"id": pulling["Id"]})
@@ -63,6 +66,7 @@ def test_a_pull_gives_way_to_a_deletion(api, store, pulling):
     assert eventually(lambda: store.instances.find(pulling["Id"]) is None)
 
 
+@pytest.mark.heavy
 def test_an_image_that_came_is_used(api, here, pulling):
     """The deploy goes on after its pull."""
     here.faults.release()

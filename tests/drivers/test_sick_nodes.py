@@ -42,6 +42,7 @@ def state(store, instance):
 # The whole
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("sick", "waiting"),
     [
@@ -98,6 +99,7 @@ def pulling(store, memory_nodes, owner, worker):
     here.faults.release()
 
 
+@pytest.mark.heavy
 def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
     """Deploys that fill their lane leave the other to what is short."""
     ready, here = pulling
@@ -107,6 +109,7 @@ def test_a_suspension_does_not_wait_for_pulls_of_its_node(store, pulling):
     assert eventually(lambda: here.containers[ready["_id"]].power == Power.STOPPED)
 
 
+@pytest.mark.heavy
 def test_a_deletion_does_not_wait_for_pulls_of_its_node(store, pulling):
     """The same for a deletion."""
     ready, _ = pulling
@@ -169,6 +172,7 @@ def test_a_trial_does_not_hold_up_what_is_short(store, memory_nodes, owner, node
     assert [OperationKind.DEPLOY, OperationKind.SUSPEND] == [one["kind"] for one in claimed]
 
 
+@pytest.mark.heavy
 def test_one_that_finishes_something_is_trusted_again(store, memory_nodes, owner, node):
     """And what had been put off is due at once."""
     for _ in range(3):

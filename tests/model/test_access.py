@@ -150,6 +150,7 @@ def test_no_endpoint_needs_another_scope(api, store, scope):
         assert list_expected_rejections(grants) == rejections
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("limit", LIMITS)
 def test_every_endpoint_with_a_limited_key(api, store, limit):
     """
@@ -194,6 +195,7 @@ def test_no_key_is_made_for_what_its_limits_take_away(api, store, scope, limit):
     assert before == store.keys.count()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("grant", "status"),
     [
@@ -251,6 +253,7 @@ def list_ids(api):
     return {instance["Id"] for instance in api.get("/api/instances").json}
 
 
+@pytest.mark.heavy
 def test_a_key_of_an_owner_sees_the_owners_instances(api, store, world):
     """
     Lists have the owner's instances, operations and account alone.
@@ -266,6 +269,7 @@ def test_a_key_of_an_owner_sees_the_owners_instances(api, store, world):
     assert 2 == len(bearer.get("/api/nodes").json)
 
 
+@pytest.mark.heavy
 def test_a_key_of_nodes_sees_what_is_on_them(api, store, world):
     """
     A key that is limited to a node sees this node, and the instances and operations there.
@@ -281,6 +285,7 @@ def test_a_key_of_nodes_sees_what_is_on_them(api, store, world):
     assert [node_id] == [node["id"] for node in bearer.get("/api/nodes").json]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("limit", [{"node_ids": ["n1"]}, {"instance_ids": ["i1"]}])
 def test_a_key_of_nodes_or_instances_lists_no_users(api, store, world, limit):
     """
@@ -291,6 +296,7 @@ def test_a_key_of_nodes_or_instances_lists_no_users(api, store, world, limit):
     assert (403, ["users:read"]) == (answer.status, answer.json["details"]["scope"])
 
 
+@pytest.mark.heavy
 def test_limits_add_up(api, store, world):
     """
     A key that is limited in two ways sees what is within both.
@@ -321,6 +327,7 @@ LOOK_UPS = {
 BEYOND_THE_REFERENCE = ("command", "stats")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", LOOK_UPS)
 @pytest.mark.parametrize("limit", ["user_id", "node_ids", "instance_ids"])
 def test_a_strangers_instance_is_as_one_that_does_not_exist(api, store, world, look, name, limit):
@@ -342,6 +349,7 @@ def test_a_strangers_instance_is_as_one_that_does_not_exist(api, store, world, l
     assert before == look()
 
 
+@pytest.mark.heavy
 def test_a_strangers_container_is_unknown_too(api, store, world):
     """
     Containers' ids, which are accepted as well, are no way around.
@@ -354,6 +362,7 @@ def test_a_strangers_container_is_unknown_too(api, store, world):
     assert (400, "instance_not_found", ["id"]) == told(answer)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("endpoint", ["", "/retry", "/cancel"])
 def test_a_strangers_operation_is_as_one_that_does_not_exist(api, store, world, endpoint):
     """
@@ -368,6 +377,7 @@ def test_a_strangers_operation_is_as_one_that_does_not_exist(api, store, world, 
     assert (400, "operation_not_found", ["id"]) == told(answer)
 
 
+@pytest.mark.heavy
 def test_the_operation_of_a_deleted_instance_is_seen(api, store, memory_nodes, world):
     """
     The outcome of a deletion can be asked for by the owner's key.
@@ -382,6 +392,7 @@ def test_the_operation_of_a_deleted_instance_is_seen(api, store, memory_nodes, w
     assert (200, "succeeded") == (answer.status, answer.json["status"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("limits", "over", "code"),
     [
@@ -403,6 +414,7 @@ def test_a_limited_key_deploys_within_its_limits(api, store, world, limits, over
     assert (code is None, code) == (answer.status == 201, answer.json.get("code"))
 
 
+@pytest.mark.heavy
 def test_another_user_is_unknown_to_an_owners_key(api, store, world):
     """
     Neither the user nor the user's instances can be looked up.

@@ -147,6 +147,7 @@ def test_an_address_in_another_is_judged_as_itself(ip):
 # When a node is added
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("body", [DOCKER, SKYPORTD], ids=["docker", "skyportd"])
 def test_a_node_is_not_added_where_no_node_may_be(api, store, body):
     """
@@ -166,6 +167,7 @@ def test_a_node_is_not_added_where_no_node_may_be(api, store, body):
     assert [] == store.nodes.all()
 
 
+@pytest.mark.heavy
 def test_loopback_nodes_can_be_allowed(config, store, memory_nodes):
     """
     With the setting this machine is a node like others, and the other addresses are refused still.
@@ -309,6 +311,7 @@ def test_the_next_address_is_tried(listener, two_addresses):
 # Whom the operator added
 
 
+@pytest.mark.heavy
 def test_a_node_of_the_operator_s_may_be_anywhere(strict, store, listener):
     """
     A node that was added on the machine itself is called wherever it is.

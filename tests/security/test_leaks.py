@@ -173,6 +173,7 @@ def test_nothing_leaks(config, store, mongo_client, logged):
     assert len(everything) > 14
 
 
+@pytest.mark.heavy
 def test_what_is_secret_reaches_the_program(config, store):
     """
     The value that no answer has is in the environment of the container that the daemon made.

@@ -33,7 +33,7 @@ from tests.support import (
     run_due,
 )
 
-pytestmark = pytest.mark.fresh_database
+pytestmark = [pytest.mark.fresh_database, pytest.mark.heavy]
 
 VAULT = Vault("a secret key for tests")
 

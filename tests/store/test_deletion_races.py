@@ -9,6 +9,8 @@ from service.model.ports import parse
 from tests.store.test_races import RACERS, kinds, race
 from tests.support import AT_NOON, FAR, a_node, a_user, an_image, an_order, run_due
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def node(store, memory_nodes):

@@ -50,6 +50,7 @@ def test_changes_are_told_in_their_order(store, place):
     assert sorted(event["_id"] for event in found) == [event["_id"] for event in found]
 
 
+@pytest.mark.heavy
 def test_a_deletion_that_is_undone(store, place):
     """To who follows, it is gone and comes back; its purge is told by its operation alone."""
     with writing(store):
@@ -197,6 +198,7 @@ def test_who_lost_the_lease_writes_nothing(store, database):
     assert ["user.created"] == [event["type"] for event in found]
 
 
+@pytest.mark.heavy
 def test_changes_of_many_are_each_told_once(store, database):
     """Of changes at once none is lost or told twice, though writers change in between."""
     users = [a_user(store) for _ in range(4)]
@@ -221,6 +223,7 @@ def test_changes_of_many_are_each_told_once(store, database):
     assert 105 == len(list_events(store))
 
 
+@pytest.mark.heavy
 def test_who_reads_on_skips_nothing(store):
     """Whoever asks again and again after the last id it saw gets every event."""
     seen = []

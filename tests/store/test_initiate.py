@@ -44,6 +44,7 @@ def old_account(account, mongo_client, config):
     return account
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("before", ["account", "old_account"])
 def test_the_user_may_do_what_skyquay_needs(initiate, config, mongo_client, request, before):
     """It sets and replaces validators, and sees the members; also where it was there before."""

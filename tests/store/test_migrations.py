@@ -70,6 +70,7 @@ def snapshot(database):
     return {name: list(database[name].find()) for name in sorted(list_collections(database))}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("version", NUMBERS)
 def test_a_database_of_every_version_opens(owner, store, database, version):
     """It is complete afterwards, and its documents are in shape."""
@@ -84,6 +85,7 @@ def test_a_database_of_every_version_opens(owner, store, database, version):
         assert 0 == database[name].count_documents({"$nor": [validators.make_validator(name)]})
 
 
+@pytest.mark.heavy
 def test_nodes_of_earlier_versions_are_completed(old, store):
     """They go on as they were: unlimited, several of one engine, and probed by nobody."""
     store.migrate()
@@ -93,6 +95,7 @@ def test_nodes_of_earlier_versions_are_completed(old, store):
     assert expected == {field: node[field] for field in expected}
 
 
+@pytest.mark.heavy
 def test_what_is_there_stays_as_it_is(old, store, database):
     """Only what is missing is added, also beside an explicit null."""
     there = {"allow_same_engine": False, "same_engine_as": "engine"}
@@ -105,6 +108,7 @@ def test_what_is_there_stays_as_it_is(old, store, database):
     assert expected == {field: node[field] for field in expected}
 
 
+@pytest.mark.heavy
 def test_old_documents_are_read_by_the_program(old, store):
     """What was brought up to date can be answered, and is found by its owner."""
     store.migrate()
@@ -123,6 +127,7 @@ def test_old_documents_are_read_by_the_program(old, store):
     assert all(shown)
 
 
+@pytest.mark.heavy
 def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
     """Earlier versions kept them; those of users who are there, and of nobody, stay."""
     own, _ = keys.create(store, name="own", grant={"user_id": old["_id"]}, now=NOON)
@@ -135,6 +140,7 @@ def test_the_keys_of_users_who_are_gone_are_revoked(old, store, database):
     assert store.keys.find("orphan") is None
 
 
+@pytest.mark.heavy
 def test_a_plan_writes_nothing(old, store, database):
     """It counts what it would change, and not even makes the collection for itself."""
     before = snapshot(database)
@@ -156,6 +162,7 @@ def test_a_plan_writes_nothing(old, store, database):
     assert before == snapshot(database)
 
 
+@pytest.mark.heavy
 def test_what_is_done_is_not_pending(old, store, database):
     """The number of the last migration is written down, with the time."""
     store.migrate()
@@ -166,6 +173,7 @@ def test_what_is_done_is_not_pending(old, store, database):
     assert ([], []) == (store.plan_migrations(), store.migrate())
 
 
+@pytest.mark.heavy
 def test_of_many_that_start_at_once_one_migrates(old, config):
     """The others wait, and find it done."""
     stores = [Store(config.mongodb_uri, config.database) for _ in range(6)]
@@ -186,6 +194,7 @@ def test_of_many_that_start_at_once_one_migrates(old, config):
     assert [[], [], [], [], [], PENDING] == sorted(done)
 
 
+@pytest.mark.heavy
 def test_a_crash_in_the_middle_is_repeated(old, store, database, monkeypatch):
     """What was done in part is done again, from the step that did not end."""
     *before, cut, last = migrations.MIGRATIONS[:5]
@@ -214,6 +223,7 @@ def hold(database, *, lease_s):
     database["meta"].update_one({"_id": "schema"}, {"$set": {"lock": lock}})
 
 
+@pytest.mark.heavy
 def test_the_lock_of_a_dead_process_runs_out(old, database):
     """Who waits takes over once the lease is over."""
     hold(database, lease_s=0.3)
@@ -261,6 +271,7 @@ def test_a_migration_may_take_longer_than_a_call(old, config, monkeypatch):
     assert [{"users": 1}] == [change.counts for change in changes]
 
 
+@pytest.mark.heavy
 def test_a_late_migration_does_not_turn_the_number_back(old, store, database):
     """Who lost its lease and ends after its successor changes nothing of the number."""
     store.migrate()
@@ -291,6 +302,7 @@ def migrate(config, monkeypatch):
     return lambda *words: CliRunner().invoke(cli.main, ["migrate", *words])
 
 
+@pytest.mark.heavy
 def test_the_command_says_what_it_did(old, migrate, store):
     """One line a migration, with its documents; afterwards there is nothing to do."""
     printed = migrate().output
@@ -299,6 +311,7 @@ def test_the_command_says_what_it_did(old, migrate, store):
     assert "The database is up to date.\n" == migrate().output
 
 
+@pytest.mark.heavy
 def test_the_command_can_be_tried(old, migrate, store, database):
     """A dry run says the same and writes nothing."""
     before = snapshot(database)
@@ -338,6 +351,7 @@ def test_what_users_have_is_counted(store, database, memory_nodes):
     ] == counted
 
 
+@pytest.mark.heavy
 def test_the_disk_of_instances_is_counted(store, memory_nodes, database):
     """A node that admits disk later knows what it has promised already."""
     user, node, image = a_user(store), a_node(store, memory_nodes), an_image(store)

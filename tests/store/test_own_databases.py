@@ -9,6 +9,8 @@ from service.config import Config
 from tests.own_databases import OwnDatabases, read_catalog
 from tests.support import a_user
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def databases(mongo_client):

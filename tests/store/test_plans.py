@@ -26,6 +26,8 @@ from service.model.documents import new_delivery, new_instance, new_webhook
 from service.model.lifecycle import OperationKind
 from tests.support import AT_NOON, FAR, NOON, a_node, a_user, an_image, an_order
 
+pytestmark = pytest.mark.heavy
+
 COUNT = 300
 
 # Command and collection, and why its plan may be what others may not.

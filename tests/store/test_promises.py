@@ -81,6 +81,7 @@ def test_what_suffices_for_before_and_after_a_change_is_added_up(
     assert ([{**ONE, "cpu_milli": 2000}], [smaller]) == (during, counted(place[1]))
 
 
+@pytest.mark.heavy
 def test_a_transfer_is_added_up_on_both_nodes(store, memory_nodes, place, deploy, counted):
     """
     Until it has ended.
@@ -93,6 +94,7 @@ def test_a_transfer_is_added_up_on_both_nodes(store, memory_nodes, place, deploy
     assert ([ONE, ONE], [NOTHING, ONE]) == (during, counted(place[1], target))
 
 
+@pytest.mark.heavy
 def test_what_is_kept_is_added_up(store, memory_nodes, place, deploy, counted):
     """
     As it is restored, and until it is gone when it is purged.
@@ -131,6 +133,7 @@ def test_a_node_that_is_gone_holds_nothing(store, memory_nodes, deploy, place, c
     assert [NOTHING] == counted(target)
 
 
+@pytest.mark.heavy
 def test_a_wrong_count_is_found_and_counted_anew(store, memory_nodes, place, deploy, counted):
     """
     Of all that is held at once, and of that node alone.
@@ -160,6 +163,7 @@ def test_a_wrong_count_is_found_and_counted_anew(store, memory_nodes, place, dep
     )
 
 
+@pytest.mark.heavy
 def test_a_recount_misses_nothing(store, memory_nodes, place, deploy, counted):
     """
     No deploy, no transfer, and no deletion can pass it.

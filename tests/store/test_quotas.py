@@ -70,6 +70,7 @@ def test_a_deploy_and_a_deletion_are_counted(store, memory_nodes, deploy, used):
     assert new_amounts() == used()
 
 
+@pytest.mark.heavy
 def test_what_is_kept_is_counted_but_for_its_ports(store, memory_nodes, deploy, used):
     """
     And with them again once it is restored; nothing is left of it when it is purged.
@@ -191,6 +192,7 @@ def test_a_change_is_counted_as_both_until_it_has_ended(store, memory_nodes, dep
     assert an_amount(memory_mib=64, cpu_milli=1500, ports=2) == used()
 
 
+@pytest.mark.heavy
 def test_a_change_that_fails_gives_back_what_it_held(store, memory_nodes, place, deploy, used):
     """
     What was there before is counted again.
@@ -263,6 +265,7 @@ def test_nothing_is_adopted_for_who_is_gone(store, deploy):
     assert 1 == len(store.instances.all())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "quota",
     [
@@ -286,6 +289,7 @@ def test_fifty_deploys_at_once_never_pass_a_quota(store, place, deploy, used, li
     assert 7 == used()["instances"] == len(store.instances.list_owned(place[0]["_id"]))
 
 
+@pytest.mark.heavy
 def test_changes_at_once_never_pass_a_quota(store, memory_nodes, deploy, used, limit):
     """
     Of many that grow, as many do as the quota allows.
@@ -303,6 +307,7 @@ def test_changes_at_once_never_pass_a_quota(store, memory_nodes, deploy, used, l
     assert 13 * 128 == used()["memory_mib"]
 
 
+@pytest.mark.heavy
 def test_new_owners_at_once_never_pass_a_quota(store, memory_nodes, deploy, used):
     """
     Instances of one user that are given to another, who may have some of them.
@@ -341,6 +346,7 @@ def test_what_is_refused_leaves_nothing(store, place, deploy, limit):
     )
 
 
+@pytest.mark.heavy
 def test_what_becomes_less_is_allowed_beyond_a_quota(store, memory_nodes, deploy, used, limit):
     """
     A quota that is exceeded refuses only what is more.
@@ -357,6 +363,7 @@ def test_what_becomes_less_is_allowed_beyond_a_quota(store, memory_nodes, deploy
     assert an_amount(memory_mib=64) == used()
 
 
+@pytest.mark.heavy
 def test_counts_agree_whatever_is_done_at_once(store, memory_nodes, deploy, used):
     """
     Deploys, changes, gifts and deletions of one user, by many threads.
@@ -452,6 +459,7 @@ def test_a_wrong_count_is_found_and_counted_anew(store, place, deploy, used):
     assert [an_amount()] * 2 == [used(), used(other["_id"])]
 
 
+@pytest.mark.heavy
 def test_a_recount_misses_no_deploy(store, place, deploy, used):
     """
     They cannot pass each other.

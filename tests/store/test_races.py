@@ -20,6 +20,8 @@ from service.model.ports import parse
 from service.store import transactions
 from tests.support import AT_NOON, NOON, a_node, a_user, an_image, an_order, eventually, run_due
 
+pytestmark = pytest.mark.heavy
+
 RACERS = 50
 NEVER = NOON.replace(year=2999)
 SUSPENSIONS = (instances.unsuspend, instances.suspend)

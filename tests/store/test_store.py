@@ -68,6 +68,7 @@ def test_a_transient_error_may_be_asked_again():
     assert StoreUnavailable is type(translate(error))
 
 
+@pytest.mark.heavy
 def test_a_database_that_is_away_is_unavailable():
     """Nobody listens: the answer is StoreUnavailable, within the bound."""
     store = Store(f"mongodb://127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200", "x")
@@ -341,6 +342,7 @@ def test_a_locked_operation_does_not_hold_up_the_others(store, mongo_client, con
     assert waiting[0] == store.claims.take("a-token", lease_s=30)["_id"]
 
 
+@pytest.mark.heavy
 def test_a_transaction_that_took_too_long_holds_nothing(store, mongo_client, monkeypatch):
     """Whoever comes after it need not wait until the server gives it up."""
     user_id = a_user(store)

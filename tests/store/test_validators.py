@@ -147,6 +147,7 @@ def test_a_new_shape_has_a_migration():
     assert SHAPES.get(latest) == hashlib.sha256(shape.encode()).hexdigest()[:8]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", validators.DOCUMENTS)
 def test_what_the_program_writes_is_in_shape(full, database, name):
     """Every kind of document passes the validator of its collection."""
@@ -154,6 +155,7 @@ def test_what_the_program_writes_is_in_shape(full, database, name):
     assert 0 == database[name].count_documents({"$nor": [validators.make_validator(name)]})
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", validators.DOCUMENTS)
 def test_a_document_without_a_field_is_refused(full, database, name):
     """Whatever is required must be there."""
@@ -166,6 +168,7 @@ def test_a_document_without_a_field_is_refused(full, database, name):
                 database[name].insert_one(broken)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", validators.DOCUMENTS)
 def test_a_field_of_a_wrong_type_is_refused(full, database, name):
     """What has a type takes no value of another."""
@@ -176,18 +179,21 @@ def test_a_field_of_a_wrong_type_is_refused(full, database, name):
                 database[name].update_one({"_id": document["_id"]}, {"$set": {field: MinKey()}})
 
 
+@pytest.mark.heavy
 def test_a_state_that_does_not_exist_is_refused(full, database):
     """An enumeration takes its own values only."""
     with pytest.raises(WriteError, match="failed validation"):
         database["instances"].update_one({}, {"$set": {"state": "ASLEEP"}})
 
 
+@pytest.mark.heavy
 def test_a_broken_document_inside_is_refused(full, database):
     """Documents inside of documents have a shape too."""
     with pytest.raises(WriteError, match="failed validation"):
         database["nodes"].update_one({}, {"$unset": {"allocated.instances": ""}})
 
 
+@pytest.mark.heavy
 def test_a_field_that_is_not_known_is_let_through(full, database):
     """A newer process may write more, while an older one still runs."""
     changed = database["instances"].update_one({}, {"$set": {"colour": "blue"}})
@@ -225,6 +231,7 @@ def small(config, database):
     database.command("dropUser", "small")
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_who_may_not_set_validators_goes_on_without(small, database, caplog):
     """Skyquay starts, and says what lacks."""
@@ -247,6 +254,7 @@ def test_a_newer_version_is_let_alone(store, database):
     assert (["users"], []) == (before, store.list_stale_validators())
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_who_may_not_look_at_the_set_sees_the_rest(small):
     """What the database does not tell is None, and the members are those that it names."""
@@ -257,6 +265,7 @@ def test_who_may_not_look_at_the_set_sees_the_rest(small):
     assert (1, None, None) == (seen.members, seen.members_up, seen.transaction_lifetime_s)
 
 
+@pytest.mark.heavy
 @pytest.mark.fresh_database
 def test_the_smallest_role_is_enough_for_a_backup(small, store, tmp_path):
     """And for its restoration."""

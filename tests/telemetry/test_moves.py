@@ -46,6 +46,7 @@ def test_what_there_is_none_of_is_told(api):
         assert 0 == measured[f"skyquay_drain_{what}_instances", frozenset()]
 
 
+@pytest.mark.heavy
 def test_a_drain_is_measured(api, store, memory_nodes):
     """How it is, what is left, and what of this is stuck; one that has ended is not."""
     fleet = Fleet(store, memory_nodes)
@@ -70,6 +71,7 @@ def test_a_drain_is_measured(api, store, memory_nodes):
     assert (none, [0, 0]) == read(measure(api))
 
 
+@pytest.mark.heavy
 def test_what_keeps_a_drain_from_its_end_is_left(api, store, memory_nodes):
     """Also an instance that is deleted and kept; but nothing of a node that is to get more."""
     fleet = Fleet(store, memory_nodes)
@@ -83,6 +85,7 @@ def test_what_keeps_a_drain_from_its_end_is_left(api, store, memory_nodes):
     assert (2, 0) == (find(held, name), find(measure(api), name))
 
 
+@pytest.mark.heavy
 def test_a_transfer_is_measured(api, store, memory_nodes, place, counted):
     """While it waits, and once it has ended: as an operation, with what it copied."""
     instance_id = api.post(DEPLOY, a_deploy(*place)).json["Id"]

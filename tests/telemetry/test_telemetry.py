@@ -88,6 +88,7 @@ def test_a_request_is_one_line(api, store, lines):
     assert "sesame" not in str(lines())
 
 
+@pytest.mark.heavy
 def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, place, lines, worker):
     """
     What a worker logs of an operation has the id of the request that asked for it.
@@ -104,6 +105,7 @@ def test_the_id_of_a_request_follows_its_operation(api, store, memory_nodes, pla
     assert 1 == len({line["operation_id"] for line in told})
 
 
+@pytest.mark.heavy
 def test_each_move_is_a_line(api, store, memory_nodes, place, lines):
     """
     With what it was and became, also where no worker had to do with it; and never what was undone.
@@ -157,6 +159,7 @@ def test_what_is_undone_is_no_line(store, memory_nodes, place, lines):
     assert ["DELETING"] == [line["to"] for line in lines() if line["event"] == "instance.moved"]
 
 
+@pytest.mark.heavy
 def test_operations_that_end_before_they_begin_count(api, store, memory_nodes, place, lines):
     """
     What is cancelled or superseded while it waits ends too, with a line.

@@ -116,6 +116,7 @@ def test_its_capacity_is_kept_and_its_ports_are_not(store, memory_nodes, node, r
     assert "world" in memory_nodes[node["_id"]].volumes[make()]
 
 
+@pytest.mark.heavy
 def test_nobody_gets_a_port_that_is_still_listened_on(store, memory_nodes, here, node, running):
     """A deploy waits until the program is stopped that had its port."""
     keep(store, running)
@@ -136,6 +137,7 @@ def test_nobody_gets_a_port_that_is_still_listened_on(store, memory_nodes, here,
     assert OperationStatus.SUCCEEDED == end_of(store, deploy)[0]
 
 
+@pytest.mark.heavy
 def test_an_unsuspension_waits_for_its_port_as_well(store, memory_nodes, here, running, make):
     """It starts what was restored suspended, with a port that another one had meanwhile."""
     instances.suspend(store, running, origin=AT_NOON)
@@ -198,6 +200,7 @@ def test_it_runs_as_it_did(store, memory_nodes, here, running, wish, power):
     assert [] == store.deleted.all()
 
 
+@pytest.mark.heavy
 def test_a_wish_that_waited_when_it_was_deleted_counts(store, memory_nodes, here, running):
     """What was to be started, and was not by then, is started."""
     instances.change_power(store, running, OperationKind.STOP, origin=AT_NOON)
@@ -254,6 +257,7 @@ def test_what_was_not_installed_is_installed_anew(store, memory_nodes, here, nod
     )
 
 
+@pytest.mark.heavy
 def test_a_change_that_was_under_way_is_given_up(store, memory_nodes, here, node, running):
     """Its ports and its size are given back, and the container is made as it was before."""
     order = {"memory_mib": 512, "ports": parse("80:9090"), "primary": "9090"}
@@ -277,6 +281,7 @@ def test_a_change_that_was_under_way_is_given_up(store, memory_nodes, here, node
     assert (Power.RUNNING, ["world"]) == (here.containers[running].power, here.volumes[running])
 
 
+@pytest.mark.heavy
 def test_ports_that_are_taken_are_named(store, memory_nodes, here, running, make):
     """Then nothing is changed, and with others it is restored in a container that has these."""
     other = make(ports=parse("80:9090,81:9091"), primary="9090")
@@ -308,6 +313,7 @@ def test_ports_that_are_taken_are_named(store, memory_nodes, here, running, make
     )
 
 
+@pytest.mark.heavy
 def test_ports_that_were_auto_are_found_anew(store, memory_nodes, here, make):
     """Those that are taken, with those that they follow; what is free stays."""
     ports = parse("80:auto,100-101:auto", may_be_auto=True)
@@ -327,6 +333,7 @@ def test_ports_that_were_auto_are_found_anew(store, memory_nodes, here, make):
     assert after == [mapping.host for mapping in here.containers[instance_id].spec.ports]
 
 
+@pytest.mark.heavy
 def test_too_few_free_ports(store, make, running):
     """It stays deleted where the node has none left."""
     instance_id = make(ports=parse("80:auto", may_be_auto=True), primary=None)
@@ -350,6 +357,7 @@ def test_ports_that_are_none(store, running):
     assert InstanceState.DELETED == store.deleted.get(running)["state"]
 
 
+@pytest.mark.heavy
 def test_an_external_id_is_free_meanwhile(store, running, make):
     """Another instance may get it; then the first is not restored."""
     instance_changes.edit(store, running, {"external_id": "shop-1"}, origin=AT_NOON)
@@ -405,6 +413,7 @@ def test_it_is_purged_in_time(store, memory_nodes, here, node, running):
     assert 0 == promised(store, node)["instances"] == promised(store, node)["memory_mib"]
 
 
+@pytest.mark.heavy
 def test_a_purge_that_fails_is_tried_again(store, memory_nodes, here, node, running):
     """As any deletion is, when its node is looked at."""
     keep(store, running)
@@ -479,6 +488,7 @@ def test_what_runs_all_the_same_is_stopped(store, memory_nodes, here, node, runn
     assert Power.STOPPED == here.containers[running].power
 
 
+@pytest.mark.heavy
 def test_a_container_that_is_gone_is_made_anew(store, memory_nodes, here, node, running):
     """Its files are still there."""
     keep(store, running)
@@ -502,6 +512,7 @@ def test_its_operations_are_not_cancelled(store, running):
         operations.cancel(store, operation["_id"], now=NOON)
 
 
+@pytest.mark.heavy
 def test_a_failed_stop_is_done_again(store, memory_nodes, here, running):
     """As long as it is deleted; not once it is restored."""
     operation = keep(store, running)
@@ -559,6 +570,7 @@ def move(store, instance_id, node_id):
     return transfers.begin(store, instance_id, node_id=node_id, origin=AT_NOON)[1]
 
 
+@pytest.mark.heavy
 def test_a_deletion_gives_up_a_transfer(store, memory_nodes, running, elsewhere, node):
     """What is held on the other node is free at once, and a restoration finds all as it was."""
     before = promised(store, node)
@@ -605,6 +617,7 @@ def test_what_a_transfer_made_is_removed_wherever_its_worker_died(
     assert seen > 3
 
 
+@pytest.mark.heavy
 def test_a_transfer_under_way_ends_before_a_restoration(store, memory_nodes, running, elsewhere):
     """It would go on, with nothing held for it on the other node."""
     move(store, running, elsewhere)
@@ -621,6 +634,7 @@ def test_a_transfer_under_way_ends_before_a_restoration(store, memory_nodes, run
     assert Power.RUNNING == store.instances.get(running)["power"]
 
 
+@pytest.mark.heavy
 def test_what_a_transfer_started_ends_before_a_restoration(
     store, memory_nodes, running, elsewhere, node
 ):
@@ -671,6 +685,7 @@ def test_what_a_transfer_started_ends_before_a_restoration(
     assert Power.RUNNING == memory_nodes[node["_id"]].containers[running].power
 
 
+@pytest.mark.heavy
 def test_a_port_that_a_transfer_holds_is_taken(store, memory_nodes, running, elsewhere, node):
     """An instance on its way to the node gets it."""
     keep(store, running)
@@ -686,6 +701,7 @@ def test_a_port_that_a_transfer_holds_is_taken(store, memory_nodes, running, els
     assert store.deleted.find(running) is not None
 
 
+@pytest.mark.heavy
 def test_nothing_is_restored_of_a_suspended_user(store, memory_nodes, running):
     """It is once the user may run it again."""
     user_id = store.instances.get(running)["user_id"]
@@ -702,6 +718,7 @@ def test_nothing_is_restored_of_a_suspended_user(store, memory_nodes, running):
     assert Power.RUNNING == store.instances.get(running)["power"]
 
 
+@pytest.mark.heavy
 def test_what_was_kept_while_its_user_was_suspended_runs_again(store, memory_nodes, running):
     """A worker lets it run as it ran before, like all others of the user's."""
     user_id = store.instances.get(running)["user_id"]

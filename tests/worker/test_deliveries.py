@@ -128,6 +128,7 @@ def test_nothing_else_is(store, database, sender, status):
     assert ([], 1) == (elsewhere.got, len(receiver.got))
 
 
+@pytest.mark.heavy
 def test_a_receiver_that_fails_for_a_day(store, database, sender, clock):
     """It gets each delivery nine times under one id; then the webhook is disabled, and says why."""
     with receiving(answer=lambda _: (500, {}, b"")) as receiver:
@@ -213,6 +214,7 @@ def test_what_is_being_sent_holds_what_comes_after_it(store, database, sender):
     assert ([1, 3], []) == ([each["event_id"] for each in first], second)
 
 
+@pytest.mark.heavy
 def test_a_dead_receiver_is_not_asked_for_everything(store, database, sender, clock):
     """Past a hundred documents whose deliveries fail nothing new is begun."""
     events = [an_event(n, resource_id=str(n)) for n in range(1, 151)]
@@ -334,6 +336,7 @@ def test_a_name_that_means_another_address_by_then(store, database, clock, monke
     assert LOOPBACK in delivery["attempts"][0]["error"]
 
 
+@pytest.mark.heavy
 def test_a_receiver_that_hangs_slows_no_other(store, database):
     """While it keeps all its deliveries waiting another one gets every one of its own."""
     with receiving(hangs=threading.Event()) as slow, receiving() as quick:
@@ -452,6 +455,7 @@ def test_what_is_delivered_again_has_its_id(store, database, sender):
     assert [delivery["_id"]] * 2 == receiver.ids
 
 
+@pytest.mark.heavy
 def test_one_that_is_enabled_again_gets_what_waited(store, database, sender, clock):
     """The receiver is back: what failed is sent at once, and all that waited behind it."""
     with receiving(answer=lambda _: (500, {}, b"")) as receiver:

@@ -18,6 +18,8 @@ from service.worker.draining import Draining
 from tests.draining import BY_KEY, Crash, Fleet
 from tests.support import AT_NOON, NOON
 
+pytestmark = pytest.mark.heavy
+
 ACTS = st.lists(
     st.sampled_from(
         ["start", "pause", "resume", "undo", "move back", "turn", "turn", "stale turn",

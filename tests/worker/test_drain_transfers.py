@@ -58,6 +58,7 @@ def fleet(store, database, memory_nodes):
     return Fleet(store, memory_nodes)
 
 
+@pytest.mark.heavy
 def test_twenty_instances_run_elsewhere_then(fleet):
     """Spread over the other nodes, with their ports; nothing is left on the node."""
     made = fleet.deploy(20)
@@ -77,6 +78,7 @@ def test_twenty_instances_run_elsewhere_then(fleet):
     assert max(counts) - min(counts) <= 2
 
 
+@pytest.mark.heavy
 def test_an_undo_moves_all_back(fleet):
     """To where it was, and it runs there."""
     made = fleet.deploy(4)
@@ -91,6 +93,7 @@ def test_an_undo_moves_all_back(fleet):
     assert {(fleet.home, Power.RUNNING)} == {(each["node_id"], each["power"]) for each in now}
 
 
+@pytest.mark.heavy
 def test_what_fits_nowhere_stays_and_says_why(fleet):
     """The rest is moved."""
     [large] = fleet.deploy(1, memory_mib=3000)
@@ -114,6 +117,7 @@ def test_what_fits_nowhere_stays_and_says_why(fleet):
     )
 
 
+@pytest.mark.heavy
 def test_a_target_that_dies_is_replaced_by_another(fleet):
     """What was on its way there is undone, and goes elsewhere after a while."""
     [moved] = fleet.deploy(1)
@@ -135,6 +139,7 @@ def test_a_target_that_dies_is_replaced_by_another(fleet):
     )
 
 
+@pytest.mark.heavy
 def test_an_instance_on_its_way_to_the_node_is_waited_for(fleet):
     """The drain is not done before it arrives, and is moved on."""
     [coming] = fleet.deploy(1)
@@ -179,6 +184,7 @@ def test_nothing_is_moved_to_a_node_of_the_same_engine(fleet, memory_nodes):
     }
 
 
+@pytest.mark.heavy
 def test_a_worker_drains_nodes(fleet, worker):
     """Beside all that it does."""
     made = fleet.deploy(3)

@@ -28,6 +28,7 @@ def fleet(store, database, memory_nodes):
     return Fleet(store, memory_nodes)
 
 
+@pytest.mark.heavy
 def test_twenty_instances_are_moved_two_at_a_time(fleet):
     """The node is empty then, and the drain is done."""
     fleet.deploy(20)
@@ -39,6 +40,7 @@ def test_twenty_instances_are_moved_two_at_a_time(fleet):
     assert 20 == len(fleet.drain()["moved"])
 
 
+@pytest.mark.heavy
 def test_as_many_are_on_their_way_as_was_said(fleet):
     """`atOnce` is a bound, whoever begins."""
     fleet.deploy(9)
@@ -83,6 +85,7 @@ def test_a_crash_begins_none_twice(fleet, crash_at):
     assert operation["_id"] == fleet.drain()["moving"][instance_id]["operation_id"]
 
 
+@pytest.mark.heavy
 def test_a_crash_after_an_arrival_counts_it_once(fleet):
     """What arrived is written down by the next worker; once more changes nothing."""
     fleet.deploy(1)
@@ -111,6 +114,7 @@ def test_a_worker_without_the_duty_does_nothing(fleet):
     assert 1 == len(fleet.list_open())
 
 
+@pytest.mark.heavy
 def test_a_pause_that_comes_in_between_is_heeded(fleet):
     """A worker that read the drain before begins nothing any more."""
     fleet.deploy(3)
@@ -123,6 +127,7 @@ def test_a_pause_that_comes_in_between_is_heeded(fleet):
     assert ([], DrainStatus.PAUSED) == (fleet.list_open(), fleet.status())
 
 
+@pytest.mark.heavy
 def test_what_is_on_its_way_arrives_while_paused(fleet):
     """And nothing more is begun; resuming goes on."""
     fleet.deploy(5)
@@ -138,6 +143,7 @@ def test_what_is_on_its_way_arrives_while_paused(fleet):
     assert (0, DrainStatus.DONE) == (fleet.count_home(), fleet.status())
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("refusal", "code", "reason"),
     [
@@ -164,6 +170,7 @@ def test_what_cannot_be_moved_is_stuck_with_the_reason(fleet, refusal, code, rea
     assert (code, reason) == (stuck[stays]["code"], stuck[stays]["reason"])
 
 
+@pytest.mark.heavy
 def test_a_node_that_refuses_is_passed_over(fleet):
     """The next best one gets the instance."""
     fleet.deploy(1)
@@ -189,6 +196,7 @@ def test_of_many_nodes_some_are_named(fleet, memory_nodes):
     assert 5 == reason.count(": Full.")
 
 
+@pytest.mark.heavy
 def test_what_does_not_fit_back_says_why(fleet):
     """Of the one node that it is to return to."""
     [moved] = fleet.deploy(1)
@@ -203,6 +211,7 @@ def test_what_does_not_fit_back_says_why(fleet):
     assert ("capacity_exceeded", "Full.") == (stuck["code"], stuck["reason"])
 
 
+@pytest.mark.heavy
 def test_what_is_stuck_is_tried_again_later(fleet):
     """Not at once, and then it moves on by itself."""
     [stays] = fleet.deploy(1)
@@ -219,6 +228,7 @@ def test_what_is_stuck_is_tried_again_later(fleet):
     assert DrainStatus.DONE == fleet.status()
 
 
+@pytest.mark.heavy
 def test_resuming_tries_what_is_stuck_at_once(fleet):
     """The operator knows that something changed."""
     [stays] = fleet.deploy(1)
@@ -247,6 +257,7 @@ def test_a_transfer_that_fails_makes_its_instance_stuck(fleet):
     assert (DrainStatus.BLOCKED, []) == (fleet.status(), fleet.list_open())
 
 
+@pytest.mark.heavy
 def test_a_stuck_instance_that_is_deleted_is_forgotten(fleet, memory_nodes):
     """It keeps no drain from its end."""
     [stays] = fleet.deploy(1)
@@ -261,6 +272,7 @@ def test_a_stuck_instance_that_is_deleted_is_forgotten(fleet, memory_nodes):
     assert ({}, DrainStatus.DONE) == (fleet.drain()["stuck"], fleet.status())
 
 
+@pytest.mark.heavy
 def test_what_is_being_installed_is_waited_for(fleet, memory_nodes):
     """It is not stuck, and moves once it is READY."""
     fleet.deploy(1, settle=False)
@@ -275,6 +287,7 @@ def test_what_is_being_installed_is_waited_for(fleet, memory_nodes):
     assert (DrainStatus.DONE, None) == (fleet.status(), fleet.drain()["waiting_for"])
 
 
+@pytest.mark.heavy
 def test_a_node_that_is_down_is_waited_for(fleet):
     """Nothing is begun, nothing is stuck, and it goes on when the node is back."""
     fleet.deploy(2)
@@ -290,6 +303,7 @@ def test_a_node_that_is_down_is_waited_for(fleet):
     assert DrainStatus.DONE == fleet.status()
 
 
+@pytest.mark.heavy
 def test_what_is_kept_on_the_node_is_waited_for(fleet, memory_nodes):
     """Its files are there, until it is purged. What is restored is moved like all others."""
     restored, purged = fleet.deploy(2)
@@ -311,6 +325,7 @@ def test_what_is_kept_on_the_node_is_waited_for(fleet, memory_nodes):
     assert (DrainStatus.DONE, None) == (fleet.status(), fleet.drain()["waiting_for"])
 
 
+@pytest.mark.heavy
 def test_a_node_that_dies_meanwhile_is_said(fleet):
     """Also while as many are on their way as may be; and no longer once it is back, or paused."""
     fleet.deploy(3)
@@ -328,6 +343,7 @@ def test_a_node_that_dies_meanwhile_is_said(fleet):
     assert None is fleet.drain()["waiting_for"]
 
 
+@pytest.mark.heavy
 def test_an_undo_lets_what_is_on_its_way_arrive(fleet):
     """Nothing more is begun, and the node gets instances at once."""
     fleet.deploy(5)
@@ -356,6 +372,7 @@ def test_an_undo_leaves_the_node_as_it_was(fleet, schedulable):
     assert schedulable == fleet.store.nodes.get(fleet.home)["schedulable"]
 
 
+@pytest.mark.heavy
 def test_an_undo_moves_back_what_was_moved(fleet):
     """Also what was on its way; what somebody moved elsewhere since stays there."""
     made = fleet.deploy(5)
@@ -374,6 +391,7 @@ def test_an_undo_moves_back_what_was_moved(fleet):
     assert {*made} - {moved} == {*fleet.store.instances.list_ids_on(fleet.home)}
 
 
+@pytest.mark.heavy
 def test_what_cannot_be_moved_back_is_left(fleet):
     """After a few attempts it is said, and the undo ends."""
     [moved] = fleet.deploy(1)
@@ -390,6 +408,7 @@ def test_what_cannot_be_moved_back_is_left(fleet):
     assert (DrainStatus.UNDONE, [moved]) == (fleet.status(), [*fleet.drain()["stuck"]])
 
 
+@pytest.mark.heavy
 def test_a_drain_that_is_being_undone_can_go_on(fleet):
     """It keeps what it knows: how the node was before, and what is on its way."""
     fleet.deploy(3)
@@ -404,6 +423,7 @@ def test_a_drain_that_is_being_undone_can_go_on(fleet):
     assert fleet.drain()["schedulable_before"]
 
 
+@pytest.mark.heavy
 def test_a_node_that_goes_takes_its_drain_along(fleet):
     """A worker that read the drain before does nothing more."""
     fleet.deploy(2)

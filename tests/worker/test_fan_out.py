@@ -63,6 +63,7 @@ def test_events_become_deliveries(store, database):
         assert eventually(lambda: list_told(store) == [1, 2])
 
 
+@pytest.mark.heavy
 def test_the_place_is_passed_on(store, database):
     """Another worker goes on where the one before was."""
     a_webhook(store, "http://192.0.2.1/")
@@ -84,6 +85,7 @@ def test_whoever_lost_the_lease_makes_nothing(store, database):
     assert webhook["enabled"]
 
 
+@pytest.mark.heavy
 def test_any_number_of_webhooks_takes_the_same_queries(store, database, config):
     """A hundred that are told of nothing cost no query each."""
     sent = []
@@ -131,6 +133,7 @@ made_events = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.heavy
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(found=st.lists(made_events, min_size=1, max_size=12), user=ids, instances=limits,
        nodes=limits)  # fmt: skip

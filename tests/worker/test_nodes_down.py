@@ -64,6 +64,7 @@ def test_a_queued_deploy_waits_for_its_node(api, store, memory_nodes, place, her
     assert (201, "INSTALLING", calls) == (answer.status, answer.json["state"], here.calls)
 
 
+@pytest.mark.heavy
 def test_a_queued_deploy_is_done_when_the_node_returns(api, place, down, worker):
     """Nobody has to ask again."""
     come_back = down()
@@ -114,6 +115,7 @@ def test_a_suspension_is_accepted_while_the_node_is_down(api, ready, down):
     )
 
 
+@pytest.mark.heavy
 def test_it_all_converges_when_the_node_returns(api, place, here, ready, down, worker):
     """What was deleted is gone, what was suspended is stopped, and the port is free."""
     other = api.post(f"{DEPLOY}?wait=30", a_body(place, ports="81:8081", primary="8081")).json
@@ -155,6 +157,7 @@ def test_force_forgets_an_instance_at_once(api, store, node, place, ready, down)
     assert 201 == api.post(DEPLOY, a_body(place, queue=True)).status
 
 
+@pytest.mark.heavy
 def test_what_was_forgotten_is_removed_when_the_node_returns(api, here, ready, down, worker):
     """Should the node come back after all, no container is left behind."""
     come_back = down()
@@ -272,6 +275,7 @@ def test_few_operations_run_on_one_node_at_a_time(api, store, place):
     assert [True, True, False] == [operation is not None for operation in claimed]
 
 
+@pytest.mark.heavy
 def test_a_stuck_node_does_not_hold_up_others(api, store, memory_nodes, place, node, here, worker):
     """With one node swallowing all that it gets, another's operations are done."""
     other = a_node(store, memory_nodes, name="other")
@@ -312,6 +316,7 @@ def waiting(config, api, store, memory_nodes, place, ready):
         context.stopping.set()
 
 
+@pytest.mark.heavy
 def test_at_most_half_of_the_threads_wait(waiting, ready):
     """Whoever comes when they all wait is answered at once, as without `wait`."""
     client, _, answers = waiting
@@ -326,6 +331,7 @@ def test_at_most_half_of_the_threads_wait(waiting, ready):
     )
 
 
+@pytest.mark.heavy
 def test_who_calls_a_node_is_told_to_come_back(waiting, ready):
     """A look at a node is no answer without the node: 503, with the time to ask again."""
     client, _, _ = waiting
@@ -336,6 +342,7 @@ def test_who_calls_a_node_is_told_to_come_back(waiting, ready):
     assert "1" == answer.headers["Retry-After"]
 
 
+@pytest.mark.heavy
 def test_who_waits_is_answered_when_the_process_ends(waiting):
     """A stop does not wait for a minute."""
     _, context, answers = waiting

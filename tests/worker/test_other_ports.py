@@ -141,6 +141,7 @@ def test_a_port_that_was_named_fails(store, memory_nodes, node, here, deploy):
     assert instance_id in here.containers
 
 
+@pytest.mark.heavy
 def test_it_ends_where_none_is_free(store, memory_nodes, here, deploy):
     """A node on which every port is in use is not asked for ever."""
     instance_id, operation_id = deploy("80:auto")
@@ -193,6 +194,7 @@ def test_a_probe_forgets_what_is_old(store, memory_nodes, node):
     assert [30001] == held(store, node)
 
 
+@pytest.mark.heavy
 def test_the_newest_are_known(store, node):
     """A port that is found again is new, and a node has a bounded number of them."""
     for port in (*range(1, MOST + 2), 5):

@@ -250,6 +250,7 @@ def test_a_node_that_does_not_answer_is_left_alone_for_a_while(store, watch, sta
     let_go(watch, here)
 
 
+@pytest.mark.heavy
 def test_a_node_that_hangs_holds_up_no_other(store, memory_nodes, watch, start, here, node):
     """And gets a few looks at a time, whatever number of programs start there."""
     other = a_node(store, memory_nodes, name="other")
@@ -320,6 +321,7 @@ def test_who_stops_hands_the_duty_over(store, watch):
     assert store.phase_duty.take("next", lease_s=30)
 
 
+@pytest.mark.heavy
 def test_a_worker_does_all_that(store, start, here, worker):
     """With its other work, and without a word of anybody."""
     instance = start()

@@ -122,6 +122,7 @@ def test_an_old_look_does_not_undo_what_was_done_since(store, memory_nodes, node
     assert Power.UNKNOWN == store.instances.get(ready)["power"]
 
 
+@pytest.mark.heavy
 def test_a_worker_compares_after_each_probe(api, here, ready, worker):
     """Nobody has to ask: a worker notices by itself."""
     here.containers[ready].power = Power.STOPPED
@@ -142,6 +143,7 @@ def test_a_removal_spares_an_instance_of_the_same_id(store, memory_nodes, node, 
     )
 
 
+@pytest.mark.heavy
 def test_what_was_deployed_for_a_forgotten_instance_is_removed(
     api, store, memory_nodes, place, here, worker
 ):

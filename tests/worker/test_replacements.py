@@ -105,6 +105,7 @@ def spoil(here, image, how):
     {"broken": here.broken_images, "short-lived": here.short_lived_images}[how].add(image["image"])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("how", ["broken", "short-lived"])
 def test_a_container_that_does_not_start_is_undone(store, memory_nodes, here, running, how):
     """The instance runs as before, and gives back what it held for the change."""
@@ -159,6 +160,7 @@ def test_errors_of_the_node_are_tried_again_before_the_undo(store, memory_nodes,
     assert 256 == here.containers[running].spec.memory_mib
 
 
+@pytest.mark.heavy
 def test_an_undo_that_fails_is_tried_again(store, memory_nodes, here, running):
     """The undo has as many attempts as the change had."""
     image = an_image(store)
@@ -176,6 +178,7 @@ def test_an_undo_that_fails_is_tried_again(store, memory_nodes, here, running):
     assert Power.RUNNING == here.containers[running].power
 
 
+@pytest.mark.heavy
 def test_an_undo_that_is_impossible_says_both_reasons(store, memory_nodes, here, running):
     """Where what was there before cannot be made again, the instance says why it does not run."""
     image = an_image(store)
@@ -210,6 +213,7 @@ def test_a_port_that_is_in_use_for_a_moment_delays_the_change(store, memory_node
     assert (256, Power.RUNNING) == (container.spec.memory_mib, container.power)
 
 
+@pytest.mark.heavy
 def test_a_port_that_is_in_use_for_a_moment_delays_the_undo(store, memory_nodes, here, running):
     """What was there before runs again as soon as its port is free."""
     image = an_image(store)
@@ -228,6 +232,7 @@ def test_a_port_that_is_in_use_for_a_moment_delays_the_undo(store, memory_nodes,
     assert Power.RUNNING == here.containers[running].power
 
 
+@pytest.mark.heavy
 def test_a_port_that_stays_in_use_is_not_waited_for_for_ever(store, memory_nodes, here, running):
     """The change is undone after as many attempts as an error of the node has."""
     here.held_ports = {9090}
@@ -250,6 +255,7 @@ def run_one(store, memory_nodes):
     carry_out(job, memory_nodes)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("stop", ["suspend", "stop"])
 def test_what_is_stopped_stays_stopped(store, memory_nodes, here, running, stop, fails):
@@ -331,6 +337,7 @@ def test_a_wish_that_waited_is_kept(store, memory_nodes, here, running):
     assert (256, Power.STOPPED) == (container.spec.memory_mib, container.power)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("by", ["change", "transfer"])
 @pytest.mark.parametrize(
     ("kind", "power"),
@@ -370,6 +377,7 @@ def test_a_wish_that_was_to_be_tried_again_is_kept(
     )
 
 
+@pytest.mark.heavy
 def test_a_later_wish_counts_for_one_that_was_to_be_tried_again(store, memory_nodes, here, running):
     """The change was told to stop it since."""
     instances.change_power(store, running, OperationKind.RESTART, origin=AT_NOON)
@@ -395,6 +403,7 @@ def test_what_crashed_is_started_by_a_change(store, memory_nodes, here, running)
     assert Power.RUNNING == here.containers[running].power
 
 
+@pytest.mark.heavy
 def test_a_later_change_makes_both(store, memory_nodes, here, running):
     """Two changes that wait are made at once, by the later operation."""
     first = edit(store, running, memory_mib=256, ports=parse("80:9090"), primary="9090")
@@ -410,6 +419,7 @@ def test_a_later_change_makes_both(store, memory_nodes, here, running):
     assert ([9090], None, 256) == held(store, running)
 
 
+@pytest.mark.heavy
 def test_a_later_change_waits_for_one_that_runs(store, memory_nodes, here, running):
     """A change behind one that runs is made on what that leaves, and both are held for."""
     first = edit(store, running, memory_mib=256)
@@ -426,6 +436,7 @@ def test_a_later_change_waits_for_one_that_runs(store, memory_nodes, here, runni
     assert ([9090], None, 64) == held(store, running)
 
 
+@pytest.mark.heavy
 def test_a_later_change_outlives_one_that_fails(store, memory_nodes, here, running):
     """What is wrong with one change is not wrong with the next."""
     image = an_image(store)
@@ -443,6 +454,7 @@ def test_a_later_change_outlives_one_that_fails(store, memory_nodes, here, runni
     assert image["image"] != spec.image
 
 
+@pytest.mark.heavy
 def test_a_change_in_the_middle_is_taken_over_by_a_later_one(store, memory_nodes, here, running):
     """Where the container of before is gone already, the later change knows that, and undoes."""
     image = an_image(store)
@@ -516,6 +528,7 @@ def test_what_is_being_deleted_is_unknown(store, running):
         edit(store, running, name="another")
 
 
+@pytest.mark.heavy
 def test_what_failed_is_ready_after_a_change(store, memory_nodes, here, waiting):
     """A deployment that failed for its image succeeds with another one, without a new order."""
     here.broken_images.add(store.instances.get(waiting)["image"])
@@ -530,6 +543,7 @@ def test_what_failed_is_ready_after_a_change(store, memory_nodes, here, waiting)
     assert (None, Power.RUNNING) == (after["error"], here.containers[waiting].power)
 
 
+@pytest.mark.heavy
 def test_what_failed_stays_so_where_the_change_fails(store, memory_nodes, here, waiting):
     """A change that fails leaves what it found: here, nothing."""
     here.broken_images.add(store.instances.get(waiting)["image"])
@@ -551,6 +565,7 @@ def run_due_again(store, memory_nodes, here):
         store.operations.retry_now_on_node(here.node_id)
 
 
+@pytest.mark.heavy
 def test_a_change_in_the_middle_is_cancelled_by_undoing(store, memory_nodes, here, running):
     """A change that has begun ends cancelled when what was there before runs again."""
     operation = edit(store, running, memory_mib=256)
@@ -566,6 +581,7 @@ def test_a_change_in_the_middle_is_cancelled_by_undoing(store, memory_nodes, her
     )
 
 
+@pytest.mark.heavy
 def test_a_failed_change_can_be_tried_again(store, memory_nodes, here, running):
     """The retry of a change reserves anew what it needs."""
     image = an_image(store)
@@ -622,6 +638,7 @@ def test_a_reinstallation_keeps_files_or_not(store, memory_nodes, here, running,
     assert (files, Power.RUNNING) == (here.volumes[running], here.containers[running].power)
 
 
+@pytest.mark.heavy
 def test_only_a_reinstallation_fetches_the_files(store, memory_nodes, here):
     """An update runs no install scripts, which would write over what players built."""
     script = {"Uri": "https://example.org/a.jar", "Path": "a.jar"}

@@ -251,6 +251,7 @@ def test_the_interval_stretches_with_the_instances(
     assert 20 == pytest.approx(clock(), abs=0.5)
 
 
+@pytest.mark.heavy
 def test_two_workers_share_the_nodes(config, store, database, memory_nodes, running):
     """Each node is sampled by one of them, and none twice."""
     for n in range(20):

@@ -109,6 +109,7 @@ def test_nobody_changes_to_the_ports_that_are_held(store, memory_nodes, there, r
     assert [9090] == store.instances.get(other)["ports"]
 
 
+@pytest.mark.heavy
 def test_deploys_and_transfers_race_for_a_port(store, memory_nodes, there):
     """Of many who want the same port at the same time, one gets it."""
     moving = [an_instance(store, memory_nodes, a_node(store, memory_nodes)) for _ in range(4)]
@@ -133,6 +134,7 @@ def test_deploys_and_transfers_race_for_a_port(store, memory_nodes, there):
     assert 8080 in hosts
 
 
+@pytest.mark.heavy
 def test_fifty_at_once_never_pass_what_a_node_has(store, memory_nodes, there):
     """A node of 1024 MiB takes eight of 128."""
     moving = [

@@ -121,6 +121,7 @@ def fleet(store, memory_nodes):
     return Fleet(store, memory_nodes)
 
 
+@pytest.mark.heavy
 def test_it_runs_on_the_other_node_with_its_files(fleet):
     """And nothing is left on the first."""
     fleet.begin()
@@ -133,6 +134,7 @@ def test_it_runs_on_the_other_node_with_its_files(fleet):
     assert copied > sum(map(len, FILES))
 
 
+@pytest.mark.heavy
 def test_it_comes_back(fleet):
     """A node that an instance left takes it again."""
     fleet.begin()
@@ -144,6 +146,7 @@ def test_it_comes_back(fleet):
     assert not fleet.check_agreement()
 
 
+@pytest.mark.heavy
 def test_a_stopped_one_stays_stopped(fleet):
     """A transfer starts nothing."""
     instances.change_power(fleet.store, fleet.instance, OperationKind.STOP, origin=AT_NOON)
@@ -155,6 +158,7 @@ def test_a_stopped_one_stays_stopped(fleet):
     assert fleet.check_agreement(runs=False)
 
 
+@pytest.mark.heavy
 def test_a_suspended_one_stays_stopped(fleet):
     """On both nodes, all the time."""
     instances.suspend(fleet.store, fleet.instance, origin=AT_NOON)
@@ -165,6 +169,7 @@ def test_a_suspended_one_stays_stopped(fleet):
     assert fleet.check_agreement(runs=False)
 
 
+@pytest.mark.heavy
 def test_wishes_that_come_meanwhile_are_granted_at_its_end(fleet):
     """Whoever suspends it while it is transferred finds it stopped, there."""
     fleet.begin()
@@ -175,6 +180,7 @@ def test_wishes_that_come_meanwhile_are_granted_at_its_end(fleet):
     assert fleet.check_agreement(runs=False)
 
 
+@pytest.mark.heavy
 def test_a_program_that_does_not_start_there_runs_here(fleet):
     """The transfer failed, and is undone."""
     fleet.there.short_lived_images.add(fleet.image["image"])
@@ -201,6 +207,7 @@ def test_a_pull_that_fails_stops_nothing(store, memory_nodes):
     assert ["pull"] == [step["name"] for step in steps]
 
 
+@pytest.mark.heavy
 def test_files_that_differ_are_no_transfer(fleet):
     """A node that says that it wrote down what it did not is found out."""
     fleet.begin()
@@ -220,6 +227,7 @@ def test_files_that_differ_are_no_transfer(fleet):
     assert not fleet.check_agreement()
 
 
+@pytest.mark.heavy
 def test_a_target_that_falls_silent_is_left(fleet):
     """The program does not wait for ever to run again; what is left there goes when it answers."""
     fleet.begin()
@@ -235,6 +243,7 @@ def test_a_target_that_falls_silent_is_left(fleet):
     assert not fleet.check_agreement()
 
 
+@pytest.mark.heavy
 def test_a_target_that_may_run_it_is_waited_for_whatever_it_says(fleet):
     """An engine that says no to all has started it: it is not started here as well."""
     fleet.begin()
@@ -257,6 +266,7 @@ def test_a_target_that_may_run_it_is_waited_for_whatever_it_says(fleet):
     assert not fleet.check_agreement()
 
 
+@pytest.mark.heavy
 def test_a_source_that_goes_down_after_the_copy_is_not_waited_for(fleet):
     """What is left there goes when it answers again, and never runs."""
     fleet.begin()

@@ -46,6 +46,7 @@ def is_done(store, operation_id):
     return store.operations.get(operation_id)["status"] == OperationStatus.SUCCEEDED
 
 
+@pytest.mark.heavy
 def test_a_worker_is_woken(store, memory_nodes, place):
     """Operations are done one after the other, as they come, by one that never looks by itself."""
     with working(store, memory_nodes):
@@ -54,6 +55,7 @@ def test_a_worker_is_woken(store, memory_nodes, place):
             assert eventually(lambda wanted=operation_id: is_done(store, wanted))
 
 
+@pytest.mark.heavy
 def test_a_worker_wakes_when_something_is_due(store, memory_nodes, place):
     """The time of the next attempt is known, so nobody has to look before that."""
     operation_id = deploy(store, place)
@@ -64,6 +66,7 @@ def test_a_worker_wakes_when_something_is_due(store, memory_nodes, place):
         assert eventually(lambda: is_done(store, operation_id))
 
 
+@pytest.mark.heavy
 def test_a_worker_wakes_when_a_lease_runs_out(store, memory_nodes, place):
     """A dead worker says nothing, but when its lease ends is known."""
     operation_id = deploy(store, place)
@@ -73,6 +76,7 @@ def test_a_worker_wakes_when_a_lease_runs_out(store, memory_nodes, place):
         assert eventually(lambda: is_done(store, operation_id))
 
 
+@pytest.mark.heavy
 def test_a_worker_needs_no_stream(store, memory_nodes, place):
     """One that is told nothing looks by itself."""
     with working(store, memory_nodes, look_again_s=0.05) as worker:
@@ -145,6 +149,7 @@ def list_stages(plan):
     return [*below, plan] if "keysExamined" in plan and "indexName" in plan else below
 
 
+@pytest.mark.heavy
 def test_a_look_reads_an_entry_for_each_node(store, database, memory_nodes, place):
     """Not one for each operation that waits, and no document of those."""
     for number in range(20):

@@ -84,6 +84,7 @@ def test_a_silent_node_leaves_it_installing(store, memory_nodes, node, deployed)
     assert (InstanceState.INSTALLING, OperationStatus.PENDING) == states
 
 
+@pytest.mark.heavy
 def test_a_node_that_comes_back_settles_it(store, memory_nodes, node, deployed, request):
     """What waited for a silent node is done by itself when the node answers again."""
     instance, operation = deployed
@@ -166,6 +167,7 @@ def test_suspended_while_installing_stays_stopped(store, memory_nodes, node, dep
     )
 
 
+@pytest.mark.heavy
 def test_suspended_in_the_last_moment_stays_stopped(store, memory_nodes, node, deployed, worker):
     """A suspension that arrives while the container starts is heeded before READY."""
     instance, _ = deployed
@@ -191,6 +193,7 @@ def test_delete_supersedes_a_deploy_that_waits(store, memory_nodes, deployed):
     assert OperationStatus.SUPERSEDED == store.operations.get(operation["_id"])["status"]
 
 
+@pytest.mark.heavy
 def test_delete_overtakes_a_deploy_that_runs(store, memory_nodes, node, deployed, worker):
     """Deleting what is being deployed leaves neither a document nor a container."""
     instance, _ = deployed
@@ -286,6 +289,7 @@ def a_busy_worker(config, store, memory_nodes, here, **over):
         worker.stop()
 
 
+@pytest.mark.heavy
 def test_a_lease_is_renewed_while_a_driver_is_busy(config, store, memory_nodes, node, deployed):
     """A driver call that outlasts the lease keeps the operation all the same."""
     _, operation = deployed
@@ -325,6 +329,7 @@ def test_operations_of_one_instance_run_one_at_a_time(store, memory_nodes, deplo
     assert second is None
 
 
+@pytest.mark.heavy
 def test_a_probe_notices_that_a_node_went(store, memory_nodes, node, worker):
     """A node that does not answer its probe is Offline, and says why."""
     memory_nodes[node["_id"]].faults.silence("connection refused")

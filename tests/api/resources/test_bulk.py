@@ -91,6 +91,7 @@ def list_statuses(found):
 # What is done
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
@@ -121,6 +122,7 @@ def test_each_item_is_done(api, store, memory_nodes, make_instances, kind, expec
     assert [kind] * 3 == [get(api, item["operationId"])["kind"] for item in found["bulk"]["items"]]
 
 
+@pytest.mark.heavy
 def test_instances_are_deleted(api, store, memory_nodes, make_instances):
     """They are gone when the operation has ended."""
     ids = make_instances(3)
@@ -156,6 +158,7 @@ def test_a_bulk_operation_is_answered_with_its_address(api, make_instances):
     )
 
 
+@pytest.mark.heavy
 def test_it_is_waited_for(api, make_instances, worker):
     """With `wait` reading the operation answers how it ended, and each item."""
     ids = make_instances(12)
@@ -168,6 +171,7 @@ def test_it_is_waited_for(api, make_instances, worker):
     )
 
 
+@pytest.mark.heavy
 def test_a_bad_item_stops_no_other(api, store, memory_nodes, make_instances):
     """It failed with the error that the single request gives; the others are done."""
     ids = make_instances(3)
@@ -205,6 +209,7 @@ def test_an_item_that_its_node_refuses_failed(api, store, memory_nodes, make_ins
     )
 
 
+@pytest.mark.heavy
 def test_a_bug_in_one_item_stops_no_other(api, store, memory_nodes, make_instances, monkeypatch):
     """It is an internal error of that item, without details."""
     ids = make_instances(2)
@@ -224,6 +229,7 @@ def test_a_bug_in_one_item_stops_no_other(api, store, memory_nodes, make_instanc
     assert "internal_error" == found["bulk"]["items"][0]["code"]
 
 
+@pytest.mark.heavy
 def test_a_node_gets_a_few_at_a_time(api, store, memory_nodes, make_instances):
     """So what others want of the node waits for few of them, not for all."""
     operation_id = start(api, "stop", of(make_instances(20)))
@@ -262,6 +268,7 @@ def test_bulk_operations_take_turns(api, store, memory_nodes, make_instances):
     assert bulk.TURN_USERS == get(api, large)["bulk"]["ended"]
 
 
+@pytest.mark.heavy
 def test_what_a_node_that_is_down_must_do_is_written_down(
     api, store, memory_nodes, make_instances, node
 ):
@@ -512,6 +519,7 @@ def test_an_item_is_done_with_what_both_may_by_then(
     assert "running" == store.instances.get(instance)["power"]
 
 
+@pytest.mark.heavy
 def test_rights_are_read_again_for_each_item(
     api, store, memory_nodes, make_instances, monkeypatch, database, place
 ):
@@ -534,6 +542,7 @@ def test_rights_are_read_again_for_each_item(
     assert "user_not_found" == found["bulk"]["items"][1]["code"]
 
 
+@pytest.mark.heavy
 def test_the_audit_log_has_for_whom_items_are_done(api, store, memory_nodes, make_instances, place):
     """Beside the key, also of those that failed, as it has for the request."""
     ids = make_instances(2)
@@ -599,6 +608,7 @@ def test_another_secret_key_fails_the_items(api, store, memory_nodes):
 # Cancel and retry
 
 
+@pytest.mark.heavy
 def test_what_has_not_begun_is_cancelled(api, store, memory_nodes, make_instances):
     """What has is followed to its end."""
     operation_id = start(api, "stop", of(make_instances(12)))
@@ -614,6 +624,7 @@ def test_what_has_not_begun_is_cancelled(api, store, memory_nodes, make_instance
     assert [8, 4] == [statuses.count(status) for status in ("succeeded", "cancelled")]
 
 
+@pytest.mark.heavy
 def test_nothing_begins_after_a_cancellation(api, store, memory_nodes, make_instances):
     """Also when a worker has claimed the operation before."""
     ids = make_instances(3)
@@ -666,6 +677,7 @@ class Dying:
             raise Died
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("committed", [False, True])
 @pytest.mark.parametrize("at", [0, 1, 3])
 @pytest.mark.parametrize("kind", ["stop", "create_users"])
@@ -699,6 +711,7 @@ def test_a_worker_that_dies_leaves_nothing_undone_or_done_twice(
         assert 5 == database["users"].count_documents({"username_key": {"$regex": "^user[0-9]$"}})
 
 
+@pytest.mark.heavy
 def test_a_worker_that_comes_late_does_nothing(api, store, memory_nodes, make_instances, database):
     """Another took over when its lease had run out: its transaction is none."""
     operation_id = start(api, "stop", of(make_instances(2)))
@@ -744,6 +757,7 @@ def test_a_repeat_is_answered_with_the_same_operation(api, store, make_instances
     assert 1 == len([o for o in store.operations.all() if o["kind"] == "bulk"])
 
 
+@pytest.mark.heavy
 def test_the_audit_log_has_the_operation_and_each_item(api, store, memory_nodes, make_instances):
     """The items with the key and the request that asked for them, also those that failed."""
     ids = make_instances(2)

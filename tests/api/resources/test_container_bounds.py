@@ -135,6 +135,7 @@ def test_without_a_word_everything_is_within(api, place):
     assert STOP_GRACE_S == MIN_STOP_GRACE_S
 
 
+@pytest.mark.heavy
 def test_what_runs_stays_until_its_container_is_replaced(api, store, memory_nodes, place, ready):
     """
     A bound that is lowered takes nothing away; a new container must be within it.

@@ -57,6 +57,7 @@ def test_without_a_word_it_is_as_ever(api, here, ready):
     )
 
 
+@pytest.mark.heavy
 def test_they_are_changed_one_by_one(api, store, memory_nodes, ready):
     """What is left out stays, and null is the default again."""
     patch(api, ready, **ALL)

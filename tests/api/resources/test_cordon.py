@@ -25,6 +25,7 @@ def test_a_node_gets_instances_until_that_is_said(api, place):
     assert (True, None) == (node["schedulable"], node["maxInstances"])
 
 
+@pytest.mark.heavy
 def test_a_cordoned_node_gets_no_more(api, store, place, ready, memory_nodes):
     """What it has stays, and can be changed; allowed again it gets more."""
     cordoned = edit(api, place, schedulable=False)
@@ -41,6 +42,7 @@ def test_a_cordoned_node_gets_no_more(api, store, place, ready, memory_nodes):
     assert 201 == taken.status
 
 
+@pytest.mark.heavy
 def test_a_node_has_as_many_as_it_may(api, store, place):
     """However many ask at once."""
     edit(api, place, maxInstances=3)

@@ -74,6 +74,7 @@ def test_without_a_time_it_is_removed_at_once(api, store, memory_nodes, here, re
     assert ({}, []) == (here.containers, store.deleted.all())
 
 
+@pytest.mark.heavy
 def test_an_installation_may_keep_all(config, store, memory_nodes, here, ready, place):
     """Also what old clients delete; who says 0 removes it at once, and nobody does so twice."""
     flask = an_app(replace(config, keep_deleted_hours=24), store, memory_nodes)
@@ -127,6 +128,7 @@ def try_all(api, instance_id):
     return [(each.status, each.json["code"]) for each in answers]
 
 
+@pytest.mark.heavy
 def test_it_is_hidden_from_everything_else(api, kept, place):
     """From the reference's endpoints as from all others: as what there never was."""
     owned = api.post("/api/getUserInstance", {"userId": place[0]["_id"]})
@@ -136,6 +138,7 @@ def test_it_is_hidden_from_everything_else(api, kept, place):
     assert 200 == api.get(path(kept, "?deleted=true")).status
 
 
+@pytest.mark.heavy
 def test_it_is_restored(api, store, memory_nodes, here, kept):
     """202 with the operation that does it; once it has ended, all is as before."""
     answer = api.post(path(kept, "/restore"))
@@ -157,6 +160,7 @@ def test_it_is_restored(api, store, memory_nodes, here, kept):
     assert 404 == api.get(path(kept, "?deleted=true")).status
 
 
+@pytest.mark.heavy
 def test_what_cannot_be_restored(api, kept, ready, place):
     """What there is not, what is taken, what is no port and what is no field."""
     taken = api.post(DEPLOY, a_body(place)).json["Id"]
@@ -181,6 +185,7 @@ def test_what_cannot_be_restored(api, kept, ready, place):
     assert "ports" in str(answers[4].json["details"]["port"])
 
 
+@pytest.mark.heavy
 def test_it_is_restored_with_other_ports(api, store, memory_nodes, here, kept, place):
     """Which are said as in a deploy."""
     api.post(DEPLOY, a_body(place))
@@ -192,6 +197,7 @@ def test_it_is_restored_with_other_ports(api, store, memory_nodes, here, kept, p
     assert 9090 == here.containers[kept].spec.ports[0].host
 
 
+@pytest.mark.heavy
 def test_a_key_that_may_not_deploy_chooses_no_ports(api, store, kept):
     """It restores what it may delete, with the ports that this had."""
     _, key = keys.create(store, name="k", grant={"scopes": ["instances:write"]}, now=NOON)
@@ -203,6 +209,7 @@ def test_a_key_that_may_not_deploy_chooses_no_ports(api, store, kept):
     assert [403, 202] == [chosen.status, same.status]
 
 
+@pytest.mark.heavy
 def test_a_repeat_is_answered_like_the_first(api, store, kept):
     """With the same `Idempotency-Key` it is restored once."""
     headers = {"Idempotency-Key": "k1"}
@@ -213,6 +220,7 @@ def test_a_repeat_is_answered_like_the_first(api, store, kept):
     assert first.json["operationId"] == second.json["operationId"]
 
 
+@pytest.mark.heavy
 def test_a_second_deletion_without_keeping_purges(api, store, memory_nodes, here, kept):
     """At once, with the container and its files; by force without its node."""
     answer = api.delete(path(kept))
@@ -248,6 +256,7 @@ def test_only_bulk_deletions_keep(api, ready):
     assert (400, "invalid_input", ["keep"]) == told(answer)
 
 
+@pytest.mark.heavy
 def test_a_limited_key_sees_its_own(api, store, kept, place):
     """And restores nobody else's."""
     grant = {"scopes": ["instances:read", "instances:write"], "user_id": place[0]["_id"]}

@@ -68,6 +68,7 @@ def test_what_is_gone_gives_its_disk_back(api, store, memory_nodes, place):
     assert 0 == promised(store, place)
 
 
+@pytest.mark.heavy
 def test_a_change_of_memory_needs_no_disk(api, store, memory_nodes, place):
     """A node whose disk is promised beyond its limit goes on, and says so."""
     deployed = deploy(api, place, 10)
@@ -100,6 +101,7 @@ def test_what_runs_already_is_let_in(api, store, memory_nodes, place):
     assert 2 == store.nodes.get(place[1]["_id"])["allocated"]["instances"]
 
 
+@pytest.mark.heavy
 def test_many_at_once_never_pass_it(api, store, place):
     """As many as fit are taken on."""
     edit(api, place, disk="50", diskOverallocate=0)

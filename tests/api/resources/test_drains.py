@@ -100,6 +100,7 @@ def test_no_node_is_not_drained(api):
     assert 404 == api.post("/api/nodes/none/drain").status
 
 
+@pytest.mark.heavy
 def test_a_drain_is_paused_and_resumed(api, node, ready):
     """Both may be repeated."""
     api.post(path(node))

@@ -83,6 +83,7 @@ def test_one_that_does_not_answer_is_refused(api, store, place, here, ready):
     assert before == store.nodes.get(place[1]["_id"])
 
 
+@pytest.mark.heavy
 def test_what_is_not_there_is_drift(api, store, memory_nodes, place, here, ready):
     """Nothing is made or started by itself; the operator has it made again."""
     new, path = here(), f"/api/nodes/{place[1]['_id']}/drift"

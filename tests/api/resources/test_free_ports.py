@@ -101,6 +101,7 @@ def test_a_wrong_range_is_named(api, place, value):
     assert "20000-39999" == api.get(path).json["portRange"]
 
 
+@pytest.mark.heavy
 def test_many_at_once_get_each_their_own(api, store, place, narrow):
     """As many as there are ports are taken on, and the others are told so."""
     with ThreadPoolExecutor(8) as pool:
@@ -112,6 +113,7 @@ def test_many_at_once_get_each_their_own(api, store, place, narrow):
     assert [30000, 30001, 30002] == sorted(held)
 
 
+@pytest.mark.heavy
 def test_a_change_keeps_the_port_and_finds_another(api, store, memory_nodes, place, narrow):
     """`auto` for a container port that has a host port already changes nothing."""
     deployed = add(api, place, "80:auto")

@@ -136,6 +136,7 @@ def edit(api, store, memory_nodes, answer, **changes):
     return changed
 
 
+@pytest.mark.heavy
 def test_another_image_keeps_what_has_the_same_name(api, store, memory_nodes, place, declare):
     """A run that is as it was keeps its host ports; what is new is found."""
     declare(PORTS)
@@ -154,6 +155,7 @@ def test_another_image_keeps_what_has_the_same_name(api, store, memory_nodes, pl
     assert ["game", "query", "rcon", "map"] == list(after)
 
 
+@pytest.mark.heavy
 def test_another_image_moves_what_does_not_fit(api, store, memory_nodes, place, declare):
     """Relations are kept, at the same first port where that is possible."""
     declare(PORTS)
@@ -167,6 +169,7 @@ def test_another_image_moves_what_does_not_fit(api, store, memory_nodes, place, 
     assert {"game": game, "query": game + 2} == names(api, answer)
 
 
+@pytest.mark.heavy
 def test_another_image_leaves_ports_that_somebody_named(api, store, memory_nodes, place, declare):
     """They are not the image's."""
     answer = deploy(api, place, ports="80:8080")
@@ -179,6 +182,7 @@ def test_another_image_leaves_ports_that_somebody_named(api, store, memory_nodes
     assert {} == names(api, answer)
 
 
+@pytest.mark.heavy
 def test_an_image_without_ports_leaves_them(api, store, memory_nodes, place, declare):
     """Players still connect to them; the program is told of none but the primary one."""
     declare(PORTS)
@@ -193,6 +197,7 @@ def test_an_image_without_ports_leaves_them(api, store, memory_nodes, place, dec
     assert {} == names(api, answer)
 
 
+@pytest.mark.heavy
 def test_null_takes_the_image_s_ports(api, store, memory_nodes, place, declare):
     """Who named ports can have those that are declared."""
     answer = deploy(api, place, ports="80:8080")
@@ -209,6 +214,7 @@ def test_null_takes_the_image_s_ports(api, store, memory_nodes, place, declare):
     assert ["game", "query", "rcon", "web"] == list(names(api, answer))
 
 
+@pytest.mark.heavy
 def test_a_change_of_something_else_leaves_them(api, store, memory_nodes, place, declare):
     """Nor does sending the ports back that were told."""
     declare(PORTS)
@@ -225,6 +231,7 @@ def test_a_change_of_something_else_leaves_them(api, store, memory_nodes, place,
     assert (before["portNames"], before["Ports"]) == (after["portNames"], after["Ports"])
 
 
+@pytest.mark.heavy
 def test_an_auto_port_that_is_held_moves_at_a_change(api, store, memory_nodes, place):
     """A start that was refused is remedied by asking for `auto` once more."""
     answer = deploy(api, place, ports="80:auto")

@@ -317,6 +317,7 @@ def test_every_export_loads_as_what_was_exported(fields):
     assert image == new_image("i1", **loaded, now=NOON)
 
 
+@pytest.mark.heavy
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=STORED)
 def test_an_export_that_is_imported_changes_nothing(api, store, database, fields):

@@ -46,6 +46,7 @@ def test_labels_are_merged_and_an_external_id_is_unique(api, ready, place):
     assert "operationId" not in after.json
 
 
+@pytest.mark.heavy
 def test_an_owner_changes_no_variable_of_administrators(api, store, memory_nodes):
     """Neither directly, nor by setting it under another image that knows nothing of it."""
     reserved = {"type": "text", "default": "d", "required": False, "editable_by": "admin"}
@@ -80,6 +81,7 @@ def test_an_owner_changes_no_variable_of_administrators(api, store, memory_nodes
     assert ["variables"] == [*answers[3].json["details"]]
 
 
+@pytest.mark.heavy
 def test_what_needs_a_container_is_an_operation(api, store, memory_nodes, ready):
     """The answer names the operation, and has the instance as it still is."""
     answer = patch(api, ready, memory="256M", cpu="0.5", ports="80:9090", primary=9090)
@@ -98,6 +100,7 @@ def test_what_needs_a_container_is_an_operation(api, store, memory_nodes, ready)
     )
 
 
+@pytest.mark.heavy
 def test_a_patch_waits_for_its_end(api, store, ready, worker):
     """With `wait` the answer is the changed instance."""
     answer = patch(api, ready, "?wait=30", memory=256)
@@ -105,6 +108,7 @@ def test_a_patch_waits_for_its_end(api, store, ready, worker):
     assert (200, 256, "running") == (answer.status, answer.json["Memory"], answer.json["power"])
 
 
+@pytest.mark.heavy
 def test_a_patch_that_is_undone_is_an_error(api, store, here, ready, worker):
     """With `wait` the answer says why the new container did not start."""
     image = an_image(store)
@@ -133,6 +137,7 @@ def test_variables_are_merged(api, store, memory_nodes, here, place):
     assert {"OWN": "1", "A": "7", "B": "d", "C": "c"} == here.containers[deployed].spec.env
 
 
+@pytest.mark.heavy
 def test_a_secret_stays_one_with_another_image(api, store, memory_nodes, here, place):
     """A value that was never answered is not answered because another image runs with it."""
     variable = {"type": "text", "default": "", "required": False, "secret": True}

@@ -317,6 +317,7 @@ def ask_once(api, instance_id):
     return answer.status_code
 
 
+@pytest.mark.heavy
 def test_what_waits_for_a_client_is_bounded(api, store, place, ready, container, memory_nodes):
     """Whoever reads nothing holds no more than that, and misses nothing when he goes on."""
     count = 20_000

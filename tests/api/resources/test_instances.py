@@ -30,6 +30,7 @@ def test_a_deployment_that_runs_is_a_202(api, body):
     )
 
 
+@pytest.mark.heavy
 def test_a_deployment_that_has_ended_is_a_201(api, worker, body):
     """
     With the instance's own path.
@@ -43,6 +44,7 @@ def test_a_deployment_that_has_ended_is_a_201(api, worker, body):
     )
 
 
+@pytest.mark.heavy
 def test_a_deployment_that_fails_is_a_201_with_its_error(api, worker, here, body):
     """
     The instance is there, FAILED, and says why.
@@ -143,6 +145,7 @@ def test_the_references_path_is_no_instance(api, method):
     assert 405 == api.send(method, "/api/instances/deploy").status
 
 
+@pytest.mark.heavy
 def test_an_instance_that_is_gone_is_a_204(api, worker, ready):
     """
     Without a body; then it is unknown.
@@ -178,6 +181,7 @@ def test_a_forgotten_instance_is_a_204(api, here, ready):
     assert (204, 404) == (gone.status, api.get(f"/api/instances/{ready}").status)
 
 
+@pytest.mark.heavy
 def test_a_node_that_refuses_is_a_500(api, worker, here, ready):
     """
     With its reason, as on the reference's path.

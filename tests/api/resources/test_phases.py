@@ -182,6 +182,7 @@ def test_a_get_waits_for_the_start_that_is_under_way(api, store, memory_nodes, s
     assert [] == [each for each in store.operations.all() if each["status"] == "pending"]
 
 
+@pytest.mark.heavy
 def test_a_get_of_what_is_deleted_meanwhile_is_a_404(api, store, starting, later):
     """As with any other wait."""
 
@@ -210,6 +211,7 @@ def test_only_ready_can_be_waited_for(api, starting, phase):
     assert (400, "invalid_input", ["untilPhase"]) == told(answer)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", [DEPLOY, "/api/instances"])
 def test_a_deploy_waits_until_it_is_ready(api, store, worker, here, paper, later, path):
     """With the worker that looks."""
@@ -227,6 +229,7 @@ def test_a_deploy_waits_until_it_is_ready(api, store, worker, here, paper, later
     assert "ready" == api.get(f"/api/instances/{answer.json['Id']}").json["phase"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_a_start_waits_until_it_is_ready(api, store, starting, worker, here, later, action):
     """Of that start."""
@@ -252,6 +255,7 @@ def test_a_start_waits_until_it_is_ready(api, store, starting, worker, here, lat
     assert (200, "ready") == (answer.status, answer.json["phase"])
 
 
+@pytest.mark.heavy
 def test_a_stop_waits_for_no_program(api, starting, worker):
     """It will not be ready."""
     answer = api.post(f"/api/instances/{starting}/stop?wait=60&untilPhase=ready")
@@ -259,6 +263,7 @@ def test_a_stop_waits_for_no_program(api, starting, worker):
     assert ["READY", "stopped", None, "stopped"] == fields(answer)
 
 
+@pytest.mark.heavy
 def test_another_image_says_otherwise(api, store, memory_nodes, starting):
     """The change takes over what it says, and begins anew."""
     mark_ready(store)
@@ -322,6 +327,7 @@ def test_a_pattern_that_is_none_is_refused(api, paper, method, path):
     assert before == api.get(image).json
 
 
+@pytest.mark.heavy
 def test_it_is_told(api, store, database, memory_nodes, paper):
     """Each phase is an event; why a program is not ready is one more."""
     begin_events(database)

@@ -84,6 +84,7 @@ def test_free_ports_are_looked_for(api, store, memory_nodes, place):
     assert [("narrow", "no_ports")] == [(n["name"], n["reason"]) for n in answer["unfit"]]
 
 
+@pytest.mark.heavy
 def test_of_many_nodes_all_are_listed(api, store, memory_nodes):
     """Also those on which no ports were looked for."""
     made = [a_node(store, memory_nodes, name=f"n{n}") for n in range(MOST_SEARCHED + 5)]

@@ -124,6 +124,7 @@ def test_an_image_is_replaced_as_it_was_read(api, paths):
     assert (200, 412, "one") == (first.status, second.status, api.get(path).json["Name"])
 
 
+@pytest.mark.heavy
 def test_what_is_only_observed_refuses_no_edit(api, store, paths):
     """Probes, deploys and the use of a key change nothing that an editor would overwrite."""
     etags = {noun: read(api, path) for noun, path in paths.items()}
@@ -221,6 +222,7 @@ def test_of_editors_who_race_one_wins(store, paths, noun):
     assert won == [stored["username" if noun == "users" else "name"]]
 
 
+@pytest.mark.heavy
 def test_of_an_edit_and_a_deletion_that_race_one_wins(store, paths):
     """A deletion takes nothing away that it has not seen."""
     for _ in range(5):

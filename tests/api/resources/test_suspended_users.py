@@ -34,6 +34,7 @@ def test_the_answer_is_the_user(api, path, act):
     assert answer.json == api.get(path).json
 
 
+@pytest.mark.heavy
 def test_instances_say_why_they_do_not_run(api, path, ready, settle):
     """
     They are suspended with their user, until that is over.
@@ -83,6 +84,7 @@ def test_nothing_is_deployed_for_who_is_suspended(api, store, place, path, deplo
     assert [] == store.instances.all()
 
 
+@pytest.mark.heavy
 def test_nothing_is_started_for_who_is_suspended(api, path, ready, settle):
     """
     Nor unsuspended alone, at the reference's address either.
@@ -98,6 +100,7 @@ def test_nothing_is_started_for_who_is_suspended(api, path, ready, settle):
     assert [(409, "user_suspended", ["userId"])] * 3 == [told(each) for each in answers]
 
 
+@pytest.mark.heavy
 def test_a_suspended_user_s_instance_is_deleted(api, store, path, ready, settle):
     """
     What stops may still go.

@@ -20,6 +20,7 @@ def transfer(api, instance_id, node_id, **options):
     return api.post(f"/api/instances/{instance_id}/transfer", {"nodeId": node_id}, **options)
 
 
+@pytest.mark.heavy
 def test_an_instance_is_transferred(api, store, memory_nodes, ready, there):
     """202 with the operation, which says how far it is; the instance is elsewhere at its end."""
     answer = transfer(api, ready, "there")
@@ -151,6 +152,7 @@ def test_the_next_node_gets_what_the_best_is_not_cleared_of(api, store, memory_n
     assert (202, worse["_id"]) == (answer.status, answer.json["transfer"]["targetId"])
 
 
+@pytest.mark.heavy
 def test_so_many_nodes_are_tried_as_for_a_drain(api, store, memory_nodes, ready, there):
     """Each is a transaction of one request; of the others the number is said."""
     nodes = [there, *(a_node(store, memory_nodes, name=f"n{n}") for n in range(MOST_TRIED))]

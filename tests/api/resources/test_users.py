@@ -286,6 +286,7 @@ def test_a_user_who_owns_instances_stays(api, store, place):
     assert 1 == len(store.keys.list_limited(user_id=user["_id"], instance_ids=None, node_ids=None))
 
 
+@pytest.mark.heavy
 def test_a_deletion_and_a_deploy_cannot_cross(store, place):
     """
     However they race, there is never an instance of nobody.

@@ -390,6 +390,7 @@ def test_rubbish_is_an_error_of_ours(daemon, driver, rubbish, call):
         getattr(driver, call)(*arguments.get(call, []))
 
 
+@pytest.mark.heavy
 def test_silence_ends(daemon, driver):
     """A daemon that accepts and says nothing is waited for as long as the settings say."""
     daemon.silent = True
@@ -570,6 +571,7 @@ def test_the_key_is_not_stored_in_clear(settled, look, daemon):
     assert daemon.key not in str(look())
 
 
+@pytest.mark.heavy
 def test_creations_come_one_at_a_time(store, config, settled, daemon):
     """Two at once would end the daemon: whoever works, the second waits for the first's end."""
     open_driver, place = settled

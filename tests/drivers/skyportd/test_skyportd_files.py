@@ -227,6 +227,7 @@ def look(store, settled, config):
     return [finding for finding in found if finding.subject.startswith("leftovers of ")]
 
 
+@pytest.mark.heavy
 def test_the_doctor_names_what_is_left(store, settled, config):
     """A warning for each, with the place and what to do."""
     remove(store, settled)
@@ -240,6 +241,7 @@ def test_the_doctor_names_what_is_left(store, settled, config):
     )
 
 
+@pytest.mark.heavy
 def test_nothing_is_said_where_nothing_is_left(store, settled, daemon, config):
     """An ordinary removal leaves no trace."""
     daemon.volumes[settled[2]] = {"world.dat": "x"}

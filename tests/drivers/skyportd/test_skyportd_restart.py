@@ -209,6 +209,7 @@ def test_a_deployment_whose_end_is_open_is_put_off(store, stuck):
     assert OperationStatus.PENDING == deploy["status"]
 
 
+@pytest.mark.heavy
 def test_it_is_deployed_once_the_restart_is_certain(store, stuck, daemon):
     """However often it was put off before."""
     open_driver, instance_id, deploy_id = stuck
