@@ -170,7 +170,7 @@ class FakeSkyportd:
         self._samples: list[datetime] = []  # of processes before this one
         self._creating = 0
         self._lock = threading.RLock()
-        self._over = threading.Event()
+        self._over, self._has_ended = threading.Event(), threading.Event()
         # A port of the system's would be anybody's while the process is down.
         self.port = free_port()
         self._server = self._listen()
@@ -198,9 +198,13 @@ class FakeSkyportd:
             self._samples = self._list_samples()
             self._server.shutdown()
             self._server.socket.close()
+            self._has_ended.set()
 
     def restart(self) -> None:
         """Start the process again, on the same port."""
+        # Who calls it may have heard of its end from an answer that broke off, while it still ends.
+        assert self._has_ended.wait(10)
+        self._has_ended.clear()
         self._over = threading.Event()
         self._creating = 0
         self._started_at = datetime.now(UTC)
