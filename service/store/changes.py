@@ -140,6 +140,12 @@ class Changes:
             with self._lock:
                 self._listeners.remove(told)
 
+    def wake_followers(self) -> None:
+        """Have all who follow events look, as whoever has one of them stop needs."""
+        with self._lock:
+            for told in self._listeners:
+                told.set()
+
     def close(self) -> None:
         """End the stream and its thread, for good. Who waits still looks by itself."""
         self._stopping.set()

@@ -123,6 +123,7 @@ class Attendance:
         if self._sampler is not None:
             self._sampler.stop()
         self._stopped.set()
+        self._store.changes.wake_followers()
         for teller in self._tellers:
             if teller.is_alive():
                 teller.join()

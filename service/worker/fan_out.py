@@ -52,7 +52,6 @@ def _follow(
     renewed_at, looked_at = time.monotonic(), 0.0
     with store.changes.follow_events() as told:
         while not stopping.is_set():
-            told.clear()
             found = store.fan_out.list_after(place, limit=BATCH)
             deliveries = webhook_matching.make_deliveries(store, found, now=now()) if found else []
             place = found[-1]["_id"] if found else place
@@ -67,3 +66,4 @@ def _follow(
                 looked_at = time.monotonic()
             if not found:
                 told.wait(LOOK_AGAIN_S)
+            told.clear()  # and only then it is seen whether to stop, which is told as well

@@ -44,6 +44,7 @@ def spreading(store, token="t"):
         yield
     finally:
         stopping.set()
+        store.changes.wake_followers()
         thread.join()
 
 

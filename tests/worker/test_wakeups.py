@@ -6,11 +6,12 @@ from contextlib import closing, contextmanager
 import pytest
 
 from service import instances
-from service.app import utc_now
+from service.app import make_deliveries, utc_now
 from service.model.lifecycle import OperationStatus
 from service.model.ports import parse
 from service.store import Store
 from service.store.due import LOOK, Look
+from service.worker import fan_out
 from service.worker.loop import Worker
 from tests.support import AT_NOON, an_order, eventually, run_due
 
@@ -97,6 +98,15 @@ def test_a_stop_ends_the_pause(store, memory_nodes):
 
     assert not any(each.is_alive() for each in worker._takers)
     assert worker._wake not in store.changes._wakers
+
+
+def test_a_stop_ends_the_pause_of_who_waits_for_events(config, store, memory_nodes, monkeypatch):
+    """A worker that makes deliveries ends at once, however seldom it looks for events itself."""
+    monkeypatch.setattr(fan_out, "LOOK_AGAIN_S", LONG_S)
+    with working(store, memory_nodes, deliveries=make_deliveries(config)) as worker:
+        assert eventually(lambda: store.changes._listeners)
+
+    assert not any(each.is_alive() for each in worker._attendance._tellers)
 
 
 def test_no_thread_is_left(config, store, memory_nodes, place):
