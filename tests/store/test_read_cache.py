@@ -130,7 +130,74 @@ def test_only_the_documents_that_lack_are_read_together(cache, clock):
 
     clock.at += 1
     cache.find_each({"a"}, ask, keeps=bool)
-    assert [["a", "never"], ["b", "never", "none"], ["a"]] == asked
+    assert [["a", "never"], ["b", "never", "none"], ["a", "b"]] == asked
+
+
+@pytest.fixture
+def asked():
+    """What the database was asked for, in turn."""
+    return []
+
+
+@pytest.fixture
+def find(cache, asked):
+    """Ask for documents that are all there; return whether they were found."""
+
+    def read(names):
+        asked.append(names)
+        return {name: {"name": name} for name in names}
+
+    def find(*names):
+        found = cache.find_each(set(names), read, keeps=lambda document: True)
+        return found == {name: {"name": name} for name in names}
+
+    return find
+
+
+def test_what_was_asked_for_lately_is_read_with_what_lacks(find, asked, clock):
+    """One question is for all whose time has run out, so that nobody else has to ask."""
+    assert find("a", "b")
+    assert find("c")
+    clock.pause(1)
+
+    assert find("a")
+    assert find("b")
+    assert find("c")
+
+    assert [{"a", "b"}, {"c"}, {"a", "b", "c"}] == asked
+
+
+def test_it_is_read_again_once_in_a_lifetime(find, asked, clock):
+    """What lacks before is read alone: of many threads that lack something one reads the rest."""
+    assert find("a", "b")
+    clock.pause(0.5)
+
+    assert find("c")
+
+    assert [{"a", "b"}, {"c"}] == asked
+
+
+def test_what_nobody_asks_for_is_not_read_again_for_long(find, asked, clock):
+    """To have been read again is not to have been asked for."""
+    assert find("a", "b")
+    for _ in range(int(read_cache.LATELY_S) + 1):
+        clock.pause(1)
+        assert find("a")
+
+    assert [*[{"a", "b"}] * 5, {"a"}, {"a"}] == asked
+
+
+def test_only_so_many_are_read_again(find, asked, clock, monkeypatch):
+    """Those that were asked for last."""
+    monkeypatch.setattr(read_cache, "MOST_AGAIN", 1)
+    assert find("a")
+    clock.pause(0.1)
+    assert find("b")
+    clock.pause(1)
+
+    assert find("c")
+
+    assert {"b", "c"} == asked[-1]
 
 
 def test_a_process_knows_a_key_for_a_while(processes, clock):
