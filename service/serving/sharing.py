@@ -49,11 +49,18 @@ class SharedAddress:
             self._is_shared_out = False
 
     def share_among(self, numbers: list[int]) -> None:
-        """Have new connections wait at the sockets of these numbers; at all when there are none."""
+        """Have new connections wait at the sockets of these numbers; at all when there are none.
+
+        To be called again and again: what the system refuses now, as without memory, it may do yet.
+        """
         sharers = numbers or self._all
-        if self._is_shared_out and sharers != self._sharers:
+        if not self._is_shared_out or sharers == self._sharers:
+            return
+        try:
             _share_out(self.sockets[0], sharers)
             self._sharers = sharers
+        except OSError as exc:
+            log.warning("connections.not_shared_out", extra={"reason": str(exc)})
 
     def close(self) -> None:
         """Refuse connections from now on."""

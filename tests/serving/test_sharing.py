@@ -135,3 +135,22 @@ def test_a_system_that_cannot_has_one_socket(monkeypatch, listen, connect, caplo
     assert (1, PROCESSES) == (len(set(address.sockets)), len(address.sockets))
     assert [CLIENTS, 0, 0] == count_waiting(address)
     assert "connections.not_shared_out" in caplog.text
+
+
+def test_what_the_system_refuses_for_a_while_is_done_later(monkeypatch, listen, connect, caplog):
+    """
+    All get connections as before until it no longer refuses.
+    """
+    address = listen()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(sharing, "_SO_ATTACH_REUSEPORT_CBPF", 0x7FFF)
+        address.share_among([1])
+    connect(address)
+    before = count_waiting(address)
+
+    address.share_among([1])
+    connect(address)
+
+    assert all(before)
+    assert [0, CLIENTS, 0] == count_waiting(address)
+    assert "connections.not_shared_out" in caplog.text

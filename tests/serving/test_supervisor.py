@@ -176,7 +176,18 @@ def test_all_processes_have_their_part(serve):
     served = serve()
     children = wait_for_all(served)
 
-    assert eventually(lambda: all(count_of_each(served, children, clients=40)), timeout_s=60)
+    def is_shared_out():
+        counts = count_of_each(served, children, clients=40)
+        return all(counts) and sum(counts) == 40
+
+    assert eventually(is_shared_out, timeout_s=60)
+    assert PROCESSES == len(set(map(name_listener, children)))
+
+
+def name_listener(child):
+    """Name the socket at which a process listens, as the system does."""
+    [listener] = [each for each in child.net_connections("tcp") if each.status == "LISTEN"]
+    return (Path("/proc") / str(child.pid) / "fd" / str(listener.fd)).readlink()
 
 
 def count_of_each(served, children, *, clients):
