@@ -25,7 +25,7 @@ import requests
 
 from bench.database import start_mongod
 from bench.load import CLIENTS, Load, Work, read_load, run_wrk
-from bench.report import FIRST, OURS, Rates, describe_machine, print_growth, print_table
+from bench.report import FIRST, OURS, BySize, Rates, describe_machine, print_growth, print_table
 from bench.seed import KEY, fill
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +35,9 @@ RESULTS = ROOT / "bench" / "RESULTS.md"
 PROCESSES = 2
 Database = pymongo.database.Database[dict[str, object]]
 CHANGES_A_SECOND = 50
+
+SMALL = 1000
+"""Of how many instances the whole list is asked for."""
 
 
 def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -176,22 +179,96 @@ def changing(uri: str, database: str, ids: list[str]) -> Iterator[None]:
         changer.join()
 
 
-def list_works(ids: list[str], user_ids: list[str], size: int) -> list[Work]:
-    """List what is asked of databases of this size."""
-    works = [
+def list_lookups(ids: list[str], user_ids: list[str]) -> list[Work]:
+    """List what is to take as long however many instances there are."""
+    return [
         Work("getInstance", "/api/getInstance", '{"id":"%s"}', ids),
         Work("getUserInstance (10)", "/api/getUserInstance", '{"userId":"%s"}', user_ids),
-        Work("page of 100", "/api/instances?limit=100", only_ours=True),
     ]
-    if size <= 1000:
-        listed = f"list of {size:,}"
-        works += [
-            Work(listed, "/api/instances"),
-            Work(f"{listed}, 1 % changed since", "/api/instances", changes=ids),
-            Work(f"{listed}, unchanged, If-None-Match", "/api/instances", knows=True),
-            Work("GET /api/name", "/api/name"),
-        ]
-    return works
+
+
+def list_whole(ids: list[str]) -> list[Work]:
+    """List what is asked of a thousand instances alone."""
+    return [
+        Work("list of 1,000", "/api/instances"),
+        Work("list of 1,000, 1 % changed since", "/api/instances", changes=ids),
+        Work("list of 1,000, unchanged, If-None-Match", "/api/instances", knows=True),
+        Work("GET /api/name", "/api/name"),
+    ]
+
+
+class Bench:
+    """The databases of each size, and the rounds."""
+
+    def __init__(self, stack: ExitStack, seconds: int, rounds: int) -> None:
+        self.folder, self.mongod = start_mongod(stack)
+        self._admin = stack.enter_context(pymongo.MongoClient(self.mongod.uri))["admin"]
+        self._seconds, self._rounds = seconds, rounds
+
+    def compare(self, size: int, names: list[str]) -> tuple[Rates, str]:
+        """Ask these servers for the same; say how large their processes are afterwards."""
+        database = f"bench_{size}"
+        ids, user_ids = fill(self.mongod.uri, database, size)
+        works = list_lookups(ids, user_ids) + (list_whole(ids) if size == SMALL else [])
+        rates: Rates = {}
+        with ExitStack() as stack:
+            servers = self._start(stack, [(name, database) for name in names])
+            for work in works:
+                with ExitStack() as meanwhile:
+                    if work.changes:
+                        meanwhile.enter_context(changing(self.mongod.uri, database, work.changes))
+                    loads = self._ask_in_turn([(server, work) for server in servers])
+                rates[work.name] = dict(zip(names, loads, strict=True))
+                click.echo(f"{size:,}: {work.name} {rates[work.name]}", err=True)
+            memory = ", ".join(
+                f"{server.name} {server.largest_process_mib():.0f} MiB" for server in servers
+            )
+        return rates, memory
+
+    def compare_sizes(self, sizes: list[int], names: list[str]) -> dict[str, BySize]:
+        """Ask each of these servers for the same of each size, in turn."""
+        works = {
+            size: [
+                *list_lookups(*fill(self.mongod.uri, f"bench_{size}", size)),
+                Work("page of 100", "/api/instances?limit=100"),
+            ]
+            for size in sizes
+        }
+        found: dict[str, BySize] = {}
+        with ExitStack() as stack:
+            by_name = {
+                name: self._start(stack, [(name, f"bench_{size}") for size in sizes])
+                for name in names
+            }
+            for of_sizes in zip(*works.values(), strict=True):
+                work = of_sizes[0].name
+                for name, servers in by_name.items():
+                    if name == OURS or not work.startswith("page"):  # the peers have no pages
+                        loads = self._ask_in_turn(list(zip(servers, of_sizes, strict=True)))
+                        found.setdefault(work, {})[name] = dict(zip(sizes, loads, strict=True))
+                click.echo(f"by size: {work} {found[work]}", err=True)
+        return found
+
+    def _start(self, stack: ExitStack, wanted: list[tuple[str, str]]) -> list[Server]:
+        servers = []
+        for name, database in wanted:
+            server = Server(stack, name, self.mongod.uri, database, self.folder)
+            server.await_start()
+            server.stand_still()
+            stack.callback(server.go_on)
+            servers.append(server)
+        return servers
+
+    def _ask_in_turn(self, asked: list[tuple[Server, Work]]) -> list[list[Load]]:
+        loads: list[list[Load]] = [[] for _ in asked]
+        for _ in range(self._rounds):
+            for (server, work), of_server in zip(asked, loads, strict=True):
+                server.go_on()
+                server.await_start()
+                script = self.folder / "work.lua"
+                of_server.append(server.load(work, script, self._seconds, self._admin))
+                server.stand_still()
+        return loads
 
 
 @click.command(help=__doc__)
@@ -213,40 +290,13 @@ def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -
         "",
     ]
     with ExitStack() as stack:
-        folder, mongod = start_mongod(stack)
-        admin = stack.enter_context(pymongo.MongoClient[dict[str, object]](mongod.uri))["admin"]
-        by_size: dict[int, Rates] = {}
-        for size in map(int, sizes.split(",")):
-            ids, user_ids = fill(mongod.uri, f"bench_{size}", size)
-            by_size[size] = rates = {}
-            with ExitStack() as running:
-                servers = [
-                    Server(running, name, mongod.uri, f"bench_{size}", folder) for name in names
-                ]
-                for server in servers:
-                    server.await_start()
-                    server.stand_still()
-                    running.callback(server.go_on)
-                for work in list_works(ids, user_ids, size):
-                    asked = [each for each in servers if each.name == OURS or not work.only_ours]
-                    rates[work.name] = {each.name: [] for each in asked}
-                    with ExitStack() as meanwhile:
-                        if work.changes:
-                            database = f"bench_{size}"
-                            meanwhile.enter_context(changing(mongod.uri, database, work.changes))
-                        for _ in range(rounds):
-                            for server in asked:
-                                server.go_on()
-                                server.await_start()
-                                load = server.load(work, folder / "work.lua", seconds, admin)
-                                server.stand_still()
-                                rates[work.name][server.name].append(load)
-                    click.echo(f"{size:,}: {work.name} {rates[work.name]}", err=True)
-                memory = ", ".join(
-                    f"{server.name} {server.largest_process_mib():.0f} MiB" for server in servers
-                )
+        bench = Bench(stack, seconds, rounds)
+        numbers = [int(size) for size in sizes.split(",")]
+        for size in numbers:
+            rates, memory = bench.compare(size, names)
             report += [*print_table(size, rates), f"Largest process after it: {memory}.", ""]
-    report += print_growth(by_size)
+        grown = bench.compare_sizes(numbers, [name for name in names if name in (FIRST, OURS)])
+        report += print_growth(grown)
     click.echo("\n".join(report))
     if write:
         RESULTS.write_text("\n".join(report), "utf-8")

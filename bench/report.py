@@ -21,6 +21,9 @@ OURS = "Skyquay"
 Rates = dict[str, dict[str, list[Load]]]
 """The rounds of each work, by server."""
 
+BySize = dict[int, list[Load]]
+"""The rounds of one work of one server, by how many instances there are."""
+
 
 def describe_machine(peers: Path, installed: Path) -> str:
     """Say what the figures were measured on."""
@@ -71,28 +74,24 @@ def print_table(size: int, rates: Rates) -> list[str]:
     return [*lines, ""]
 
 
-def print_growth(by_size: dict[int, Rates]) -> list[str]:
-    """Lay out how our answers take as long, and read as much, however many instances there are."""
-    least, *_ = by_size
+def print_growth(found: dict[str, dict[str, BySize]]) -> list[str]:
+    """Lay out how answers take as long, and read as much, however many instances there are."""
     lines = [
-        f"## {OURS} by size",
+        "## By size",
         "",
-        f"Ratios to {least:,} instances are of other minutes: only their order of size counts.",
+        "Each size is asked in turn with the least, and compared with it in the same round.",
         "",
-        "| work | instances | p50 ms | ratio | p99 ms | ratio | documents examined |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| work | of | instances | p50 ms | ratio | p99 ms | ratio | documents examined |",
+        "| --- " * 8 + "|",
     ]
-    for size, rates in by_size.items():
-        for work, by_server in rates.items():
-            if work in by_size[least] and all(work in each for each in by_size.values()):
-                ours, base = by_server[OURS], by_size[least][work][OURS]
-                p50, p50_ratio = _grow(ours, base, lambda load: load.p50_ms)
-                p99, p99_ratio = _grow(ours, base, lambda load: load.p99_ms)
-                documents = statistics.median(load.documents for load in ours)
-                lines.append(
-                    f"| {work} | {size:,} | {p50:.2f} | {p50_ratio:.2f} | {p99:.2f} | "
-                    f"{p99_ratio:.2f} | {documents:.1f} |"
-                )
+    for work, by_name in found.items():
+        for name, by_size in by_name.items():
+            base = next(iter(by_size.values()))
+            for size, loads in by_size.items():
+                p50 = _grow(loads, base, lambda load: load.p50_ms)
+                p99 = _grow(loads, base, lambda load: load.p99_ms)
+                documents = statistics.median(load.documents for load in loads)
+                lines.append(f"| {work} | {name} | {size:,} | {p50} | {p99} | {documents:.1f} |")
     return [*lines, ""]
 
 
@@ -105,6 +104,8 @@ def _compare(by_server: dict[str, list[Load]], name: str, other: str) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
-def _grow(ours: list[Load], base: list[Load], read: Callable[[Load], float]) -> tuple[float, float]:
-    took = statistics.median(map(read, ours))
-    return took, took / statistics.median(map(read, base))
+def _grow(loads: list[Load], base: list[Load], read: Callable[[Load], float]) -> str:
+    """Write the median, and how it compares."""
+    ratios = [read(load) / read(other) for load, other in zip(loads, base, strict=True)]
+    took = statistics.median(map(read, loads))
+    return f"{took:.2f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
