@@ -35,7 +35,7 @@ test: $(DEV_INSTALLED) ## Run the linters, the type checker and the tests; COVER
 
 # More workers hide more waits, but each spends seconds of a core on collecting the tests.
 quick: $(DEV_INSTALLED) ## Run what is soon done of the tests that need nothing but a database.
-	@$(PYTEST) -n $$((3 * $$(nproc) / 2)) --dist worksteal --quick
+	@$(PYTEST) -n $$((2 * $$(nproc))) --dist worksteal --quick
 
 test-slow: $(DEV_INSTALLED) ## Kill at each moment, send random requests, run the guide, measure answers.
 	@status=0; \
