@@ -37,7 +37,7 @@ Database = pymongo.database.Database[dict[str, object]]
 CHANGES_A_SECOND = 50
 
 SMALL = 1000
-"""Of how many instances the whole list is asked for."""
+"""Of how many instances the whole list is asked for, at most."""
 
 
 def list_servers(port: int, log: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -187,12 +187,13 @@ def list_lookups(ids: list[str], user_ids: list[str]) -> list[Work]:
     ]
 
 
-def list_whole(ids: list[str]) -> list[Work]:
-    """List what is asked of a thousand instances alone."""
+def list_small(ids: list[str], size: int) -> list[Work]:
+    """List what is asked of few instances alone."""
+    listed = f"list of {size:,}"
     return [
-        Work("list of 1,000", "/api/instances"),
-        Work("list of 1,000, 1 % changed since", "/api/instances", changes=ids),
-        Work("list of 1,000, unchanged, If-None-Match", "/api/instances", knows=True),
+        Work(listed, "/api/instances"),
+        Work(f"{listed}, 1 % changed since", "/api/instances", changes=ids),
+        Work(f"{listed}, unchanged, If-None-Match", "/api/instances", knows=True),
         Work("GET /api/name", "/api/name"),
     ]
 
@@ -202,14 +203,16 @@ class Bench:
 
     def __init__(self, stack: ExitStack, seconds: int, rounds: int) -> None:
         self.folder, self.mongod = start_mongod(stack)
-        self._admin = stack.enter_context(pymongo.MongoClient(self.mongod.uri))["admin"]
+        self._admin = stack.enter_context(pymongo.MongoClient[dict[str, object]](self.mongod.uri))[
+            "admin"
+        ]
         self._seconds, self._rounds = seconds, rounds
 
     def compare(self, size: int, names: list[str]) -> tuple[Rates, str]:
         """Ask these servers for the same; say how large their processes are afterwards."""
         database = f"bench_{size}"
         ids, user_ids = fill(self.mongod.uri, database, size)
-        works = list_lookups(ids, user_ids) + (list_whole(ids) if size == SMALL else [])
+        works = list_lookups(ids, user_ids) + (list_small(ids, size) if size <= SMALL else [])
         rates: Rates = {}
         with ExitStack() as stack:
             servers = self._start(stack, [(name, database) for name in names])
@@ -230,7 +233,7 @@ class Bench:
         works = {
             size: [
                 *list_lookups(*fill(self.mongod.uri, f"bench_{size}", size)),
-                Work("page of 100", "/api/instances?limit=100"),
+                Work("page of 100", "/api/instances?limit=100", only_ours=True),
             ]
             for size in sizes
         }
@@ -241,12 +244,13 @@ class Bench:
                 for name in names
             }
             for of_sizes in zip(*works.values(), strict=True):
-                work = of_sizes[0].name
+                work = of_sizes[0]
+                found[work.name] = {}
                 for name, servers in by_name.items():
-                    if name == OURS or not work.startswith("page"):  # the peers have no pages
+                    if name == OURS or not work.only_ours:
                         loads = self._ask_in_turn(list(zip(servers, of_sizes, strict=True)))
-                        found.setdefault(work, {})[name] = dict(zip(sizes, loads, strict=True))
-                click.echo(f"by size: {work} {found[work]}", err=True)
+                        found[work.name][name] = dict(zip(sizes, loads, strict=True))
+                click.echo(f"by size: {work.name} {found[work.name]}", err=True)
         return found
 
     def _start(self, stack: ExitStack, wanted: list[tuple[str, str]]) -> list[Server]:
@@ -291,12 +295,13 @@ def main(sizes: str, seconds: int, rounds: int, only: str | None, write: bool) -
     ]
     with ExitStack() as stack:
         bench = Bench(stack, seconds, rounds)
-        numbers = [int(size) for size in sizes.split(",")]
+        numbers = sorted(map(int, sizes.split(",")))
         for size in numbers:
             rates, memory = bench.compare(size, names)
             report += [*print_table(size, rates), f"Largest process after it: {memory}.", ""]
-        grown = bench.compare_sizes(numbers, [name for name in names if name in (FIRST, OURS)])
-        report += print_growth(grown)
+        if len(numbers) > 1:
+            grown = bench.compare_sizes(numbers, [name for name in names if name in (FIRST, OURS)])
+            report += print_growth(grown)
     click.echo("\n".join(report))
     if write:
         RESULTS.write_text("\n".join(report), "utf-8")

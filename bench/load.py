@@ -27,6 +27,8 @@ class Work:
     changes: list[str] = field(default_factory=list)
     """Ids of instances of which 1 % changes 50 times a second meanwhile: for each of the clients at
     least as many since it asked last."""
+    only_ours: bool = False
+    """Whether the peers have no such thing."""
     knows: bool = False
     """Whether the clients say what they know, to those who give an ETag."""
 
